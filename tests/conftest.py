@@ -1,0 +1,44 @@
+"""Settings for all tests. The environment is set before jax is imported."""
+
+import os
+from pathlib import Path
+
+NUM_DEVICES = 4
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    f"--xla_force_host_platform_device_count={NUM_DEVICES} "
+    + os.environ.get("XLA_FLAGS", "")
+)
+# XLA and BLAS take every core unless told otherwise; workers share them.
+_threads = str(max(1, (os.cpu_count() or 1) // _WORKERS))
+for _name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, _threads)
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+if os.environ.get("GAMEPRUNING_TYPECHECK", "1") != "0":
+    install_import_hook("gamepruning", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data; the test is skipped where there is none."""
+    named = os.environ.get("GAMEPRUNING_DATA")
+    if not named:
+        pytest.skip("needs real data: GAMEPRUNING_DATA is not set")
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        pytest.skip(f"needs real data: GAMEPRUNING_DATA={named} is not a folder")
+    return folder
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A random key for tests that must hold for any key."""
+    return jax.random.key(20260131)
