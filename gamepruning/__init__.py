@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "gamepruning.types": ("InputError", "Scores"),
+    "gamepruning.players": ("Players", "find_players", "register_rule"),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 

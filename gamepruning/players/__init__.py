@@ -1,0 +1,15 @@
+"""Who plays: trace any pure function into its structural units."""
+
+from gamepruning.players.players import Hoisted, Players, find_players
+from gamepruning.players.rules.registry import register_rule
+from gamepruning.players.structure import AxisSlice, Family, Frozen
+
+__all__ = [
+    "AxisSlice",
+    "Family",
+    "Frozen",
+    "Hoisted",
+    "Players",
+    "find_players",
+    "register_rule",
+]

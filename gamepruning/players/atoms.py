@@ -1,0 +1,345 @@
+"""Which array entries live and die together: a union-find over single indices.
+
+Every index of every axis of every intermediate array carries one *node*. A node is
+an atom (a thing that can leave on its own), a link to another node, or a product:
+the index stays if and only if all the atoms that it resolves to stay. Node 0 stays
+for ever. This module knows nothing of JAX.
+
+The *label* of an axis is one of
+
+* ``None``: the axis has one entry, nothing to decide;
+* a string: the whole axis stays, and this is why;
+* an int array with one node for each index.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+Label = None | str | np.ndarray
+FROZEN = 0
+_MAX_PRODUCTS = 1 << 20
+
+
+class Atoms:
+    """The union-find. Soundness rests on three operations: freeze, unify, merge/split."""
+
+    def __init__(self):
+        self._parent = np.zeros(1024, np.int64)
+        self._block = np.zeros(1024, np.int64)
+        self._why = np.zeros(1024, np.int64)
+        self._is_product = np.zeros(1024, bool)
+        self._count = 1
+        self._num_blocks = 1
+        self._products: dict[int, frozenset[int]] = {}
+        self._product_of: dict[frozenset[int], int] = {}
+        self._reasons = ["it stays"]
+
+    # -- nodes ---------------------------------------------------------------------
+
+    def _grow(self, num: int) -> np.ndarray:
+        need = self._count + num
+        if need > len(self._parent):
+            size = max(need, 2 * len(self._parent))
+            for name in ("_parent", "_block", "_why", "_is_product"):
+                grown = np.zeros(size, getattr(self, name).dtype)
+                grown[: self._count] = getattr(self, name)[: self._count]
+                setattr(self, name, grown)
+        nodes = np.arange(self._count, need)
+        self._parent[nodes] = nodes
+        self._count = need
+        return nodes
+
+    def new(self, size: int) -> np.ndarray:
+        """`size` new atoms, one block."""
+        nodes = self._grow(size)
+        self._block[nodes] = self._num_blocks
+        self._num_blocks += 1
+        return nodes
+
+    def block(self, node: int) -> int:
+        """The allocation block of an atom."""
+        return int(self._block[node])
+
+    def roots(self, nodes: np.ndarray) -> np.ndarray:
+        """The representatives of `nodes` (atoms, products or FROZEN)."""
+        found, why = self._parent[nodes], self._why[nodes]
+        while True:
+            above = self._parent[found]
+            if np.array_equal(above, found):
+                break
+            why = np.where(why == 0, self._why[found], why)
+            found = above
+        self._parent[nodes], self._why[nodes] = found, why
+        return found
+
+    def _root(self, node: int) -> int:
+        while self._parent[node] != node:
+            node = int(self._parent[node])
+        return node
+
+    def resolve(self, node: int) -> frozenset[int]:
+        """The atoms that all have to stay for `node` to stay; empty if it always does."""
+        root = self._root(int(node))
+        if root == FROZEN:
+            return frozenset()
+        members = self._products.get(root)
+        if members is None:
+            return frozenset((root,))
+        atoms = frozenset().union(*(self.resolve(member) for member in members))
+        if len(atoms) < 2:  # the product has become plain
+            self._drop_product(root)
+            self._parent[root] = next(iter(atoms), FROZEN)
+        elif atoms != members:
+            self._products[root] = atoms
+        return atoms
+
+    def product(self, atoms: frozenset[int]) -> int:
+        """A node that stays if and only if all of `atoms` do."""
+        if len(atoms) < 2:
+            return next(iter(atoms), FROZEN)
+        node = self._product_of.get(atoms)
+        if node is None or self._root(node) != node:
+            node = int(self._grow(1)[0])
+            self._product_of[atoms] = node
+            self._products[node] = atoms
+            self._is_product[node] = True
+        return node
+
+    def _drop_product(self, node: int) -> None:
+        del self._products[node]
+        self._is_product[node] = False
+
+    def _sets(self, nodes: np.ndarray) -> list[frozenset[int]]:
+        """`resolve` of every entry, each distinct root resolved once."""
+        found, back = np.unique(self.roots(nodes), return_inverse=True)
+        sets = [self.resolve(node) for node in found]
+        return [sets[k] for k in back]
+
+    # -- what stays ----------------------------------------------------------------
+
+    def _reason(self, text: str) -> int:
+        self._reasons.append(text)
+        return len(self._reasons) - 1
+
+    def why(self, node: int) -> str:
+        """Why a frozen node is frozen."""
+        node = int(node)
+        while node != FROZEN:
+            if self._why[node]:
+                return self._reasons[self._why[node]]
+            members = self._products.get(node)
+            if members:
+                return self.why(next(iter(members)))
+            node = int(self._parent[node])
+        return self._reasons[0]
+
+    def is_frozen(self, label: Label) -> bool:
+        """True if no index of the axis can leave."""
+        if not isinstance(label, np.ndarray):
+            return True
+        roots = np.unique(self.roots(label))
+        live = roots[roots != FROZEN]
+        if not self._is_product[live].all():
+            return False
+        return not any(self.resolve(node) for node in live)
+
+    def freeze(self, label: Label, reason: str) -> None:
+        """All indices of the axis stay for ever, because of `reason`."""
+        if not isinstance(label, np.ndarray):
+            return
+        roots = np.unique(self.roots(label))
+        roots = roots[roots != FROZEN]
+        if not len(roots):
+            return
+        number = self._reason(reason)
+        plain = ~self._is_product[roots]
+        self._set_frozen(roots[plain], number)
+        for node in roots[~plain]:
+            atoms = np.fromiter(self.resolve(node), np.int64)
+            self._set_frozen(atoms, number)
+            if self._is_product[node]:
+                self._drop_product(int(node))
+            self._set_frozen(np.array([node]), number)
+
+    def _set_frozen(self, atoms: np.ndarray, number: int) -> None:
+        self._parent[atoms] = FROZEN
+        self._why[atoms] = number
+
+    # -- unify ---------------------------------------------------------------------
+
+    def unify(self, first: Label, second: Label) -> Label:
+        """Index k of one axis stays if and only if index k of the other does.
+
+        Returns the label to go on with.
+        """
+        if first is None or second is None:
+            return second if first is None else first
+        if isinstance(first, str) or isinstance(second, str):
+            reason = first if isinstance(first, str) else second
+            assert isinstance(reason, str)
+            self.freeze(first, reason)
+            self.freeze(second, reason)
+            return reason
+        if first is second:
+            return first
+        if len(first) != len(second):
+            raise ValueError(f"cannot unify {len(first)} with {len(second)} indices")
+        one, two = self.roots(first), self.roots(second)
+        differ = one != two
+        if differ.any():
+            self._freeze_partners(first, one, second, two)
+            self._unify_roots(one[differ], two[differ], first, second)
+        return first
+
+    def _freeze_partners(self, first, one, second, two) -> None:
+        """What meets a frozen index is frozen for the same reason."""
+        for label, frozen, other in ((first, one, two), (second, two, one)):
+            hits = np.flatnonzero((frozen == FROZEN) & (other != FROZEN))
+            if len(hits):
+                self.freeze(other[hits], self.why(label[hits[0]]))
+
+    def _unify_roots(self, one, two, first, second) -> None:
+        pairs = np.unique(np.stack([self.roots(one), self.roots(two)], 1), axis=0)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        one, two = pairs[:, 0], pairs[:, 1]
+        flat = pairs.reshape(-1)
+        plain = bool(flat.all()) and not self._is_product[flat].any()
+        if plain and len(np.unique(flat)) == len(flat):
+            self._parent[np.maximum(one, two)] = np.minimum(one, two)
+        elif plain or not self._unify_by_pattern(first, second):
+            for x, y in pairs:
+                self._unify_sets(self.resolve(x), self.resolve(y))
+
+    def _unify_by_pattern(self, first: np.ndarray, second: np.ndarray) -> bool:
+        """Two merged axes: tie the factors that occur at the same indices."""
+        patterns = []
+        for label in (first, second):
+            where: dict[int, list[int]] = {}
+            for k, atoms in enumerate(self._sets(label)):
+                for atom in atoms:
+                    where.setdefault(atom, []).append(k)
+            patterns.append({tuple(ks): atom for atom, ks in where.items()})
+            if len(patterns[-1]) != len(where):
+                return False
+        if patterns[0].keys() != patterns[1].keys():
+            return False
+        for indices, atom in patterns[0].items():
+            self._link(atom, patterns[1][indices])
+        return True
+
+    def _link(self, one: int, two: int) -> None:
+        one, two = self._root(one), self._root(two)
+        if one != two:
+            self._parent[max(one, two)] = min(one, two)
+
+    def _unify_sets(self, one: frozenset[int], two: frozenset[int]) -> None:
+        if one == two:
+            return
+        common = one & two
+        one, two = one - common, two - common
+        if not one or not two:
+            for atom in one | two:
+                self._set_frozen(
+                    np.array([atom]),
+                    self._reason("it is tied to an entry that leaves less often"),
+                )
+        elif len(one) == 1:
+            (atom,) = one
+            self._point(atom, two)
+        elif len(two) == 1:
+            (atom,) = two
+            self._point(atom, one)
+        else:
+            head, *rest = sorted(one | two)
+            for atom in rest:
+                self._parent[atom] = head
+
+    def _point(self, atom: int, atoms: frozenset[int]) -> None:
+        """Atom `atom`, which is not one of `atoms`, becomes their product."""
+        if len(atoms) == 1:
+            self._link(atom, next(iter(atoms)))
+        else:
+            self._parent[atom] = self.product(atoms)
+
+    # -- reshape -------------------------------------------------------------------
+
+    def merge(self, labels: Sequence[Label], sizes: Sequence[int]) -> Label:
+        """The label of the axis that flattening these axes (row-major) gives."""
+        live = [k for k, label in enumerate(labels) if not self.is_frozen(label)]
+        if not live:
+            return self.reason_of(labels)
+        total = int(np.prod(sizes))
+        if total > _MAX_PRODUCTS:
+            reason = f"flattened into an axis of {total} entries, too long to follow"
+            for label in labels:
+                self.freeze(label, reason)
+            return reason
+        grids = np.indices(tuple(sizes)).reshape(len(sizes), -1)
+        columns = np.stack([self.roots(labels[k])[grids[k]] for k in live], 1)  # type: ignore[index]
+        if len(live) == 1:
+            return columns[:, 0]
+        rows, back = np.unique(columns, axis=0, return_inverse=True)
+        nodes = [
+            self.product(frozenset().union(*(self.resolve(n) for n in row)))
+            for row in rows
+        ]
+        return np.array(nodes)[back.reshape(-1)]
+
+    def split(self, label: Label, sizes: Sequence[int]) -> list[Label]:
+        """The labels of the axes into which an axis is reshaped (row-major)."""
+        wide = [k for k, size in enumerate(sizes) if size != 1]
+        labels: list[Label] = [None] * len(sizes)
+        if len(wide) == 1:
+            labels[wide[0]] = label
+        elif not isinstance(label, np.ndarray) or self.is_frozen(label):
+            for k in wide:
+                labels[k] = self.reason_of([label])
+        elif len(label) > _MAX_PRODUCTS:
+            self.freeze(label, "an axis too long to follow through a reshape")
+            return self.split(self.reason_of([label]), sizes)
+        else:
+            grid = label.reshape([sizes[k] for k in wide])
+            for k, factor in zip(wide, self._factors(grid), strict=True):
+                labels[k] = factor
+        return labels
+
+    def _factors(self, grid: np.ndarray) -> list[np.ndarray]:
+        """One label an axis of `grid` whose products are the entries of `grid`."""
+        found = self._known_factors(grid)
+        if found is None:
+            found = [self.new(size) for size in grid.shape]
+            products = self.merge(found, grid.shape)
+            for x, y in zip(grid.reshape(-1), products, strict=True):  # type: ignore[arg-type]
+                self._unify_sets(self.resolve(x), self.resolve(y))
+        return found
+
+    def _known_factors(self, grid: np.ndarray) -> list[np.ndarray] | None:
+        """The factorisation that is there already, if there is one."""
+        roots = self.roots(grid.reshape(-1))
+        if len(np.unique(roots)) == len(roots) and not self._is_product[roots].any():
+            return None
+        sets = np.empty(grid.size, object)
+        sets[:] = self._sets(grid.reshape(-1))
+        sets = sets.reshape(grid.shape)
+        factors = []
+        for axis in range(grid.ndim):
+            fibres = np.moveaxis(sets, axis, 0).reshape(grid.shape[axis], -1)
+            factors.append([frozenset.intersection(*fibre) for fibre in fibres])
+        for index in np.ndindex(*grid.shape):
+            known = frozenset().union(
+                *(f[k] for f, k in zip(factors, index, strict=True))
+            )
+            if known != sets[index]:
+                return None
+        return [np.array([self.product(atoms) for atoms in f]) for f in factors]
+
+    def reason_of(self, labels: Iterable[Label]) -> str | None:
+        """Why these frozen axes are frozen; None if all have one entry."""
+        for label in labels:
+            if isinstance(label, str):
+                return label
+        for label in labels:
+            if isinstance(label, np.ndarray):
+                return self.why(int(label[0])) if len(label) else "it is empty"
+        return None

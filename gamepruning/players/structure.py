@@ -1,0 +1,169 @@
+"""From labelled axes to players: who there is, what each touches, what stays and why.
+
+Everything here is plain numpy and strings; nothing refers to a trace any more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+Place = tuple[int, int]  # (leaf number, axis)
+
+
+class AxisSlice(NamedTuple):
+    """The entries of one parameter axis that belong to the players of a family.
+
+    Attributes:
+      path: the parameter's path, "/" between keys.
+      axis: the axis.
+      role: "out" (the players produce it: their incoming weights), "bias", "in" (the
+        players are read by it: their outgoing weights), "scale", "shift", "batch",
+        "input" or "other".
+      index: for each player of the family, its indices along the axis.
+    """
+
+    path: str
+    axis: int
+    role: str
+    index: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """The players of one kind: `start` to `stop` of all players."""
+
+    name: str
+    start: int
+    stop: int
+    slices: tuple[AxisSlice, ...]
+
+    @property
+    def size(self) -> int:
+        """How many players."""
+        return self.stop - self.start
+
+
+class Frozen(NamedTuple):
+    """`count` entries of a parameter axis that stay, and why."""
+
+    path: str
+    axis: int
+    count: int
+    reason: str
+
+
+class Atom(NamedTuple):
+    """One structural unit before it has a number."""
+
+    atom: int
+    family: tuple
+    touches: dict[Place, np.ndarray]
+
+    def signature(self) -> tuple:
+        """What identifies the unit in any trace of the same model."""
+        return tuple((p, tuple(map(int, self.touches[p]))) for p in sorted(self.touches))
+
+
+def find_atoms(analysis, leaf_labels: Sequence[tuple]) -> list[Atom]:
+    """The units that touch a parameter (or chosen input) and are summed over.
+
+    `leaf_labels` holds the labels of each leaf's axes. The order is that in which the
+    model reads the units, then that of their indices.
+    """
+    first_site = _first_sites(analysis)
+    touches: dict[int, dict[Place, list[int]]] = {}
+    for leaf, labels in enumerate(leaf_labels):
+        for axis, label in enumerate(labels):
+            if not analysis.atoms.is_frozen(label):
+                for index, atoms in enumerate(analysis.atoms._sets(label)):
+                    for atom in atoms:
+                        places = touches.setdefault(atom, {})
+                        places.setdefault((leaf, axis), []).append(index)
+    found = []
+    for atom, places in touches.items():
+        if atom in first_site:
+            family = (analysis.atoms.block(atom), frozenset(places))
+            arrays = {place: np.array(ks) for place, ks in places.items()}
+            found.append(Atom(atom, family, arrays))
+    families: dict[tuple, int] = {}
+    for unit in found:
+        order = first_site[unit.atom]
+        families[unit.family] = min(order, families.get(unit.family, order))
+    keys = {f: (order, min(f[1]), f[0]) for f, order in families.items()}
+    return sorted(found, key=lambda u: (keys[u.family], u.signature()))
+
+
+def _first_sites(analysis) -> dict[int, int]:
+    first: dict[int, int] = {}
+    for number, site in enumerate(analysis.sites):
+        label = analysis.label(site.node.ins[site.operand])[site.dim]
+        if isinstance(label, np.ndarray):
+            for node in np.unique(analysis.atoms.roots(label)):
+                for atom in analysis.atoms.resolve(node):
+                    first.setdefault(atom, number)
+    return first
+
+
+def frozen_axes(analysis, leaf_labels, paths, numbers) -> tuple[Frozen, ...]:
+    """Every parameter axis with entries that stay, by reason."""
+    rows = []
+    for leaf, labels in enumerate(leaf_labels):
+        for axis, label in enumerate(labels):
+            reasons: dict[str, int] = {}
+            for reason in _reasons(analysis, label, numbers):
+                reasons[reason] = reasons.get(reason, 0) + 1
+            rows += [Frozen(paths[leaf], axis, n, why) for why, n in reasons.items()]
+    return tuple(rows)
+
+
+def _reasons(analysis, label, numbers):
+    if isinstance(label, np.ndarray):
+        roots = analysis.atoms.roots(label)
+        sets = analysis.atoms._sets(label)
+        for index, (root, atoms) in enumerate(zip(roots, sets, strict=True)):
+            if not atoms:
+                yield analysis.atoms.why(int(label[index]))
+            elif not any(atom in numbers for atom in atoms):
+                yield "it is never summed over on the way to the outputs"
+            del root
+
+
+class Columns:
+    """For each index of an axis: the players that all have to stay for it to stay."""
+
+    def __init__(self, analysis, numbers: dict[int, int]):
+        self._analysis = analysis
+        self._numbers = numbers
+        self._cache: dict[int, tuple] = {}
+
+    def __call__(self, label) -> np.ndarray | None:
+        """An int matrix [size, k] of player numbers + 1 (0: always there), or None."""
+        if not isinstance(label, np.ndarray):
+            return None
+        cached = self._cache.get(id(label))
+        if cached is None:
+            cached = (label, self._find(label))
+            self._cache[id(label)] = cached
+        return cached[1]
+
+    def _find(self, label: np.ndarray) -> np.ndarray | None:
+        if self._analysis.atoms.is_frozen(label):
+            return None
+        sets = [
+            sorted({self._numbers[a] + 1 for a in atoms if a in self._numbers})
+            for atoms in self._analysis.atoms._sets(label)
+        ]
+        width = max(map(len, sets))
+        if width == 0:
+            return None
+        return np.array([row + [0] * (width - len(row)) for row in sets])
+
+
+def kept_entries(columns: np.ndarray | None, mask: np.ndarray) -> np.ndarray | None:
+    """The indices that stay under a mask [N]; None if all do."""
+    if columns is None:
+        return None
+    stays = np.concatenate([[True], mask])[columns].all(axis=1)
+    return None if stays.all() else np.flatnonzero(stays)
