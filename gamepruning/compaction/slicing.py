@@ -1,7 +1,7 @@
 """Keep some indices of some axes of a tree of arrays, and put them back.
 
 `kept` says what stays: {(path, axis): sorted indices}. Axes that it does not name stay
-whole. A path is `jax.tree_util.keystr(path, simple=True, separator="/")`.
+whole. An optimizer's state is sliced along with the parameters that it belongs to.
 """
 
 import functools
@@ -12,35 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.compaction.trees import (
+    Axes,
+    Kept,
+    check_kept,
+    named_leaves,
+    named_shapes,
+    path_name,
+)
 from gamepruning.types import InputError
 
-Kept = Mapping[tuple[str, int], np.ndarray]
-Axes = dict[int, np.ndarray]
 Keys = tuple[str, ...]
-
-
-def path_name(path: tuple) -> str:
-    """The path of a leaf as text: `"dense_1/kernel"`; `""` for a bare array."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by path, in the tree's own order.
-
-    Raises:
-      InputError: if two leaves have the same path as text.
-
-    Example:
-      >>> named_leaves({"dense": {"bias": 1, "kernel": 2}})
-      {'dense/bias': 1, 'dense/kernel': 2}
-    """
-    leaves = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = path_name(path)
-        if name in leaves:
-            raise InputError(f"two leaves are called {name!r}: rename one of them")
-        leaves[name] = leaf
-    return leaves
 
 
 def slice_tree(tree: Any, kept: Kept) -> Any:
@@ -62,7 +44,7 @@ def slice_tree(tree: Any, kept: Kept) -> Any:
       array([[0, 2],
              [3, 5]])
     """
-    _check(named_leaves(tree), kept)
+    check_kept(named_shapes(tree), kept)
     by_path = _by_path(kept)
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: _take(leaf, by_path.get(path_name(path), {})), tree
@@ -90,7 +72,7 @@ def unslice_tree(small_tree: Any, full_tree: Any, kept: Kept) -> Any:
       array([1., 0., 1.])
     """
     full_leaves = named_leaves(full_tree)
-    _check(full_leaves, kept)
+    check_kept(named_shapes(full_tree), kept)
     by_path = _by_path(kept)
     small_leaves = named_leaves(small_tree)
     missing = sorted(full_leaves.keys() ^ small_leaves.keys())
@@ -133,7 +115,7 @@ def slice_opt_state(opt_state: Any, params: Any, kept: Kept) -> Any:
       >>> slice_opt_state(state, params, {("w", 1): np.array([0])})[0].mu["w"].shape
       (2, 1)
     """
-    _check(named_leaves(params), kept)
+    check_kept(named_shapes(params), kept)
     if not kept:
         return opt_state
     owners = _Owners(params, kept)
@@ -146,37 +128,6 @@ def _by_path(kept: Kept) -> dict[str, Axes]:
     for (path, axis), indices in kept.items():
         by_path.setdefault(path, {})[axis] = np.asarray(indices, np.int64)
     return by_path
-
-
-def _check(leaves: Mapping[str, Any], kept: Kept) -> None:
-    for (path, axis), indices in kept.items():
-        if path not in leaves:
-            raise InputError(
-                f"expected a leaf {path!r} to slice, got a tree with {_some(leaves)}"
-            )
-        shape = np.shape(leaves[path])
-        if not 0 <= axis < len(shape):
-            raise InputError(f"{path!r} has shape {shape}: it has no axis {axis}")
-        check_indices(f"axis {axis} of {path!r}", indices, shape[axis])
-
-
-def check_indices(what: str, indices: Any, size: int) -> None:
-    """Raise InputError unless `indices` are increasing integers in [0, size)."""
-    indices = np.asarray(indices)
-    if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
-        raise InputError(f"{what}: expected a list of kept indices, got {indices!r}")
-    if np.any(np.diff(indices.astype(np.int64)) <= 0):
-        raise InputError(f"{what}: kept indices must increase, got {indices!r}")
-    if indices.size and (indices[0] < 0 or indices[-1] >= size):
-        raise InputError(
-            f"{what}: kept indices must lie in 0..{size - 1}, "
-            f"got {indices[0]}..{indices[-1]}"
-        )
-
-
-def _some(leaves: Mapping[str, Any]) -> str:
-    names = [repr(name) for name in leaves]
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
 def _take(leaf: Any, axes: Axes) -> Any:

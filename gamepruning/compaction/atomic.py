@@ -1,0 +1,75 @@
+"""Files and folders that appear whole or not at all."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gamepruning.types import InputError
+
+
+@contextmanager
+def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path to write to; move it to `path` if all went well.
+
+    An older file at `path` stays until the new one takes its place.
+
+    Example:
+      >>> with new_file("note.txt") as temporary:
+      ...     _ = temporary.write_text("done")
+      >>> Path("note.txt").read_text()
+      'done'
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"expected a file to write, got the folder {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(
+    path: str | os.PathLike[str], *, may_replace: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """Give a temporary path for a folder; move it to `path` if all went well.
+
+    Args:
+      path: the folder to make.
+      may_replace: says of a folder that exists and is not empty whether it is an older
+        one of the same kind. No other folder is ever replaced.
+
+    Raises:
+      InputError: if `path` exists and may not be replaced.
+    """
+    path = Path(path)
+    if path.exists() and not _is_free(path) and not may_replace(path):
+        raise InputError(f"{path} exists and holds something else: name a new folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = _beside(path), _beside(path)
+    try:
+        yield temporary
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise
+    finally:
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_free(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")

@@ -1,0 +1,246 @@
+"""What was decided, as JSON that outlives the session: a plan.
+
+A plan says who stays, which indices of which parameters that means, of which model, and
+why. It is applied to any checkpoint of the same model.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gamepruning.compaction import plan_format as form
+from gamepruning.compaction.atomic import new_file
+from gamepruning.compaction.slicing import slice_tree
+from gamepruning.compaction.trees import (
+    Axes,
+    Kept,
+    Shapes,
+    check_indices,
+    check_kept,
+    named_shapes,
+)
+from gamepruning.types import InputError
+
+
+class KeptFamily(NamedTuple):
+    """The players of one family that stay.
+
+    Attributes:
+      name: the family.
+      total: how many players it had.
+      indices: which of them stay, increasing, in [0, total).
+    """
+
+    name: str
+    total: int
+    indices: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Plan:
+    """Who stays, and what that means for the parameters of one model.
+
+    Attributes:
+      model: {path: shape} of all parameters before anything left.
+      kept: {(path, axis): indices that stay}; axes that are not named stay whole.
+      input_kept: {input position: {axis: indices that stay}}: which features to feed.
+      families: the players, family by family, in their order.
+      why: anything that JSON can hold: method, settings, scores.
+    """
+
+    model: Shapes
+    kept: Kept
+    input_kept: Mapping[int, Axes]
+    families: tuple[KeptFamily, ...]
+    why: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        check_kept(self.model, self.kept)
+        for name, total, indices in self.families:
+            check_indices(f"family {name!r}", indices, total)
+        object.__setattr__(self, "why", form.as_json("why", self.why))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and self.to_dict() == other.to_dict()
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.num_kept} of {self.num_players} players stay, "
+            f"{len({path for path, _ in self.kept})} of {len(self.model)} "
+            "parameters get smaller)"
+        )
+
+    @property
+    def num_players(self) -> int:
+        return sum(family.total for family in self.families)
+
+    @property
+    def num_kept(self) -> int:
+        return sum(len(family.indices) for family in self.families)
+
+    def apply(self, params: Any) -> Any:
+        """Slice a checkpoint of the same model.
+
+        Args:
+          params: parameters with the paths and shapes that the plan was made for.
+
+        Returns:
+          The small parameters.
+
+        Raises:
+          InputError: if this is another model; it names the first difference.
+        """
+        difference = _first_difference(self.model, named_shapes(params))
+        if difference:
+            raise InputError(f"this is a plan for another model: {difference}")
+        return slice_tree(params, self.kept)
+
+    def mask(self, players: Any = None) -> np.ndarray:
+        """Who stays, bool [N].
+
+        Args:
+          players: the players of another trace of the model, in whose order to answer;
+            without it, the order of the players that the plan was made from.
+
+        Raises:
+          ValueError: if no mask of these players means this plan.
+        """
+        mask = np.concatenate([_mask_of(family) for family in self.families] or [[]])
+        mask = mask.astype(bool)
+        if players is None or self._is_of(players, mask):
+            return mask
+        return players.mask_from_kept(dict(self.kept))
+
+    def _is_of(self, players: Any, mask: np.ndarray) -> bool:
+        """Whether the players are those of the plan: same families, same meaning."""
+        if [(f.name, f.total) for f in self.families] != [
+            (f.name, f.stop - f.start) for f in players.families
+        ]:
+            return False
+        kept = players.kept_indices(mask)
+        return kept.keys() == self.kept.keys() and all(
+            np.array_equal(kept[key], self.kept[key]) for key in kept
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON-able data; indices as text such as "0-3,7"."""
+        return {
+            "format": form.FORMAT,
+            "version": form.VERSION,
+            "families": [
+                {
+                    "name": name,
+                    "kept": len(indices),
+                    "total": total,
+                    "indices": form.format_indices(indices),
+                }
+                for name, total, indices in self.families
+            ],
+            "parameters": {
+                path: self._parameter(path, shape) for path, shape in self.model.items()
+            },
+            "inputs": {
+                str(position): form.format_axes(axes)
+                for position, axes in self.input_kept.items()
+            },
+            "why": self.why,
+        }
+
+    def _parameter(self, path: str, shape: tuple[int, ...]) -> dict[str, Any]:
+        axes = {axis: i for (name, axis), i in self.kept.items() if name == path}
+        kept = {"kept": form.format_axes(axes)} if axes else {}
+        return {"shape": list(shape), **kept}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "Plan":
+        """The inverse of `to_dict`.
+
+        Raises:
+          InputError: if the data are not a plan of this version, whole and consistent.
+        """
+        form.parse_header(data)
+        model, kept = form.parse_parameters(data["parameters"])
+        return cls(
+            model=model,
+            kept=kept,
+            input_kept=form.parse_inputs(data["inputs"]),
+            families=tuple(KeptFamily(*form.parse_family(f)) for f in data["families"]),
+            why=data["why"],
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON, whole or not at all."""
+        with new_file(path) as temporary:
+            temporary.write_text(form.to_text(self.to_dict()), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Plan":
+        """Read a plan that `save` wrote.
+
+        Raises:
+          InputError: if there is no such file, or it is not a whole plan.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"no plan at {path}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path} is not a plan: not JSON ({error})") from error
+        try:
+            return cls.from_dict(data)
+        except InputError as error:
+            raise InputError(f"{path} is not a plan: {error}") from error
+
+
+def make_plan(
+    players: Any, params: Any, mask: Any, *, why: Mapping[str, Any] | None = None
+) -> Plan:
+    """Write down what a mask means for the parameters of a model.
+
+    Args:
+      players: what `find_players` found, N players.
+      params: the parameters before anything leaves.
+      mask: who stays, bool [N].
+      why: anything that JSON can hold: method, settings, scores.
+
+    Returns:
+      The plan.
+
+    Raises:
+      InputError: if the mask is not bool [N].
+    """
+    mask = np.asarray(mask)
+    if mask.shape != (players.num_players,) or mask.dtype != bool:
+        raise InputError(
+            f"expected a mask of {players.num_players} bools, one a player, "
+            f"got {mask.dtype} {mask.shape}"
+        )
+    return Plan(
+        model=named_shapes(params),
+        kept=players.kept_indices(mask),
+        input_kept=players.input_kept(mask),
+        families=tuple(
+            KeptFamily(f.name, f.stop - f.start, np.flatnonzero(mask[f.start : f.stop]))
+            for f in players.families
+        ),
+        why=why or {},
+    )
+
+
+def _mask_of(family: KeptFamily) -> np.ndarray:
+    return np.isin(np.arange(family.total), family.indices)
+
+
+def _first_difference(expected: Mapping, actual: Mapping) -> str:
+    for path, shape in expected.items():
+        if path not in actual:
+            return f"it has a parameter {path!r} of shape {shape}, these have none"
+        if actual[path] != shape:
+            return f"{path!r} has shape {shape} there, {actual[path]} here"
+    extra = [path for path in actual if path not in expected]
+    return f"it has no parameter {extra[0]!r}, these have" if extra else ""

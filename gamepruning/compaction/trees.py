@@ -1,0 +1,84 @@
+"""The leaves of a tree by path, and what stays of their axes.
+
+A path is text: `jax.tree_util.keystr(path, simple=True, separator="/")`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from gamepruning.types import InputError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Axes = dict[int, np.ndarray]
+Kept = Mapping[tuple[str, int], np.ndarray]
+
+
+def path_name(path: tuple) -> str:
+    """The path of a leaf as text: `"dense_1/kernel"`; `""` for a bare array."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by path, in the tree's own order.
+
+    Raises:
+      InputError: if two leaves have the same path as text.
+
+    Example:
+      >>> named_leaves({"dense": {"bias": 1, "kernel": 2}})
+      {'dense/bias': 1, 'dense/kernel': 2}
+    """
+    leaves = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = path_name(path)
+        if name in leaves:
+            raise InputError(f"two leaves are called {name!r}: rename one of them")
+        leaves[name] = leaf
+    return leaves
+
+
+def named_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of a tree's leaves by path."""
+    return {name: tuple(np.shape(leaf)) for name, leaf in named_leaves(tree).items()}
+
+
+def check_kept(shapes: Shapes, kept: Kept) -> None:
+    """Raise InputError unless `kept` fits leaves of these shapes, {path: shape}."""
+    for (path, axis), indices in kept.items():
+        if path not in shapes:
+            raise InputError(
+                f"expected a leaf {path!r} to slice, got a tree with {_some(shapes)}"
+            )
+        shape = shapes[path]
+        if not 0 <= axis < len(shape):
+            raise InputError(f"{path!r} has shape {shape}: it has no axis {axis}")
+        check_indices(f"axis {axis} of {path!r}", indices, shape[axis])
+
+
+def check_indices(what: str, indices: Any, size: int) -> None:
+    """Raise InputError unless `indices` are increasing integers in [0, size)."""
+    indices = np.asarray(indices)
+    if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+        raise InputError(
+            f"{what}: expected a list of kept indices, "
+            f"got {indices.dtype} of shape {indices.shape}"
+        )
+    falls = np.flatnonzero(np.diff(indices.astype(np.int64)) <= 0)
+    if falls.size:
+        before, after = indices[falls[0] : falls[0] + 2]
+        raise InputError(
+            f"{what}: kept indices must increase, got {after} after {before}"
+        )
+    if indices.size and (indices[0] < 0 or indices[-1] >= size):
+        raise InputError(
+            f"{what}: kept indices must lie in 0..{size - 1}, "
+            f"got {indices[0]}..{indices[-1]}"
+        )
+
+
+def _some(leaves: Mapping[str, Any]) -> str:
+    names = [repr(name) for name in leaves]
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
