@@ -1,0 +1,271 @@
+"""What a model costs: parameters, bytes, multiply-adds, and time on this machine."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Macs(NamedTuple):
+    """Multiply-adds of a function.
+
+    Attributes:
+      total: their number.
+      by_primitive: the same by the primitive that does them.
+      notes: what the number leaves out or assumes, one line each.
+    """
+
+    total: int
+    by_primitive: dict[str, int]
+    notes: tuple[str, ...]
+
+
+class Latency(NamedTuple):
+    """How long one call takes, in seconds.
+
+    Attributes:
+      median: half of the calls took less.
+      p10: one call in ten took less.
+      p90: nine calls in ten took less.
+      repeats: how many calls were timed.
+    """
+
+    median: float
+    p10: float
+    p90: float
+    repeats: int
+
+
+def count_params(tree: Any) -> int:
+    """The number of entries in all arrays of a tree.
+
+    Example:
+      >>> count_params({"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)})
+      16
+    """
+    return sum(prod(leaf.shape) for leaf in _arrays(tree))
+
+
+def count_bytes(tree: Any) -> int:
+    """The bytes that all arrays of a tree take.
+
+    Example:
+      >>> count_bytes({"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4, jnp.bfloat16)})
+      56
+    """
+    return sum(prod(leaf.shape) * leaf.dtype.itemsize for leaf in _arrays(tree))
+
+
+def count_macs(fn: Callable, *args: Any) -> int:
+    """The multiply-adds of one call: matrix products and convolutions.
+
+    Args:
+      fn: any function that JAX can trace.
+      *args: its arguments, or `jax.ShapeDtypeStruct` in place of arrays. A batch of B
+        examples counts B times.
+
+    Returns:
+      Their number; `tally_macs` tells more.
+
+    Example:
+      >>> count_macs(jnp.dot, jnp.ones((2, 3)), jnp.ones((3, 4)))
+      24
+    """
+    return tally_macs(fn, *args).total
+
+
+def tally_macs(fn: Callable, *args: Any) -> Macs:
+    """The multiply-adds of one call, by primitive, and what is not in the number.
+
+    Padding counts like any other entry, except in a transposed convolution, where
+    neither padding nor the holes between the entries count. A scan counts as often as
+    it runs, a while loop once, of the branches of a cond the dearest one.
+
+    Args:
+      fn: any function that JAX can trace.
+      *args: its arguments, or `jax.ShapeDtypeStruct` in place of arrays.
+
+    Returns:
+      The tally.
+
+    Example:
+      >>> tally_macs(lambda x: x @ x, jnp.ones((3, 3)))
+      Macs(total=27, by_primitive={'dot_general': 27}, notes=())
+    """
+    notes: dict[str, None] = {}
+    counts = _count_jaxpr(jax.make_jaxpr(fn)(*args).jaxpr, notes)
+    return Macs(counts.total(), dict(counts), tuple(notes))
+
+
+def measure_latency(
+    fn: Callable, *args: Any, budget: float = 1.0, repeats: int | None = None
+) -> Latency:
+    """Time one function: compiled, warm, and waited for.
+
+    Args:
+      fn: any function that `jax.jit` takes.
+      *args: its arguments; zeros stand in for a `jax.ShapeDtypeStruct`.
+      budget: about how many seconds to measure, compiling apart.
+      repeats: how many calls to time, instead of the budget.
+
+    Returns:
+      The latency on this machine.
+
+    Example:
+      >>> measure_latency(jnp.sin, jnp.ones(3), repeats=5).repeats
+      5
+    """
+    calls = {"": (fn, args)}
+    return measure_latencies(calls, budget=budget, repeats=repeats)[""]
+
+
+def measure_latencies(
+    calls: Mapping[str, tuple[Callable, tuple]],
+    *,
+    budget: float = 2.0,
+    repeats: int | None = None,
+) -> dict[str, Latency]:
+    """Time several functions in one run, taking turns.
+
+    A machine that is busy for a while slows all of them alike, so that the ratios hold
+    where the numbers do not.
+
+    Args:
+      calls: {name: (fn, args)}; zeros stand in for a `jax.ShapeDtypeStruct`.
+      budget: about how many seconds to measure all together, compiling apart.
+      repeats: how many calls of each to time, instead of the budget.
+
+    Returns:
+      {name: latency}.
+
+    Raises:
+      ValueError: if `repeats` or the budget is not positive.
+    """
+    if (repeats is not None and repeats < 1) or budget <= 0:
+        raise ValueError(
+            f"expected repeats >= 1 and budget > 0, got {repeats} and {budget}"
+        )
+    ready = {name: _prepare(fn, args) for name, (fn, args) in calls.items()}
+    names = list(ready)
+    if repeats is None:
+        one_round = sum(min(_seconds(ready[n]) for _ in range(3)) for n in names)
+        repeats = int(np.clip(budget / max(one_round, 1e-9), 5, 2000))
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(repeats):
+        # There and back again: nobody always comes after the same neighbour.
+        for name in names if turn % 2 == 0 else names[::-1]:
+            times[name].append(_seconds(ready[name]))
+    return {name: _summary(times[name]) for name in names}
+
+
+def _arrays(tree: Any) -> list:
+    leaves = jax.tree.leaves(tree)
+    return [
+        leaf for leaf in leaves if hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    ]
+
+
+def _prepare(fn: Callable, args: tuple) -> Callable[[], Any]:
+    """A call without arguments, compiled and warm, its data on the device."""
+    jitted = jax.jit(fn)
+    args = jax.device_put(jax.tree.map(_concrete, args))
+    for _ in range(2):
+        jax.block_until_ready(jitted(*args))
+    return lambda: jitted(*args)
+
+
+def _concrete(leaf: Any) -> Any:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jnp.zeros(leaf.shape, leaf.dtype)
+    return leaf
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - start
+
+
+def _summary(times: list[float]) -> Latency:
+    p10, median, p90 = np.quantile(times, [0.1, 0.5, 0.9])
+    return Latency(float(median), float(p10), float(p90), len(times))
+
+
+def _count_jaxpr(jaxpr: Any, notes: dict[str, None]) -> Counter:
+    counts = Counter()
+    for eqn in jaxpr.eqns:
+        counts.update(_count_eqn(eqn, notes))
+    return counts
+
+
+def _count_eqn(eqn: Any, notes: dict[str, None]) -> Mapping[str, int]:
+    name = eqn.primitive.name
+    if name in _COUNTERS:
+        return {name: _COUNTERS[name](eqn)}
+    if name in _SKIPPED:
+        notes[f"{name} is not counted"] = None
+        return {}
+    inner = [_count_jaxpr(jaxpr, notes) for jaxpr in _inner_jaxprs(eqn.params)]
+    if name == "cond":
+        return max(inner, key=Counter.total)
+    counts = sum(inner, Counter())
+    if name == "scan":
+        return {key: count * eqn.params["length"] for key, count in counts.items()}
+    if name == "while" and counts:
+        notes["the body of a while loop counts once"] = None
+    return counts
+
+
+def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
+    for value in params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            jaxpr = getattr(item, "jaxpr", item)
+            if hasattr(jaxpr, "eqns"):
+                yield jaxpr
+
+
+def _count_dot(eqn: Any) -> int:
+    (contract, _), _ = eqn.params["dimension_numbers"]
+    lhs, out = eqn.invars[0].aval, eqn.outvars[0].aval
+    return prod(out.shape) * prod(lhs.shape[dim] for dim in contract)
+
+
+def _count_conv(eqn: Any) -> int:
+    """Outputs times kernel taps times the input channels of one group."""
+    params = eqn.params
+    dims = params["dimension_numbers"]
+    lhs, rhs, out = (v.aval for v in (*eqn.invars[:2], *eqn.outvars))
+    batch, features, *out_spatial = (out.shape[dim] for dim in dims.out_spec)
+    _, in_features, *kernel = (rhs.shape[dim] for dim in dims.rhs_spec)
+    windows = zip(
+        (lhs.shape[dim] for dim in dims.lhs_spec[2:]),
+        out_spatial,
+        kernel,
+        params["window_strides"],
+        params["rhs_dilation"],
+        params["lhs_dilation"],
+        (low for low, _ in params["padding"]),
+        strict=True,
+    )
+    return batch * features * in_features * prod(_taps(*window) for window in windows)
+
+
+def _taps(size, out_size, kernel, stride, dilation, holes, padding) -> int:
+    """Pairs of an output and a kernel position; of a dilated input those that meet it."""
+    if holes == 1:
+        return out_size * kernel
+    place = np.add.outer(stride * np.arange(out_size), dilation * np.arange(kernel))
+    index, rest = np.divmod(place - padding, holes)
+    return int(np.count_nonzero((rest == 0) & (index >= 0) & (index < size)))
+
+
+_COUNTERS: dict[str, Callable[[Any], int]] = {
+    "dot_general": _count_dot,
+    "conv_general_dilated": _count_conv,
+}
+_SKIPPED = ("shard_map", "pallas_call", "ragged_dot_general", "custom_linear_solve")
