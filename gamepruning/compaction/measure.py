@@ -103,7 +103,7 @@ def tally_macs(fn: Callable, *args: Any) -> Macs:
 
 
 def measure_latency(
-    fn: Callable, *args: Any, budget: float = 1.0, repeats: int | None = None
+    fn: Callable, *args: Any, budget: int | float = 1.0, repeats: int | None = None
 ) -> Latency:
     """Time one function: compiled, warm, and waited for.
 
@@ -127,7 +127,7 @@ def measure_latency(
 def measure_latencies(
     calls: Mapping[str, tuple[Callable, tuple]],
     *,
-    budget: float = 2.0,
+    budget: int | float = 2.0,
     repeats: int | None = None,
 ) -> dict[str, Latency]:
     """Time several functions in one run, taking turns.
@@ -256,7 +256,7 @@ def _count_conv(eqn: Any) -> int:
 
 
 def _taps(size, out_size, kernel, stride, dilation, holes, padding) -> int:
-    """Pairs of an output and a kernel position; of a dilated input those that meet it."""
+    """Pairs of output and kernel positions; of a dilated input those that meet it."""
     if holes == 1:
         return out_size * kernel
     place = np.add.outer(stride * np.arange(out_size), dilation * np.arange(kernel))
