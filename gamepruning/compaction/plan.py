@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from gamepruning.compaction import plan_format as form
 from gamepruning.compaction.atomic import new_file
@@ -24,6 +25,7 @@ from gamepruning.compaction.trees import (
     check_kept,
     named_shapes,
 )
+from gamepruning.players.players import Players
 from gamepruning.types import InputError
 
 
@@ -100,7 +102,7 @@ class Plan:
             raise InputError(f"this is a plan for another model: {difference}")
         return slice_tree(params, self.kept)
 
-    def mask(self, players: Any = None) -> np.ndarray:
+    def mask(self, players: Players | None = None) -> np.ndarray:
         """Who stays, bool [N].
 
         Args:
@@ -108,15 +110,15 @@ class Plan:
             without it, the order of the players that the plan was made from.
 
         Raises:
-          ValueError: if no mask of these players means this plan.
+          InputError: if no mask of these players means this plan.
         """
         mask = np.concatenate([_mask_of(family) for family in self.families] or [[]])
         mask = mask.astype(bool)
         if players is None or self._is_of(players, mask):
             return mask
-        return players.mask_from_kept(dict(self.kept))
+        return players.mask_from_kept(self.kept, self.input_kept)
 
-    def _is_of(self, players: Any, mask: np.ndarray) -> bool:
+    def _is_of(self, players: Players, mask: np.ndarray) -> bool:
         """Whether the players are those of the plan: same families, same meaning."""
         if [(f.name, f.total) for f in self.families] != [
             (f.name, f.stop - f.start) for f in players.families
@@ -198,7 +200,11 @@ class Plan:
 
 
 def make_plan(
-    players: Any, params: Any, mask: Any, *, why: Mapping[str, Any] | None = None
+    players: Players,
+    params: Any,
+    mask: ArrayLike,
+    *,
+    why: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Write down what a mask means for the parameters of a model.
 
@@ -212,14 +218,9 @@ def make_plan(
       The plan.
 
     Raises:
-      InputError: if the mask is not bool [N].
+      InputError: if the mask is not bool [N], or `why` is not JSON-able.
     """
-    mask = np.asarray(mask)
-    if mask.shape != (players.num_players,) or mask.dtype != bool:
-        raise InputError(
-            f"expected a mask of {players.num_players} bools, one a player, "
-            f"got {mask.dtype} {mask.shape}"
-        )
+    mask = players.mask(mask)
     return Plan(
         model=named_shapes(params),
         kept=players.kept_indices(mask),

@@ -1,71 +1,24 @@
 """Plans: what was decided, saved, read back and applied."""
 
 import json
-from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gamepruning.compaction.plan import Plan, make_plan
 from gamepruning.compaction.plan_format import format_indices, parse_indices
+from gamepruning.players.players import find_players
 from gamepruning.types import InputError
 
 
-class Family(NamedTuple):
-    name: str
-    start: int
-    stop: int
+def apply(params, x):
+    for name in ("first", "second"):
+        x = jax.nn.relu(x @ params[name]["kernel"] + params[name]["bias"][None])
+    return x @ params["head"]["kernel"]
 
 
-class Players:
-    """The hidden units of two dense layers, and the features of the input."""
-
-    families = (Family("x", 0, 3), Family("first", 3, 8), Family("second", 8, 12))
-    num_players = 12
-    # (family, path, axis): where an index is that of the player in its family.
-    places = (
-        (0, "first/kernel", 0),
-        (1, "first/kernel", 1),
-        (1, "first/bias", 0),
-        (1, "second/kernel", 0),
-        (2, "second/kernel", 1),
-        (2, "second/bias", 0),
-        (2, "head/kernel", 0),
-    )
-
-    def part(self, mask, family):
-        _, start, stop = self.families[family]
-        return mask[start:stop]
-
-    def kept_indices(self, mask):
-        return {
-            (path, axis): np.flatnonzero(self.part(mask, family))
-            for family, path, axis in self.places
-            if not self.part(mask, family).all()
-        }
-
-    def input_kept(self, mask):
-        features = self.part(mask, 0)
-        return {} if features.all() else {0: {1: np.flatnonzero(features)}}
-
-    def mask_from_kept(self, kept):
-        mask = np.ones(self.num_players, bool)
-        for family, path, axis in self.places:
-            if (path, axis) in kept:
-                part = self.part(mask, family)
-                part[:] = np.isin(np.arange(len(part)), kept[path, axis])
-        return mask
-
-
-class Reversed(Players):
-    """The same model, traced so that the families come in another order."""
-
-    families = (Family("x", 9, 12), Family("first", 4, 9), Family("second", 0, 4))
-
-
-PLAYERS = Players()
-MASK = np.array([1, 0, 1] + [1, 1, 1, 0, 1] + [0, 0, 1, 1], bool)
 WHY = {"method": "magnitude", "order": 2, "scores": [0.5, 1.5], "note": None}
 
 
@@ -76,6 +29,13 @@ def params(value=1.0):
         "head": {"kernel": jnp.full((4, 2), value)},
         "step": jnp.zeros(()),
     }
+
+
+X = jnp.ones((2, 3))
+# The features of the input, and the hidden units of two layers.
+PLAYERS = find_players(apply, params(), X, input_axes={0: 1})
+NAMES = [family.name for family in PLAYERS.families]
+MASK = np.array([1, 0, 1] + [1, 1, 1, 0, 1] + [0, 0, 1, 1], bool)
 
 
 @pytest.fixture
@@ -101,9 +61,42 @@ def test_the_mask_comes_back(plan):
     assert plan.mask().dtype == bool
 
 
-def test_the_mask_moves_to_players_in_another_order(plan):
-    moved = np.concatenate([MASK[8:], MASK[3:8], MASK[:3]])
-    np.testing.assert_array_equal(plan.mask(Reversed()), moved)
+def test_the_mask_moves_to_a_trace_with_other_players():
+    # Without the features of the input, all of which stay.
+    plan = make_plan(PLAYERS, params(), np.r_[np.ones(3, bool), MASK[3:]])
+    hidden = find_players(apply, params(), X)
+    np.testing.assert_array_equal(plan.mask(hidden), MASK[3:])
+
+
+def test_the_mask_moves_to_players_in_another_order():
+    def branches(params, x, order):
+        parts = [jnp.tanh(x @ params[n]["in"]) @ params[n]["out"] for n in order]
+        return parts[0] + parts[1]
+
+    leaf = {"in": jnp.ones((3, 4)), "out": jnp.ones((4, 2))}
+    tree = {"a": leaf, "b": leaf}
+    ab = find_players(lambda p, x: branches(p, x, "ab"), tree, X)
+    ba = find_players(lambda p, x: branches(p, x, "ba"), tree, X)
+    assert [f.name for f in ab.families] == [f.name for f in ba.families][::-1]
+    plan = make_plan(ab, tree, np.array([1, 0, 0, 0, 1, 1, 1, 0], bool))
+    np.testing.assert_array_equal(plan.mask(ba), [1, 1, 1, 0, 1, 0, 0, 0])
+
+
+def test_whole_layers_are_players_too():
+    layers = find_players(apply, params(), X, granularity="layer")
+    plan = make_plan(layers, params(), np.array([True, False]))
+    assert plan.apply(params())["head"]["kernel"].shape == (0, 2)
+    np.testing.assert_array_equal(plan.mask(layers), [True, False])
+
+
+def test_players_of_another_model_are_refused(plan):
+    other = find_players(
+        lambda p, x: jnp.tanh(x @ p["w"]) @ p["v"],
+        {"w": jnp.ones((3, 4)), "v": jnp.ones((4, 2))},
+        X,
+    )
+    with pytest.raises(InputError, match="plan for another model"):
+        plan.mask(other)
 
 
 def test_saved_and_read_back_it_is_the_same(plan, tmp_path):
@@ -120,7 +113,7 @@ def test_saved_and_read_back_it_is_the_same(plan, tmp_path):
 def test_the_file_is_for_people(plan, tmp_path):
     plan.save(tmp_path / "plan.json")
     lines = (tmp_path / "plan.json").read_text().splitlines()
-    family = '{"name": "first", "kept": 4, "total": 5, "indices": "0-2,4"}'
+    family = f'{{"name": "{NAMES[1]}", "kept": 4, "total": 5, "indices": "0-2,4"}}'
     assert f"    {family}," in lines
     kernel = '"first/kernel": {"shape": [3, 5], "kept": {"0": "0,2", "1": "0-2,4"}}'
     assert f"    {kernel}," in lines
@@ -156,7 +149,7 @@ def test_reasons_that_json_cannot_hold_are_refused(why):
     "mask", [np.ones(11, bool), np.ones(12), np.ones((1, 12), bool), True]
 )
 def test_a_mask_of_another_kind_is_refused(mask):
-    with pytest.raises(InputError, match="expected a mask of 12 bools"):
+    with pytest.raises(InputError, match="mask has (shape|dtype)"):
         make_plan(PLAYERS, params(), mask)
 
 
@@ -220,7 +213,7 @@ DAMAGE = {
     "family field": (change_first("families", a=1), "a family: unknown field 'a'"),
     "total": (change_first("families", total="3"), "'total' must be a int, got '3'"),
     "bool": (change_first("families", total=True), "'total' must be a int, got True"),
-    "count": (change_first("families", kept=3), "'x': says 3 kept, lists 2"),
+    "count": (change_first("families", kept=3), "says 3 kept, lists 2"),
     "beyond": (change_first("families", total=2), "expected indices below 2"),
     "huge": (
         change_first("families", indices="0-999999999"),
@@ -230,7 +223,7 @@ DAMAGE = {
     "list": (change_first("families", indices=[0, 2]), 'such as "0-3,7", got'),
     "order": (
         change_first("families", indices="2,0"),
-        "family 'x': kept indices must increase, got 0 after 2",
+        "kept indices must increase, got 0 after 2",
     ),
     "shape": (change_first("parameters", shape=[-1]), "expected a shape, got"),
     "shape text": (change_first("parameters", shape="5"), "'shape' must be a list"),

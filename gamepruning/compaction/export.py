@@ -1,0 +1,229 @@
+"""The small model as files: safetensors, orbax, StableHLO.
+
+Weights go by path, "dense_1/kernel", so that they come back into any tree of the same
+paths, or into nested dictionaries. Leaves that are not arrays are part of the model,
+not of its weights.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.compaction.arrays import BARE, to_arrays, to_tree, with_arrays
+from gamepruning.compaction.atomic import new_file, new_folder
+from gamepruning.compaction.stablehlo import export_stablehlo, load_stablehlo
+from gamepruning.compaction.trees import named_leaves
+from gamepruning.types import InputError
+
+__all__ = [
+    "export_model",
+    "export_orbax",
+    "export_safetensors",
+    "export_stablehlo",
+    "import_orbax",
+    "import_safetensors",
+    "load_stablehlo",
+]
+
+FORMATS = ("safetensors", "orbax", "stablehlo")
+_INDEX = "export.json"
+# https://github.com/huggingface/safetensors, the types that NumPy knows with ml_dtypes.
+_DTYPES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
+    "U32": "uint32", "I32": "int32", "U64": "uint64", "I64": "int64",
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "C64": "complex64",
+}  # fmt: skip
+
+
+def export_safetensors(params: Any, path: str | os.PathLike[str]) -> Path:
+    """Write parameters as safetensors, whole or not at all.
+
+    Args:
+      params: any tree of arrays.
+      path: the file, such as "model.safetensors"; an older one is replaced.
+
+    Returns:
+      The path.
+
+    Raises:
+      InputError: if safetensors has no type for an array.
+
+    Example:
+      >>> path = export_safetensors({"w": jnp.ones((2, 3))}, "model.safetensors")
+      >>> import_safetensors(path)["w"].shape
+      (2, 3)
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    # safetensors writes memory as it lies: it must lie in C order.
+    arrays = {k: np.asarray(v, order="C") for k, v in to_arrays(params).items()}
+    with new_file(path) as temporary:
+        try:
+            save_file(arrays, temporary, metadata={"format": "np"})
+        except SafetensorError as error:
+            raise InputError(f"safetensors cannot hold this: {error}") from error
+    return Path(path)
+
+
+def import_safetensors(path: str | os.PathLike[str], like: Any = None) -> Any:
+    """Read parameters that `export_safetensors` wrote.
+
+    Args:
+      path: the file.
+      like: a tree of the same paths, shapes and types (arrays or
+        `jax.ShapeDtypeStruct`) to put them into.
+
+    Returns:
+      The parameters: in a tree like `like`, or as NumPy arrays in nested dictionaries.
+
+    Raises:
+      InputError: if there is no such file, it is damaged, or does not fit `like`.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        found = deserialize(Path(path).read_bytes())
+        arrays = {name: _from_safetensors(view) for name, view in found}
+    except OSError as error:
+        raise InputError(f"no safetensors file at {path}: {error.strerror}") from error
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+    return to_tree(path, arrays, like)
+
+
+def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
+    """Write parameters as an orbax checkpoint, whole or not at all.
+
+    `orbax.checkpoint.StandardCheckpointer().restore(path)` reads it too.
+
+    Args:
+      params: any tree of arrays, none of them empty.
+      path: the folder; an older checkpoint is replaced, nothing else is.
+
+    Returns:
+      The path.
+
+    Raises:
+      InputError: if an array is empty, or `path` holds something else.
+
+    Example:
+      >>> path = export_orbax({"w": jnp.ones((2, 3))}, "checkpoint")
+      >>> import_orbax(path)["w"].shape
+      (2, 3)
+    """
+    import orbax.checkpoint as ocp
+
+    arrays = to_arrays(params)
+    empty = [name for name, array in arrays.items() if array.size == 0]
+    if empty or not arrays:
+        what = f"{empty[0]!r}, which is empty" if empty else "no array at all"
+        raise InputError(f"orbax cannot hold {what}: use safetensors")
+    tree = arrays if BARE in arrays else with_arrays(params, arrays)
+    path = Path(path).absolute()
+    with (
+        new_folder(path, may_replace=_is_checkpoint) as temporary,
+        ocp.StandardCheckpointer() as checkpointer,
+    ):
+        checkpointer.save(temporary, tree)
+    return path
+
+
+def import_orbax(path: str | os.PathLike[str], like: Any = None) -> Any:
+    """Read parameters from an orbax checkpoint.
+
+    Args:
+      path: the folder.
+      like: a tree of the same paths, shapes and types (arrays or
+        `jax.ShapeDtypeStruct`) to put them into.
+
+    Returns:
+      The parameters: in a tree like `like`, or as NumPy arrays in nested dictionaries.
+
+    Raises:
+      InputError: if there is no such checkpoint, it is damaged, or does not fit `like`.
+    """
+    import orbax.checkpoint as ocp
+
+    path = Path(path).absolute()
+    if not _is_checkpoint(path):
+        raise InputError(f"no orbax checkpoint at {path}")
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            metadata: Any = checkpointer.metadata(path).item_metadata
+            plain = ocp.RestoreArgs(restore_type=np.ndarray)
+            wanted = jax.tree.map(lambda _: plain, metadata.tree)
+            args = ocp.args.PyTreeRestore(restore_args=wanted)
+            tree = checkpointer.restore(path, args=args)
+    except Exception as error:  # orbax has no error of its own for a damaged one
+        line = next(iter(str(error).splitlines()), "")
+        raise InputError(f"the checkpoint {path} is damaged: {line:.200}") from error
+    return to_tree(path, named_leaves(tree), like)
+
+
+def export_model(
+    small: Any,
+    folder: str | os.PathLike[str],
+    *,
+    inputs: Sequence[Any] | None = None,
+    formats: Sequence[str] = FORMATS,
+    batch: str = "symbolic",
+) -> dict[str, Path]:
+    """Write a compacted model, with its plan, into a new folder.
+
+    Args:
+      small: what `compact` returned: `apply`, `params`, `plan`.
+      folder: where; an older export is replaced, nothing else is.
+      inputs: example inputs of the small model, or their shapes; "stablehlo" needs
+        them.
+      formats: some of "safetensors", "orbax", "stablehlo".
+      batch: "symbolic" (any batch size) or "fixed", for "stablehlo".
+
+    Returns:
+      {format: path}, and the plan's path under "plan".
+
+    Raises:
+      InputError: if the model cannot be written like that; then nothing is.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(f"formats: expected {', '.join(FORMATS)}, got {unknown[0]!r}")
+    if "stablehlo" in formats and inputs is None:
+        raise InputError("stablehlo needs example inputs or their shapes: give inputs")
+    names = {"plan": "plan.json", "orbax": "orbax"}
+    names |= {name: f"model.{name}" for name in ("safetensors", "stablehlo")}
+    folder = Path(folder)
+    with new_folder(folder, may_replace=_is_export) as temporary:
+        small.plan.save(temporary / names["plan"])
+        if "safetensors" in formats:
+            export_safetensors(small.params, temporary / names["safetensors"])
+        if "orbax" in formats:
+            export_orbax(small.params, temporary / names["orbax"])
+        if "stablehlo" in formats and inputs is not None:
+            path = temporary / names["stablehlo"]
+            export_stablehlo(small.apply, small.params, inputs, path, batch=batch)
+        written = {name: names[name] for name in ("plan", *formats)}
+        (temporary / _INDEX).write_text(json.dumps(written, indent=2) + "\n")
+    return {name: folder / file for name, file in written.items()}
+
+
+def _from_safetensors(view: Mapping[str, Any]) -> np.ndarray:
+    if view["dtype"] not in _DTYPES:
+        raise ValueError(f"its type {view['dtype']} is unknown here")
+    dtype = jnp.dtype(_DTYPES[view["dtype"]])
+    return np.frombuffer(bytearray(view["data"]), dtype).reshape(view["shape"])
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return (path / "_METADATA").is_file() and (path / "_CHECKPOINT_METADATA").is_file()
+
+
+def _is_export(path: Path) -> bool:
+    return (path / _INDEX).is_file()
