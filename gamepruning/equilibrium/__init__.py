@@ -1,0 +1,47 @@
+"""GAME 1: every player weighs what it earns against what it costs, until all rest."""
+
+from gamepruning.equilibrium.algorithm import EquilibriumResult, equilibrium_pruning
+from gamepruning.equilibrium.ascent import (
+    JointState,
+    joint_optimizer,
+    project_to_box,
+    projected_gate_ascent,
+)
+from gamepruning.equilibrium.competition import competition
+from gamepruning.equilibrium.presets import EQUILIBRIUM_PRESETS, equilibrium_optimizer
+from gamepruning.equilibrium.step import (
+    EquilibriumInfo,
+    EquilibriumState,
+    EquilibriumStep,
+    make_equilibrium_step,
+    surviving_players,
+)
+from gamepruning.equilibrium.utility import (
+    UtilityConfig,
+    marginal_benefit,
+    squared_norms,
+    utility,
+    utility_gradient,
+)
+
+__all__ = [
+    "EQUILIBRIUM_PRESETS",
+    "EquilibriumInfo",
+    "EquilibriumResult",
+    "EquilibriumState",
+    "EquilibriumStep",
+    "JointState",
+    "UtilityConfig",
+    "competition",
+    "equilibrium_optimizer",
+    "equilibrium_pruning",
+    "joint_optimizer",
+    "make_equilibrium_step",
+    "marginal_benefit",
+    "project_to_box",
+    "projected_gate_ascent",
+    "squared_norms",
+    "surviving_players",
+    "utility",
+    "utility_gradient",
+]

@@ -1,0 +1,278 @@
+"""The game: what a player gains and pays for taking part (eq. 8-10), and its gradient.
+
+Player i owns the parameters theta_i (its incoming weights and bias) and chooses its
+participation s_i in [0, 1]:
+
+    U_i(s_i, s_-i) = B_i - C_i                                                  (8)
+    B_i = alpha s_i b_i                                                         (9)
+    C_i = beta |theta_i|^2 s_i^2 + gamma |s_i|
+          + eta s_i sum_{j != i} s_j <theta_i, theta_j>                        (10)
+
+where b_i is the marginal benefit of taking part, linearised at the current gates.
+
+What b_i is. The loss is to be minimised, so taking part pays by as much as it lowers
+the loss: b_i = -dL/ds_i. That is `benefit="descent"`. With it every player climbs the
+one function -alpha L minus its own cost, so the game has a potential and its equilibria
+are coordinate-wise maxima of it. The paper prints b_i = +<grad_{theta_i} L, theta_i>
+(`benefit="literal"`): by the chain rule through s_i theta_i that is +s_i dL/ds_i, which
+pays a player for raising the loss, and fades with s_i so that collapse feeds itself.
+
+Reference: Shah and Khan, Pruning as a Game, arXiv 2512.22106, sections 4-6.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from gamepruning.equilibrium.competition import competition
+
+Benefit = Literal["descent", "literal"]
+Norm = Literal["sum", "mean", "unit"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UtilityConfig:
+    """The weights of the utility's terms, and how its terms are read.
+
+    The weights are leaves of a pytree, so that they can be mapped over by `jax.vmap`.
+
+    Attributes:
+      alpha: weight of the benefit, > 0 to reward contribution.
+      beta: weight of the quadratic cost beta |theta_i|^2 s_i^2, >= 0.
+      gamma: weight of the linear cost gamma s_i, >= 0. It alone gives exact zeros.
+      eta: weight of the competition within a family, >= 0.
+      benefit: "descent" for -dL/ds_i, "literal" for +<grad_{theta_i} L, theta_i> as
+        printed in the paper; see the module's docstring.
+      norm: what the cost calls theta_i: the parameters as they are ("sum", the paper's
+        squared norm), over the root of their number ("mean": the squared norm becomes
+        a mean square), or over their norm ("unit": the cost is beta s_i^2, which
+        growing weights cannot evade).
+
+    Raises:
+      ValueError: a weight is negative or not finite, or a choice is unknown.
+
+    Example:
+      >>> UtilityConfig(beta=0.05, gamma=0.05).alpha
+      1.0
+    """
+
+    alpha: float | Array = 1.0
+    beta: float | Array = 0.0
+    gamma: float | Array = 0.0
+    eta: float | Array = 0.0
+    benefit: Benefit = dataclasses.field(default="descent", metadata={"static": True})
+    norm: Norm = dataclasses.field(default="sum", metadata={"static": True})
+
+    def __post_init__(self):
+        for name in ("alpha", "beta", "gamma", "eta"):
+            weight = getattr(self, name)
+            if isinstance(weight, int | float) and not (0 <= weight < math.inf):
+                raise ValueError(f"expected {name} to be finite and >= 0, got {weight}")
+        for name, choices in (("benefit", Benefit), ("norm", Norm)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(
+                    f"expected {name} to be one of {get_args(choices)}, got "
+                    f"{getattr(self, name)!r}"
+                )
+
+
+def utility(
+    players, params, grads: PyTree, gates: ArrayLike, config: UtilityConfig
+) -> Float[jax.Array, " N"]:
+    """Utility of every player at the current gates (eq. 8).
+
+    As a function of `gates` its derivative is each player's own: others' strategies,
+    and the benefit's linearisation, are held fixed.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      grads: the gradient of the loss; see `marginal_benefit`.
+      gates: participation s, float [N] in [0, 1].
+      config: the weights of the terms.
+
+    Returns:
+      float [N].
+
+    Raises:
+      ValueError: see `marginal_benefit` and `competition`.
+
+    References:
+      Shah and Khan, arXiv 2512.22106, eq. 8-10.
+    """
+    gates = _check_gates(players, gates)
+    others = jax.lax.stop_gradient(gates)
+    benefit = gates * marginal_benefit(players, params, grads, others, config)  # (9)
+    cost = _cost(players, params, gates, others, config)  # (10)
+    return config.alpha * benefit - cost
+
+
+def utility_gradient(
+    players, params, grads: PyTree, gates: ArrayLike, config: UtilityConfig
+) -> Float[jax.Array, " N"]:
+    """Own-strategy gradient dU_i/ds_i of every player (eq. 18), an ascent direction.
+
+    It is the gradient of the sum of utilities with the others' strategies stopped:
+
+        alpha b_i - 2 beta |theta_i|^2 s_i - gamma
+                  - eta sum_{j != i} s_j <theta_i, theta_j>
+
+    Eq. 18 has gamma sign(s_i); strategies are not negative, so that is gamma, taken
+    from the right at s_i = 0. It makes 0 a resting point of a player that does not
+    earn gamma (eq. 15), where sign(0) = 0 would throw it out again.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      grads: the gradient of the loss, over `params` or over
+        `{"params": params, "gates": gates}`; see `marginal_benefit`.
+      gates: participation s, float [N] in [0, 1].
+      config: the weights of the terms.
+
+    Returns:
+      float [N]. Follow it with `projected_gate_ascent`.
+
+    Raises:
+      ValueError: see `marginal_benefit` and `competition`.
+
+    Example: one step of a training loop of one's own.
+
+        def loss(joint):
+            outputs = players.gated(joint["params"], joint["gates"], inputs)
+            return gp.cross_entropy(outputs, labels)
+
+        joint = {"params": params, "gates": gates}
+        dloss = jax.grad(loss)(joint)
+        ascent = gp.utility_gradient(players, params, dloss, gates, config)
+        grads = {"params": dloss["params"], "gates": ascent}
+        updates, opt_state = tx.update(grads, opt_state, joint)
+
+    References:
+      Shah and Khan, arXiv 2512.22106, eq. 13 and 18.
+    """
+    gates = _check_gates(players, gates)
+    return jax.grad(lambda s: utility(players, params, grads, s, config).sum())(gates)
+
+
+def marginal_benefit(
+    players, params, grads: PyTree, gates: ArrayLike, config: UtilityConfig
+) -> Float[jax.Array, " N"]:
+    """What full participation would earn each player, linearised: b_i of eq. 9.
+
+    | benefit | gradient over params and gates | gradient over params alone |
+    | --- | --- | --- |
+    | "descent" | -dL/ds_i | -<grad_{theta_i} L, theta_i> / s_i, 0 where s_i = 0 |
+    | "literal" | +<grad_{theta_i} L, theta_i> | the same |
+
+    Both cells of "descent" agree where a player's activation scales with its own
+    parameters (ReLU and no normalisation behind it). Elsewhere, and to let players come
+    back from 0, take the gradient over both.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      grads: gradient of the loss of `players.gated`, a tree like `params`, or a dict
+        {"params": such a tree, "gates": float [N]}.
+      gates: participation s at which the gradient was taken, float [N].
+      config: which benefit.
+
+    Returns:
+      float [N].
+
+    Raises:
+      ValueError: `grads` is neither of the two.
+    """
+    gates = jnp.asarray(gates)
+    param_grads, gate_grads = _split(params, grads)
+    if config.benefit == "descent" and gate_grads is not None:
+        return -gate_grads
+    product = jax.tree.map(lambda g, p: _wide(g) * _wide(p), param_grads, params)
+    inner = players.sum_owned(product)  # s_i dL/ds_i
+    if config.benefit == "literal":
+        return inner
+    present = gates > 0
+    return -jnp.where(present, inner / jnp.where(present, gates, 1.0), 0.0)
+
+
+def squared_norms(players, params, norm: Norm = "sum") -> Float[jax.Array, " N"]:
+    """|theta_i|^2 of every player as the cost reads it: see `UtilityConfig.norm`.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      norm: "sum", "mean" or "unit".
+
+    Returns:
+      float [N], >= 0.
+    """
+    total = players.sum_owned(jax.tree.map(lambda p: jnp.square(_wide(p)), params))
+    return total * jnp.square(_scale(players, params, total, norm))
+
+
+def _cost(players, params, own, others, config: UtilityConfig) -> Array:
+    total = squared_norms(players, params)
+    scale = _scale(players, params, total, config.norm)
+    size = total * jnp.square(scale)
+    cost = config.beta * size * jnp.square(own) + config.gamma * own
+    if isinstance(config.eta, int | float) and config.eta == 0:
+        return cost
+    rivals = scale * competition(players, params, scale * others)
+    return cost + config.eta * own * rivals
+
+
+def _scale(players, params, squared_norm: Array, norm: Norm) -> Array | float:
+    """The factor that turns theta_i into what the cost calls theta_i."""
+    if norm == "sum":
+        return 1.0
+    if norm == "unit":
+        return jnp.where(
+            squared_norm > 0,
+            jax.lax.rsqrt(jnp.where(squared_norm > 0, squared_norm, 1.0)),
+            0.0,
+        )
+    with jax.ensure_compile_time_eval():
+        ones = jax.tree.map(lambda p: jnp.ones(jnp.shape(p)), params)
+        return jax.lax.rsqrt(jnp.maximum(players.sum_owned(ones), 1.0))
+
+
+def _split(params, grads) -> tuple[PyTree, Array | None]:
+    structure = jax.tree.structure(params)
+    if jax.tree.structure(grads) == structure:
+        return grads, None
+    if (
+        isinstance(grads, Mapping)
+        and set(grads) == {"params", "gates"}
+        and jax.tree.structure(grads["params"]) == structure
+    ):
+        return grads["params"], jnp.asarray(grads["gates"])
+    raise ValueError(
+        "expected the loss gradient as a tree like params, or as {'params': such a "
+        f"tree, 'gates': [N]}}, got {jax.tree.structure(grads)} for params "
+        f"{structure}: take jax.grad over params or over {{'params', 'gates'}}"
+    )
+
+
+def _check_gates(players, gates) -> Array:
+    gates = jnp.asarray(gates)
+    if gates.shape != (players.num_players,):
+        raise ValueError(
+            f"expected one gate a player, shape ({players.num_players},), got "
+            f"{gates.shape}"
+        )
+    if not jnp.issubdtype(gates.dtype, jnp.floating):
+        raise ValueError(
+            f"expected float gates, got {gates.dtype}: cast them with astype(float)"
+        )
+    return gates
+
+
+def _wide(leaf) -> Array:
+    """At least float32: half-precision sums over thousands of weights lose digits."""
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
