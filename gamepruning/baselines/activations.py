@@ -1,0 +1,56 @@
+"""Scores from what a player emits, and scores from nothing at all."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from gamepruning.baselines.examples import as_inputs, exact_scores, mean_over_chunks
+from gamepruning.types import Scores
+
+
+def activation_scores(
+    players, params: PyTree, inputs: PyTree, *, examples_at_once: int | None = None
+) -> Scores:
+    """Variance of each player's activation over examples and positions.
+
+    A player that always says the same can be replaced by a constant.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      inputs: the network's input, [B, ...], or a tuple of inputs.
+      examples_at_once: examples a pass, to bound memory; None takes all.
+
+    Returns:
+      `Scores`, >= 0, exact on these examples. Cost: one evaluation.
+
+    Raises:
+      ValueError: there are no examples.
+
+    References:
+      Thimm and Fiesler, Evaluating pruning methods, 1995; in the same spirit Hu et al.,
+      Network Trimming, arXiv 1607.03250.
+    """
+
+    def moments(xs):
+        mean, variance = players.activation_moments(params, *xs)
+        return mean, variance + jnp.square(mean)
+
+    def score(data):
+        mean, square = mean_over_chunks(moments, data, examples_at_once)
+        return jnp.maximum(square - jnp.square(mean), 0.0)
+
+    return exact_scores(jax.jit(score)(as_inputs(inputs)), 1)
+
+
+def random_scores(key: Array, players) -> Scores:
+    """Uniform numbers: the control that every other method has to beat.
+
+    Args:
+      key: random key.
+      players: the `Players` of the network.
+
+    Returns:
+      `Scores` in [0, 1), without any evaluation of the network.
+    """
+    return exact_scores(jax.random.uniform(key, (players.num_players,)), 0)

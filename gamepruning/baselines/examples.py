@@ -1,0 +1,71 @@
+"""Passing over examples without holding all of them at once."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from gamepruning.types import Scores
+
+
+def as_inputs(inputs: PyTree) -> tuple:
+    """The network's inputs as a tuple: a tuple stays, anything else is the only one."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+def count_examples(data: PyTree) -> int:
+    """The leading length that all leaves share.
+
+    Args:
+      data: a pytree of arrays [B, ...].
+
+    Returns:
+      B, at least 1.
+
+    Raises:
+      ValueError: there is no example, or the leaves disagree.
+    """
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    if len(lengths) != 1 or lengths <= {(), (0,)}:
+        raise ValueError(
+            "expected inputs and labels with one leading axis of examples, at least "
+            f"one of them, got leading lengths {sorted(lengths)}"
+        )
+    return lengths.pop()[0]
+
+
+def mean_over_chunks(
+    fn: Callable[[PyTree], PyTree], data: PyTree, at_once: int | None
+) -> PyTree:
+    """Mean over all examples of what `fn` averages over a chunk of them.
+
+    Args:
+      fn: chunk of `data` -> a pytree of means over that chunk.
+      data: a pytree of arrays [B, ...].
+      at_once: examples a chunk; None takes all of them at once.
+
+    Returns:
+      The size-weighted mean over the chunks, the last of which may be smaller.
+
+    Raises:
+      ValueError: `at_once` is below 1; see also `count_examples`.
+    """
+    total = count_examples(data)
+    size = total if at_once is None else min(at_once, total)
+    if size < 1:
+        raise ValueError(f"expected at least 1 example at once, got {at_once}")
+    num_full, rest = divmod(total, size)
+    full = jax.tree.map(
+        lambda leaf: leaf[: total - rest].reshape(num_full, size, *leaf.shape[1:]), data
+    )
+    mean = jax.tree.map(lambda each: each.mean(axis=0), jax.lax.map(fn, full))
+    if not rest:
+        return mean
+    last = fn(jax.tree.map(lambda leaf: leaf[total - rest :], data))
+    return jax.tree.map(lambda m, x: m + (x - m) * (rest / total), mean, last)
+
+
+def exact_scores(value: jax.Array, num_evaluations: int) -> Scores:
+    """Scores without sampling error: they are what they are on the examples given."""
+    return Scores(value, jnp.zeros_like(value), num_evaluations)

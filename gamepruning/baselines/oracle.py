@@ -1,0 +1,72 @@
+"""The greedy loss oracle: take every player out alone and look at the loss."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, PyTree
+
+from gamepruning.baselines.examples import as_inputs, exact_scores, mean_over_chunks
+from gamepruning.types import Scores
+
+
+def loss_oracle_scores(
+    players,
+    params: PyTree,
+    loss_fn: Callable[..., Array],
+    inputs: PyTree,
+    labels: ArrayLike,
+    *,
+    batch_size: int = 16,
+    examples_at_once: int | None = None,
+) -> Scores:
+    """Loss without player i minus the loss of the full network, for every i.
+
+    Families are visited in turn; what comes before a family is computed once for all of
+    its players.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      loss_fn: (outputs, labels) -> scalar, a mean over examples.
+      inputs: the network's input, [B, ...], or a tuple of inputs.
+      labels: their labels, [B, ...].
+      batch_size: players taken out side by side; memory grows with it.
+      examples_at_once: examples a pass, to bound memory; None takes all.
+
+    Returns:
+      `Scores`, exact on these examples; 0 for a player that nothing depends on,
+      negative where the network does better without. Cost: N + 1 evaluations, less
+      what is shared.
+
+    Raises:
+      ValueError: `batch_size` is below 1, or there are no examples.
+    """
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size >= 1, got {batch_size}")
+
+    def increase(chunk):
+        *xs, y = chunk
+        everyone = jnp.ones(players.num_players)
+        full = loss_fn(players.gated(params, everyone, *xs), y)
+        alone = [
+            _without_each(players, params, loss_fn, family, xs, y, batch_size)
+            for family in players.families
+        ]
+        return jnp.concatenate([*alone, jnp.zeros(0)]) - full
+
+    score = jax.jit(lambda data: mean_over_chunks(increase, data, examples_at_once))
+    data = (*as_inputs(inputs), labels)
+    return exact_scores(score(data), players.num_players + 1)
+
+
+def _without_each(players, params, loss_fn, family, xs, y, batch_size) -> Array:
+    everyone = jnp.ones(players.num_players)
+    prefix, suffix = players.hoist(params, *xs, varying=(family.name,))
+    shared = prefix(params, everyone, *xs)
+
+    def loss_without(player):
+        return loss_fn(suffix(shared, everyone.at[player].set(0.0)), y)
+
+    members = jnp.arange(family.start, family.stop)
+    return jax.lax.map(loss_without, members, batch_size=min(batch_size, family.size))

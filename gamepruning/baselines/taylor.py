@@ -1,0 +1,102 @@
+"""Taylor expansions of the loss in the gates, at the full network (all gates one)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, ArrayLike, PyTree
+
+from gamepruning.baselines.examples import as_inputs, count_examples, exact_scores
+from gamepruning.types import Scores
+
+
+def taylor_scores(
+    players,
+    params: PyTree,
+    loss_fn: Callable[..., Array],
+    inputs: PyTree,
+    labels: ArrayLike,
+    *,
+    order: Literal[1, 2] = 1,
+    examples_at_once: int = 64,
+) -> Scores:
+    """How much the loss should change without player i, from derivatives in its gate.
+
+    order=1: mean over examples of |dl/ds_i|. The sign is dropped because at a minimum
+    the mean derivative vanishes for every player (Molchanov 2017).
+
+    order=2: the loss change that the expansion predicts when s_i goes from 1 to 0,
+
+        -dL/ds_i + 1/2 H_ii,    H_ii = mean of J_i^T (d2l/dz2) J_i,   J_i = dz/ds_i
+
+    with the Gauss-Newton part of the curvature in the outputs z, which is never
+    negative and needs no second derivative of the network (Molchanov 2019 takes the
+    squared gradient for it). It is exact where the loss is quadratic in a gate: linear
+    outputs and squared error.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      loss_fn: (outputs, labels) -> scalar, a mean over examples, as these are looked at
+        one by one.
+      inputs: the network's input, [B, ...], or a tuple of inputs.
+      labels: their labels, [B, ...].
+      order: 1 or 2.
+      examples_at_once: examples a pass, to bound memory.
+
+    Returns:
+      `Scores`, exact on these examples; order 1 is >= 0, order 2 may be negative where
+      the network does better without the player. Cost: one forward and, for order 1,
+      one backward pass; for order 2 one backward pass an output.
+
+    Raises:
+      ValueError: `order` is neither 1 nor 2, or there are no examples.
+
+    References:
+      Molchanov et al., Pruning Convolutional Neural Networks for Resource Efficient
+      Inference, ICLR 2017; Importance Estimation for Neural Network Pruning, CVPR 2019.
+    """
+    if order not in (1, 2):
+        raise ValueError(f"expected order to be 1 or 2, got {order!r}")
+    data = (*as_inputs(inputs), labels)
+    count_examples(data)
+    expand = _first if order == 1 else _second
+    alone = lambda example: expand(  # noqa: E731
+        players, params, loss_fn, jax.tree.map(lambda leaf: leaf[None], example)
+    )
+    num_backward = 1 if order == 1 else _num_outputs(players, params, data)
+
+    @jax.jit
+    def score(data):
+        return jax.lax.map(alone, data, batch_size=examples_at_once).mean(axis=0)
+
+    return exact_scores(score(jax.tree.map(jnp.asarray, data)), 1 + num_backward)
+
+
+def _first(players, params, loss_fn, example) -> Array:
+    *xs, y = example
+    gates = jnp.ones(players.num_players)
+    return jnp.abs(jax.grad(lambda s: loss_fn(players.gated(params, s, *xs), y))(gates))
+
+
+def _second(players, params, loss_fn, example) -> Array:
+    *xs, y = example
+    gates = jnp.ones(players.num_players)
+    outputs, pull = jax.vjp(lambda s: players.gated(params, s, *xs), gates)
+    flat, unravel = ravel_pytree(outputs)
+    loss = lambda z: loss_fn(unravel(z), y)  # noqa: E731
+    slope, curvature = jax.grad(loss)(flat), jax.hessian(loss)(flat)
+    jacobian = jax.vmap(lambda row: pull(unravel(row))[0])(
+        jnp.eye(flat.size, dtype=flat.dtype)
+    )
+    bend = ((curvature @ jacobian) * jacobian).sum(axis=0)
+    return -slope @ jacobian + bend / 2
+
+
+def _num_outputs(players, params, data) -> int:
+    *xs, _ = jax.tree.map(lambda leaf: leaf[:1], data)
+    gates = jnp.ones(players.num_players)
+    outputs = jax.eval_shape(lambda: players.gated(params, gates, *xs))
+    return sum(leaf.size for leaf in jax.tree.leaves(outputs))

@@ -1,0 +1,101 @@
+"""One table of all scorers: a new one joins by one line."""
+
+import jax
+import numpy as np
+import pytest
+
+from gamepruning.baselines import (
+    BASELINES,
+    activation_scores,
+    loss_oracle_scores,
+    taylor_scores,
+    weight_gradient_scores,
+)
+from gamepruning.metrics import cross_entropy
+from tests.small import make_mlp
+
+NOT_NEGATIVE = {
+    "random",
+    "magnitude_l1",
+    "magnitude_l2",
+    "weight_gradient",
+    "taylor",
+    "activation",
+}
+SEES_OUTPUTS = ("taylor", "taylor_second", "loss_oracle")
+CHUNKED = {
+    "weight_gradient": lambda *args, **kw: weight_gradient_scores(*args, **kw),
+    "taylor": lambda *args, **kw: taylor_scores(*args, **kw),
+    "taylor_second": lambda *args, **kw: taylor_scores(*args, order=2, **kw),
+    "activation": lambda players, params, loss_fn, inputs, labels, **kw: (
+        activation_scores(players, params, inputs, **kw)
+    ),
+    "loss_oracle": lambda *args, **kw: loss_oracle_scores(*args, **kw),
+}
+
+
+@pytest.fixture
+def problem(key):
+    players, params, inputs, labels = make_mlp(key)
+    return players, params, cross_entropy, inputs, labels
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_scorer_gives_every_player_a_finite_number(name, key, problem):
+    scores = BASELINES[name](key, *problem)
+    num_players = problem[0].num_players
+    assert scores.value.shape == scores.stderr.shape == (num_players,)
+    assert np.isfinite(scores.value).all()
+    assert (np.asarray(scores.stderr) == 0).all()
+    assert scores.num_evaluations >= 0
+    if name in NOT_NEGATIVE:
+        assert (np.asarray(scores.value) >= 0).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_scorer_gives_the_same_again_also_jitted(name, key, problem):
+    players, params, loss_fn, inputs, labels = problem
+
+    @jax.jit
+    def jitted(key, params, inputs, labels):
+        return BASELINES[name](key, players, params, loss_fn, inputs, labels).value
+
+    first, second = (BASELINES[name](key, *problem).value for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(
+        jitted(key, params, inputs, labels), first, rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", SEES_OUTPUTS)
+def test_a_player_that_nobody_listens_to_is_worth_nothing(name, key, problem):
+    players, params, loss_fn, inputs, labels = problem
+    first, second = players.families
+    kernel = params["dense1"]["kernel"].at[1].set(0.0)
+    params = params | {"dense1": params["dense1"] | {"kernel": kernel}}
+    value = BASELINES[name](key, players, params, loss_fn, inputs, labels).value
+    assert value[first.start + 1] == pytest.approx(0.0, abs=1e-7)
+    if name == "taylor":
+        assert value.argmin() == first.start + 1
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize("at_once", [1, 3, 8, 100])
+def test_scores_do_not_depend_on_the_examples_at_once(name, at_once, problem):
+    whole = CHUNKED[name](*problem)
+    parts = CHUNKED[name](*problem, examples_at_once=at_once)
+    np.testing.assert_allclose(parts.value, whole.value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_no_examples_is_refused(name, problem):
+    players, params, loss_fn, inputs, labels = problem
+    with pytest.raises(ValueError, match="at least one of them"):
+        CHUNKED[name](players, params, loss_fn, inputs[:0], labels[:0])
+
+
+@pytest.mark.parametrize("name", [name for name in CHUNKED if name != "activation"])
+def test_labels_of_another_length_are_refused(name, problem):
+    players, params, loss_fn, inputs, labels = problem
+    with pytest.raises(ValueError, match="one leading axis of examples"):
+        CHUNKED[name](players, params, loss_fn, inputs, labels[:-1])
