@@ -1,0 +1,70 @@
+"""Mend a mask: widths that hardware likes, and no family emptied."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import ArrayLike, Bool
+
+from gamepruning.selection.top_n import (
+    Group,
+    check_scores,
+    make_groups,
+    take_best,
+)
+from gamepruning.types import InputError, Scores
+
+
+def round_mask(
+    players,
+    mask: ArrayLike,
+    scores: Scores | ArrayLike,
+    round_to: int = 1,
+    min_units: int = 1,
+    *,
+    protect: Sequence[str] = (),
+) -> Bool[jax.Array, " N"]:
+    """The nearest mask whose families keep a multiple of `round_to`, and are not empty.
+
+    Every family moves to the nearest allowed size (up, where two are equally near): the
+    best of those who were out come back, or the worst of those who were in leave.
+
+    Args:
+      players: the `Players`.
+      mask: who was to stay, bool [N].
+      scores: `Scores`, gates or other numbers [N] that rank the players; higher stays.
+      round_to: sizes allowed are its multiples, and the family's full size.
+      min_units: players that every family keeps at least (all of a smaller family);
+        with round_to > 1 the next multiple of it.
+      protect: names of families that get everybody back.
+
+    Returns:
+      The mask, bool [N]. It may keep more players than before, even all.
+
+    Raises:
+      InputError: mask or scores do not have one entry a player, or settings are out of
+        range.
+
+    Example: survivors of an equilibrium, with no layer emptied.
+
+        mask = gp.round_mask(players, gp.surviving_players(gates), gates)
+    """
+    keep = np.asarray(mask)
+    if keep.dtype != bool or keep.shape != (players.num_players,):
+        raise InputError(
+            f"expected a bool mask of shape ({players.num_players},), got {keep.dtype} "
+            f"{keep.shape}"
+        )
+    value = check_scores(scores, players)
+    groups = make_groups(players, len(value), min_units, round_to, protect)
+    quotas = [
+        _nearest(int(keep[group.start : group.stop].sum()), group, round_to)
+        for group in groups
+    ]
+    rank = np.argsort(np.argsort(-value, kind="stable"), kind="stable")  # 0 is best
+    return take_best(keep * len(rank) - rank, groups, quotas)
+
+
+def _nearest(count: int, group: Group, round_to: int) -> int:
+    allowed = [*range(group.floor, group.size, round_to), group.size]
+    return min(allowed, key=lambda size: (abs(size - count), -size))

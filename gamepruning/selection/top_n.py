@@ -1,0 +1,214 @@
+"""The n best players, within what a network allows: scopes, floors, multiples."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Bool
+
+from gamepruning.types import InputError, Scores
+
+Scope = Literal["global", "family", "proportions"]
+
+
+class Group(NamedTuple):
+    """The players of a family, and how few of them may stay."""
+
+    name: str
+    start: int
+    stop: int
+    floor: int
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+
+def top_n(
+    scores: Scores | ArrayLike,
+    n: int,
+    *,
+    players=None,
+    scope: Scope = "global",
+    proportions_from: Scores | ArrayLike | None = None,
+    min_units: int = 1,
+    round_to: int = 1,
+    protect: Sequence[str] = (),
+) -> Bool[jax.Array, " N"]:
+    """Keep the n players with the highest scores.
+
+    Scopes say which players are compared with each other:
+
+    - "global": all of them.
+    - "family": each family keeps the same share of its players.
+    - "proportions": each family keeps as many as a global choice by the scores
+      `proportions_from` would, and chooses them by `scores`: GTAP's rule for AlexNet,
+      whose power indices cannot be compared across layers.
+
+    Args:
+      scores: `Scores`, or float [N]; higher means keep. Ties go to the lower index.
+      n: how many players stay in all, protected ones included, 0 < n < N.
+      players: the `Players`; needed for all but the plain global choice. Without it
+        the N scores count as one family.
+      scope: "global", "family" or "proportions".
+      proportions_from: the other ranking, [N], with scope="proportions".
+      min_units: players that every family keeps at least (all of a smaller family).
+      round_to: every family keeps a multiple of it (or all its players), such as 8.
+        Then fewer than n may stay: as many as whole blocks allow.
+      protect: names of families of which nobody leaves.
+
+    Returns:
+      The mask, bool [N], True = kept.
+
+    Raises:
+      InputError: nothing would be pruned, the request cannot be met, or the scores are
+        not N finite numbers.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> top_n(jnp.array([3.0, 1.0, 2.0]), 2).tolist()
+      [True, False, True]
+
+    References:
+      Diaz-Ortiz et al., arXiv 2311.10468, top-n pruning; section IV-C1 (proportions).
+    """
+    value = check_scores(scores, players)
+    groups = make_groups(players, len(value), min_units, round_to, protect)
+    _check_request(n, len(value), groups, scope, players, proportions_from)
+    ranked = value
+    if scope == "proportions":
+        ranked = check_scores(proportions_from, players, name="proportions_from")
+    worth = _share if scope == "family" else _worth(ranked)
+    quotas = _fill(groups, n, round_to, worth)
+    return take_best(value, groups, quotas)
+
+
+def check_scores(scores, players, *, name: str = "scores") -> np.ndarray:
+    """The numbers of `scores`, [N], or a clear error."""
+    value = np.asarray(scores.value if isinstance(scores, Scores) else scores)
+    num_players = value.size if players is None else players.num_players
+    if value.shape != (num_players,):
+        raise InputError(
+            f"expected {name} of shape ({num_players},), one number a player, got "
+            f"{value.shape}: score the same players that you select from"
+        )
+    value = value.astype(float)
+    if not np.isfinite(value).all():
+        bad = np.flatnonzero(~np.isfinite(value))
+        raise InputError(
+            f"expected finite {name}, got {value[bad[0]]} for player {bad[0]} (and "
+            f"{len(bad) - 1} more): look at the scorer's inputs for NaN or infinity"
+        )
+    return value
+
+
+def make_groups(
+    players, num_players: int, min_units: int, round_to: int, protect: Sequence[str]
+) -> list[Group]:
+    """Families with the fewest players each may keep; one group where there is none."""
+    if min_units < 0 or round_to < 1:
+        raise InputError(
+            f"expected min_units >= 0 and round_to >= 1, got {min_units} and {round_to}"
+        )
+    protect = (protect,) if isinstance(protect, str) else tuple(protect)
+    families = [] if players is None else players.families
+    unknown = sorted(set(protect) - {family.name for family in families})
+    if unknown:
+        known = ", ".join(family.name for family in families) or "none without players="
+        raise InputError(f"cannot protect {unknown}: the families are {known}")
+    spans = [(f.name, f.start, f.stop) for f in families] or [("all", 0, num_players)]
+    least = -(-min_units // round_to) * round_to
+    return [
+        Group(
+            name,
+            start,
+            stop,
+            stop - start if name in protect else min(least, stop - start),
+        )
+        for name, start, stop in spans
+    ]
+
+
+def take_best(
+    value: np.ndarray, groups: Sequence[Group], quotas: Sequence[int]
+) -> Bool[jax.Array, " N"]:
+    """The mask that keeps the `quota` best players of each group."""
+    mask = np.zeros(len(value), bool)
+    for group, quota in zip(groups, quotas, strict=True):
+        best = np.argsort(-value[group.start : group.stop], kind="stable")[:quota]
+        mask[group.start + best] = True
+    return jnp.asarray(mask)
+
+
+def _worth(value: np.ndarray) -> Callable[[Group, np.ndarray, np.ndarray], np.ndarray]:
+    """A block of a family's ranking is worth the mean score of its players."""
+
+    def worth(group, lo, hi):
+        ranked = -np.sort(-value[group.start : group.stop])
+        means = np.add.reduceat(ranked, lo) / (hi - lo)
+        return np.minimum.accumulate(means)  # rounding must not put a later block first
+
+    return worth
+
+
+def _share(group: Group, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
+    """Lower shares of a family come first: Webster's rule for whole seats."""
+    return -(lo + hi) / (2 * group.size)
+
+
+def _fill(
+    groups: Sequence[Group],
+    n: int,
+    round_to: int,
+    worth: Callable[[Group, np.ndarray, np.ndarray], np.ndarray],
+) -> list[int]:
+    """How many each group keeps: its floor, then the best blocks while there is room.
+
+    A group's blocks become worse with their rank, so taking the best first never takes
+    one before a better one of the same group.
+    """
+    lows, sizes, owners, worths = [], [], [], []
+    for index, group in enumerate(groups):
+        lo = np.arange(group.floor, group.size, round_to)
+        hi = np.minimum(lo + round_to, group.size)
+        if lo.size:
+            lows.append(lo)
+            sizes.append(hi - lo)
+            owners.append(np.full(lo.shape, index))
+            worths.append(worth(group, lo, hi))
+    quotas = [group.floor for group in groups]
+    room = n - sum(quotas)
+    low, size, owner = map(np.concatenate, (lows, sizes, owners))
+    for block in np.lexsort((low, owner, -np.concatenate(worths))):
+        if quotas[owner[block]] == low[block] and size[block] <= room:
+            quotas[owner[block]] += int(size[block])
+            room -= int(size[block])
+    return quotas
+
+
+def _check_request(n, num_players, groups, scope, players, proportions_from) -> None:
+    if scope not in get_args(Scope):
+        raise InputError(
+            f"expected scope to be one of {get_args(Scope)}, got {scope!r}"
+        )
+    if scope != "global" and players is None:
+        raise InputError(f"scope={scope!r} needs players=, whose families it goes by")
+    if (scope == "proportions") != (proportions_from is not None):
+        raise InputError(
+            "scope='proportions' and proportions_from= go together: pass the scores "
+            "whose share of each family is to be taken"
+        )
+    if n >= num_players:
+        raise InputError(
+            f"nothing would be pruned: asked to keep {n} of {num_players} players; ask "
+            f"for fewer than {num_players}"
+        )
+    least = sum(group.floor for group in groups)
+    if n < max(least, 1):
+        raise InputError(
+            f"cannot keep {n} players: min_units, round_to and protect already keep "
+            f"{max(least, 1)} ({', '.join(f'{g.name} {g.floor}' for g in groups)}); "
+            "ask for more or lower them"
+        )
