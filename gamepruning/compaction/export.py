@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction.arrays import BARE, to_arrays, to_tree, with_arrays
-from gamepruning.compaction.atomic import new_file, new_folder
+from gamepruning.compaction.atomic import checksum, new_file, new_folder
 from gamepruning.compaction.stablehlo import export_stablehlo, load_stablehlo
 from gamepruning.compaction.trees import named_leaves
 from gamepruning.types import InputError
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 FORMATS = ("safetensors", "orbax", "stablehlo")
-_INDEX = "export.json"
+_INDEX, _SUMS = "export.json", "checksums.json"
 # https://github.com/huggingface/safetensors, the types that NumPy knows with ml_dtypes.
 _DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
@@ -102,7 +102,8 @@ def import_safetensors(path: str | os.PathLike[str], like: Any = None) -> Any:
 def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
     """Write parameters as an orbax checkpoint, whole or not at all.
 
-    `orbax.checkpoint.StandardCheckpointer().restore(path)` reads it too.
+    `orbax.checkpoint.StandardCheckpointer().restore(path)` reads it too. Checksums lie
+    beside orbax's files.
 
     Args:
       params: any tree of arrays, none of them empty.
@@ -133,6 +134,9 @@ def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
         ocp.StandardCheckpointer() as checkpointer,
     ):
         checkpointer.save(temporary, tree)
+        checkpointer.wait_until_finished()
+        sums = json.dumps(_checksums(temporary), indent=2)
+        (temporary / _SUMS).write_text(sums + "\n", encoding="utf-8")
     return path
 
 
@@ -155,6 +159,7 @@ def import_orbax(path: str | os.PathLike[str], like: Any = None) -> Any:
     path = Path(path).absolute()
     if not _is_checkpoint(path):
         raise InputError(f"no orbax checkpoint at {path}")
+    _check_sums(path)
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             metadata: Any = checkpointer.metadata(path).item_metadata
@@ -219,6 +224,33 @@ def _from_safetensors(view: Mapping[str, Any]) -> np.ndarray:
         raise ValueError(f"its type {view['dtype']} is unknown here")
     dtype = jnp.dtype(_DTYPES[view["dtype"]])
     return np.frombuffer(bytearray(view["data"]), dtype).reshape(view["shape"])
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {
+        file.relative_to(folder).as_posix(): checksum(file.read_bytes())
+        for file in files
+        if file.name != _SUMS
+    }
+
+
+def _check_sums(folder: Path) -> None:
+    """Raise InputError if the files are not those that `export_orbax` wrote.
+
+    Reading a damaged file would be an error too, but orbax would leave the reading of
+    the others going on behind it. A checkpoint by others has no checksums.
+    """
+    if not (folder / _SUMS).is_file():
+        return
+    try:
+        expected = dict(json.loads((folder / _SUMS).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the checkpoint {folder} is damaged: {_SUMS}") from error
+    found = _checksums(folder)
+    wrong = [name for name in expected if found.get(name) != expected[name]]
+    if wrong:
+        raise InputError(f"the checkpoint {folder} is damaged: {wrong[0]}")
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -98,7 +98,8 @@ def tally_macs(fn: Callable, *args: Any) -> Macs:
       Macs(total=27, by_primitive={'dot_general': 27}, notes=())
     """
     notes: dict[str, None] = {}
-    counts = _count_jaxpr(jax.make_jaxpr(fn)(*args).jaxpr, notes)
+    fn, arrays = _of_arrays(fn, args)
+    counts = _count_jaxpr(jax.make_jaxpr(fn)(*arrays).jaxpr, notes)
     return Macs(counts.total(), dict(counts), tuple(notes))
 
 
@@ -164,24 +165,44 @@ def measure_latencies(
 
 
 def _arrays(tree: Any) -> list:
-    leaves = jax.tree.leaves(tree)
-    return [
-        leaf for leaf in leaves if hasattr(leaf, "shape") and hasattr(leaf, "dtype")
-    ]
+    return [leaf for leaf in jax.tree.leaves(tree) if _is_array(leaf)]
 
 
 def _prepare(fn: Callable, args: tuple) -> Callable[[], Any]:
     """A call without arguments, compiled and warm, its data on the device."""
+    fn, arrays = _of_arrays(fn, args)
     jitted = jax.jit(fn)
-    args = jax.device_put(jax.tree.map(_concrete, args))
+    arrays = jax.device_put([_concrete(array) for array in arrays])
     for _ in range(2):
-        jax.block_until_ready(jitted(*args))
-    return lambda: jitted(*args)
+        jax.block_until_ready(jitted(*arrays))
+    return lambda: jitted(*arrays)
+
+
+def _of_arrays(fn: Callable, args: tuple) -> tuple[Callable, list]:
+    """The function of the arrays and numbers in its arguments; the rest is fixed."""
+    leaves, treedef = jax.tree.flatten(args)
+    free = [
+        k
+        for k, leaf in enumerate(leaves)
+        if _is_array(leaf) or isinstance(leaf, complex | float | int)
+    ]
+
+    def call(*arrays):
+        full = list(leaves)
+        for k, array in zip(free, arrays, strict=True):
+            full[k] = array
+        return fn(*jax.tree.unflatten(treedef, full))
+
+    return call, [leaves[k] for k in free]
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def _concrete(leaf: Any) -> Any:
     if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jnp.zeros(leaf.shape, leaf.dtype)
+        return jnp.zeros(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype))
     return leaf
 
 

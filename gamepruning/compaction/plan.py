@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 
 from gamepruning.compaction import plan_format as form
 from gamepruning.compaction.atomic import new_file
-from gamepruning.compaction.slicing import slice_tree
+from gamepruning.compaction.slicing import slice_opt_state, slice_tree
 from gamepruning.compaction.trees import (
     Axes,
     Kept,
@@ -97,10 +98,45 @@ class Plan:
         Raises:
           InputError: if this is another model; it names the first difference.
         """
+        self._check_model(params)
+        return slice_tree(params, self.kept)
+
+    def apply_opt_state(self, opt_state: Any, params: Any) -> Any:
+        """Slice the state of an optimizer of the same model.
+
+        Args:
+          opt_state: the state.
+          params: the parameters before slicing, or their shapes.
+
+        Returns:
+          The state for `apply(params)`.
+
+        Raises:
+          InputError: if this is another model, or no slice of the state is exact.
+        """
+        self._check_model(params)
+        return slice_opt_state(opt_state, params, self.kept)
+
+    def select_inputs(self, *inputs: Any) -> tuple:
+        """What to feed the small model: the inputs without the features that left.
+
+        Args:
+          *inputs: inputs of the full model.
+
+        Returns:
+          The inputs of the small model.
+        """
+        leaves, treedef = jax.tree.flatten(inputs)
+        for position, axes in self.input_kept.items():
+            for axis, indices in axes.items():
+                leaf = leaves[position]
+                leaves[position] = slice_tree(leaf, {("", axis): indices})
+        return jax.tree.unflatten(treedef, leaves)
+
+    def _check_model(self, params: Any) -> None:
         difference = _first_difference(self.model, named_shapes(params))
         if difference:
             raise InputError(f"this is a plan for another model: {difference}")
-        return slice_tree(params, self.kept)
 
     def mask(self, players: Players | None = None) -> np.ndarray:
         """Who stays, bool [N].

@@ -142,7 +142,7 @@ def _take(leaf: Any, axes: Axes) -> Any:
 
 def _put(name: str, small: Any, full: Any, axes: Axes) -> Any:
     if isinstance(full, jax.ShapeDtypeStruct):
-        full = jnp.zeros(full.shape, full.dtype)
+        full = jnp.zeros(full.shape, jax.dtypes.canonicalize_dtype(full.dtype))
     shape = np.shape(full)
     index = [
         axes[axis] if axis in axes else np.arange(size)

@@ -4,7 +4,6 @@ The file is `jax.export`'s; the weights are inside. A manifest beside it says in
 what to feed and what comes out, and holds a checksum.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ import jax
 import numpy as np
 from jax import export as jax_export
 
-from gamepruning.compaction.atomic import new_file
+from gamepruning.compaction.atomic import checksum, new_file
 from gamepruning.compaction.trees import named_leaves
 from gamepruning.types import InputError
 
@@ -96,7 +95,7 @@ def load_stablehlo(path: str | os.PathLike[str]) -> Callable:
     except OSError as error:
         raise InputError(f"no StableHLO model at {path}: {error.strerror}") from error
     # A damaged file may well load, and compute something else or crash: hence the sum.
-    if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+    if checksum(data) != manifest["sha256"]:
         raise InputError(f"{path} is damaged: its checksum is not that of its manifest")
     try:
         exported = jax_export.deserialize(bytearray(data))
@@ -143,9 +142,8 @@ def _specs(inputs: tuple, batch_axis: int | None) -> tuple:
         shape = list(leaf.shape)
         if batch_axis is not None and len(shape) > batch_axis:
             shape[batch_axis] = size
-        return jax.ShapeDtypeStruct(
-            tuple(shape), jax.dtypes.canonicalize_dtype(leaf.dtype)
-        )
+        dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
+        return jax.ShapeDtypeStruct(tuple(shape), dtype)
 
     return jax.tree.map(spec, inputs)
 
@@ -178,7 +176,7 @@ def _manifest(path, exported, data, specs, batch) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "file": path.name,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": checksum(data),
         "batch": batch,
         "inputs": _describe(specs),
         "outputs": _describe(outputs),

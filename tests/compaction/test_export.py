@@ -241,8 +241,8 @@ def remove(name):
     return lambda path: (path / name).unlink()
 
 
-def garble(path):
-    (path / "_METADATA").write_text("{")
+def garble(name):
+    return lambda path: (path / name).write_text("{")
 
 
 def cut(path):
@@ -251,20 +251,33 @@ def cut(path):
 
 
 DAMAGE = {
-    "no metadata": remove("_METADATA"),
-    "metadata": garble,
-    "no manifest": remove("manifest.ocdbt"),
-    "cut": cut,
+    "no metadata": (remove("_METADATA"), "no orbax checkpoint at"),
+    "metadata": (garble("_METADATA"), "is damaged: _METADATA"),
+    "no manifest": (remove("manifest.ocdbt"), "is damaged: manifest.ocdbt"),
+    "cut": (cut, "is damaged: d/"),
+    "checksums": (garble("checksums.json"), "is damaged: checksums.json"),
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_damaged_checkpoints_are_refused(damage, tmp_path):
+@pytest.mark.parametrize("damage,message", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_checkpoints_are_refused(damage, message, tmp_path):
     path = export_orbax(make_params(), tmp_path / "weights")
     damage(path)
-    with pytest.raises(InputError, match="no orbax checkpoint|is damaged") as error:
+    with pytest.raises(InputError, match=message) as error:
         import_orbax(path, like=make_params())
     assert "\n" not in str(error.value)
+
+
+def test_checkpoints_by_others(tmp_path):
+    import orbax.checkpoint as ocp
+
+    path, params = tmp_path / "weights", make_params()
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path, params)
+    assert_same(import_orbax(path, like=params), params)
+    garble("_METADATA")(path)
+    with pytest.raises(InputError, match="is damaged"):
+        import_orbax(path)
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path):

@@ -221,6 +221,15 @@ def test_parameters_and_bytes():
     assert count_bytes(tree) == 12 * 4 + 5 * 8 + 4 * 2
 
 
+def test_functions_among_the_arguments_are_part_of_the_model():
+    def apply(params, x, scale):
+        return params["act"](x @ params["w"]) * scale
+
+    args = ({"act": jax.nn.relu, "w": jnp.ones((3, 4))}, shape(2, 3), 2.0)
+    assert count_macs(apply, *args) == 24
+    assert measure_latency(apply, *args, repeats=2).repeats == 2
+
+
 # -- time ------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from gamepruning.compaction.plan import Plan, make_plan
@@ -53,6 +54,24 @@ def test_a_plan_slices_any_checkpoint(plan):
     assert plan.num_players == 12
     assert plan.num_kept == 8
     assert repr(plan).startswith("Plan(8 of 12 players stay, 5 of 6 parameters")
+
+
+def test_a_plan_slices_the_optimizer_too(plan):
+    tx = optax.adam(1e-3)
+    state = plan.apply_opt_state(tx.init(params()), params())
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(
+        jnp.shape, tx.init(plan.apply(params()))
+    )
+    with pytest.raises(InputError, match="plan for another model"):
+        plan.apply_opt_state(state, plan.apply(params()))
+
+
+def test_a_plan_selects_the_features_to_feed(plan):
+    (x,) = plan.select_inputs(np.arange(6).reshape(2, 3))
+    np.testing.assert_array_equal(x, [[0, 2], [3, 5]])
+    small = apply(plan.apply(params()), x)
+    gated = PLAYERS.gated(params(), MASK, np.arange(6, dtype=np.float32).reshape(2, 3))
+    np.testing.assert_allclose(small, gated, rtol=1e-6)
 
 
 def test_the_mask_comes_back(plan):
