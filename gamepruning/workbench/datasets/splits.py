@@ -1,0 +1,197 @@
+"""Training, validation and test rows with no leakage between them."""
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from gamepruning.types import InputError
+
+Task = Literal["classification", "regression"]
+
+
+class Split(NamedTuple):
+    """Rows of a data set.
+
+    Attributes:
+      inputs: float32 [B, *input_shape].
+      labels: int32 [B] in [0, num_outputs), or standardised targets, float32 [B].
+
+    Data sets hold NumPy arrays; on the device they become jax arrays.
+    """
+
+    inputs: Any
+    labels: Any
+
+
+class Dataset(NamedTuple):
+    """Data to train on, to choose by, and to judge by.
+
+    Attributes:
+      name: what it was asked for by.
+      task: "classification" or "regression".
+      train: the rows to train on, and the only ones that any statistic was taken from.
+      validation: the rows to choose by (scores, settings).
+      test: the rows to judge by, once.
+      num_outputs: the number of classes; 1 for regression.
+      input_shape: the shape of one example.
+      class_names: what the classes are called; empty for regression.
+      feature_names: what the inputs are called; empty for images.
+      target_mean: regression: target = label * target_scale + target_mean.
+      target_scale: see target_mean.
+      notes: what was done to the data, a line each.
+    """
+
+    name: str
+    task: Task
+    train: Split
+    validation: Split
+    test: Split
+    num_outputs: int
+    input_shape: tuple[int, ...]
+    class_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+    notes: tuple[str, ...] = ()
+
+
+class Rows(NamedTuple):
+    """Row numbers of the three parts, each ascending."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def split_rows(
+    key: jax.Array,
+    strata: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    validation: float,
+    test: float,
+    names: tuple[str, ...] = (),
+) -> Rows:
+    """Deals rows out at random, class by class, a group always as a whole.
+
+    Args:
+      key: random key.
+      strata: the class of each row, integers [B]; all zero where there are none.
+      groups: rows of one group go to one part, integers [B]: rows that say the same, or
+        rows about one person. A group counts for the class of its first row.
+      validation: fraction of each class for validation; 0 for no such part.
+      test: fraction of each class for the test; 0 for no such part.
+      names: what the classes are called, for the error.
+
+    Returns:
+      The row numbers of the three parts. Every class with rows is in every part.
+
+    Raises:
+      InputError: a class has fewer rows (or groups) than there are parts.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> rows = split_rows(
+      ...     jax.random.key(0), np.arange(40) % 4, validation=0.2, test=0.3
+      ... )
+      >>> [len(part) for part in rows]
+      [20, 8, 12]
+    """
+    groups = np.arange(len(strata)) if groups is None else groups
+    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    order = np.argsort(jax.random.bits(key, (len(first),)), stable=True)
+    part_of = np.zeros(len(first), int)
+    num_parts = 1 + (validation > 0) + (test > 0)
+    classes = strata[first[order]]
+    for label in np.unique(strata):
+        own = order[classes == label]
+        if len(own) < num_parts:
+            raise InputError(_too_few(label, names, len(own), num_parts))
+        num_test = _share(test, len(own), num_parts)
+        num_validation = _share(validation, len(own), num_parts)
+        part_of[own[:num_test]] = 2
+        part_of[own[num_test : num_test + num_validation]] = 1
+    parts = part_of[member.reshape(-1)]
+    return Rows(*(np.flatnonzero(parts == part) for part in range(3)))
+
+
+def _share(fraction: float, total: int, num_parts: int) -> int:
+    """How many of `total` make `fraction`: at least one, but not the others' last."""
+    if fraction == 0:
+        return 0
+    return min(max(1, math.floor(fraction * total + 0.5)), total - num_parts + 1)
+
+
+def _too_few(label, names, num: int, num_parts: int) -> str:
+    name = names[label] if label < len(names) else label
+    return (
+        f"class {name!r} has {num} distinct row{'s' * (num != 1)}, too few for a "
+        f"stratified split into {num_parts} parts: add rows, merge classes, or leave "
+        'such classes out (rare_classes="drop")'
+    )
+
+
+def take(split: Split, rows: np.ndarray) -> Split:
+    """The given rows of a split."""
+    return Split(split.inputs[rows], split.labels[rows])
+
+
+def check_dataset(dataset: Dataset) -> Dataset:
+    """Hands the data set back, if nothing is wrong with it.
+
+    Args:
+      dataset: any data set, one's own included.
+
+    Returns:
+      The same data set.
+
+    Raises:
+      InputError: a part is empty, lengths or shapes differ, an input or target is NaN
+        or infinite, a label is out of range, or the training labels are all the same.
+
+    Example:
+      >>> import numpy as np
+      >>> part = Split(np.ones((2, 3), np.float32), np.array([0, 7]))
+      >>> check_dataset(Dataset("own", "classification", part, part, part, 2, (3,)))
+      Traceback (most recent call last):
+      gamepruning.types.InputError: own, train: label 7 is out of range: expected 0 to 1
+    """
+    for part in ("train", "validation", "test"):
+        _check_split(f"{dataset.name}, {part}", getattr(dataset, part), dataset)
+    labels = dataset.train.labels
+    if (labels == labels[0]).all():
+        raise InputError(
+            f"{dataset.name}: every training label is {labels[0]}: "
+            "there is nothing to learn"
+        )
+    return dataset
+
+
+def _check_split(where: str, split: Split, dataset: Dataset) -> None:
+    if len(split.inputs) == 0 or len(split.inputs) != len(split.labels):
+        raise InputError(
+            f"{where}: expected as many labels as inputs, and at least one, got "
+            f"{len(split.inputs)} inputs and {len(split.labels)} labels"
+        )
+    if split.inputs.shape[1:] != tuple(dataset.input_shape):
+        raise InputError(
+            f"{where}: expected inputs of shape {dataset.input_shape}, "
+            f"got {split.inputs.shape[1:]}"
+        )
+    if not np.isfinite(split.inputs).all():
+        row = int(np.argwhere(~np.isfinite(split.inputs))[0][0])
+        raise InputError(f"{where}: row {row} of the inputs holds NaN or infinity")
+    if dataset.task == "regression":
+        if not np.isfinite(split.labels).all():
+            raise InputError(f"{where}: a target is NaN or infinite")
+        return
+    if not np.issubdtype(split.labels.dtype, np.integer):
+        raise InputError(f"{where}: expected integer labels, got {split.labels.dtype}")
+    outside = split.labels[(split.labels < 0) | (split.labels >= dataset.num_outputs)]
+    if outside.size:
+        raise InputError(
+            f"{where}: label {outside[0]} is out of range: "
+            f"expected 0 to {dataset.num_outputs - 1}"
+        )
