@@ -20,10 +20,12 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
+import tests.typecheck  # noqa: E402, F401  the hook finds it by name
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 if os.environ.get("GAMEPRUNING_TYPECHECK", "1") != "0":
-    install_import_hook("gamepruning", "beartype.beartype")
+    install_import_hook("gamepruning", "tests.typecheck.typechecked")
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,6 @@ HEAVY = {
     "flax",
     "matplotlib",
     "orbax",
-    "rich",
     "safetensors",
     "sklearn",
     "tensorflow",
@@ -39,7 +38,6 @@ HEAVY = {
 MAY_IMPORT_LATE = {
     "players/adapters.py": {"flax"},
     "compaction/export.py": {"safetensors", "orbax"},
-    "compaction/report.py": {"rich"},
 }
 
 
