@@ -73,7 +73,7 @@ def export_safetensors(params: Any, path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def import_safetensors(path: str | os.PathLike[str], like: Any = None) -> Any:
+def import_safetensors(path: str | os.PathLike[str], *, like: Any = None) -> Any:
     """Read parameters that `export_safetensors` wrote.
 
     Args:
@@ -127,7 +127,7 @@ def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
     if empty or not arrays:
         what = f"{empty[0]!r}, which is empty" if empty else "no array at all"
         raise InputError(f"orbax cannot hold {what}: use safetensors")
-    tree = arrays if BARE in arrays else with_arrays(params, arrays)
+    tree = arrays if arrays.keys() == {BARE} else with_arrays(params, arrays)
     path = Path(path).absolute()
     with (
         new_folder(path, may_replace=_is_checkpoint) as temporary,
@@ -140,7 +140,7 @@ def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def import_orbax(path: str | os.PathLike[str], like: Any = None) -> Any:
+def import_orbax(path: str | os.PathLike[str], *, like: Any = None) -> Any:
     """Read parameters from an orbax checkpoint.
 
     Args:
