@@ -1,5 +1,6 @@
 """Who plays: trace any pure function into its structural units."""
 
+from gamepruning.players.adapters import from_linen, from_nnx
 from gamepruning.players.players import Hoisted, Players, find_players
 from gamepruning.players.rules.registry import register_rule
 from gamepruning.players.structure import AxisSlice, Family, Frozen
@@ -11,5 +12,7 @@ __all__ = [
     "Hoisted",
     "Players",
     "find_players",
+    "from_linen",
+    "from_nnx",
     "register_rule",
 ]

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 Label = None | str | np.ndarray
+Node = int | np.integer
 FROZEN = 0
 _MAX_PRODUCTS = 1 << 20
 
@@ -57,7 +58,7 @@ class Atoms:
         self._num_blocks += 1
         return nodes
 
-    def block(self, node: int) -> int:
+    def block(self, node: Node) -> int:
         """The allocation block of an atom."""
         return int(self._block[node])
 
@@ -73,12 +74,13 @@ class Atoms:
         self._parent[nodes], self._why[nodes] = found, why
         return found
 
-    def _root(self, node: int) -> int:
+    def _root(self, node: Node) -> int:
+        node = int(node)
         while self._parent[node] != node:
             node = int(self._parent[node])
         return node
 
-    def resolve(self, node: int) -> frozenset[int]:
+    def resolve(self, node: Node) -> frozenset[int]:
         """The atoms that all have to stay for `node` to stay; empty if it always does."""
         root = self._root(int(node))
         if root == FROZEN:
@@ -122,7 +124,7 @@ class Atoms:
         self._reasons.append(text)
         return len(self._reasons) - 1
 
-    def why(self, node: int) -> str:
+    def why(self, node: Node) -> str:
         """Why a frozen node is frozen."""
         node = int(node)
         while node != FROZEN:

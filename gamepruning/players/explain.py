@@ -10,7 +10,8 @@ def explain(players) -> str:
 
     table = Table(title=f"{players.num_players} players", title_justify="left")
     for column in ("family", "players", "produced by", "read by", "also"):
-        table.add_column(column, justify="right" if column == "players" else "left")
+        justify = "right" if column == "players" else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     for family in players.families:
         roles = _by_role(family)
         also = [role for role in roles if role not in ("out", "bias", "in")]
@@ -21,18 +22,19 @@ def explain(players) -> str:
             _join(roles.get("in", [])),
             _join([f"{place} ({role})" for role in also for place in roles[role]]),
         )
-    console = Console(file=io.StringIO(), width=118, color_system=None)
+    console = Console(file=io.StringIO(), width=118, color_system=None, markup=False)
     console.print(table)
     stays = Table(title="what stays", title_justify="left")
     for column in ("parameter", "axis", "entries", "because"):
-        stays.add_column(column)
+        stays.add_column(column, overflow="fold")
     for row in players.frozen:
         stays.add_row(row.path, str(row.axis), str(row.count), row.reason)
     if players.frozen:
         console.print(stays)
     if players.opaque:
         console.print("not understood, so left whole: " + ", ".join(players.opaque))
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 def _by_role(family) -> dict[str, list[str]]:

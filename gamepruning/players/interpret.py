@@ -216,8 +216,10 @@ class Gated(Interpreter):
 def entry_gates(gates, columns: np.ndarray):
     """The gate of each entry of an axis: the product of its players' gates."""
     first = columns[:, 0]
-    if columns.shape[1] == 1 and first[0] and np.array_equal(
-        first, np.arange(first[0], first[0] + len(first))
+    if (
+        columns.shape[1] == 1
+        and first[0]
+        and np.array_equal(first, np.arange(first[0], first[0] + len(first)))
     ):
         return gates[first[0] - 1 : first[0] - 1 + len(first)]
     padded = jnp.concatenate([jnp.ones(1, gates.dtype), gates])
@@ -313,8 +315,7 @@ class Compact(Interpreter):
 
     def _cuts_inside(self, node: Node) -> bool:
         return any(
-            any(map(self.is_cut, (*inner.ins, *inner.outs)))
-            or self._cuts_inside(inner)
+            any(map(self.is_cut, (*inner.ins, *inner.outs))) or self._cuts_inside(inner)
             for graph in node.subs
             for inner in graph.nodes
         ) or any(map(self.is_cut, (*node.ins, *node.outs)))

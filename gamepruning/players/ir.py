@@ -232,7 +232,6 @@ def _alone(jaxpr, eqn):
         invars=list(seen),
         outvars=list(eqn.outvars),
         eqns=[eqn],
-        debug_info=None,
     )
 
 

@@ -50,6 +50,9 @@ def _home(unit: Atom, roles) -> tuple[int, int]:
     """The parameter axis that the unit is named after: one that produces it."""
     places = sorted(unit.touches)
     order = {"out": 0, "batch": 1, "bias": 2, "scale": 3}
+    inputs = [place for place in places if place[0] >= roles.num_leaves]
+    if inputs:
+        return inputs[0]
     return min(places, key=lambda place: (order.get(roles.of(place), 4), place))
 
 

@@ -21,7 +21,13 @@ from gamepruning.players.structure import (
     frozen_axes,
     kept_entries,
 )
-from gamepruning.players.traced import Call, Traced, flatten_call, shape_key, trace_model
+from gamepruning.players.traced import (
+    Call,
+    Traced,
+    flatten_call,
+    shape_key,
+    trace_model,
+)
 from gamepruning.types import InputError
 
 OWN_ROLES = ("out", "bias")
@@ -76,8 +82,11 @@ def find_players(
       >>> def apply(params, x):
       ...     return jax.nn.relu(x @ params["w1"] + params["b1"]) @ params["w2"]
       >>> shape = jax.ShapeDtypeStruct
-      >>> params = {"w1": shape((4, 8), jnp.float32), "b1": shape((8,), jnp.float32),
-      ...           "w2": shape((8, 3), jnp.float32)}
+      >>> params = {
+      ...     "w1": shape((4, 8), jnp.float32),
+      ...     "b1": shape((8,), jnp.float32),
+      ...     "w2": shape((8, 3), jnp.float32),
+      ... }
       >>> players = gp.find_players(apply, params, shape((2, 4), jnp.float32))
       >>> players.num_players, [family.name for family in players.families]
       (8, ['w1'])
@@ -517,6 +526,26 @@ class Players:
                 )
         return stays
 
+    def compact_apply(self, mask: ArrayLike) -> Callable:
+        """The model's function at the sizes that a mask leaves; see `gp.compact`."""
+        from gamepruning.players.smaller import compact_apply
+
+        return compact_apply(self, self.mask(mask))
+
+    def slice_outputs(self, outputs: Any, mask: ArrayLike) -> Any:
+        """Outputs of `gated`, those shaped like parameters cut to what stays."""
+        from gamepruning.players.smaller import slice_outputs
+
+        return slice_outputs(self, outputs, self.mask(mask))
+
+    def example_inputs(self) -> tuple:
+        """The inputs (or their shapes) that `find_players` saw."""
+        return self._example.rebuild(self._example.leaves)[1:]
+
+    def prepare(self, params: Any, mask: ArrayLike) -> Any:
+        """Parameters as they are before their axes are cut; weights that left are 0."""
+        return params
+
     # -- telling -----------------------------------------------------------------------
 
     def explain(self) -> str:
@@ -555,7 +584,9 @@ def _split_keep(keep, paths) -> tuple[list[str], dict[int, str]]:
         keep = [keep]
     names, leaves = [], {}
     for entry in keep:
-        hits = [k for k, p in enumerate(paths) if p == entry or p.startswith(entry + "/")]
+        hits = [
+            k for k, p in enumerate(paths) if p == entry or p.startswith(entry + "/")
+        ]
         leaves.update(dict.fromkeys(hits, f"kept on request ({entry})"))
         if not hits:
             names.append(entry)

@@ -24,7 +24,7 @@ class Roles:
 
     def __init__(self, analysis, num_leaves: int):
         self.roles: dict[tuple[int, int], set[str]] = {}
-        self._analysis = analysis
+        self.num_leaves = num_leaves
         self._program = analysis.program
         self._views: dict[int, Places] = {}
         self._sums: set[int] = set()  # results of contractions, plus biases

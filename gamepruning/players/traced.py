@@ -38,15 +38,18 @@ def flatten_call(params, inputs: Sequence) -> Call:
     """Split the arguments of a model into arrays and the rest."""
     leaves, treedef = jax.tree_util.tree_flatten((params, *inputs))
     num = len(jax.tree_util.tree_leaves(params))
-    leaves = leaves[:num] + [_as_array(leaf) for leaf in leaves[num:]]
+    leaves = [_as_array(leaf, k >= num) for k, leaf in enumerate(leaves)]
     ok = tuple(map(is_array, leaves))
     arrays = [leaf for leaf, array in zip(leaves, ok, strict=True) if array]
     static = tuple(leaf for leaf, array in zip(leaves, ok, strict=True) if not array)
     return Call(arrays, treedef, ok, static, sum(ok[:num]))
 
 
-def _as_array(leaf):
-    return jnp.asarray(leaf) if isinstance(leaf, (bool, int, float, complex)) else leaf
+def _as_array(leaf, is_input: bool):
+    """NumPy arrays in JAX's precision; numbers among the inputs as arrays."""
+    scalar = is_input and isinstance(leaf, (bool, int, float, complex))
+    number = isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "biufc"
+    return jnp.asarray(leaf) if scalar or number else leaf
 
 
 def shape_key(arrays: Sequence) -> tuple:
@@ -119,7 +122,9 @@ def trace_model(
             analysis.freeze(out, "it is an output of the model")
         else:
             analysis.unify_all(out, labels[leaf])
-    playing = [input_labels[k] if k in input_axes else () for k in range(len(input_values))]
+    playing = [
+        input_labels[k] if k in input_axes else () for k in range(len(input_values))
+    ]
     units = find_atoms(analysis, [*labels, *playing])
     return Traced(program, analysis, units, labels, input_labels, out_leaves)
 

@@ -57,9 +57,7 @@ def custom_jvp(analysis: Analysis, node, *labels: Labels) -> list[Labels]:
     outs = analysis.run(body, labels)
     tangents = _inexact(analysis, node.ins, labels)
     out_tangents = analysis.run(rule, [*labels, *tangents])
-    for one, two in zip(
-        _inexact(analysis, node.outs, outs), out_tangents, strict=True
-    ):
+    for one, two in zip(_inexact(analysis, node.outs, outs), out_tangents, strict=True):
         analysis.unify_all(one, two)
     return outs
 

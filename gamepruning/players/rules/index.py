@@ -43,8 +43,13 @@ scatter_min scatter_max scatter-sub scatter_sub
 """.split()
 
 
+ADDING = ("scatter-add", "scatter_add", "scatter-sub", "scatter_sub")
+
+
 @label_rule(*SCATTERS)
-def scatter(analysis: Analysis, node, operand: Labels, indices, updates) -> list[Labels]:
+def scatter(
+    analysis: Analysis, node, operand: Labels, indices, updates
+) -> list[Labels]:
     """Rows are written by index; axes written whole pass."""
     numbers = node.params["dimension_numbers"]
     shape, update_shape = analysis.shape(node.ins[0]), analysis.shape(node.ins[2])
@@ -62,6 +67,10 @@ def scatter(analysis: Analysis, node, operand: Labels, indices, updates) -> list
     rest = [k for k in range(len(updates)) if k not in numbers.update_window_dims]
     for at, label in zip(rest, indices[:-1], strict=True):
         analysis.unify(updates[at], label)
+        if node.name in ADDING:  # rows that meet are added up: a contraction
+            analysis.site(node, 2, at)
+        else:
+            analysis.freeze([updates[at]], reason)
     analysis.freeze(indices[-1:], reason)
     return [operand]
 

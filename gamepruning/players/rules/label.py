@@ -6,13 +6,15 @@ from gamepruning.players.analyse import Analysis, Labels, explain_node
 from gamepruning.players.rules.registry import label_rule
 
 ELEMENTWISE = """
-abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt
-ceil clamp clz complex conj convert_element_type copy copy_p cos cosh digamma div eq eq_to
-erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igammac imag integer_pow is_finite le
-le_to lgamma log log1p logistic lt lt_to max min mul ne neg nextafter not
-one_minus_square or polygamma population_count pow real reduce_precision regularized_incomplete_beta rem round
-rsqrt select_n sharding_constraint shift_left shift_right_arithmetic
-shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor zeta
+abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e
+bessel_j1 bitcast_convert_type cbrt ceil clamp clz complex conj convert_element_type
+copy copy_p cos cosh digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt
+igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log log1p
+logistic lt lt_to max min mul name ne neg nextafter not one_minus_square or polygamma
+population_count pow random_gamma_grad real reduce_precision
+regularized_incomplete_beta rem round rsqrt select_n sharding_constraint shift_left
+shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub
+tan tanh xor zeta
 """.split()
 
 # Random numbers are made at full size and cut down: the same bits survive pruning.
@@ -25,6 +27,8 @@ random_wrap rng_bit_generator rng_uniform threefry2x32
 @label_rule(*ELEMENTWISE)
 def elementwise(analysis: Analysis, node, *labels: Labels) -> list[Labels]:
     """All operands share their axes; axes of one entry broadcast."""
+    if any(len(analysis.shape(v)) != max(map(len, labels)) for v in node.outs):
+        return opaque(analysis, node, *labels)  # a bitcast to another width
     outs = []
     for value in node.outs:
         shape = analysis.shape(value)
@@ -42,7 +46,7 @@ def _is_one(size) -> bool:
     return isinstance(size, int) and size == 1
 
 
-@label_rule("optimization_barrier")
+@label_rule("optimization_barrier", "device_put")
 def each_alone(analysis: Analysis, node, *labels: Labels) -> list[Labels]:
     """Every operand passes as it is."""
     return list(labels)
@@ -144,9 +148,7 @@ def reshape(analysis: Analysis, node, labels: Labels, *_) -> list[Labels]:
             merged = analysis.atoms.merge(
                 [labels[k] for k in ins], [before[k] for k in ins]
             )
-            for k, label in zip(
-                outs, analysis.atoms.split(merged, sizes), strict=True
-            ):
+            for k, label in zip(outs, analysis.atoms.split(merged, sizes), strict=True):
                 out[k] = label
     return [tuple(out)]
 
@@ -156,7 +158,12 @@ def reshape_blocks(before, after) -> list[tuple[list[int], list[int]]]:
     ins = [k for k, size in enumerate(before) if not _is_one(size)]
     outs = [k for k, size in enumerate(after) if not _is_one(size)]
     head, tail = [], []
-    while ins and outs and before[ins[0]] is not None and _same(before, after, ins, outs, 0):
+    while (
+        ins
+        and outs
+        and before[ins[0]] is not None
+        and _same(before, after, ins, outs, 0)
+    ):
         head.append(([ins.pop(0)], [outs.pop(0)]))
     while ins and outs and _same(before, after, ins, outs, -1):
         tail.append(([ins.pop()], [outs.pop()]))
@@ -214,6 +221,35 @@ def _join(analysis: Analysis, pieces, sizes):
         return analysis.atoms.reason_of(pieces) or "it joins single entries"
     arrays = [analysis.array(p, n) for p, n in zip(pieces, sizes, strict=True)]
     return np.concatenate(arrays)
+
+
+@label_rule("stack")
+def stack(analysis: Analysis, node, *labels: Labels) -> list[Labels]:
+    """Arrays of one shape along a new axis."""
+    out = labels[0]
+    for label in labels[1:]:
+        out = analysis.unify_all(out, label)
+    axis = node.params["axis"]
+    new = analysis.fresh(len(labels))
+    analysis.freeze([new], f"it is made by {explain_node(node)}")
+    return [out[:axis] + (new,) + out[axis:]]
+
+
+@label_rule("tile")
+def tile(analysis: Analysis, node, labels: Labels) -> list[Labels]:
+    """Labels are repeated with the array."""
+    shape = analysis.shape(node.ins[0])
+    reps = node.params.get("reps", node.params.get("dims"))
+    lead = len(analysis.shape(node.outs[0])) - len(shape)
+    out: list = [None] * lead
+    for dim, size in enumerate(analysis.shape(node.outs[0])[:lead]):
+        out[dim] = analysis.fresh(size)
+    for label, size, count in zip(labels, shape, reps[lead:], strict=True):
+        if isinstance(label, np.ndarray):
+            out.append(np.tile(label, count))
+        else:  # one entry repeated is a broadcast
+            out.append(analysis.fresh(count) if _is_one(size) else label)
+    return [tuple(out)]
 
 
 @label_rule("pad")

@@ -18,9 +18,7 @@ def take(array, indices, axis: int):
     if len(indices) and np.array_equal(
         indices, np.arange(indices[0], indices[0] + len(indices))
     ):
-        return lax.slice_in_dim(
-            array, int(indices[0]), int(indices[-1]) + 1, axis=axis
-        )
+        return lax.slice_in_dim(array, int(indices[0]), int(indices[-1]) + 1, axis=axis)
     return jnp.take(array, indices, axis=axis)
 
 
@@ -72,11 +70,11 @@ def pad(sizes, node, operand, value):
         if kept_in is not None or kept_out is not None:
             size = sizes.shape_in(0)[dim]
             kept_in = np.arange(size) if kept_in is None else kept_in
-            kept_out = (
-                np.arange(low + size + high) if kept_out is None else kept_out
-            )
+            kept_out = np.arange(low + size + high) if kept_out is None else kept_out
             low, high = (
-                int((kept_out < low).sum()) if low > 0 else -int((kept_in < -low).sum()),
+                int((kept_out < low).sum())
+                if low > 0
+                else -int((kept_in < -low).sum()),
                 int((kept_out >= low + size).sum())
                 if high > 0
                 else -int((kept_in >= size + high).sum()),
@@ -120,3 +118,16 @@ def gather(sizes, node, operand, *rest):
 def scatter(sizes, node, operand, indices, updates):
     """Dimension numbers hold no sizes."""
     return bind(node.primitive, node.params, (operand, indices, updates))
+
+
+@rebind_rule("tile")
+def tile(sizes, node, operand):
+    """An axis of one entry is repeated as often as is kept."""
+    out = sizes.out(0)
+    reps = tuple(
+        now if whole == 1 else count
+        for whole, count, now in zip(
+            sizes.shape_in(0), node.params["reps"], out, strict=True
+        )
+    )
+    return [jnp.tile(operand, reps)]

@@ -1,0 +1,46 @@
+"""Make it small: slice parameters, run the trace at the new sizes, verify, export."""
+
+from gamepruning.compaction.compact import CompactModel, VerificationError, compact
+from gamepruning.compaction.export import (
+    export_model,
+    export_orbax,
+    export_safetensors,
+    export_stablehlo,
+    import_orbax,
+    import_safetensors,
+    load_stablehlo,
+)
+from gamepruning.compaction.measure import (
+    count_bytes,
+    count_macs,
+    count_params,
+    measure_latencies,
+    measure_latency,
+)
+from gamepruning.compaction.plan import Plan, make_plan
+from gamepruning.compaction.report import CompactionReport
+from gamepruning.compaction.slicing import slice_opt_state, slice_tree, unslice_tree
+
+__all__ = [
+    "CompactModel",
+    "CompactionReport",
+    "Plan",
+    "VerificationError",
+    "compact",
+    "count_bytes",
+    "count_macs",
+    "count_params",
+    "export_model",
+    "export_orbax",
+    "export_safetensors",
+    "export_stablehlo",
+    "import_orbax",
+    "import_safetensors",
+    "load_stablehlo",
+    "make_plan",
+    "measure_latencies",
+    "measure_latency",
+    "slice_opt_state",
+    "slice_tree",
+    "unslice_tree",
+]

@@ -1,0 +1,203 @@
+"""`compact`: remove players for good, and prove that nothing else changed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from gamepruning.compaction.plan import Plan, make_plan
+from gamepruning.compaction.report import CompactionReport, make_report
+from gamepruning.compaction.slicing import slice_opt_state, slice_tree
+from gamepruning.compaction.verify import relative_error, sample_inputs, tolerance
+from gamepruning.types import InputError, Scores
+
+
+class CompactModel(NamedTuple):
+    """A smaller model.
+
+    Attributes:
+      apply: apply(params, *inputs) -> outputs, like the original on the smaller
+        parameters: jit, grad, vmap, export it; any batch size.
+      params: the smaller parameters, a tree like the original.
+      opt_state: the optimizer state, sliced along; None if there was none.
+      plan: what was kept and why, as data that outlives the session.
+      report: sizes, multiply-adds and latency before and after; the measured error.
+      input_kept: {input position: {axis: kept indices}}, where input features left.
+      mask: who stayed, bool [N].
+    """
+
+    apply: Callable
+    params: Any
+    opt_state: Any
+    plan: Plan
+    report: CompactionReport
+    input_kept: dict[int, dict[int, np.ndarray]]
+    mask: np.ndarray
+
+
+def compact(
+    players: Any,
+    params: Any,
+    mask: ArrayLike,
+    *,
+    opt_state: Any = None,
+    inputs: Sequence[Any] | None = None,
+    min_units: int = 1,
+    round_to: int = 1,
+    scores: Scores | ArrayLike | None = None,
+    fold: bool = False,
+    why: Any = None,
+) -> CompactModel:
+    """Remove the players that are not in `mask` and return the smaller model.
+
+    The traced program is interpreted again at the smaller sizes, so no module has to be
+    rebuilt. Before anything is handed out, the small model's outputs are compared with
+    those of the full model with these players gated off.
+
+    Args:
+      players: the players.
+      params: the full parameters.
+      mask: bool [N], True = kept.
+      opt_state: an optax state for `params`; it is sliced along.
+      inputs: inputs for the verification; by default those given to `find_players`, or
+        random ones of their shapes.
+      min_units: fewest units a family may keep; 0 allows a layer to vanish.
+      round_to: widths become multiples of it; players come back or leave by `scores`.
+      scores: ranks players for `round_to`; default |theta_i|^2.
+      fold: the removed players' incoming weights are zero in `params`, but their
+        constant output (act(bias), batch-norm shift) still counts: fold it into the
+        next bias. Verified against `apply(params)` as it is.
+      why: anything that JSON can hold, recorded in the plan.
+
+    Returns:
+      The smaller model.
+
+    Raises:
+      InputError: the mask does not fit, or empties a family.
+      VerificationError: the outputs differ; nothing is handed out.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jax.nn.relu(x @ params["w1"] + params["b1"]) @ params["w2"]
+      >>> one, two, three = jax.random.split(jax.random.key(0), 3)
+      >>> params = {
+      ...     "w1": jax.random.normal(one, (4, 8)),
+      ...     "b1": jnp.ones(8),
+      ...     "w2": jax.random.normal(two, (8, 3)),
+      ... }
+      >>> x = jax.random.normal(three, (2, 4))
+      >>> players = gp.find_players(apply, params, x)
+      >>> small = gp.compact(
+      ...     players, params, gp.magnitude_scores(players, params).value > 2
+      ... )
+      >>> small.params["w1"].shape[1] == small.plan.num_kept
+      True
+    """
+    mask = players.mask(mask)
+    if round_to > 1:
+        mask = _rounded(players, params, mask, scores, round_to, min_units)
+    _check_families(players, mask, min_units)
+    full_params = params
+    if fold:
+        from gamepruning.compaction.fold import fold_constants
+
+        params = fold_constants(players, params, mask)
+    kept = players.kept_indices(mask)
+    small_params = slice_tree(players.prepare(params, mask), kept)
+    apply = players.compact_apply(mask)
+    examples = sample_inputs(players.example_inputs() if inputs is None else inputs)
+    input_kept = players.input_kept(mask)
+    small_inputs = select_inputs(examples, input_kept)
+    if fold:
+        expected = _jit(players.apply, full_params, examples)
+    else:
+        expected = _jit(
+            lambda p, *x: players.gated(p, jnp.asarray(mask), *x), params, examples
+        )
+    expected = players.slice_outputs(expected, mask)
+    error = _verify(expected, _jit(apply, small_params, small_inputs), full_params)
+    small_state = None
+    if opt_state is not None:
+        small_state = slice_opt_state(opt_state, full_params, kept)
+    families = [
+        (f.name, f.size, int(mask[f.start : f.stop].sum())) for f in players.families
+    ]
+    report = make_report(
+        (players.apply, (full_params, *examples)),
+        (apply, (small_params, *small_inputs)),
+        families=families,
+        max_error=error,
+    )
+    plan = make_plan(players, full_params, mask, why=why)
+    return CompactModel(
+        apply, small_params, small_state, plan, report, input_kept, mask
+    )
+
+
+class VerificationError(AssertionError):
+    """The small model does not compute what the gated full model does."""
+
+
+def select_inputs(inputs: Sequence[Any], input_kept) -> tuple:
+    """The inputs without the features that left."""
+    chosen = list(inputs)
+    for position, axes in input_kept.items():
+        for axis, indices in axes.items():
+            chosen[position] = jnp.take(chosen[position], indices, axis=axis)
+    return tuple(chosen)
+
+
+def _rounded(players, params, mask, scores, round_to, min_units) -> np.ndarray:
+    from gamepruning.selection.round_mask import round_mask
+
+    if scores is None:
+        scores = players.sum_owned(jax.tree_util.tree_map(jnp.square, params))
+    return np.asarray(round_mask(players, mask, scores, round_to, min_units))
+
+
+def _check_families(players, mask: np.ndarray, min_units: int) -> None:
+    if mask.all():
+        raise InputError(
+            "nothing would be removed: the mask keeps all "
+            f"{players.num_players} players"
+        )
+    if players.granularity != "unit":
+        return
+    for family in players.families:
+        count = int(mask[family.start : family.stop].sum())
+        if count < min(min_units, family.size):
+            raise InputError(
+                f"the mask keeps {count} of the {family.size} players of {family.name}, "
+                f"fewer than min_units={min_units}: keep more of them (round_mask does "
+                "it by score), or pass min_units=0 to let the layer vanish"
+            )
+
+
+def _jit(fn: Callable, params, inputs):
+    """Evaluate under jit; leaves that are not arrays stay outside of it."""
+    leaves, treedef = jax.tree_util.tree_flatten((params, *inputs))
+    is_array = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves]
+
+    @jax.jit
+    def run(arrays):
+        found = iter(arrays)
+        args = [
+            next(found) if ok else x for x, ok in zip(leaves, is_array, strict=True)
+        ]
+        return fn(*jax.tree_util.tree_unflatten(treedef, args))
+
+    return run([x for x, ok in zip(leaves, is_array, strict=True) if ok])
+
+
+def _verify(expected, actual, params) -> float:
+    error, allowed = relative_error(expected, actual), tolerance(expected, params)
+    if not error <= allowed:
+        raise VerificationError(
+            f"the small model's outputs differ from the gated full model's by {error:.2e} "
+            f"(relative, allowed {allowed:.0e}): this is a bug; please report the model"
+        )
+    return error

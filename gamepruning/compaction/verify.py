@@ -1,0 +1,71 @@
+"""How far two models are apart, and how far rounding may put them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def relative_error(expected: Any, actual: Any) -> float:
+    """The largest difference of two trees over the largest entry, leaf by leaf.
+
+    Leaves that are not floating-point count the share of entries that differ. NaN at
+    the same place in both is no difference.
+    """
+    one, two = map(jax.tree_util.tree_leaves, (expected, actual))
+    if len(one) != len(two):
+        return float("inf")
+    return max((_leaf_error(a, b) for a, b in zip(one, two, strict=True)), default=0.0)
+
+
+def _leaf_error(expected, actual) -> float:
+    if jnp.issubdtype(getattr(expected, "dtype", np.int32), jax.dtypes.prng_key):
+        return 0.0
+    expected, actual = np.asarray(expected), np.asarray(actual)
+    if expected.shape != actual.shape:
+        return float("inf")
+    if not expected.size:
+        return 0.0
+    if not jnp.issubdtype(expected.dtype, jnp.inexact):
+        return float(np.mean(expected != actual))
+    wide = np.complex128 if np.iscomplexobj(expected) else np.float64
+    expected, actual = expected.astype(wide), actual.astype(wide)
+    same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
+    with np.errstate(invalid="ignore"):
+        gap = np.where(same, 0.0, np.abs(expected - actual))
+    finite = np.abs(expected[np.isfinite(expected)])
+    scale = finite.max(initial=0.0) or 1.0
+    return float(np.nan_to_num(gap.max() / scale, nan=np.inf))
+
+
+def tolerance(*trees: Any) -> float:
+    """What rounding may do: a thousand units of the coarsest precision at work."""
+    dtypes = [
+        leaf.dtype
+        for tree in trees
+        for leaf in jax.tree_util.tree_leaves(tree)
+        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    widest = max((float(jnp.finfo(dtype).eps) for dtype in dtypes), default=1e-7)
+    return min(1000 * widest, 0.1)
+
+
+def sample_inputs(inputs: Sequence[Any]) -> tuple:
+    """Inputs as they are; random ones (of one fixed key) where only shapes are known."""
+    leaves, treedef = jax.tree_util.tree_flatten(tuple(inputs))
+    keys = jax.random.split(jax.random.key(0), max(len(leaves), 1))
+    made = [_sample(k, leaf) for k, leaf in zip(keys, leaves, strict=False)]
+    return jax.tree_util.tree_unflatten(treedef, made)
+
+
+def _sample(key, leaf):
+    if not isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        count = int(np.prod(leaf.shape))
+        return jax.random.split(key, count).reshape(leaf.shape)
+    if jnp.issubdtype(leaf.dtype, jnp.floating):
+        return jax.random.normal(key, leaf.shape, leaf.dtype)
+    return jax.random.randint(key, leaf.shape, 0, 2).astype(leaf.dtype)

@@ -1,0 +1,75 @@
+"""(apply, params) of models made with Flax; any pure function needs no adapter."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def from_linen(
+    module: Any, variables: Any, *, method: Any = None, **arguments: Any
+) -> tuple[Callable, Any]:
+    """A linen module in evaluation mode as (apply, params).
+
+    Args:
+      module: a `flax.linen.Module`.
+      variables: all its collections, batch statistics included, as `init` gives them.
+      method: the method to call, `__call__` if None.
+      **arguments: passed on to the module, such as `train=False`.
+
+    Returns:
+      apply and params for `find_players(apply, params, *inputs)`; params is `variables`.
+
+    Example:
+      >>> import flax.linen as nn, jax, jax.numpy as jnp, gamepruning as gp
+      >>> module = nn.Sequential([nn.Dense(8), nn.relu, nn.Dense(2)])
+      >>> x = jnp.ones((1, 4))
+      >>> apply, params = gp.from_linen(module, module.init(jax.random.key(0), x))
+      >>> gp.find_players(apply, params, x).num_players
+      8
+    """
+
+    def apply(params, *inputs):
+        return module.apply(params, *inputs, method=method, **arguments)
+
+    return apply, variables
+
+
+def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Callable, Any]:
+    """An nnx module as (apply, params).
+
+    Put the module into evaluation mode first (`module.eval()`).
+
+    Args:
+      module: a `flax.nnx.Module`.
+      params: the filters of the state to expose, in the sense of `nnx.split`; default
+        all of it, batch statistics included.
+
+    Returns:
+      apply and params for `find_players(apply, params, *inputs)`; `params` is the
+      module's state, a pytree. What the filters leave out stays inside `apply`.
+
+    Example:
+      >>> from flax import nnx
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> class Net(nnx.Module):
+      ...     def __init__(self, rngs):
+      ...         self.one = nnx.Linear(4, 8, rngs=rngs)
+      ...         self.two = nnx.Linear(8, 2, rngs=rngs)
+      ...
+      ...     def __call__(self, x):
+      ...         return self.two(nnx.relu(self.one(x)))
+      >>> apply, params = gp.from_nnx(Net(nnx.Rngs(0)))
+      >>> gp.find_players(apply, params, jnp.ones((1, 4))).num_players
+      8
+    """
+    from flax import nnx
+
+    filters = tuple(params) or (...,)
+    rest_filters = () if filters[-1] is ... else (...,)
+    graphdef, *states = nnx.split(module, *filters, *rest_filters)
+    shown, rest = states[: len(filters)], states[len(filters) :]
+
+    def apply(params, *inputs):
+        found = [params] if len(filters) == 1 else list(params)
+        return nnx.merge(graphdef, *found, *rest)(*inputs)
+
+    return apply, shown[0] if len(filters) == 1 else tuple(shown)
