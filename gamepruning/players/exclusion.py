@@ -1,0 +1,98 @@
+"""Remove players by zeroing parameters, where that is proved to be the same."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from gamepruning.players.proof import Proof
+from gamepruning.players.structure import kept_entries
+
+Place = tuple[int, int]
+
+
+def exclude(players: Any, params: Any, mask: np.ndarray) -> Any:
+    """`Players.exclude`."""
+    if mask.all():
+        return params
+    places, uncovered = zeroed_places(players, mask)
+    if uncovered:
+        names = sorted({players.families[players.family_of[k]].name for k in uncovered})
+        raise ValueError(
+            "zeroing parameters cannot be proved to remove players of "
+            f"{', '.join(names)}: what they compute is summed over where no weight "
+            "reads it; use gated (at full size) or compact (smaller) instead"
+        )
+    traced, columns = players._base
+    leaves, treedef = jax.tree_util.tree_flatten(params)
+    positions = players._positions()
+    for leaf, axis in sorted(places):
+        kept = kept_entries(columns(traced.leaf_labels[leaf][axis]), mask)
+        if kept is not None:
+            leaves[positions[leaf]] = _zero_rest(leaves[positions[leaf]], axis, kept)
+    return jax.tree_util.tree_unflatten(treedef, leaves)
+
+
+def _zero_rest(array, axis: int, kept: np.ndarray):
+    stays = np.zeros(array.shape[axis], bool)
+    stays[kept] = True
+    shape = [1] * array.ndim
+    shape[axis] = -1
+    return array * stays.reshape(shape).astype(array.dtype)
+
+
+def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]:
+    """Where to zero parameters, and the players for which that is not enough.
+
+    First the weights that read the players; for what no weight reads, the weights and
+    biases that produce it. The proof is about exactly these places.
+    """
+    traced, columns = players._base
+    gone = np.concatenate([[False], ~mask])
+    sites = []
+    for site in traced.analysis.sites:
+        label = traced.analysis.label(site.node.ins[site.operand])[site.dim]
+        found = columns(label)
+        if found is not None and gone[found].any():
+            leaving = set(np.unique(found[gone[found]]) - 1)
+            sites.append((site, leaving))
+    places = {place for site, _ in sites for place in _readers(players, site)}
+    if uncovered := _uncovered(players, sites, places):
+        places |= {p for site, who in uncovered for p in _producers(players, who)}
+        uncovered = _uncovered(players, sites, places)
+    return places, {player for _, who in uncovered for player in who}
+
+
+def _uncovered(players, sites, places: set[Place]) -> list:
+    proof = Proof(players._base[0].analysis, players._example.num_params, places)
+    return [
+        (site, who)
+        for site, who in sites
+        if not proof.covers(site.node, site.operand, site.dim)
+    ]
+
+
+def _readers(players, site) -> set[Place]:
+    """The parameter axes that are summed over at a site."""
+    from gamepruning.players.proof import _partner
+
+    places: set[Place] = set()
+    partner = _partner(site.node, site.operand, site.dim)
+    for operand, dim in ((site.operand, site.dim), partner or (None, None)):
+        if operand is not None:
+            view = players._roles.view(site.node.ins[operand])
+            if view is not None:
+                places |= set(view[dim])
+    return places
+
+
+def _producers(players, who: set[int]) -> set[Place]:
+    """The parameter axes that produce these players."""
+    numbers = {players.family_of[k] for k in who}
+    paths = {path: leaf for leaf, path in enumerate(players.paths)}
+    return {
+        (paths[piece.path], piece.axis)
+        for number in numbers
+        for piece in players.families[number].slices
+        if piece.role in ("out", "bias") and piece.path in paths
+    }
