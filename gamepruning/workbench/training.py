@@ -217,6 +217,13 @@ def is_slow_in_scan(step: Step, state: Any, data: Split, *, batch_size: int) -> 
     """Whether this step has convolutions and a CPU is to run it."""
     if jax.default_backend() != "cpu":
         return False
+    leaves, treedef = jax.tree.flatten((state, data))
+    return _has_convolutions(step, treedef, tuple(map(jax.typeof, leaves)), batch_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _has_convolutions(step, treedef, shapes, batch_size: int) -> bool:
+    state, data = jax.tree.unflatten(treedef, shapes)
     rows = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
     traced = _step_rows.trace(step, state, data, rows)
     return "conv_general_dilated[" in str(traced.jaxpr)

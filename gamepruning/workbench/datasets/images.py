@@ -100,7 +100,7 @@ def _decode(folder: Path) -> Arrays:
     try:
         with _no_warnings_from("absl"):  # about the decoder: it is run once
             return _read_records(folder)
-    except (OSError, ValueError, AssertionError) as error:
+    except Exception as error:  # whatever the reader's layers raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot read mnist in {folder}: {reason}") from error
 

@@ -101,7 +101,7 @@ def split_rows(
     """
     groups = np.arange(len(strata)) if groups is None else groups
     _, first, member = np.unique(groups, return_index=True, return_inverse=True)
-    order = np.argsort(jax.random.bits(key, (len(first),)), stable=True)
+    order = _random_order(key, len(first))
     part_of = np.zeros(len(first), int)
     num_parts = 1 + (validation > 0) + (test > 0)
     classes = strata[first[order]]
@@ -115,6 +115,12 @@ def split_rows(
         part_of[own[num_test : num_test + num_validation]] = 1
     parts = part_of[member.reshape(-1)]
     return Rows(*(np.flatnonzero(parts == part) for part in range(3)))
+
+
+def _random_order(key: jax.Array, num: int) -> np.ndarray:
+    """A permutation; sizes are rounded up, so that few sizes are compiled."""
+    bits = jax.random.bits(key, (1 << num.bit_length(),))
+    return np.argsort(np.asarray(bits)[:num], stable=True)
 
 
 def _share(fraction: float, total: int, num_parts: int) -> int:
