@@ -186,8 +186,8 @@ def export_model(
     Args:
       small: what `compact` returned: `apply`, `params`, `plan`.
       folder: where; an older export is replaced, nothing else is.
-      inputs: example inputs of the small model, or their shapes; "stablehlo" needs
-        them.
+      inputs: example inputs of the small model, or their shapes, for "stablehlo";
+        by default those of the verification.
       formats: some of "safetensors", "orbax", "stablehlo".
       batch: "symbolic" (any batch size) or "fixed", for "stablehlo".
 
@@ -200,6 +200,9 @@ def export_model(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"formats: expected {', '.join(FORMATS)}, got {unknown[0]!r}")
+    calls = getattr(small.report, "calls", None)
+    if inputs is None and calls is not None:
+        inputs = calls[1][1][1:]
     if "stablehlo" in formats and inputs is None:
         raise InputError("stablehlo needs example inputs or their shapes: give inputs")
     names = {"plan": "plan.json", "orbax": "orbax"}

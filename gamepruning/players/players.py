@@ -100,7 +100,7 @@ def find_players(
     call = flatten_call(params, inputs)
     paths = naming.leaf_paths(params)
     axes = _input_axes(input_axes, inputs)
-    named, frozen_leaves = _split_keep(keep, paths)
+    named, frozen_leaves = split_keep(keep, paths)
     options = dict(
         input_axes=axes,
         outputs_like=outputs_like,
@@ -578,7 +578,7 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise InputError(f"{name}={value!r}: expected one of {', '.join(choices)}")
 
 
-def _split_keep(keep, paths) -> tuple[list[str], dict[int, str]]:
+def split_keep(keep, paths) -> tuple[list[str], dict[int, str]]:
     """Family names, and leaves frozen by path."""
     if isinstance(keep, str):
         keep = [keep]

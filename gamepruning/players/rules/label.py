@@ -274,7 +274,8 @@ def pad(analysis: Analysis, node, labels: Labels, value_labels: Labels):
     return [tuple(None if _is_one(n) else x for n, x in zip(result, out, strict=True))]
 
 
-def _padded(analysis: Analysis, label: np.ndarray, low: int, high: int):
+def _padded(analysis: Analysis, label: np.ndarray, low, high):
+    low, high = int(low), int(high)
     label = label[max(-low, 0) : len(label) - max(-high, 0)]
     before, after = analysis.atoms.new(max(low, 0)), analysis.atoms.new(max(high, 0))
     joined = np.concatenate([before, label, after])
