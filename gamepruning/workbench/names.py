@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The end of an error line: the likeliest meaning of `name`, and all that exist.
+    """The end of an error line: the likeliest meaning of `name`, and what there is.
+
+    Of more than a dozen names none is listed.
 
     Example:
       >>> closest("mnits", ["digits", "mnist"])
@@ -14,4 +16,5 @@ def closest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     guesses = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"did you mean {guesses[0]}? " if guesses else ""
-    return f": {guess}There are {', '.join(known)}"
+    rest = f"There are {', '.join(known)}" if len(known) <= 12 else ""
+    return f": {guess}{rest}".rstrip(": ")

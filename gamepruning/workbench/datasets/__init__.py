@@ -180,7 +180,8 @@ def _find_table(name: str, data_dir) -> tuple[Path, Recipe]:
         raise InputError(f"{name} is not there: {_how(f'tabular/{name}.csv')}")
     known = [row.name for row in list_datasets(data_dir)]
     raise InputError(
-        f"no data set {name!r}{closest(name, known)}, or the path of a CSV file"
+        f"no data set {name!r}{closest(name, known)} (`gamepruning datasets` lists "
+        "all; the path of a CSV file will do as well)"
     )
 
 
