@@ -4,12 +4,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from gamepruning.baselines.examples import as_inputs, exact_scores, mean_over_chunks
+from gamepruning.baselines.examples import (
+    as_inputs,
+    compiled,
+    exact_scores,
+    mean_over_chunks,
+)
+from gamepruning.players import Players
 from gamepruning.types import Scores
 
 
 def activation_scores(
-    players, params: PyTree, inputs: PyTree, *, examples_at_once: int | None = None
+    players: Players,
+    params: PyTree,
+    inputs: PyTree,
+    *,
+    examples_at_once: int | None = None,
 ) -> Scores:
     """Variance of each player's activation over examples and positions.
 
@@ -22,28 +32,39 @@ def activation_scores(
       examples_at_once: examples a pass, to bound memory; None takes all.
 
     Returns:
-      `Scores`, >= 0, exact on these examples. Cost: one evaluation.
+      `Scores`, >= 0, exact on these examples; NaN for a player that is only read
+      inside a while loop or a branch. Cost: one evaluation.
 
     Raises:
       ValueError: there are no examples.
+
+    Example:
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
+      >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0]])  # they emit 3, 4 and 1, 0
+      >>> players = gp.find_players(apply, params, x)
+      >>> gp.activation_scores(players, params, x).value.tolist()
+      [0.25, 0.25]
 
     References:
       Thimm and Fiesler, Evaluating pruning methods, 1995; in the same spirit Hu et al.,
       Network Trimming, arXiv 1607.03250.
     """
 
-    def moments(xs):
-        mean, variance = players.activation_moments(params, *xs)
-        return mean, variance + jnp.square(mean)
+    def score(params, data):
+        def moments(xs):
+            mean, variance = players.activation_moments(params, *xs)
+            return mean, variance + jnp.square(mean)
 
-    def score(data):
         mean, square = mean_over_chunks(moments, data, examples_at_once)
         return jnp.maximum(square - jnp.square(mean), 0.0)
 
-    return exact_scores(jax.jit(score)(as_inputs(inputs)), 1)
+    return exact_scores(compiled(score, params, as_inputs(inputs)), 1)
 
 
-def random_scores(key: Array, players) -> Scores:
+def random_scores(key: Array, players: Players) -> Scores:
     """Uniform numbers: the control that every other method has to beat.
 
     Args:

@@ -26,11 +26,12 @@ def count_examples(data: PyTree) -> int:
     Raises:
       ValueError: there is no example, or the leaves disagree.
     """
+    _refuse_nothing(data)
     lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
-    if len(lengths) != 1 or lengths <= {(), (0,)}:
+    if len(lengths) != 1 or () in lengths:
         raise ValueError(
-            "expected inputs and labels with one leading axis of examples, at least "
-            f"one of them, got leading lengths {sorted(lengths)}"
+            "expected inputs and labels with one leading axis of examples, got leading "
+            f"lengths {sorted(lengths)}"
         )
     return lengths.pop()[0]
 
@@ -43,7 +44,8 @@ def mean_over_chunks(
     Args:
       fn: chunk of `data` -> a pytree of means over that chunk.
       data: a pytree of arrays [B, ...].
-      at_once: examples a chunk; None takes all of them at once.
+      at_once: examples a chunk; None calls `fn` once with all of the data, whose
+        leading axes may then be anything.
 
     Returns:
       The size-weighted mean over the chunks, the last of which may be smaller.
@@ -51,8 +53,11 @@ def mean_over_chunks(
     Raises:
       ValueError: `at_once` is below 1; see also `count_examples`.
     """
+    if at_once is None:
+        _refuse_nothing(data)
+        return fn(data)
     total = count_examples(data)
-    size = total if at_once is None else min(at_once, total)
+    size = min(at_once, total)
     if size < 1:
         raise ValueError(f"expected at least 1 example at once, got {at_once}")
     num_full, rest = divmod(total, size)
@@ -64,6 +69,29 @@ def mean_over_chunks(
         return mean
     last = fn(jax.tree.map(lambda leaf: leaf[total - rest :], data))
     return jax.tree.map(lambda m, x: m + (x - m) * (rest / total), mean, last)
+
+
+def compiled(
+    fn: Callable[[PyTree, PyTree], jax.Array], params: PyTree, data: PyTree
+) -> jax.Array:
+    """fn(params, data) as one program, whose arguments are the arrays among them.
+
+    Closing over large parameters would compile them in as constants.
+    """
+    leaves, treedef = jax.tree.flatten(params)
+    arrays = {place: x for place, x in enumerate(leaves) if hasattr(x, "dtype")}
+
+    @jax.jit
+    def run(arrays, data):
+        full = [arrays.get(place, leaf) for place, leaf in enumerate(leaves)]
+        return fn(jax.tree.unflatten(treedef, full), data)
+
+    return run(arrays, data)
+
+
+def _refuse_nothing(data: PyTree) -> None:
+    if any(jnp.shape(leaf)[:1] == (0,) for leaf in jax.tree.leaves(data)):
+        raise ValueError("expected inputs and labels of at least one example, got none")
 
 
 def exact_scores(value: jax.Array, num_evaluations: int) -> Scores:

@@ -8,12 +8,18 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, PyTree
 
-from gamepruning.baselines.examples import as_inputs, count_examples, exact_scores
+from gamepruning.baselines.examples import (
+    as_inputs,
+    compiled,
+    count_examples,
+    exact_scores,
+)
+from gamepruning.players import Players
 from gamepruning.types import Scores
 
 
 def taylor_scores(
-    players,
+    players: Players,
     params: PyTree,
     loss_fn: Callable[..., Array],
     inputs: PyTree,
@@ -54,6 +60,17 @@ def taylor_scores(
     Raises:
       ValueError: `order` is neither 1 nor 2, or there are no examples.
 
+    Example: f = 7 s_1 + s_2 with the target 8, so removal costs 7^2 and 1^2.
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
+      >>> x, y = jnp.ones((1, 2)), jnp.array([8.0])
+      >>> players = gp.find_players(apply, params, x)
+      >>> scores = gp.taylor_scores(players, params, gp.squared_error, x, y, order=2)
+      >>> scores.value.tolist()
+      [49.0, 1.0]
+
     References:
       Molchanov et al., Pruning Convolutional Neural Networks for Resource Efficient
       Inference, ICLR 2017; Importance Estimation for Neural Network Pruning, CVPR 2019.
@@ -63,16 +80,17 @@ def taylor_scores(
     data = (*as_inputs(inputs), labels)
     count_examples(data)
     expand = _first if order == 1 else _second
-    alone = lambda example: expand(  # noqa: E731
-        players, params, loss_fn, jax.tree.map(lambda leaf: leaf[None], example)
-    )
     num_backward = 1 if order == 1 else _num_outputs(players, params, data)
 
-    @jax.jit
-    def score(data):
+    def score(params, data):
+        def alone(example):
+            batch = jax.tree.map(lambda leaf: leaf[None], example)
+            return expand(players, params, loss_fn, batch)
+
         return jax.lax.map(alone, data, batch_size=examples_at_once).mean(axis=0)
 
-    return exact_scores(score(jax.tree.map(jnp.asarray, data)), 1 + num_backward)
+    data = jax.tree.map(jnp.asarray, data)
+    return exact_scores(compiled(score, params, data), 1 + num_backward)
 
 
 def _first(players, params, loss_fn, example) -> Array:

@@ -1,17 +1,26 @@
 """Scores from the parameters a player owns: their size, and size times gradient."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, PyTree
 
-from gamepruning.baselines.examples import as_inputs, exact_scores, mean_over_chunks
+from gamepruning.baselines.examples import (
+    as_inputs,
+    compiled,
+    exact_scores,
+    mean_over_chunks,
+)
+from gamepruning.players import Players
 from gamepruning.types import Scores
 
 
-def magnitude_scores(players, params: PyTree, *, ord: Literal[1, 2] = 2) -> Scores:
+def magnitude_scores(
+    players: Players, params: PyTree, *, ord: Literal[1, 2] = 2
+) -> Scores:
     """Norm of each player's own parameters: |theta_i|_1 or |theta_i|_2.
 
     Players of a layer with more inputs own more parameters and so score higher: compare
@@ -28,19 +37,27 @@ def magnitude_scores(players, params: PyTree, *, ord: Literal[1, 2] = 2) -> Scor
     Raises:
       ValueError: `ord` is neither 1 nor 2.
 
+    Example:
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
+      >>> players = gp.find_players(apply, params, jnp.ones((1, 2)))
+      >>> gp.magnitude_scores(players, params, ord=1).value.tolist()
+      [7.0, 1.0]
+
     References:
       Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017 (ord=1).
     """
     if ord == 1:
-        return exact_scores(players.sum_owned(jax.tree.map(jnp.abs, params)), 0)
+        return exact_scores(_sum_owned(players, jnp.abs, params), 0)
     if ord == 2:
-        squares = players.sum_owned(jax.tree.map(jnp.square, params))
-        return exact_scores(jnp.sqrt(squares), 0)
+        return exact_scores(jnp.sqrt(_sum_owned(players, jnp.square, params)), 0)
     raise ValueError(f"expected ord to be 1 or 2, got {ord!r}")
 
 
 def weight_gradient_scores(
-    players,
+    players: Players,
     params: PyTree,
     loss_fn: Callable[..., Array],
     inputs: PyTree,
@@ -64,20 +81,62 @@ def weight_gradient_scores(
     Raises:
       ValueError: there are no examples.
 
+    Example:
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
+      >>> x, y = jnp.ones((1, 2)), jnp.array([9.0])  # f = 8, dL/df = -2
+      >>> players = gp.find_players(apply, params, x)
+      >>> scores = gp.weight_gradient_scores(players, params, gp.squared_error, x, y)
+      >>> scores.value.tolist()
+      [14.0, 2.0]
+
     References:
       Blalock et al., What is the State of Neural Network Pruning?, MLSys 2020;
       the W*GMP baseline of Diaz-Ortiz et al., arXiv 2311.10468.
     """
 
-    def gradient(chunk):
+    def loss(floats, rest, chunk):
         *xs, y = chunk
-        gates = jnp.ones(players.num_players)
-        return jax.grad(lambda p: loss_fn(players.gated(p, gates, *xs), y))(params)
+        everyone = jnp.ones(players.num_players)
+        return loss_fn(players.gated(_merge(floats, rest), everyone, *xs), y)
 
-    def score(data):
-        grads = mean_over_chunks(gradient, data, examples_at_once)
-        return players.sum_owned(
-            jax.tree.map(lambda p, g: jnp.abs(p * g), params, grads)
-        )
+    def score(params, data):
+        floats, rest = _split(params)
+        slope = lambda chunk: jax.grad(loss)(floats, rest, chunk)  # noqa: E731
+        grads = mean_over_chunks(slope, data, examples_at_once)
+        product = _merge(jax.tree.map(jnp.multiply, floats, grads), rest)
+        return _sum_owned(players, jnp.abs, product)
 
-    return exact_scores(jax.jit(score)((*as_inputs(inputs), labels)), 2)
+    return exact_scores(compiled(score, params, (*as_inputs(inputs), labels)), 2)
+
+
+def _sum_owned(players: Players, fn: Callable[[Array], Array], tree: PyTree) -> Array:
+    """Sum of fn(entry) over each player's own parameters, at least in float32."""
+
+    def term(leaf):
+        if not _is_float(leaf):
+            return jnp.zeros(np.shape(leaf))
+        return fn(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))
+
+    return players.sum_owned(jax.tree.map(term, tree))
+
+
+def _is_float(leaf: Any) -> bool:
+    """False for what has no gradient: counters, random keys, what is no array."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def _split(params: PyTree) -> tuple[PyTree, PyTree]:
+    floats = jax.tree.map(lambda leaf: leaf if _is_float(leaf) else None, params)
+    return floats, jax.tree.map(lambda leaf: None if _is_float(leaf) else leaf, params)
+
+
+def _merge(floats: PyTree, rest: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda one, two: two if one is None else one,
+        floats,
+        rest,
+        is_leaf=lambda leaf: leaf is None,
+    )

@@ -8,6 +8,7 @@ from gamepruning.equilibrium.ascent import (
     projected_gate_ascent,
 )
 from gamepruning.equilibrium.competition import competition
+from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.presets import EQUILIBRIUM_PRESETS, equilibrium_optimizer
 from gamepruning.equilibrium.step import (
     EquilibriumInfo,
@@ -17,7 +18,6 @@ from gamepruning.equilibrium.step import (
     surviving_players,
 )
 from gamepruning.equilibrium.utility import (
-    UtilityConfig,
     marginal_benefit,
     squared_norms,
     utility,

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
+from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.step import (
     THRESHOLD,
     EquilibriumInfo,
     make_equilibrium_step,
     surviving_players,
 )
-from gamepruning.equilibrium.utility import UtilityConfig
+from gamepruning.players import Players
 
 
 class EquilibriumResult(NamedTuple):
@@ -36,7 +37,7 @@ class EquilibriumResult(NamedTuple):
 
 def equilibrium_pruning(
     key: Array,
-    players,
+    players: Players,
     params: PyTree,
     loss_fn: Callable[..., Array],
     inputs: PyTree,

@@ -1,14 +1,20 @@
 """What the players of a family cost each other by being alike (eq. 10, third term)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from gamepruning.players import AxisSlice, Family, Players
 
 OWN_ROLES = ("out", "bias")  # the roles of the parameters that are a player's own
 
 
-def competition(players, params, gates: ArrayLike) -> Float[jax.Array, " N"]:
+def competition(
+    players: Players, params: PyTree, gates: ArrayLike
+) -> Float[jax.Array, " N"]:
     """The pull of the others on each player: sum over j != i of s_j <theta_i, theta_j>.
 
     Players compete within their family, whose members own equally shaped parameters:
@@ -28,12 +34,21 @@ def competition(players, params, gates: ArrayLike) -> Float[jax.Array, " N"]:
     Raises:
       ValueError: the members of a family own different numbers of parameters.
 
+    Example: theta_1 = (3, 4) and theta_2 = (1, 0), whose inner product is 3.
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
+      >>> players = gp.find_players(apply, params, jnp.ones((1, 2)))
+      >>> competition(players, params, jnp.array([0.5, 1.0])).tolist()
+      [3.0, 1.5]
+
     References:
       Shah and Khan, Pruning as a Game, arXiv 2512.22106, eq. 10.
     """
     gates = jnp.asarray(gates)
     leaves = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): jnp.asarray(leaf)
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     }
     return jnp.concatenate(
@@ -45,26 +60,32 @@ def competition(players, params, gates: ArrayLike) -> Float[jax.Array, " N"]:
     )
 
 
-def _within(family, leaves: dict[str, Array], gates: Array) -> Array:
+def _within(family: Family, leaves: dict[str, Any], gates: Array) -> Array:
     pull = jnp.zeros_like(gates)
     if family.size == 1:
         return pull
     for owned in family.slices:
         if owned.role in OWN_ROLES:
-            rows = _rows(family.name, owned, leaves[owned.path]).astype(gates.dtype)
-            pull += rows @ (gates @ rows) - gates * jnp.square(rows).sum(axis=1)
+            theta = _by_player(family, owned, leaves[owned.path]).astype(gates.dtype)
+            # The player's axis stays where it is: transposing costs more than the sums.
+            rest = [k for k in range(theta.ndim) if k != owned.axis]
+            total = jnp.tensordot(gates, theta, (0, owned.axis))  # Theta^T s
+            pull += jnp.tensordot(theta, total, (rest, list(range(total.ndim))))
+            pull -= gates * jnp.square(theta).sum(axis=rest)
     return pull
 
 
-def _rows(family_name: str, owned, leaf: Array) -> Array:
-    """The entries of `leaf` that each player owns, one row a player."""
-    lengths = {len(index) for index in owned.index}
-    if len(lengths) > 1:
+def _by_player(family: Family, owned: AxisSlice, leaf: ArrayLike) -> Array:
+    """`leaf` with one entry a player along the slice's axis, what it owns behind it."""
+    lengths = [len(index) for index in owned.index]
+    if len(lengths) != family.size or len(set(lengths)) > 1:
         raise ValueError(
-            f"competition needs the players of family {family_name!r} to own equally "
-            f"many entries of {owned.path!r} along axis {owned.axis}, got "
-            f"{sorted(lengths)}: set eta=0, or leave the family out with keep="
+            f"competition needs the {family.size} players of family {family.name!r} to "
+            f"own equally many entries of {owned.path!r} along axis {owned.axis}, got "
+            f"{lengths}: set eta=0, or leave the family out with keep="
         )
-    index = np.stack([np.asarray(index) for index in owned.index])
-    rows = jnp.take(jnp.moveaxis(leaf, owned.axis, 0), index, axis=0)
-    return rows.reshape(len(index), -1)
+    leaf, index = jnp.asarray(leaf), np.concatenate(owned.index)
+    if not np.array_equal(index, np.arange(leaf.shape[owned.axis])):
+        leaf = jnp.take(leaf, index, axis=owned.axis)
+    before, after = leaf.shape[: owned.axis], leaf.shape[owned.axis + 1 :]
+    return leaf.reshape(*before, family.size, lengths[0], *after)

@@ -3,7 +3,7 @@
 import optax
 
 from gamepruning.equilibrium.ascent import joint_optimizer, projected_gate_ascent
-from gamepruning.equilibrium.utility import UtilityConfig
+from gamepruning.equilibrium.config import UtilityConfig
 
 EQUILIBRIUM_PRESETS: dict[str, UtilityConfig] = {
     "very_high_beta": UtilityConfig(alpha=1.0, beta=0.1, gamma=0.0),

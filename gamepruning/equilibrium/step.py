@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
-from gamepruning.equilibrium.utility import UtilityConfig, utility_gradient
+from gamepruning.equilibrium.config import UtilityConfig
+from gamepruning.equilibrium.trainable import put_trainable, take_trainable
+from gamepruning.equilibrium.utility import utility_gradient
+from gamepruning.players import Players
 
 THRESHOLD = 0.01  # section 7.2: a player below it counts as pruned
 
@@ -45,7 +48,8 @@ class EquilibriumStep(NamedTuple):
     """A pair of pure functions.
 
     Attributes:
-      init: params -> state, with every gate at one.
+      init: params -> state, with every gate at one. Leaves of params that are not
+        real numbers (counters, random keys) are left as they are.
       step: (state, batch) -> (state, info), for `jax.jit` and `jax.lax.scan`.
     """
 
@@ -54,7 +58,7 @@ class EquilibriumStep(NamedTuple):
 
 
 def make_equilibrium_step(
-    players,
+    players: Players,
     loss_fn: Callable[..., Array],
     tx: optax.GradientTransformation,
     config: UtilityConfig,
@@ -80,10 +84,22 @@ def make_equilibrium_step(
       `EquilibriumStep(init, step)`. A batch is a tuple (*inputs, labels); inputs are
       those of `players.gated`, with any leading size.
 
-    Example:
-
-        init, step = gp.make_equilibrium_step(players, gp.cross_entropy, tx, config)
-        state, info = jax.lax.scan(step, init(params), (inputs, labels))  # [T, B, ...]
+    Example: three steps on three batches of one example.
+      >>> import jax, jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
+      >>> players = gp.find_players(apply, params, jnp.ones((1, 2)))
+      >>> init, step = gp.make_equilibrium_step(
+      ...     players,
+      ...     gp.squared_error,
+      ...     gp.equilibrium_optimizer(weight_learning_rate=0.0),
+      ...     gp.EQUILIBRIUM_PRESETS["l1_strong"],
+      ... )
+      >>> batches = (jnp.ones((3, 1, 2)), jnp.full((3, 1), 8.0))
+      >>> state, info = jax.lax.scan(step, init(params), batches)
+      >>> state.gates.shape, info.loss.shape
+      ((2,), (3,))
 
     References:
       Shah and Khan, arXiv 2512.22106, Algorithm 1, eq. 16-18.
@@ -92,25 +108,28 @@ def make_equilibrium_step(
     def init(params, gates=None) -> EquilibriumState:
         if gates is None:
             gates = jnp.ones(players.num_players, jnp.float32)
-        opt_state = tx.init({"params": params, "gates": gates})
+        opt_state = tx.init({"params": take_trainable(params), "gates": gates})
         return EquilibriumState(params, gates, opt_state)
 
-    def objective(joint, inputs, labels):
-        outputs = players.gated(joint["params"], joint["gates"], *inputs)
+    def objective(joint, params, inputs, labels):
+        params = put_trainable(joint["params"], params)
+        outputs = players.gated(params, joint["gates"], *inputs)
         return loss_fn(outputs, labels), outputs
 
     def step(state, batch):
         *inputs, labels = batch
-        joint = {"params": state.params, "gates": state.gates}
+        joint = {"params": take_trainable(state.params), "gates": state.gates}
         (loss, outputs), grads = jax.value_and_grad(objective, has_aux=True)(
-            joint, inputs, labels
+            joint, state.params, inputs, labels
         )
-        ascent = utility_gradient(players, state.params, grads, state.gates, config)
+        slopes = grads | {"params": put_trainable(grads["params"], state.params)}
+        ascent = utility_gradient(players, state.params, slopes, state.gates, config)
         updates, opt_state = tx.update(
             {"params": grads["params"], "gates": ascent}, state.opt_state, joint
         )
         joint = cast(dict, optax.apply_updates(joint, updates))
-        params, gates = joint["params"], joint["gates"]
+        params = put_trainable(joint["params"], state.params)
+        gates = joint["gates"]
         if merge_fn is not None:
             params = merge_fn(params, outputs)
         info = EquilibriumInfo(loss, gates.mean(), (gates >= threshold).sum())

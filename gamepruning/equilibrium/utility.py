@@ -20,70 +20,25 @@ pays a player for raising the loss, and fades with s_i so that collapse feeds it
 Reference: Shah and Khan, Pruning as a Game, arXiv 2512.22106, sections 4-6.
 """
 
-import dataclasses
-import math
 from collections.abc import Mapping
-from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gamepruning.equilibrium.competition import competition
-
-Benefit = Literal["descent", "literal"]
-Norm = Literal["sum", "mean", "unit"]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class UtilityConfig:
-    """The weights of the utility's terms, and how its terms are read.
-
-    The weights are leaves of a pytree, so that they can be mapped over by `jax.vmap`.
-
-    Attributes:
-      alpha: weight of the benefit, > 0 to reward contribution.
-      beta: weight of the quadratic cost beta |theta_i|^2 s_i^2, >= 0.
-      gamma: weight of the linear cost gamma s_i, >= 0. It alone gives exact zeros.
-      eta: weight of the competition within a family, >= 0.
-      benefit: "descent" for -dL/ds_i, "literal" for +<grad_{theta_i} L, theta_i> as
-        printed in the paper; see the module's docstring.
-      norm: what the cost calls theta_i: the parameters as they are ("sum", the paper's
-        squared norm), over the root of their number ("mean": the squared norm becomes
-        a mean square), or over their norm ("unit": the cost is beta s_i^2, which
-        growing weights cannot evade).
-
-    Raises:
-      ValueError: a weight is negative or not finite, or a choice is unknown.
-
-    Example:
-      >>> UtilityConfig(beta=0.05, gamma=0.05).alpha
-      1.0
-    """
-
-    alpha: float | Array = 1.0
-    beta: float | Array = 0.0
-    gamma: float | Array = 0.0
-    eta: float | Array = 0.0
-    benefit: Benefit = dataclasses.field(default="descent", metadata={"static": True})
-    norm: Norm = dataclasses.field(default="sum", metadata={"static": True})
-
-    def __post_init__(self):
-        for name in ("alpha", "beta", "gamma", "eta"):
-            weight = getattr(self, name)
-            if isinstance(weight, int | float) and not (0 <= weight < math.inf):
-                raise ValueError(f"expected {name} to be finite and >= 0, got {weight}")
-        for name, choices in (("benefit", Benefit), ("norm", Norm)):
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(
-                    f"expected {name} to be one of {get_args(choices)}, got "
-                    f"{getattr(self, name)!r}"
-                )
+from gamepruning.equilibrium.config import Norm, UtilityConfig
+from gamepruning.equilibrium.trainable import is_trainable
+from gamepruning.players import Players
 
 
 def utility(
-    players, params, grads: PyTree, gates: ArrayLike, config: UtilityConfig
+    players: Players,
+    params: PyTree,
+    grads: PyTree,
+    gates: ArrayLike,
+    config: UtilityConfig,
 ) -> Float[jax.Array, " N"]:
     """Utility of every player at the current gates (eq. 8).
 
@@ -114,7 +69,11 @@ def utility(
 
 
 def utility_gradient(
-    players, params, grads: PyTree, gates: ArrayLike, config: UtilityConfig
+    players: Players,
+    params: PyTree,
+    grads: PyTree,
+    gates: ArrayLike,
+    config: UtilityConfig,
 ) -> Float[jax.Array, " N"]:
     """Own-strategy gradient dU_i/ds_i of every player (eq. 18), an ascent direction.
 
@@ -142,16 +101,31 @@ def utility_gradient(
       ValueError: see `marginal_benefit` and `competition`.
 
     Example: one step of a training loop of one's own.
+      >>> import jax, jax.numpy as jnp, optax, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
+      >>> x, y = jnp.ones((1, 2)), jnp.array([8.0])
+      >>> players = gp.find_players(apply, params, x)
+      >>> tx = gp.joint_optimizer(optax.sgd(0.1), gp.projected_gate_ascent(0.01))
+      >>> config = gp.UtilityConfig(beta=0.05, gamma=0.05)
 
-        def loss(joint):
-            outputs = players.gated(joint["params"], joint["gates"], inputs)
-            return gp.cross_entropy(outputs, labels)
-
-        joint = {"params": params, "gates": gates}
-        dloss = jax.grad(loss)(joint)
-        ascent = gp.utility_gradient(players, params, dloss, gates, config)
-        grads = {"params": dloss["params"], "gates": ascent}
-        updates, opt_state = tx.update(grads, opt_state, joint)
+      >>> def loss(joint):
+      ...     outputs = players.gated(joint["params"], joint["gates"], x)
+      ...     return gp.squared_error(outputs, y)
+      >>> @jax.jit
+      ... def step(joint, opt_state):
+      ...     dloss = jax.grad(loss)(joint)
+      ...     ascent = gp.utility_gradient(
+      ...         players, joint["params"], dloss, joint["gates"], config
+      ...     )
+      ...     grads = {"params": dloss["params"], "gates": ascent}
+      ...     updates, opt_state = tx.update(grads, opt_state, joint)
+      ...     return optax.apply_updates(joint, updates), opt_state
+      >>> joint = {"params": params, "gates": jnp.ones(2)}
+      >>> joint, opt_state = step(joint, tx.init(joint))
+      >>> print(joint["gates"].round(4))  # 1 - .01 (2 * .05 * 25 + .05), and of 1
+      [0.9745 0.9985]
 
     References:
       Shah and Khan, arXiv 2512.22106, eq. 13 and 18.
@@ -161,7 +135,11 @@ def utility_gradient(
 
 
 def marginal_benefit(
-    players, params, grads: PyTree, gates: ArrayLike, config: UtilityConfig
+    players: Players,
+    params: PyTree,
+    grads: PyTree,
+    gates: ArrayLike,
+    config: UtilityConfig,
 ) -> Float[jax.Array, " N"]:
     """What full participation would earn each player, linearised: b_i of eq. 9.
 
@@ -171,14 +149,15 @@ def marginal_benefit(
     | "literal" | +<grad_{theta_i} L, theta_i> | the same |
 
     Both cells of "descent" agree where a player's activation scales with its own
-    parameters (ReLU and no normalisation behind it). Elsewhere, and to let players come
-    back from 0, take the gradient over both.
+    parameters (ReLU and no normalisation behind it). Elsewhere, for players without
+    parameters of their own (input features), and to let players come back from 0, take
+    the gradient over both.
 
     Args:
       players: the `Players` of the network.
       params: its parameters.
-      grads: gradient of the loss of `players.gated`, a tree like `params`, or a dict
-        {"params": such a tree, "gates": float [N]}.
+      grads: gradient of the loss of `players.gated(params, gates, ...)`, a tree like
+        `params`, or a dict {"params": such a tree, "gates": float [N]}.
       gates: participation s at which the gradient was taken, float [N].
       config: which benefit.
 
@@ -192,15 +171,16 @@ def marginal_benefit(
     param_grads, gate_grads = _split(params, grads)
     if config.benefit == "descent" and gate_grads is not None:
         return -gate_grads
-    product = jax.tree.map(lambda g, p: _wide(g) * _wide(p), param_grads, params)
-    inner = players.sum_owned(product)  # s_i dL/ds_i
+    inner = players.sum_owned(_products(param_grads, params))  # s_i dL/ds_i
     if config.benefit == "literal":
         return inner
     present = gates > 0
     return -jnp.where(present, inner / jnp.where(present, gates, 1.0), 0.0)
 
 
-def squared_norms(players, params, norm: Norm = "sum") -> Float[jax.Array, " N"]:
+def squared_norms(
+    players: Players, params: PyTree, norm: Norm = "sum"
+) -> Float[jax.Array, " N"]:
     """|theta_i|^2 of every player as the cost reads it: see `UtilityConfig.norm`.
 
     Args:
@@ -211,7 +191,7 @@ def squared_norms(players, params, norm: Norm = "sum") -> Float[jax.Array, " N"]
     Returns:
       float [N], >= 0.
     """
-    total = players.sum_owned(jax.tree.map(lambda p: jnp.square(_wide(p)), params))
+    total = players.sum_owned(_products(params, params))
     return total * jnp.square(_scale(players, params, total, norm))
 
 
@@ -237,7 +217,7 @@ def _scale(players, params, squared_norm: Array, norm: Norm) -> Array | float:
             0.0,
         )
     with jax.ensure_compile_time_eval():
-        ones = jax.tree.map(lambda p: jnp.ones(jnp.shape(p)), params)
+        ones = jax.tree.map(lambda p: jnp.ones(np.shape(p)), params)
         return jax.lax.rsqrt(jnp.maximum(players.sum_owned(ones), 1.0))
 
 
@@ -270,6 +250,19 @@ def _check_gates(players, gates) -> Array:
             f"expected float gates, got {gates.dtype}: cast them with astype(float)"
         )
     return gates
+
+
+def _products(one: PyTree, two: PyTree) -> PyTree:
+    """Leaf by leaf; 0 where there is nothing to train (counters, random keys)."""
+    return jax.tree.map(
+        lambda a, b: (
+            _wide(a) * _wide(b)
+            if is_trainable(a) and is_trainable(b)
+            else jnp.zeros(np.shape(b))
+        ),
+        one,
+        two,
+    )
 
 
 def _wide(leaf) -> Array:

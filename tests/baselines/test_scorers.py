@@ -90,12 +90,14 @@ def test_scores_do_not_depend_on_the_examples_at_once(name, at_once, problem):
 @pytest.mark.parametrize("name", CHUNKED)
 def test_no_examples_is_refused(name, problem):
     players, params, loss_fn, inputs, labels = problem
-    with pytest.raises(ValueError, match="at least one of them"):
+    with pytest.raises(ValueError, match="at least one example"):
         CHUNKED[name](players, params, loss_fn, inputs[:0], labels[:0])
 
 
 @pytest.mark.parametrize("name", [name for name in CHUNKED if name != "activation"])
 def test_labels_of_another_length_are_refused(name, problem):
     players, params, loss_fn, inputs, labels = problem
-    with pytest.raises(ValueError, match="one leading axis of examples"):
+    with pytest.raises(ValueError, match="leading axis of examples|and labels"):
         CHUNKED[name](players, params, loss_fn, inputs, labels[:-1])
+    with pytest.raises(ValueError, match="leading axis of examples"):
+        CHUNKED[name](players, params, loss_fn, inputs, labels[:-1], examples_at_once=4)

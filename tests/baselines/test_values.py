@@ -14,7 +14,8 @@ from gamepruning.baselines import (
     weight_gradient_scores,
 )
 from gamepruning.metrics import cross_entropy, squared_error
-from tests.small import make_mlp
+from gamepruning.players import find_players
+from tests.small import apply_mlp, make_mlp
 
 
 @pytest.fixture
@@ -95,6 +96,22 @@ def test_second_order_taylor_is_the_gauss_newton_expansion(key):
     first = -jnp.einsum("bc,bcn->n", slope, jacobian)
     second = jnp.einsum("bcn,bcd,bdn->n", jacobian, curvature, jacobian)
     np.testing.assert_allclose(scores.value, first + second / 2, atol=1e-5)
+
+
+def test_counters_and_random_keys_have_no_weight(key):
+    players, params, inputs, labels = make_mlp(key)
+    more = {"weights": params, "count": jnp.array(3), "key": jax.random.key(0)}
+    same = find_players(lambda p, x: apply_mlp(p["weights"], x), more, inputs)
+    for score in (
+        lambda players, params: magnitude_scores(players, params, ord=1),
+        lambda players, params: magnitude_scores(players, params, ord=2),
+        lambda players, params: weight_gradient_scores(
+            players, params, cross_entropy, inputs, labels
+        ),
+    ):
+        np.testing.assert_allclose(
+            score(same, more).value, score(players, params).value, rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])

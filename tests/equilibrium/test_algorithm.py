@@ -18,7 +18,8 @@ from gamepruning.equilibrium import (
     utility_gradient,
 )
 from gamepruning.metrics import cross_entropy
-from tests.small import make_mlp
+from gamepruning.players import find_players
+from tests.small import apply_mlp, make_mlp
 
 
 def test_one_step_is_equations_16_and_17(key):
@@ -73,6 +74,25 @@ def test_statistics_from_the_forward_pass_are_taken_over(key):
     state, _ = step(init(params), (inputs, labels))
     expected = players.gated(params, jnp.ones(players.num_players), inputs).mean(axis=0)
     np.testing.assert_allclose(state.params["mean"], expected, atol=1e-6)
+
+
+def test_counters_and_random_keys_are_left_alone(key):
+    _, weights, inputs, labels = make_mlp(key)
+    params = {"weights": weights, "count": jnp.array(3), "key": jax.random.key(0)}
+    players = find_players(lambda p, x: apply_mlp(p["weights"], x), params, inputs)
+    init, step = make_equilibrium_step(
+        players,
+        cross_entropy,
+        joint_optimizer(optax.adamw(0.1, weight_decay=0.1), projected_gate_ascent(0.1)),
+        UtilityConfig(beta=0.1, eta=0.1, norm="mean"),
+    )
+    state, _ = jax.jit(step)(init(params), (inputs, labels))
+    assert state.params["count"] == 3 and state.params["count"].dtype == jnp.int32
+    assert state.params["key"] == params["key"]
+    moved = jax.tree.map(
+        lambda new, old: bool((new != old).any()), state.params["weights"], weights
+    )
+    assert jax.tree.all(moved)
 
 
 def blobs(key, num_examples=256, num_classes=3, size=6):

@@ -14,7 +14,8 @@ from gamepruning.equilibrium import (
     utility_gradient,
 )
 from gamepruning.metrics import cross_entropy
-from tests.small import make_mlp
+from gamepruning.players import find_players
+from tests.small import apply_mlp, make_mlp
 
 CONFIGS = [
     UtilityConfig(beta=0.05, gamma=0.05),
@@ -165,20 +166,13 @@ def test_benefit_from_weights_alone_is_zero_at_a_closed_gate(game):
 
 
 def test_params_whose_own_keys_are_params_and_gates_are_not_confused(key):
-    players, params, *_ = make_mlp(key)
-
-    class Wrapped:
-        num_players = players.num_players
-        families = ()
-
-        def sum_owned(self, tree):
-            return players.sum_owned(tree["params"])
-
+    _, params, inputs, _ = make_mlp(key)
     tree = {"params": params, "gates": jnp.zeros(7)}
+    players = find_players(lambda t, x: apply_mlp(t["params"], x), tree, inputs)
     gates = jnp.ones(players.num_players)
     config = UtilityConfig(benefit="literal")
-    actual = marginal_benefit(Wrapped(), tree, tree, gates, config)
-    np.testing.assert_allclose(actual, squared_norms(players, params), rtol=1e-6)
+    actual = marginal_benefit(players, tree, tree, gates, config)
+    np.testing.assert_allclose(actual, squared_norms(players, tree), rtol=1e-6)
 
 
 def test_a_traced_config_is_mapped_over(game):
