@@ -94,37 +94,37 @@ def compact(
       >>> small = gp.compact(
       ...     players, params, gp.magnitude_scores(players, params).value > 2
       ... )
-      >>> small.params["w1"].shape[1] == small.plan.num_kept
-      True
+      >>> small.params["w1"].shape, small.apply(small.params, x).shape
+      ((4, 3), (2, 3))
     """
-    mask = players.mask(mask)
+    stays = players.mask(mask)
     if round_to > 1:
-        mask = _rounded(players, params, mask, scores, round_to, min_units)
-    _check_families(players, mask, min_units)
+        stays = _rounded(players, params, stays, scores, round_to, min_units)
+    _check_families(players, stays, min_units)
     full_params = params
     if fold:
         from gamepruning.compaction.fold import fold_constants
 
-        params = fold_constants(players, params, mask)
-    kept = players.kept_indices(mask)
-    small_params = slice_tree(players.prepare(params, mask), kept)
-    apply = players.compact_apply(mask)
+        params = fold_constants(players, params, stays)
+    kept = players.kept_indices(stays)
+    small_params = slice_tree(players.prepare(params, stays), kept)
+    apply = players.compact_apply(stays)
     examples = sample_inputs(players.example_inputs() if inputs is None else inputs)
-    input_kept = players.input_kept(mask)
+    input_kept = players.input_kept(stays)
     small_inputs = select_inputs(examples, input_kept)
     if fold:
         expected = _jit(players.apply, full_params, examples)
     else:
         expected = _jit(
-            lambda p, *x: players.gated(p, jnp.asarray(mask), *x), params, examples
+            lambda p, *x: players.gated(p, jnp.asarray(stays), *x), params, examples
         )
-    expected = players.slice_outputs(expected, mask)
+    expected = players.slice_outputs(expected, stays)
     error = _verify(expected, _jit(apply, small_params, small_inputs), full_params)
     small_state = None
     if opt_state is not None:
         small_state = slice_opt_state(opt_state, full_params, kept)
     families = [
-        (f.name, f.size, int(mask[f.start : f.stop].sum())) for f in players.families
+        (f.name, f.size, int(stays[f.start : f.stop].sum())) for f in players.families
     ]
     report = make_report(
         (players.apply, (full_params, *examples)),
@@ -132,9 +132,9 @@ def compact(
         families=families,
         max_error=error,
     )
-    plan = make_plan(players, full_params, mask, why=why)
+    plan = make_plan(players, full_params, stays, why=why)
     return CompactModel(
-        apply, small_params, small_state, plan, report, input_kept, mask
+        apply, small_params, small_state, plan, report, input_kept, stays
     )
 
 
@@ -171,8 +171,9 @@ def _check_families(players, mask: np.ndarray, min_units: int) -> None:
         count = int(mask[family.start : family.stop].sum())
         if count < min(min_units, family.size):
             raise InputError(
-                f"the mask keeps {count} of the {family.size} players of {family.name}, "
-                f"fewer than min_units={min_units}: keep more of them (round_mask does "
+                f"the mask keeps {count} of the {family.size} players of "
+                f"{family.name}, fewer than min_units={min_units}: keep more of "
+                "them (round_mask does "
                 "it by score), or pass min_units=0 to let the layer vanish"
             )
 
@@ -197,7 +198,8 @@ def _verify(expected, actual, params) -> float:
     error, allowed = relative_error(expected, actual), tolerance(expected, params)
     if not error <= allowed:
         raise VerificationError(
-            f"the small model's outputs differ from the gated full model's by {error:.2e} "
-            f"(relative, allowed {allowed:.0e}): this is a bug; please report the model"
+            f"the small model's outputs differ from the gated full model's by "
+            f"{error:.2e} (relative, allowed {allowed:.0e}): this is a bug; "
+            "please report the model"
         )
     return error

@@ -86,8 +86,8 @@ def _check_dead(players, params, mask: np.ndarray) -> set[tuple[int, int]]:
                 if np.take(array, piece.index[player], axis=piece.axis).any():
                     raise InputError(
                         f"player {player} of {family.name} is not dead: its weights in "
-                        f"{piece.path} are not zero; zero them (players.participate) or "
-                        "compact without fold"
+                        f"{piece.path} are not zero; zero them (players.participate) "
+                        "or compact without fold"
                     )
     return places
 

@@ -53,7 +53,7 @@ def tolerance(*trees: Any) -> float:
 
 
 def sample_inputs(inputs: Sequence[Any]) -> tuple:
-    """Inputs as they are; random ones (of one fixed key) where only shapes are known."""
+    """Inputs as they are; random ones (one fixed key) where only shapes are known."""
     leaves, treedef = jax.tree_util.tree_flatten(tuple(inputs))
     keys = jax.random.split(jax.random.key(0), max(len(leaves), 1))
     made = [_sample(k, leaf) for k, leaf in zip(keys, leaves, strict=False)]

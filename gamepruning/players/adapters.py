@@ -16,7 +16,8 @@ def from_linen(
       **arguments: passed on to the module, such as `train=False`.
 
     Returns:
-      apply and params for `find_players(apply, params, *inputs)`; params is `variables`.
+      apply and params for `find_players(apply, params, *inputs)`; params are
+      `variables`.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp, gamepruning as gp

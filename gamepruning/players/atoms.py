@@ -23,7 +23,7 @@ _MAX_PRODUCTS = 1 << 20
 
 
 class Atoms:
-    """The union-find. Soundness rests on three operations: freeze, unify, merge/split."""
+    """The union-find. Soundness rests on freeze, unify, merge and split."""
 
     def __init__(self):
         self._parent = np.zeros(1024, np.int64)
@@ -81,7 +81,7 @@ class Atoms:
         return node
 
     def resolve(self, node: Node) -> frozenset[int]:
-        """The atoms that all have to stay for `node` to stay; empty if it always does."""
+        """The atoms that all have to stay for `node` to stay; none if it always does."""
         root = self._root(int(node))
         if root == FROZEN:
             return frozenset()

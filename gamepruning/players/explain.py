@@ -1,5 +1,6 @@
 """Players as a table for people and as data for programs."""
 
+import dataclasses
 import io
 
 
@@ -72,6 +73,6 @@ def to_dict(players) -> dict:
             }
             for family in players.families
         ],
-        "frozen": [row._asdict() for row in players.frozen],
+        "frozen": [dataclasses.asdict(row) for row in players.frozen],
         "opaque": list(players.opaque),
     }

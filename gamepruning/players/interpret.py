@@ -21,7 +21,7 @@ from gamepruning.players.rules.rebind import take
 from gamepruning.players.rules.registry import REBIND_RULES
 from gamepruning.players.structure import Columns, kept_entries
 
-Tap = Callable[[Any, Sequence[tuple[int, np.ndarray]]], None]
+Tap = Callable[[Any, int, np.ndarray], None]
 
 
 class Interpreter:

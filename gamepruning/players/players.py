@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -101,12 +102,12 @@ def find_players(
     paths = naming.leaf_paths(params)
     axes = _input_axes(input_axes, inputs)
     named, frozen_leaves = split_keep(keep, paths)
-    options = dict(
-        input_axes=axes,
-        outputs_like=outputs_like,
-        reductions=reductions,
-        frozen_leaves=frozen_leaves,
-    )
+    options: dict[str, Any] = {
+        "input_axes": axes,
+        "outputs_like": outputs_like,
+        "reductions": reductions,
+        "frozen_leaves": frozen_leaves,
+    }
     traced = trace_model(apply, call, **options)
     return Players(apply, call, traced, options, paths, named, granularity)
 
@@ -157,8 +158,8 @@ class Players:
         unknown = [k for k in keep if k not in groups]
         if unknown:
             raise InputError(
-                f"keep names {unknown[0]!r}, which is neither a family nor the start of "
-                f"a parameter's path: families are {', '.join(groups)}"
+                f"keep names {unknown[0]!r}, which is neither a family nor the start "
+                f"of a parameter's path: families are {', '.join(groups)}"
             )
         self._kept_families = tuple(keep)
         groups = {name: units for name, units in groups.items() if name not in keep}
@@ -220,7 +221,7 @@ class Players:
         }
 
     def _key(self, call: Call) -> tuple:
-        x64 = jax.config.jax_enable_x64
+        x64 = jnp.result_type(float) == jnp.float64
         return (call.treedef, shape_key(call.leaves), x64)
 
     def _trace(self, call: Call) -> tuple[Traced, Columns]:
@@ -233,8 +234,8 @@ class Players:
         if len(set(numbers.values())) != self.num_players:
             raise ValueError(
                 f"at these input shapes the model has {len(set(numbers.values()))} of "
-                f"its {self.num_players} players: its structure depends on the shape of "
-                "its inputs; call find_players again with these inputs"
+                f"its {self.num_players} players: its structure depends on the shape "
+                "of its inputs; call find_players again with these inputs"
             )
         found = (traced, Columns(traced.analysis, numbers))
         constants = traced.program.constants.values()
@@ -447,7 +448,7 @@ class Players:
                 family = self.family(name)
                 chosen[family.start : family.stop] = True
             return chosen
-        return self.mask(which)
+        return self.mask(np.asarray(which))
 
     def family(self, name: str) -> Family:
         """The family of this name.
@@ -482,7 +483,7 @@ class Players:
         }
 
     def input_kept(self, mask: ArrayLike) -> dict[int, dict[int, np.ndarray]]:
-        """What to feed: {input position: {axis: kept indices}}, where something left."""
+        """What to feed: {input position: {axis: kept indices}}, if something left."""
         mask = self.mask(mask)
         traced, columns = self._base
         found: dict[int, dict[int, np.ndarray]] = {}
@@ -521,8 +522,8 @@ class Players:
         for key in again.keys() | kept.keys():
             if key not in again or not np.array_equal(again[key], kept.get(key, ())):
                 raise InputError(
-                    f"these kept indices are a plan for another model: axis {key[1]} of "
-                    f"{key[0]!r} cannot shrink like that here"
+                    f"these kept indices are a plan for another model: axis {key[1]} "
+                    f"of {key[0]!r} cannot shrink like that here"
                 )
         return stays
 

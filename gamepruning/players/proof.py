@@ -15,8 +15,8 @@ ANY, CONSTANT, ZERO = 0, 1, 2
 Levels = tuple[int, ...]
 
 KEEP_ZERO = set(
-    "abs neg sign sin tan tanh asin atan sinh asinh atanh sqrt cbrt expm1 log1p erf round "
-    "floor ceil real imag conj convert_element_type copy copy_p stop_gradient "
+    "abs neg sign sin tan tanh asin atan sinh asinh atanh sqrt cbrt expm1 log1p erf "
+    "round floor ceil real imag conj convert_element_type copy copy_p stop_gradient "
     "reduce_precision square sharding_constraint name rev".split()
 )
 ZERO_IF_ALL = {"add", "add_any", "sub", "max", "min", "or", "xor", "complex"}

@@ -12,7 +12,8 @@ import numpy as np
 Place = tuple[int, int]  # (leaf number, axis)
 
 
-class AxisSlice(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class AxisSlice:
     """The entries of one parameter axis that belong to the players of a family.
 
     Attributes:
@@ -45,7 +46,8 @@ class Family:
         return self.stop - self.start
 
 
-class Frozen(NamedTuple):
+@dataclass(frozen=True)
+class Frozen:
     """`count` entries of a parameter axis that stay, and why."""
 
     path: str

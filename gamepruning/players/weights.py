@@ -29,9 +29,12 @@ def find_weight_players(
     names, frozen_leaves = split_keep(keep, paths)
     if names:
         raise InputError(f"keep names {names[0]!r}, which starts no parameter's path")
-    options: dict[str, Any] = dict(
-        input_axes={}, outputs_like=None, reductions="freeze", frozen_leaves={}
-    )
+    options: dict[str, Any] = {
+        "input_axes": {},
+        "outputs_like": None,
+        "reductions": "freeze",
+        "frozen_leaves": {},
+    }
     traced = trace_model(apply, call, **options)
     roles = Roles(traced.analysis, call.num_params)
     leaves = [
@@ -69,6 +72,8 @@ class WeightPlayers(Players):
             size = int(np.prod(call.leaves[number].shape))
             piece = AxisSlice(paths[number], -1, "weight", ())
             name = naming.layer_name(paths[number])
+            if [naming.layer_name(paths[k]) for k in leaves].count(name) > 1:
+                name = paths[number]
             families.append(Family(name, start, start + size, (piece,)))
             start += size
         self.families = tuple(families)
@@ -139,7 +144,9 @@ class WeightPlayers(Players):
         alive = self._weight_masks(self.mask(mask))
         stays = np.ones(units.num_players, bool)
         while True:
-            dead = [k for k in np.flatnonzero(stays) if self._is_unread(k, alive)]
+            dead = [
+                k for k in np.flatnonzero(stays).tolist() if self._is_unread(k, alive)
+            ]
             if not dead:
                 return stays
             stays[dead] = False

@@ -36,7 +36,8 @@ def label_rule(*names: str):
     """Register a label rule for these primitives."""
 
     def register(rule):
-        LABEL_RULES.update(dict.fromkeys(names, rule))
+        for name in names:
+            LABEL_RULES[name] = rule
         return rule
 
     return register
@@ -46,7 +47,8 @@ def rebind_rule(*names: str):
     """Register a rebind rule for these primitives."""
 
     def register(rule):
-        REBIND_RULES.update(dict.fromkeys(names, rule))
+        for name in names:
+            REBIND_RULES[name] = rule
         return rule
 
     return register
