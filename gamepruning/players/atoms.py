@@ -81,7 +81,7 @@ class Atoms:
         return node
 
     def resolve(self, node: Node) -> frozenset[int]:
-        """The atoms that all have to stay for `node` to stay; none if it always does."""
+        """The atoms that all have to stay for `node` to stay, if any."""
         root = self._root(int(node))
         if root == FROZEN:
             return frozenset()

@@ -515,8 +515,10 @@ class Players:
                 places[first_input + leaf, axis] = np.asarray(rows)
         stays = np.ones(self.num_players, bool)
         for signature, number in self._number_of.items():
-            named = [(p, ks) for p, ks in signature if p in places]
-            if named and all(not np.isin(ks, places[p]).any() for p, ks in named):
+            if all(
+                place in places and not np.isin(rows, places[place]).any()
+                for place, rows in signature
+            ):
                 stays[number] = False
         again = self.kept_indices(stays)
         for key in again.keys() | kept.keys():

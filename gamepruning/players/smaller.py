@@ -60,7 +60,8 @@ def _full_call(players, call, kept, input_kept):
                 if shape[axis] != len(rows):
                     raise ValueError(
                         f"input {number - call.num_params} has {shape[axis]} entries "
-                        f"on axis {axis}, expected the {len(rows)} that stay (input_kept)"
+                        f"on axis {axis}, expected the {len(rows)} that stay "
+                        "(input_kept)"
                     )
                 shape[axis] = example.leaves[number].shape[axis]
         weak = bool(getattr(leaf, "weak_type", False))
