@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gamepruning.players import AxisSlice, Family, Players
 
-OWN_ROLES = ("out", "bias")  # the roles of the parameters that are a player's own
+OWN_ROLES = ("out", "bias", "weight")  # of the parameters that are a player's own
 
 
 def competition(
@@ -47,6 +47,7 @@ def competition(
       Shah and Khan, Pruning as a Game, arXiv 2512.22106, eq. 10.
     """
     gates = jnp.asarray(gates)
+    gates = gates.astype(jnp.promote_types(gates.dtype, jnp.float32))
     leaves = {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -56,7 +57,6 @@ def competition(
             _within(family, leaves, gates[family.start : family.stop])
             for family in players.families
         ]
-        or [jnp.zeros_like(gates)]
     )
 
 
@@ -68,8 +68,9 @@ def _within(family: Family, leaves: dict[str, Any], gates: Array) -> Array:
         if owned.role in OWN_ROLES:
             theta = _by_player(family, owned, leaves[owned.path]).astype(gates.dtype)
             # The player's axis stays where it is: transposing costs more than the sums.
-            rest = [k for k in range(theta.ndim) if k != owned.axis]
-            total = jnp.tensordot(gates, theta, (0, owned.axis))  # Theta^T s
+            axis = range(theta.ndim)[owned.axis]
+            rest = [k for k in range(theta.ndim) if k != axis]
+            total = jnp.tensordot(gates, theta, (0, axis))  # Theta^T s
             pull += jnp.tensordot(theta, total, (rest, list(range(total.ndim))))
             pull -= gates * jnp.square(theta).sum(axis=rest)
     return pull
@@ -77,6 +78,8 @@ def _within(family: Family, leaves: dict[str, Any], gates: Array) -> Array:
 
 def _by_player(family: Family, owned: AxisSlice, leaf: ArrayLike) -> Array:
     """`leaf` with one entry a player along the slice's axis, what it owns behind it."""
+    if owned.role == "weight":  # each entry is a player
+        return jnp.reshape(leaf, -1)
     lengths = [len(index) for index in owned.index]
     if len(lengths) != family.size or len(set(lengths)) > 1:
         raise ValueError(

@@ -7,6 +7,7 @@ import pytest
 
 from gamepruning.equilibrium import competition, squared_norms
 from gamepruning.players import find_players
+from tests.small import apply_mlp, make_mlp
 
 
 def pull(theta: np.ndarray, gates: np.ndarray) -> np.ndarray:
@@ -94,6 +95,18 @@ def test_filters_compete_with_all_their_weights(key):
     )
     actual = competition(players, params, gates)
     np.testing.assert_allclose(actual, pull(theta, gates), rtol=1e-4, atol=1e-5)
+
+
+def test_single_weights_compete_within_their_matrix(key):
+    _, params, *_ = make_mlp(key)
+    weights = find_players(apply_mlp, params, jnp.ones((1, 5)), granularity="weight")
+    gates = np.asarray(jax.random.uniform(key, (weights.num_players,)))
+    actual = competition(weights, params, gates)
+    for family in weights.families:
+        span = slice(family.start, family.stop)
+        theta = np.asarray(params[family.name]["kernel"]).reshape(-1, 1)
+        expected = pull(theta, gates[span])
+        np.testing.assert_allclose(actual[span], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_who_owns_different_amounts_cannot_compete(key):

@@ -146,6 +146,19 @@ def test_who_has_left_rests_until_it_earns_the_linear_cost(game):
     np.testing.assert_allclose(slope, earned - 0.05, rtol=1e-6)
 
 
+@pytest.mark.parametrize("norm", ["sum", "mean", "unit"])
+def test_a_player_without_weights_is_no_trouble(game, norm):
+    players, params, grads, _ = game
+    dead = jax.tree.map(lambda leaf: leaf.at[..., 0].set(0.0), params["dense0"])
+    params = params | {"dense0": dead}
+    gates = jnp.ones(players.num_players)
+    grads = grads | {"gates": jnp.zeros(players.num_players)}
+    config = UtilityConfig(beta=0.1, gamma=0.1, eta=0.1, norm=norm)
+    slope = utility_gradient(players, params, grads, gates, config)
+    assert np.isfinite(slope).all()
+    assert slope[0] == pytest.approx(-0.1)  # nothing but the linear cost
+
+
 def test_benefit_from_weights_alone_is_that_of_the_gates_for_relu(game):
     players, params, grads, gates = game
     config = UtilityConfig()
