@@ -54,7 +54,7 @@ def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]
         label = traced.analysis.label(site.node.ins[site.operand])[site.dim]
         found = columns(label)
         if found is not None and gone[found].any():
-            leaving = set(np.unique(found[gone[found]]) - 1)
+            leaving = set((np.unique(found[gone[found]]) - 1).tolist())
             sites.append((site, leaving))
     places = {place for site, _ in sites for place in _readers(players, site)}
     if uncovered := _uncovered(players, sites, places):

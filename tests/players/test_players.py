@@ -1,0 +1,279 @@
+"""The public face of `find_players`: options, errors, and what gates mean."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+from jax.test_util import check_grads
+
+import gamepruning as gp
+from gamepruning.players.rules.label import elementwise
+from tests.small import apply_mlp, make_mlp
+
+
+def test_gates_of_one_are_the_model_and_bool_gates_are_zeros_and_ones(key):
+    players, params, inputs, _ = make_mlp(key)
+    ones = jnp.ones(players.num_players)
+    mask = jnp.arange(players.num_players) % 2 == 0
+    np.testing.assert_array_equal(
+        players.gated(params, ones, inputs), apply_mlp(params, inputs)
+    )
+    np.testing.assert_array_equal(
+        players.gated(params, mask, inputs),
+        players.gated(params, mask.astype(jnp.float32), inputs),
+    )
+
+
+def test_gated_is_the_mlp_worked_out_by_hand(key):
+    players, params, inputs, _ = make_mlp(key, widths=(5, 4, 2))
+    gates = jnp.array([0.0, 0.25, 1.0, 0.5])
+    one, two = params["dense0"], params["dense1"]
+    hidden = jax.nn.relu(inputs @ one["kernel"] + one["bias"][None]) * gates[None]
+    expected = hidden @ two["kernel"] + two["bias"][None]
+    np.testing.assert_allclose(
+        players.gated(params, gates, inputs), expected, rtol=1e-6
+    )
+
+
+def test_participation_scales_the_preactivation(key):
+    players, params, inputs, _ = make_mlp(key, widths=(5, 4, 2))
+    gates = jnp.array([0.0, 0.25, 1.0, 0.5])
+    scaled = players.participate(params, gates)
+    one, two = params["dense0"], params["dense1"]
+    hidden = jax.nn.relu((inputs @ one["kernel"] + one["bias"][None]) * gates[None])
+    expected = hidden @ two["kernel"] + two["bias"][None]
+    np.testing.assert_allclose(apply_mlp(scaled, inputs), expected, rtol=1e-5)
+
+
+def test_sum_owned_adds_up_incoming_weights_and_bias(key):
+    players, params, _, _ = make_mlp(key)
+    squares = players.sum_owned(jax.tree.map(jnp.square, params))
+    one, two = params["dense0"], params["dense1"]
+    expected = [
+        jnp.square(layer["kernel"]).sum(0) + jnp.square(layer["bias"])
+        for layer in (one, two)
+    ]
+    np.testing.assert_allclose(squares, jnp.concatenate(expected), rtol=1e-6)
+
+
+def test_no_recompilation_and_any_batch_size(key):
+    players, params, inputs, _ = make_mlp(key)
+    gated = jax.jit(players.gated)
+    gates = jnp.ones(players.num_players)
+    for count in (8, 3, 8):
+        assert gated(params, gates, inputs[:count]).shape == (count, 2)
+    assert gated._cache_size() == 2
+
+
+def test_layer_players_are_families(key):
+    units, params, inputs, _ = make_mlp(key)
+    layers = gp.find_players(apply_mlp, params, inputs, granularity="layer")
+    assert layers.num_players == 2 and layers.names == ("dense0", "dense1")
+    by_unit = jnp.repeat(jnp.array([1.0, 0.5]), np.array([4, 3]))
+    np.testing.assert_allclose(
+        layers.gated(params, jnp.array([1.0, 0.5]), inputs),
+        units.gated(params, by_unit, inputs),
+        rtol=1e-6,
+    )
+
+
+def test_weight_players_are_entries_of_kernels(key):
+    _, params, inputs, _ = make_mlp(key)
+    players = gp.find_players(apply_mlp, params, inputs, granularity="weight")
+    assert players.num_players == 5 * 4 + 4 * 3 + 3 * 2
+    gates = jnp.ones(players.num_players).at[6].set(0.5)  # row 1, column 2 of dense0
+    changed = jax.tree.map(jnp.copy, params)
+    changed["dense0"]["kernel"] = changed["dense0"]["kernel"].at[1, 2].multiply(0.5)
+    np.testing.assert_allclose(
+        players.gated(params, gates, inputs), apply_mlp(changed, inputs), rtol=1e-6
+    )
+    entries = players.sum_owned(params)
+    assert entries[6] == params["dense0"]["kernel"][1, 2]
+
+
+def test_input_features_play_on_request(key):
+    _, params, inputs, _ = make_mlp(key)
+    players = gp.find_players(apply_mlp, params, inputs, input_axes={0: 1})
+    assert [f.name for f in players.families][0] == "input 0"
+    mask = np.ones(players.num_players, bool)
+    mask[[1, 3]] = False
+    np.testing.assert_allclose(
+        players.gated(params, mask, inputs),
+        apply_mlp(params, inputs.at[:, jnp.array([1, 3])].set(0.0)),
+        rtol=1e-6,
+    )
+    assert players.input_kept(mask)[0][1].tolist() == [0, 2, 4]
+
+
+@pytest.mark.parametrize("keep", ["dense0", "dense0/kernel"])
+def test_what_is_kept_on_request_stays(key, keep):
+    _, params, inputs, _ = make_mlp(key)
+    players = gp.find_players(apply_mlp, params, inputs, keep=[keep])
+    assert [family.name for family in players.families] == ["dense1"]
+
+
+def test_reasons_are_on_record(key):
+    players, _, _, _ = make_mlp(key)
+    reasons = {(row.path, row.axis): row.reason for row in players.frozen}
+    assert reasons["dense2/kernel", 1] == "it is an output of the model"
+    assert "axis 1 of input 0" in reasons["dense0/kernel", 0]
+    text = players.explain()
+    assert "7 players" in text and "dense1" in text and "output of the model" in text
+    assert players.to_dict()["families"][0]["name"] == "dense0"
+
+
+def test_activation_moments_are_those_of_the_hidden_units(key):
+    players, params, inputs, _ = make_mlp(key, widths=(5, 4, 2))
+    one = params["dense0"]
+    hidden = jax.nn.relu(inputs @ one["kernel"] + one["bias"][None])
+    mean, variance = players.activation_moments(params, inputs)
+    np.testing.assert_allclose(mean, hidden.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(variance, hidden.var(0), rtol=1e-4, atol=1e-6)
+
+
+def test_masks_by_index_survive_another_trace(key):
+    players, params, inputs, _ = make_mlp(key)
+    again = gp.find_players(apply_mlp, params, inputs[:2])
+    mask = np.array([True, False, True, True, False, True, True])
+    np.testing.assert_array_equal(
+        again.mask_from_kept(players.kept_indices(mask)), mask
+    )
+
+
+def test_gradients_of_gates_match_finite_differences(key):
+    players, params, inputs, _ = make_mlp(key)
+    gates = jnp.full(players.num_players, 0.7)
+
+    def loss(gates):
+        return jnp.square(players.gated(params, gates, inputs)).sum()
+
+    check_grads(loss, (gates,), order=1, modes=["fwd", "rev"], rtol=1e-2)
+
+
+def test_nnx_and_linen_adapters_agree_on_the_players():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.one = nnx.Linear(4, 8, rngs=rngs)
+            self.norm = nnx.BatchNorm(8, use_running_average=True, rngs=rngs)
+            self.two = nnx.Linear(8, 2, rngs=rngs)
+
+        def __call__(self, x):
+            return self.two(nnx.relu(self.norm(self.one(x))))
+
+    class Linen(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            x = nn.BatchNorm(use_running_average=not train)(nn.Dense(8)(x))
+            return nn.Dense(2)(nn.relu(x))
+
+    x = jnp.ones((3, 4))
+    apply, params = gp.from_nnx(Net(nnx.Rngs(0)))
+    assert gp.find_players(apply, params, x).num_players == 8
+    module = Linen()
+    variables = module.init(jax.random.key(0), x, train=False)
+    apply, params = gp.from_linen(module, variables, train=False)
+    assert gp.find_players(apply, params, x).num_players == 8
+    apply, params = gp.from_nnx(Net(nnx.Rngs(0)), params=[nnx.Param])
+    assert gp.find_players(apply, params, x).num_players == 8
+
+
+def _my_primitive() -> Primitive:
+    primitive = Primitive("my_doubling")
+    primitive.def_impl(lambda x: 2 * x)
+    primitive.def_abstract_eval(lambda x: x)
+    mlir.register_lowering(
+        primitive, mlir.lower_fun(lambda x: 2 * x, multiple_results=False)
+    )
+    return primitive
+
+
+def test_a_primitive_without_a_rule_freezes_until_it_gets_one(key, monkeypatch):
+    from gamepruning.players.rules import registry
+
+    monkeypatch.setattr(registry, "LABEL_RULES", registry.LABEL_RULES)
+    primitive = _my_primitive()
+
+    def apply(params, x):
+        hidden = primitive.bind(x @ params["one"])
+        return jax.nn.relu(hidden) @ params["two"] @ params["three"]
+
+    params = {
+        "one": jnp.ones((3, 5)),
+        "two": jnp.ones((5, 4)),
+        "three": jnp.ones((4, 2)),
+    }
+    x = jnp.ones((2, 3))
+    players = gp.find_players(apply, params, x)
+    assert players.opaque == ("my_doubling",)
+    assert [f.name for f in players.families] == ["two"]
+    gp.register_rule("my_doubling", label=elementwise)
+    try:
+        players = gp.find_players(apply, params, x)
+        assert players.opaque == () and players.num_players == 9
+    finally:
+        registry.LABEL_RULES.pop("my_doubling")
+
+
+def test_a_model_without_anything_prunable_says_why():
+    with pytest.raises(gp.InputError, match="nothing to prune.*axis 1 of input 0"):
+        gp.find_players(
+            lambda p, x: x @ p["w"], {"w": jnp.ones((3, 2))}, jnp.ones((1, 3))
+        )
+    with pytest.raises(gp.InputError, match="no parameters"):
+        gp.find_players(lambda p, x: x, {}, jnp.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"granularity": "neuron"}, "granularity='neuron'.*unit, layer, weight"),
+        ({"reductions": "mean"}, "reductions='mean'"),
+        ({"keep": ["dense7"]}, "dense7.*families are dense0, dense1"),
+        ({"input_axes": {3: 1}}, "input 3; there are 1 inputs"),
+        ({"input_axes": {0: 5}}, "axis .5,. of input 0, which has 2"),
+        ({"outputs_like": lambda p: (None, None)}, "2 leaves for 1 outputs"),
+    ],
+)
+def test_arguments_that_do_not_fit(key, arguments, message):
+    _, params, inputs, _ = make_mlp(key)
+    with pytest.raises(ValueError, match=message):
+        gp.find_players(apply_mlp, params, inputs, **arguments)
+
+
+def test_gates_masks_and_params_that_do_not_fit(key):
+    players, params, inputs, _ = make_mlp(key)
+    with pytest.raises(
+        gp.InputError, match=r"gates have shape \(3,\), expected \(7,\)"
+    ):
+        players.gated(params, jnp.ones(3), inputs)
+    with pytest.raises(gp.InputError, match=r"mask has shape \(3,\), expected \(7,\)"):
+        players.exclude(params, np.ones(3, bool))
+    with pytest.raises(gp.InputError, match="dtype float.*expected bool"):
+        players.kept_indices(np.ones(7))
+    other = {**params, "dense0": {**params["dense0"], "kernel": jnp.ones((5, 9))}}
+    with pytest.raises(ValueError, match=r"dense0/kernel has shape \(5, 9\), expected"):
+        players.gated(other, jnp.ones(7), inputs)
+    with pytest.raises(gp.InputError, match="no family 'x': there are dense0, dense1"):
+        players.family("x")
+    with pytest.raises(gp.InputError, match="plan for another model"):
+        players.mask_from_kept({("dense0/kernel", 0): np.array([0, 1])})
+
+
+def test_exclusion_refuses_where_zeros_do_not_prove_it():
+    def apply(params, x):
+        hidden = jnp.exp(x @ params["w"])
+        return hidden @ hidden.T
+
+    params, x = {"w": jnp.ones((3, 4))}, jnp.ones((2, 3))
+    players = gp.find_players(apply, params, x)
+    mask = np.array([True, False, True, True])
+    with pytest.raises(ValueError, match="cannot be proved to remove players of w"):
+        players.exclude(params, mask)
+    small = gp.compact(players, params, mask)
+    np.testing.assert_allclose(
+        small.apply(small.params, x), players.gated(params, mask, x), rtol=1e-6
+    )
