@@ -1,0 +1,150 @@
+"""What each command does, in terms of public functions."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from gamepruning.workbench.settings import PruneSettings
+
+Folder = Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")]
+
+
+def prune(
+    settings: Annotated[PruneSettings, arg(name="")],
+    *,
+    out: Annotated[
+        Path | None,
+        arg(metavar="FOLDER", help_behavior_hint="(default: runs/DATA-MODEL-METHOD-N)"),
+    ] = None,
+    resume: bool = False,
+) -> None:
+    """Train a network, prune it, check the small one, and write a report.
+
+    Examples:
+      gamepruning prune
+      gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
+      gamepruning prune --method taylor --keep 0.1 --fine-tune 20
+      gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
+      gamepruning prune --resume --out runs/mine
+
+    Args:
+        settings: What to do.
+        out: The run folder to make.
+        resume: Go on with the interrupted run of --out, under its own settings.
+    """
+    from gamepruning.workbench.job import run_prune
+
+    run_prune(settings, out=out, resume=resume)
+
+
+def explain(
+    model: Annotated[str, arg(metavar="NAME")] = "mlp",
+    *,
+    dataset: Annotated[str, arg(metavar="NAME|FILE.csv")] = "digits",
+    widths: Annotated[
+        tuple[int, ...], arg(metavar="N ...", help_behavior_hint="")
+    ] = (),
+    module: Annotated[
+        str | None, arg(metavar="FILE.py:FACTORY", help_behavior_hint="")
+    ] = None,
+    granularity: Literal["unit", "layer", "weight"] = "unit",
+    reductions: Literal["freeze", "gate"] = "freeze",
+    json_: Annotated[bool, arg(name="json")] = False,
+    data_dir: Folder = None,
+) -> None:
+    """Say who could leave a network, and what stays and why.
+
+    Examples:
+      gamepruning explain --model transformer
+      gamepruning explain --model lenet_5 --dataset mnist --data-dir DATA
+      gamepruning explain --module net.py:make
+
+    Args:
+        model: Name of a network, such as mlp, lenet_5, resnet or transformer.
+        dataset: Data set whose inputs the network reads.
+        widths: Hidden units of each layer, for the fully connected networks.
+        module: A network of your own: a function that returns (apply, params, inputs).
+        granularity: What is a player.
+        reductions: Whether an axis that is summed over stays whole or is gated there.
+        json_: Print all slices as JSON instead of a table.
+        data_dir: Where data lie that are not built in.
+    """
+    from gamepruning.workbench.explaining import find_players_of
+
+    settings = PruneSettings(
+        model=model, dataset=dataset, widths=widths, module=module, data_dir=data_dir
+    )
+    players = find_players_of(settings, granularity=granularity, reductions=reductions)
+    if json_:
+        print(json.dumps(players.to_dict()))
+    else:
+        print(players.explain().rstrip())
+
+
+def datasets(*, data_dir: Folder = None) -> None:
+    """List the data sets: what is there, and how to get what is not.
+
+    Examples:
+      gamepruning datasets
+      gamepruning datasets --data-dir DATA
+
+    Args:
+        data_dir: Where data lie that are not built in.
+    """
+    from rich.console import Console
+
+    from gamepruning.workbench.datasets import list_datasets
+    from gamepruning.workbench.tables import data_hints, data_table
+
+    rows = list_datasets(data_dir)
+    console = Console()
+    console.print(data_table(rows))
+    for hint in data_hints(rows):
+        console.print(hint, highlight=False, markup=False)
+
+
+def apply_plan(
+    *,
+    plan: Annotated[Path, arg(metavar="plan.json")],
+    checkpoint: Annotated[Path, arg(metavar="IN.safetensors")],
+    out: Annotated[Path, arg(metavar="OUT.safetensors")],
+) -> None:
+    """Cut a checkpoint of the full network down, as a plan says.
+
+    Examples:
+      gamepruning apply-plan --plan runs/mine/plan.json
+          --checkpoint runs/mine/full.safetensors --out small.safetensors
+
+    Args:
+        plan: The plan of a run.
+        checkpoint: Weights of the network that the plan was made for.
+        out: The file to write; it must not exist.
+    """
+    from gamepruning.workbench.explaining import cut_checkpoint
+
+    print(cut_checkpoint(plan, checkpoint, out))
+
+
+def bench(
+    what: Positional[Literal["latency", "gating", "trace"]],
+    *,
+    out: Annotated[Path | None, arg(metavar="FILE.json", help_behavior_hint="")] = None,
+    repeats: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
+) -> None:
+    """Measure this library on this machine.
+
+    Examples:
+      gamepruning bench latency    LeNet-300-100 with 90 % removed against the dense
+      gamepruning bench gating     a training step with gates, against one without
+      gamepruning bench trace      finding and removing half the players of ResNet-18
+
+    Args:
+        what: What to measure.
+        out: Also write the result, with the command and the machine, as JSON.
+        repeats: Calls to time, instead of a budget of a few seconds.
+    """
+    from gamepruning.workbench.bench import run_bench
+
+    run_bench(what, out=out, repeats=repeats)

@@ -1,0 +1,232 @@
+"""The main job: train, let players leave, check, compare, and write a run folder."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import TimeElapsedColumn as Elapsed
+
+from gamepruning.types import InputError
+from gamepruning.workbench.checkpoints import load_weights
+from gamepruning.workbench.choose import (
+    Choice,
+    check_keep,
+    choose_by_equilibrium,
+    choose_by_scores,
+)
+from gamepruning.workbench.comparison import Comparison, compare
+from gamepruning.workbench.learning import weight_optimizer
+from gamepruning.workbench.results import RunResult
+from gamepruning.workbench.runfolder import RunFolder, fresh_name
+from gamepruning.workbench.settings import PruneSettings, resolve
+from gamepruning.workbench.stages import Trainer, train_weights
+from gamepruning.workbench.summary import summarise
+from gamepruning.workbench.tables import print_result
+from gamepruning.workbench.task import Task, make_task
+from gamepruning.workbench.training import Split, make_train_step
+from gamepruning.workbench.writing import write_config, write_run
+
+
+class Finished(NamedTuple):
+    """A run that is done: its folder and what it found."""
+
+    folder: Path
+    result: RunResult
+
+
+class Keys(NamedTuple):
+    """Random keys of a run, one for each use."""
+
+    init: jax.Array
+    train: jax.Array
+    choose: jax.Array
+    compare: jax.Array
+
+
+class Watch:
+    """Wall-clock seconds of each part of a run."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+
+def run_prune(
+    settings: PruneSettings,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> Finished:
+    """Train a network, prune it, check the small one, and write a run folder.
+
+    Accuracies are those on the test data, which are read once, at the end. All choices
+    use the validation data.
+
+    Args:
+      settings: what to do.
+      out: the folder to make; `runs/<data>-<model>-<method>-<n>` if None.
+      resume: go on with the interrupted run of `out`, under its own settings.
+      console: where progress and tables go; the terminal if None.
+
+    Returns:
+      The folder and the result.
+
+    Raises:
+      InputError: bad input; nothing is left behind.
+      KeyboardInterrupt: interrupted; its message says how to go on.
+    """
+    console = console or Console()
+    folder = _place(settings, out, resume)
+    folder.check()
+    if resume:
+        settings = _stored(folder, settings)
+    asked, watch = settings, Watch()
+    keys = Keys(*jax.random.split(jax.random.key(settings.seed), 4))
+    with watch("data and network"), console.status("reading data"):
+        task = make_task(settings, keys.init)
+        settings = _settle(settings, task)
+        start = _start(settings, task)
+    try:
+        with folder:
+            write_config(folder, asked, settings)
+            _greet(console, task, settings)
+            result = _run(asked, task, settings, keys, start, folder, console, watch)
+    except KeyboardInterrupt:
+        if folder.can_resume:
+            command = f"gamepruning prune --resume --out {folder.out}"
+            raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
+        raise
+    print_result(console, result)
+    console.print(f"report: {folder.out / 'report.html'}")
+    return Finished(folder.out, result)
+
+
+def _place(settings: PruneSettings, out: Path | None, resume: bool) -> RunFolder:
+    if out is None and resume:
+        raise InputError("--resume needs --out: which interrupted run is meant?")
+    if out is None:
+        network = Path(settings.network.split(":")[0]).stem
+        stem = f"{Path(settings.dataset).stem}-{network}-{settings.method}"
+        out = fresh_name(Path("runs"), stem)
+    return RunFolder(out, resume)
+
+
+def _stored(folder: RunFolder, asked: PruneSettings) -> PruneSettings:
+    """The settings of the interrupted run; flags beside --resume must agree."""
+    stored = PruneSettings.from_dict(folder.read_config().get("settings", {}))
+    default = PruneSettings().to_dict()
+    for name, value in asked.to_dict().items():
+        if value not in (default[name], stored.to_dict()[name]):
+            raise InputError(
+                f"the interrupted run has {name}={stored.to_dict()[name]!r}, not "
+                f"{value!r}: --resume goes on under its own settings"
+            )
+    return stored
+
+
+def _settle(settings: PruneSettings, task: Task) -> PruneSettings:
+    """Everything that can be checked before training is checked here."""
+    num_train = len(task.dataset.train.labels)
+    settings = resolve(settings, num_train=num_train, task=task.dataset.task)
+    if settings.method != "equilibrium":
+        check_keep(task.players, settings)
+    return settings
+
+
+def _start(settings: PruneSettings, task: Task) -> Any:
+    if settings.load is None:
+        return task.params
+    return load_weights(settings.load, task.params)
+
+
+def _greet(console: Console, task: Task, settings: PruneSettings) -> None:
+    data = task.dataset
+    sizes = f"{len(data.train.labels):,} / {len(data.validation.labels):,} / "
+    console.print(
+        f"[bold]{settings.network}[/bold] on [bold]{data.name}[/bold] "
+        f"({sizes}{len(data.test.labels):,} examples): {task.players.num_players:,} "
+        f"players in {len(task.players.families)} families",
+        highlight=False,
+    )
+
+
+def _run(
+    asked, task, settings, keys: Keys, start, folder, console, watch: Watch
+) -> RunResult:
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        Elapsed(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        trainer = Trainer(
+            Split(*(jax.device_put(part) for part in task.dataset.train)),
+            task.dataset.validation,
+            task.metric,
+            settings.batch_size or 1,
+            folder,
+            progress,
+        )
+        with watch("train the dense network"):
+            dense = _train_dense(keys.train, task, settings, trainer, start)
+        with watch("choose who stays"):
+            choice = _choose(keys, task, settings, trainer, start, dense)
+        with watch("take out, fine-tune and compare"):
+            compared = compare(keys.compare, task, settings, trainer, dense, choice)
+    return _finish(asked, task, settings, choice, compared, folder, console, watch)
+
+
+def _train_dense(key, task: Task, settings: PruneSettings, trainer: Trainer, start):
+    """The dense network at the end of training; loaded ones are pruned as they are."""
+    if settings.load is not None and settings.method != "equilibrium":
+        return start
+    return train_weights(
+        "dense",
+        "train the dense network",
+        epochs=settings.epochs or 0,
+        key=key,
+        made=make_train_step(task.network, task.loss, weight_optimizer(settings)),
+        apply=task.network.apply,
+        params=start,
+        trainer=trainer,
+    )
+
+
+def _choose(keys: Keys, task, settings, trainer, start, dense) -> Choice:
+    if settings.method == "equilibrium":  # same batches as the dense network
+        return choose_by_equilibrium(keys.train, task, settings, trainer, start)
+    return choose_by_scores(keys.choose, task, settings, dense)
+
+
+def _finish(
+    asked: PruneSettings,
+    task: Task,
+    settings: PruneSettings,
+    choice: Choice,
+    compared: Comparison,
+    folder: RunFolder,
+    console: Console,
+    watch: Watch,
+) -> RunResult:
+    with console.status("measuring"), watch("judge and measure"):
+        command = asked.command()
+        result = summarise(command, task, settings, choice, compared, watch.seconds)
+    with console.status("writing"), watch("write"):
+        write_run(folder, task, settings, choice, compared, result)
+    return result

@@ -1,0 +1,121 @@
+"""The optimizers and the step of a run's stages."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+
+from gamepruning.equilibrium import (
+    EQUILIBRIUM_PRESETS,
+    EquilibriumState,
+    UtilityConfig,
+    joint_optimizer,
+    make_equilibrium_step,
+    projected_gate_ascent,
+)
+from gamepruning.workbench.settings import PruneSettings
+from gamepruning.workbench.task import Task
+from gamepruning.workbench.training import Split, TrainInfo, keep_statistics
+
+MOMENTUM = 0.9
+FINE_TUNE_RATE = 0.2  # of the training's learning rate, falling to zero by a cosine
+
+
+class GameState(NamedTuple):
+    """What the next step of the game needs.
+
+    Attributes:
+      game: weights, gates and the optimizers' states.
+      key: for networks that train with one.
+    """
+
+    game: EquilibriumState
+    key: jax.Array
+
+
+class GameStep(NamedTuple):
+    """A pair of pure functions.
+
+    Attributes:
+      init: (key, params) -> state, with every gate at one.
+      step: (state, batch) -> (state, info).
+    """
+
+    init: Callable[..., GameState]
+    step: Callable[..., tuple[GameState, TrainInfo]]
+
+
+def weight_optimizer(settings: PruneSettings) -> optax.GradientTransformation:
+    """The optimizer of the weights at a constant rate, the same for all contenders."""
+    return _optimizer(settings, settings.learning_rate)
+
+
+def fine_tuning_optimizer(
+    settings: PruneSettings, num_steps: int
+) -> optax.GradientTransformation:
+    """The optimizer after removal: a lower rate that falls to zero.
+
+    Args:
+      settings: resolved settings.
+      num_steps: steps of fine-tuning in all.
+    """
+    start = FINE_TUNE_RATE * (settings.learning_rate or 0.0)
+    return _optimizer(settings, optax.cosine_decay_schedule(start, max(num_steps, 1)))
+
+
+def _optimizer(settings: PruneSettings, rate) -> optax.GradientTransformation:
+    if settings.optimizer == "sgd":
+        return optax.sgd(rate, MOMENTUM)
+    return optax.adam(rate)
+
+
+def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
+    """Algorithm 1 on the task's network, in the form that a training loop runs.
+
+    Args:
+      task: data, network, players.
+      settings: resolved settings.
+
+    Returns:
+      `GameStep(init, step)`.
+
+    References:
+      Shah and Khan, arXiv 2512.22106, Algorithm 1.
+    """
+    plain = task.network.is_plain
+    gate_tx = projected_gate_ascent(
+        settings.gate_learning_rate or 0.0, optax.scale_by_adam()
+    )
+    game = make_equilibrium_step(
+        task.train_players,
+        task.loss if plain else lambda out, labels: task.loss(out[0], labels),
+        joint_optimizer(weight_optimizer(settings), gate_tx),
+        game_config(settings),
+        threshold=settings.threshold,
+        merge_fn=None if plain else lambda params, out: keep_statistics(params, out[1]),
+    )
+
+    def init(key, params) -> GameState:
+        return GameState(game.init(params), key)
+
+    def step(state: GameState, batch: Split) -> tuple[GameState, TrainInfo]:
+        key, own = jax.random.split(state.key)
+        keys = () if plain else (own,)
+        inner, info = game.step(state.game, (batch.inputs, *keys, batch.labels))
+        return GameState(inner, key), TrainInfo(info.loss)
+
+    return GameStep(init, step)
+
+
+def game_config(settings: PruneSettings) -> UtilityConfig:
+    """The game's prices: a preset, read as the settings say."""
+    preset = EQUILIBRIUM_PRESETS[settings.preset]
+    return UtilityConfig(
+        alpha=preset.alpha,
+        beta=preset.beta,
+        gamma=preset.gamma,
+        eta=preset.eta,
+        benefit=settings.benefit,
+        norm=settings.norm,
+    )

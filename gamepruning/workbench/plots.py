@@ -1,0 +1,378 @@
+"""Figures of a run: one set of drawings, as PNG files and as SVG that follows a theme.
+
+Every function takes plain data and returns a `Figure`; none touches pyplot's global
+state. In SVG the inks become CSS variables, so that one drawing suits a light and a
+dark page.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from gamepruning.workbench.results import Contender, FamilyRow, RunResult
+
+INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"
+HERO, AMBER, SLATE, GREEN = "#3a63d8", "#d98a1f", "#8d97a8", "#2f9e77"
+PLUM, ROSE = "#9156c8", "#d2517d"
+FAMILY_COLOURS = (HERO, PLUM, GREEN, ROSE, AMBER, SLATE)
+CONTENDER_COLOURS = {"magnitude": AMBER, "random": SLATE, "scratch": GREEN}
+CSS_NAMES = {
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "line",
+    HERO: "hero",
+    AMBER: "amber",
+    SLATE: "slate",
+    GREEN: "green",
+    PLUM: "plum",
+    ROSE: "rose",
+}
+STYLE: dict[Any, Any] = {
+    "font.size": 10.5,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.9,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "figure.dpi": 100,
+}
+MAX_LINES, MAX_POINTS = 70, 80
+
+
+def style():
+    """The context in which figures are drawn and saved."""
+    return matplotlib.rc_context(STYLE)
+
+
+def new_figure(width: float, height: float, *, columns: int = 1, **kwargs):
+    """A figure with `columns` axes side by side.
+
+    Args:
+      width: inches.
+      height: inches.
+      columns: number of axes.
+      **kwargs: for `Figure.subplots`.
+
+    Returns:
+      (figure, axes [columns]).
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False, **kwargs)[0]
+    return figure, axes
+
+
+def plot_training(
+    records: Sequence[Mapping], families: Sequence[FamilyRow], *, result: RunResult
+) -> Figure:
+    """Validation metric, and the share of players still open, over the epochs.
+
+    Args:
+      records: lines of `metrics.jsonl`; those of the stage "equilibrium" have `open`,
+        the open players of each family.
+      families: names and sizes.
+      result: what the run found.
+
+    Returns:
+      One panel, or two where gates were played.
+    """
+    tuning = f"fine_tune_{result.pruned.key}"
+    stages = {
+        name: [record for record in records if record["stage"] == name]
+        for name in ("dense", "equilibrium", tuning)
+    }
+    played = stages["equilibrium"]
+    with style():
+        figure, axes = new_figure(8.6, 3.3, columns=2 if played else 1)
+        _draw_curves(axes[0], stages, tuning, result.metric)
+        if played:
+            _draw_open(axes[1], played, families)
+    return figure
+
+
+def _draw_curves(axis, stages: Mapping[str, list], tuning: str, metric: str) -> None:
+    looks = {"dense": ("dense", MUTED), "equilibrium": ("gates on", HERO)}
+    for name, (label, colour) in looks.items():
+        if stages[name]:
+            epochs = [record["epoch"] for record in stages[name]]
+            values = [record["validation"] for record in stages[name]]
+            axis.plot(epochs, values, color=colour, label=label, lw=1.4)
+    trunk = stages["equilibrium"] or stages["dense"]
+    start = trunk[-1]["epoch"] if trunk else 0
+    if stages[tuning]:
+        epochs = [start + record["epoch"] for record in stages[tuning]]
+        values = [record["validation"] for record in stages[tuning]]
+        axis.plot(epochs, values, color=GREEN, label="small, fine-tuning", lw=1.4)
+        axis.axvline(start, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
+    axis.set_title(f"Validation {metric}")
+    axis.set_xlabel("epoch")
+    _show_upper_part(axis, metric)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="lower right")
+
+
+def _show_upper_part(axis, metric: str) -> None:
+    """Leave the first epochs below the frame where they would flatten the rest."""
+    values = np.concatenate(
+        [line.get_ydata() for line in axis.get_lines()[:3]] or [[0]]
+    )
+    values = values[np.isfinite(values)]
+    if values.size:
+        low, high = np.quantile(values, 0.08), values.max()
+        span = max(high - low, 0.08)
+        axis.set_ylim(low - 0.6 * span, high + 0.12 * span)
+    if metric == "accuracy":
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+
+
+def _draw_open(axis, played: Sequence[Mapping], families: Sequence[FamilyRow]) -> None:
+    epochs = [0] + [record["epoch"] for record in played]
+    for index, family in enumerate(families):
+        colour = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
+        open_now = [family.total] + [record["open"][index] for record in played]
+        share = np.asarray(open_now) / family.total
+        label = f"{family.name}: {open_now[-1]} of {family.total}"
+        axis.plot(epochs, share, color=colour, label=label)
+    axis.set_title("Players still taking part")
+    axis.set_xlabel("epoch")
+    axis.set_ylim(-0.02, 1.04)
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if len(families) <= 6:
+        axis.legend(loc="upper right")
+
+
+def plot_gates(gates: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarray):
+    """How each player's participation went: those that stay bold, the others faint.
+
+    Args:
+      gates: participation after each epoch, float [E, N].
+      families: names and sizes, in the order of the players.
+      mask: who stays, bool [N].
+
+    Returns:
+      One panel a family, the first four.
+    """
+    shown = families[:4]
+    with style():
+        figure, axes = new_figure(
+            8.6, 3.1, columns=len(shown), sharey=True, sharex=True
+        )
+        start = 0
+        for index, (axis, family) in enumerate(zip(axes, shown, strict=True)):
+            block = slice(start, start + family.total)
+            colour = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
+            _draw_paths(axis, gates[:, block], mask[block], colour)
+            axis.set_title(f"{family.name}: {family.kept} of {family.total} stay")
+            axis.set_xlabel("epoch")
+            start += family.total
+        axes[0].set_ylabel("participation s")
+        axes[0].set_ylim(-0.03, 1.05)
+    return figure
+
+
+def _draw_paths(axis, gates: np.ndarray, mask: np.ndarray, colour: str) -> None:
+    rows = np.unique(np.linspace(0, len(gates), MAX_POINTS, dtype=int))
+    padded = np.vstack([np.ones((1, gates.shape[1])), gates])[rows]
+    gone, stay = np.flatnonzero(~mask), np.flatnonzero(mask)
+    for player in _thin(gone, MAX_LINES):
+        axis.plot(rows, padded[:, player], color=SLATE, linewidth=0.6, alpha=0.35)
+    for player in _thin(stay, MAX_LINES):
+        axis.plot(rows, padded[:, player], color=colour, linewidth=1.5, alpha=0.9)
+
+
+def _thin(indices: np.ndarray, limit: int) -> np.ndarray:
+    if len(indices) <= limit:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, limit, dtype=int)]
+
+
+def plot_scores(
+    value: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarray
+) -> Figure:
+    """Sorted scores of each family, those that stay in colour.
+
+    Args:
+      value: score of each player, float [N].
+      families: names and sizes, in the order of the players.
+      mask: who stays, bool [N].
+
+    Returns:
+      One panel a family, the first four.
+    """
+    shown = families[:4]
+    with style():
+        figure, axes = new_figure(8.6, 3.0, columns=len(shown))
+        start = 0
+        for index, (axis, family) in enumerate(zip(axes, shown, strict=True)):
+            block = slice(start, start + family.total)
+            order = np.argsort(-value[block], kind="stable")
+            ranked, stays = value[block][order], mask[block][order]
+            places = np.arange(family.total)
+            colour = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
+            axis.fill_between(places, ranked, color=SLATE, alpha=0.3, step="mid", lw=0)
+            axis.bar(places[stays], ranked[stays], width=1.0, color=colour)
+            axis.set_title(f"{family.name}: {family.kept} of {family.total} stay")
+            axis.set_xlabel("rank")
+            start += family.total
+        axes[0].set_ylabel("score")
+    return figure
+
+
+def plot_contest(result: RunResult) -> Figure:
+    """Test metric of each contender at the same size, with its standard error.
+
+    The left panel is the network right after players were taken out, the right one the
+    network at the end; without fine-tuning there is only one panel.
+    """
+    rows = result.contenders
+    both = any(row.tuned is not None for row in rows)
+    titles = ["Right after removal", "After the same fine-tuning"] if both else [""]
+    with style():
+        figure, axes = new_figure(
+            8.6, 0.5 * len(rows) + 1.3, columns=len(titles), sharey=True
+        )
+        for stage, axis, title in zip(("removed", "tuned"), axes, titles, strict=False):
+            values = [getattr(row, stage) for row in rows]
+            _draw_contest(
+                axis, rows, values if both else [r.final for r in rows], result
+            )
+            axis.set_title(title)
+        axes[0].set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
+        axes[0].tick_params(axis="y", labelcolor=INK)
+        axes[0].set_ylim(-0.55, len(rows) - 0.3)
+    return figure
+
+
+def _draw_contest(axis, rows, values, result: RunResult) -> None:
+    for place, (row, value) in enumerate(
+        zip(reversed(rows), reversed(values), strict=True)
+    ):
+        if value is not None:
+            _draw_mark(axis, place, row, value, result)
+    dense = result.dense.final
+    if dense is not None:
+        axis.axvline(dense, color=INK, lw=1.1, linestyle=(0, (4, 3)))
+        axis.text(dense, -0.5, "dense ", ha="right", va="bottom", color=MUTED)
+    axis.grid(False, axis="y")
+    axis.margins(x=0.14)
+    axis.spines["left"].set_visible(False)
+    axis.set_xlabel(f"test {result.metric}")
+    if result.metric == "accuracy":
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+
+
+def _draw_mark(axis, place: int, row: Contender, value, result: RunResult) -> None:
+    colour = CONTENDER_COLOURS.get(row.key, HERO)
+    hero = row.key == result.pruned.key
+    error = standard_error(value, result)
+    axis.errorbar(
+        value,
+        place,
+        xerr=error or None,
+        fmt="o",
+        ms=9 if hero else 7,
+        color=HERO if hero else colour,
+        capsize=0,
+        elinewidth=1.6,
+        zorder=4,
+    )
+    axis.annotate(
+        f"{100 * value:.1f} %" if result.metric == "accuracy" else f"{value:.3f}",
+        (value, place),
+        xytext=(0, 8),
+        textcoords="offset points",
+        ha="center",
+        color=INK,
+        fontweight="bold" if hero else "normal",
+    )
+
+
+def standard_error(value: float, result: RunResult) -> float:
+    """Binomial standard error of an accuracy on the test data; 0 for other metrics."""
+    if result.metric != "accuracy":
+        return 0.0
+    return float(np.sqrt(max(value * (1 - value), 0.0) / max(result.num_test, 1)))
+
+
+def plot_receptive_fields(weights: np.ndarray, *, max_shown: int = 20) -> Figure:
+    """What each surviving first-layer player looks at, as small pictures.
+
+    Args:
+      weights: incoming weights over the image, float [K, H, W].
+      max_shown: pictures at most, the strongest first.
+
+    Returns:
+      A grid of pictures, ten in a row; blue is positive, red is negative.
+    """
+    strength = np.square(weights).sum(axis=(1, 2))
+    order = np.argsort(-strength)[:max_shown]
+    columns = min(10, max(len(order), 1))
+    rows = -(-len(order) // columns)
+    with style():
+        figure = Figure(figsize=(8.6, 0.95 * rows + 0.1), layout="constrained")
+        axes = figure.subplots(rows, 10, squeeze=False).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, player in zip(axes, order, strict=False):
+            limit = np.abs(weights[player]).max() or 1.0
+            axis.imshow(weights[player], cmap="RdBu", vmin=-limit, vmax=limit)
+    return figure
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write the figure as a PNG on white."""
+    with style():
+        figure.savefig(path, format="png", dpi=160, facecolor="white")
+
+
+def to_svg(figure: Figure, *, name: str) -> str:
+    """The figure as an SVG element for an HTML page.
+
+    Args:
+      figure: the drawing.
+      name: makes the ids inside unique on the page.
+
+    Returns:
+      The `<svg>` element; its inks are CSS variables with the light theme as fallback.
+    """
+    buffer = io.StringIO()
+    with style(), matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    for colour, css in CSS_NAMES.items():
+        svg = svg.replace(colour, f"var(--{css}, {colour})")
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", svg)
+    svg = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\1{name}-", svg)
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', _svg_head(name), svg, count=1)
+
+
+def _svg_head(name: str) -> str:
+    return (
+        r'<svg viewBox="\1" role="img" class="figure" '
+        r'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )

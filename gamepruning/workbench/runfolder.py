@@ -1,0 +1,156 @@
+"""A run folder appears whole or not at all.
+
+Work goes on in `<out>.partial` and is renamed to `<out>` when it is done. What an
+interrupted run leaves is a partial folder with checkpoints, from which it goes on.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Self
+
+from gamepruning.compaction.atomic import new_file
+from gamepruning.types import InputError
+
+CHECKPOINTS = "checkpoints"
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Where a run writes; use it in a `with` block.
+
+    Leaving the block without an error renames the folder into place. After bad input
+    nothing is left; after any other end, and when going on, the partial folder stays
+    if it holds a checkpoint to go on from.
+
+    Attributes:
+      out: the folder that will appear.
+      resume: go on from an interrupted run instead of starting one.
+
+    Raises:
+      InputError: on entering: the folder exists, an interrupted run is in the way, or
+        there is nothing to go on from.
+
+    Example:
+      >>> with RunFolder(Path("run"), resume=False) as folder:
+      ...     folder.write_text("hello.txt", "world")
+      >>> Path("run/hello.txt").read_text()
+      'world'
+    """
+
+    out: Path
+    resume: bool
+
+    @property
+    def partial(self) -> Path:
+        """The folder while the run goes on."""
+        return self.out.with_name(self.out.name + ".partial")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the run's checkpoints lie while it goes on."""
+        return self.partial / CHECKPOINTS
+
+    def check(self) -> None:
+        """Say what is wrong with the place, before any work is done."""
+        if self.out.exists() or self.out.is_symlink():
+            raise InputError(
+                f"the run folder {self.out} exists: choose another with --out, or "
+                "move it away"
+            )
+        if self.resume and not (self.partial / CONFIG).is_file():
+            raise InputError(
+                f"nothing to resume: expected an interrupted run in {self.partial}, "
+                "found none; start one without --resume"
+            )
+        if not self.resume and self.partial.exists():
+            raise InputError(
+                f"an interrupted run is in {self.partial}: go on with --resume, or "
+                "delete that folder"
+            )
+
+    def __enter__(self) -> Self:
+        self.check()
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=self.resume)
+        except OSError as error:
+            raise InputError(
+                f"cannot make the run folder {self.partial}: {error.strerror}"
+            ) from error
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            os.replace(self.partial, self.out)
+        elif not self.can_resume or (isinstance(error, InputError) and not self.resume):
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.checkpoints.is_dir() and any(self.checkpoints.glob("*.npz"))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file whole, or leave the old one."""
+        with new_file(self.partial / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings of the interrupted run."""
+        try:
+            return json.loads((self.partial / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"cannot read {self.partial / CONFIG} of the interrupted run: {error}; "
+                "delete the folder and start again"
+            ) from error
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`."""
+        with (self.partial / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl` so far, without one that was cut short."""
+        return read_records(self.partial / METRICS)
+
+    def keep_records(self, stage: str, num_epochs: int) -> None:
+        """Forget what a stage logged after the epoch that its checkpoint holds."""
+        kept = [
+            record
+            for record in self.records()
+            if record["stage"] != stage or record["epoch"] <= num_epochs
+        ]
+        self.write_text(METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`; none where there is no file."""
+    records = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+    return records
+
+
+def fresh_name(parent: Path, stem: str) -> Path:
+    """The first of stem-1, stem-2, ... that neither a run nor a partial run has.
+
+    Example:
+      >>> fresh_name(Path("runs"), "digits-mlp").name
+      'digits-mlp-1'
+    """
+    number = 1
+    while True:
+        out = parent / f"{stem}-{number}"
+        if not out.exists() and not out.with_name(out.name + ".partial").exists():
+            return out
+        number += 1

@@ -1,0 +1,357 @@
+"""The settings of a pruning run, checked before anything is done."""
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from tyro.conf import arg
+
+from gamepruning.types import InputError
+
+Method = Literal[
+    "equilibrium",
+    "magnitude",
+    "magnitude_l1",
+    "weight_gradient",
+    "taylor",
+    "taylor_second",
+    "activation",
+    "random",
+    "loss_oracle",
+]
+Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
+Scope = Literal["family", "global"]
+Norm = Literal["mean", "sum", "unit"]
+Benefit = Literal["descent", "literal"]
+Optimizer = Literal["auto", "sgd", "adam"]
+
+LEAST_STEPS = 5000  # gates need steps to travel; small data sets get more epochs
+GATE_TRAVEL = 5.0  # least product of steps and the gates' learning rate
+SGD_MODELS = ("mlp", "lenet_300_100", "text_mlp")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PruneSettings:
+    """What `gamepruning prune` was asked to do; None where it chooses itself.
+
+    Every setting is checked on its own here; what depends on the data is filled in and
+    checked by `resolve`.
+
+    Raises:
+      InputError: a setting is out of range.
+    """
+
+    dataset: Annotated[
+        str,
+        arg(
+            metavar="NAME|FILE.csv",
+            help="Data set: digits, mnist, emotion, topic, or the path of a CSV file.",
+        ),
+    ] = "digits"
+    model: Annotated[
+        str,
+        arg(
+            metavar="NAME",
+            help="Network to train: mlp, lenet_300_100, lenet_5, alexnet, text_mlp, "
+            "resnet or transformer.",
+        ),
+    ] = "mlp"
+    module: Annotated[
+        str | None,
+        arg(
+            metavar="FILE.py:FACTORY",
+            help="A network of your own instead of --model: a function without "
+            "arguments that returns (apply, params, inputs).",
+        ),
+    ] = None
+    widths: Annotated[
+        tuple[int, ...],
+        arg(
+            metavar="N ...",
+            help="Hidden units of each layer, for the fully connected networks.",
+            help_behavior_hint="(default: the model's)",
+        ),
+    ] = ()
+    method: Annotated[Method, arg(help="How to choose who leaves.")] = "equilibrium"
+    preset: Annotated[
+        Preset, arg(help="Prices of the equilibrium game (arXiv 2512.22106, Table 2).")
+    ] = "l1_l2"
+    norm: Annotated[
+        Norm,
+        arg(
+            help="What the game's quadratic cost takes as a player's size: the mean of "
+            "its squared weights, their sum (as the paper prints it), or one."
+        ),
+    ] = "mean"
+    benefit: Annotated[
+        Benefit,
+        arg(help="What the game rewards: a lower loss, or the paper's literal sign."),
+    ] = "descent"
+    threshold: Annotated[
+        float, arg(metavar="S", help="Players whose gate is smaller leave.")
+    ] = 0.01
+    keep: Annotated[
+        str | None,
+        arg(
+            metavar="SIZE",
+            help="For baselines, how many stay: a fraction (0.1), a count (77), or a "
+            "count for each family (51/26).",
+            help_behavior_hint="(needed by baselines)",
+        ),
+    ] = None
+    scope: Annotated[
+        Scope,
+        arg(
+            help="For baselines: the same share of every family stays, or the best of "
+            "all."
+        ),
+    ] = "family"
+    round_to: Annotated[
+        int, arg(metavar="N", help="Keep a multiple of N players in every family.")
+    ] = 1
+    standardise: Annotated[
+        bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
+    ] = False
+    epochs: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help="Passes over the training data.",
+            help_behavior_hint="(default: 20, more for small data)",
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help="Examples a step.",
+            help_behavior_hint="(default: 64, or 128 from 10000 examples on)",
+        ),
+    ] = None
+    optimizer: Annotated[
+        Optimizer,
+        arg(
+            help="Of the weights; auto is sgd (momentum 0.9) for fully connected "
+            "classifiers, else adam."
+        ),
+    ] = "auto"
+    learning_rate: Annotated[
+        float | None,
+        arg(
+            metavar="RATE",
+            help="Of the weights.",
+            help_behavior_hint="(default: 0.1 for sgd, 0.001 for adam)",
+        ),
+    ] = None
+    gate_learning_rate: Annotated[
+        float | None,
+        arg(
+            metavar="RATE",
+            help="Of the gates.",
+            help_behavior_hint="(default: 0.001, more below 5000 steps)",
+        ),
+    ] = None
+    fine_tune: Annotated[
+        int | None,
+        arg(
+            metavar="EPOCHS",
+            help="Passes over the data after removal; 0 turns fine-tuning off.",
+            help_behavior_hint="(default: a quarter of --epochs)",
+        ),
+    ] = None
+    seed: Annotated[
+        int, arg(metavar="N", help="All that is random follows from it.")
+    ] = 0
+    load: Annotated[
+        Path | None,
+        arg(
+            metavar="CHECKPOINT",
+            help="Start from these weights: a .safetensors file or a run folder. A "
+            "baseline then prunes them as they are.",
+            help_behavior_hint="",
+        ),
+    ] = None
+    data_dir: Annotated[
+        Path | None,
+        arg(
+            metavar="FOLDER",
+            help="Where data lie that are not built in (see gamepruning datasets).",
+            help_behavior_hint="",
+        ),
+    ] = None
+    rivals: Annotated[
+        bool,
+        arg(
+            help="Also prune at random and by magnitude to the same size, and train "
+            "that size from scratch."
+        ),
+    ] = True
+
+    def __post_init__(self):
+        for name, choices in _CHOICES.items():
+            _check_choice(name, getattr(self, name), get_args(choices))
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"expected {_flag(name)} >= {least}, got {value}")
+        for name in ("learning_rate", "gate_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"expected {_flag(name)} > 0, got {value}")
+        if not 0 < self.threshold < 1:
+            raise InputError(f"expected --threshold in (0, 1), got {self.threshold}")
+        self._check_keep()
+
+    def _check_keep(self) -> None:
+        if self.method == "equilibrium" and self.keep is not None:
+            raise InputError(
+                "--keep goes with a baseline: the equilibrium decides itself how many "
+                "stay; choose another --preset for more or fewer"
+            )
+        if self.method != "equilibrium" and self.keep is None:
+            raise InputError(
+                f"--method {self.method} needs --keep: a fraction such as 0.1, a count "
+                "such as 77, or a count for each family such as 51/26"
+            )
+        if self.keep is not None:
+            parse_keep(self.keep)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-able data."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "PruneSettings":
+        """The inverse of `to_dict`.
+
+        Raises:
+          InputError: there is an unknown setting, or one is out of range.
+        """
+        fields = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(data.keys() - fields)
+        if unknown:
+            raise InputError(f"unknown setting {unknown[0]!r} in config.json")
+        data = dict(data)
+        for name in ("load", "data_dir"):
+            data[name] = Path(data[name]) if data.get(name) else None
+        data["widths"] = tuple(data.get("widths", ()))
+        return cls(**data)
+
+    @property
+    def network(self) -> str:
+        """The model's name, or that of the user's module."""
+        return self.module or self.model
+
+    def command(self) -> str:
+        """The command line that makes this run again: only what is not the default."""
+        words = ["gamepruning", "prune"]
+        default = dataclasses.asdict(PruneSettings())
+        for name, value in dataclasses.asdict(self).items():
+            if value == default[name] or value is None:
+                continue
+            if isinstance(value, bool):
+                words.append(_flag(name) if value else f"--no-{_flag(name)[2:]}")
+            else:
+                values = value if isinstance(value, tuple) else (value,)
+                words += [_flag(name), *map(str, values)]
+        return shlex.join(words)
+
+
+_CHOICES = {
+    "method": Method,
+    "preset": Preset,
+    "norm": Norm,
+    "scope": Scope,
+    "benefit": Benefit,
+    "optimizer": Optimizer,
+}
+_LEAST = {"round_to": 1, "epochs": 1, "batch_size": 1, "fine_tune": 0, "seed": 0}
+
+
+def resolve(settings: PruneSettings, *, num_train: int, task: str) -> PruneSettings:
+    """Fill in what was left to choose, by rules that depend on the data's size only.
+
+    Args:
+      settings: as asked.
+      num_train: training examples.
+      task: "classification" or "regression".
+
+    Returns:
+      The same settings with no automatic choice left open.
+
+    Raises:
+      InputError: the batch is larger than the training data.
+
+    Example:
+      >>> found = resolve(PruneSettings(), num_train=1_200, task="classification")
+      >>> found.batch_size, found.epochs, found.fine_tune, found.learning_rate
+      (64, 278, 69, 0.1)
+    """
+    batch = settings.batch_size or min(num_train, 128 if num_train >= 10_000 else 64)
+    if batch > num_train:
+        raise InputError(
+            f"expected --batch-size at most {num_train}, the number of training "
+            f"examples, got {batch}"
+        )
+    steps = num_train // batch
+    epochs = settings.epochs or max(20, -(-LEAST_STEPS // steps))
+    optimizer = settings.optimizer
+    if optimizer == "auto":
+        plain = settings.module is None and settings.model in SGD_MODELS
+        optimizer = "sgd" if plain and task == "classification" else "adam"
+    gate_rate = settings.gate_learning_rate or max(1e-3, GATE_TRAVEL / (epochs * steps))
+    fine_tune = settings.fine_tune
+    return dataclasses.replace(
+        settings,
+        batch_size=batch,
+        epochs=epochs,
+        optimizer=optimizer,
+        learning_rate=settings.learning_rate or (0.1 if optimizer == "sgd" else 1e-3),
+        gate_learning_rate=float(f"{gate_rate:.2g}"),
+        fine_tune=max(1, epochs // 4) if fine_tune is None else fine_tune,
+    )
+
+
+def parse_keep(keep: str) -> float | int | tuple[int, ...]:
+    """What --keep means: a fraction, a count, or a count for each family.
+
+    Raises:
+      InputError: it is none of them.
+
+    Example:
+      >>> parse_keep("0.1"), parse_keep("77"), parse_keep("51/26")
+      (0.1, 77, (51, 26))
+    """
+    try:
+        if "/" in keep:
+            counts = tuple(int(part) for part in keep.split("/"))
+            if min(counts) >= 1:
+                return counts
+        elif "." in keep or "e" in keep:
+            if 0 < float(keep) < 1:
+                return float(keep)
+        elif int(keep) >= 1:
+            return int(keep)
+    except ValueError:
+        pass
+    raise InputError(
+        f"expected --keep as a fraction in (0, 1) such as 0.1, a count such as 77, or "
+        f"a count for each family such as 51/26, got {keep!r}"
+    )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(
+            f"expected {_flag(name)} to be one of {', '.join(choices)}, got {value!r}"
+        )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,249 @@
+"""The command line: every bad input is one line on stderr and exit code 2."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gamepruning.compaction.export import export_safetensors
+from gamepruning.workbench.cli import COMMANDS, condense, main, parse
+
+NETS = """
+import jax, jax.numpy as jnp
+
+def make():
+    one, two = jax.random.split(jax.random.key(0))
+    params = {"w1": jax.random.normal(one, (4, 8)), "b1": jnp.zeros((1, 8)),
+              "w2": jax.random.normal(two, (8, 3))}
+    def apply(params, x):
+        return jnp.tanh(x @ params["w1"] + params["b1"]) @ params["w2"]
+    return apply, params, jnp.ones((2, 4))
+
+def nothing_prunable():
+    return lambda params, x: x.sum(1, keepdims=True) * jnp.ones(3), {}, jnp.ones((2, 4))
+
+def unused_weights():
+    apply = lambda params, x: x @ jnp.ones((4, 3)) + 0 * params["w"].sum()
+    return apply, {"w": jnp.ones((3, 3))}, jnp.ones((2, 4))
+
+def two_inputs():
+    inputs = (jnp.ones((2, 4)), jnp.ones((2, 3)))
+    return lambda params, x, y: x @ params + y, jnp.ones((4, 3)), inputs
+
+def three_wide():
+    return lambda params, x: x @ params, jnp.ones((3, 3)), jnp.ones((2, 3))
+
+def seven_outputs():
+    a, b = jnp.ones((4, 5)), jnp.ones((5, 7))
+    return lambda p, x: x @ p[0] @ p[1], [a, b], jnp.ones((2, 4))
+
+def fails():
+    raise RuntimeError("first line\\nsecond line")
+
+def not_a_network():
+    return 3
+
+def apply_fails():
+    return lambda params, x: x @ params, jnp.ones((7, 3)), jnp.ones((2, 4))
+
+value = 3
+"""
+
+
+def write_table(path, rows, header="a,b,c,d,target"):
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working folder with a few files to name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("GAMEPRUNING_DATA", "TFDS_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "broken.py").write_text("def make(:\n")
+    rng = np.random.default_rng(0)
+    good = [
+        f"{a:.3f},{b:.3f},0,1,{'xyz'[i % 3]}"
+        for i, (a, b) in enumerate(rng.normal(size=(60, 2)))
+    ]
+    write_table(tmp_path / "good.csv", good)
+    write_table(tmp_path / "inf.csv", ["inf,1,2,3,x", *good])
+    write_table(tmp_path / "ragged.csv", ["1,2", *good])
+    write_table(tmp_path / "empty.csv", [])
+    write_table(tmp_path / "constant.csv", [row[:-1] + "x" for row in good])
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "corrupt.safetensors").write_bytes(b"hello")
+    export_safetensors({"w": jnp.ones(3)}, tmp_path / "other.safetensors")
+    (tmp_path / "text.json").write_text("hello")
+    return tmp_path
+
+
+BASELINE = "--method magnitude --keep"
+TABLE = "prune --dataset good.csv"
+APPLY = "apply-plan --checkpoint other.safetensors --out o"
+BAD = {
+    "no such command": "prun",
+    "no such flag": "prune --colour red",
+    "a word too many": "prune digits",
+    "not a number": "prune --epochs many",
+    "no such method": "prune --method magic",
+    "no such preset": "prune --preset soft",
+    "unknown data set": "prune --dataset mnits",
+    "data missing": "prune --dataset mnist",
+    "no data folder": "prune --dataset mnist --data-dir nowhere",
+    "no such table": "prune --dataset nowhere.csv",
+    "infinite data": "prune --dataset inf.csv",
+    "ragged data": "prune --dataset ragged.csv",
+    "empty data": "prune --dataset empty.csv",
+    "labels all the same": "prune --dataset constant.csv",
+    "no such model": "prune --model lenet",
+    "a model for images": "prune --model lenet_5 --dataset good.csv",
+    "widths of a model without": "prune --model resnet --widths 3",
+    "run folder exists": "prune --out taken",
+    "nothing to resume": "prune --resume --out new",
+    "resume what": "prune --resume",
+    "keep with equilibrium": "prune --keep 3",
+    "baseline without keep": "prune --method taylor",
+    "keep is no size": f"prune {BASELINE} lots",
+    "keep everyone": f"prune {BASELINE} 768",
+    "keep too few": f"prune {BASELINE} 1",
+    "an emptied layer": f"prune {BASELINE} 5/0",
+    "counts for other families": f"prune {BASELINE} 5/5/5",
+    "more than there are": f"prune {BASELINE} 600/5",
+    "batch larger than the data": "prune --batch-size 100000",
+    "seed below zero": "prune --seed -1",
+    "missing checkpoint": "prune --load none.safetensors",
+    "corrupt checkpoint": "prune --load corrupt.safetensors",
+    "checkpoint of another model": "prune --load other.safetensors",
+    "module is no file": "explain --module none.py:make",
+    "module has no colon": "explain --module nets.py",
+    "module does not parse": "explain --module broken.py:make",
+    "module has no function": "explain --module nets.py:missing",
+    "module names no function": "explain --module nets.py:value",
+    "factory fails": "explain --module nets.py:fails",
+    "factory returns a number": "explain --module nets.py:not_a_network",
+    "apply fails": "explain --module nets.py:apply_fails",
+    "no parameters": "explain --module nets.py:nothing_prunable",
+    "nothing prunable": "explain --module nets.py:unused_weights",
+    "prune nothing prunable": f"{TABLE} --module nets.py:unused_weights",
+    "prune two inputs": f"{TABLE} --module nets.py:two_inputs",
+    "other input shape": f"{TABLE} --module nets.py:three_wide",
+    "other output shape": f"{TABLE} --module nets.py:seven_outputs",
+    "no plan": f"{APPLY} --plan no.json",
+    "plan is text": f"{APPLY} --plan text.json",
+    "apply-plan without flags": "apply-plan",
+    "bench what": "bench everything",
+    "bench no repeats": "bench latency --repeats 0",
+    "explain granularity": "explain --granularity pixel",
+}
+
+
+@pytest.mark.parametrize("words", BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_line_and_leaves_nothing(words, here, capsys):
+    before = sorted(here.rglob("*"))
+    assert main(words.split()) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("gamepruning: ")
+    assert said.err.count("\n") == 1 and said.err.endswith("\n")
+    assert "Traceback" not in said.err + said.out
+    after = sorted(path for path in here.rglob("*") if "__pycache__" not in path.parts)
+    assert after == before
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples(name, capsys):
+    assert main([name, "--help"]) == 0
+    said = capsys.readouterr()
+    assert f"gamepruning {name}" in said.out
+    assert "Examples:" in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_of_the_program(words, capsys):
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in COMMANDS)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+def test_explain_a_network_of_ones_own(here, capsys):
+    assert main("explain --module nets.py:make".split()) == 0
+    assert "8 players" in capsys.readouterr().out
+    assert main("explain --module nets.py:make --json".split()) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["num_players"] == 8
+
+
+@pytest.mark.parametrize("model", ["mlp", "resnet", "transformer"])
+def test_explain_a_network_of_the_workbench(model, capsys):
+    assert main(["explain", "--model", model]) == 0
+    assert "players" in capsys.readouterr().out
+
+
+def test_datasets_says_how_to_get_what_is_missing(here, capsys):
+    assert main(["datasets"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "digits" in said and "missing" in said
+    assert "mnist: prepare it once" in said
+
+
+def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gamepruning.workbench.cli.parse", lambda words: interrupt)
+    assert main(["prune"]) == 130
+    assert capsys.readouterr().err == "gamepruning: interrupted\n"
+
+
+def test_a_reader_that_leaves_is_no_error():
+    code = (
+        "import sys; from gamepruning.workbench.cli import main; "
+        "sys.exit(main(['explain', '--model', 'transformer', '--json']))"
+    )
+    run = subprocess.run(
+        f'"{sys.executable}" -c "{code}" | head -c 10',
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+    assert run.stderr == ""
+
+
+def test_the_program_as_a_process(here):
+    """The real thing: exit code, one line, nothing else on either stream."""
+    run = subprocess.run(
+        [sys.executable, "-m", "gamepruning.workbench.cli", "prune", "--out", "taken"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.splitlines() == [
+        "gamepruning: the run folder taken exists: choose another with --out, or move "
+        "it away"
+    ]
+
+
+def test_parse_defers_the_work():
+    run = parse(["prune", "--seed", "3"])
+    assert run.keywords["settings"].seed == 3  # type: ignore[attr-defined]
+
+
+def test_condense_keeps_the_first_complaint():
+    box = "╭─ Title ─╮\n│ one │\n│ two │\n│ ─── │\n│ see --help │\n╰───╯"
+    assert condense(box) == "one two"
+    assert condense("") == "bad arguments"

@@ -1,0 +1,303 @@
+"""The main job end to end on small networks: whole, honest, resumable."""
+
+import functools
+import io
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gamepruning.compaction.export import import_safetensors, load_stablehlo
+from gamepruning.compaction.plan import Plan
+from gamepruning.types import InputError
+from gamepruning.workbench import stages
+from gamepruning.workbench.cli import main
+from gamepruning.workbench.datasets import load_dataset
+from gamepruning.workbench.job import Finished, run_prune
+from gamepruning.workbench.models import build_model
+from gamepruning.workbench.runfolder import read_records
+from gamepruning.workbench.settings import PruneSettings
+from gamepruning.workbench.training import evaluate
+
+GAME = PruneSettings(
+    widths=(24, 12), epochs=12, fine_tune=2, gate_learning_rate=0.03, seed=1
+)
+BASELINE = PruneSettings(
+    widths=(24, 12), epochs=3, fine_tune=1, method="taylor", keep="6/3", rivals=False
+)
+
+
+def prune(settings, out, **options) -> tuple[Finished, str]:
+    console = Console(file=io.StringIO(), width=100)
+    done = run_prune(settings, out=out, console=console, **options)
+    return done, console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def game(tmp_path_factory) -> tuple[Finished, str]:
+    """One run of the game with all its rivals."""
+    return prune(GAME, tmp_path_factory.mktemp("game") / "run")
+
+
+def test_the_run_folder_is_whole(game):
+    folder = game[0].folder
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "dense.safetensors",
+        "figures",
+        "full.safetensors",
+        "metrics.jsonl",
+        "model",
+        "plan.json",
+        "players.npz",
+        "report.html",
+        "result.json",
+    ]
+    config = json.loads((folder / "config.json").read_text())
+    assert PruneSettings.from_dict(config["settings"]) == GAME
+    assert config["resolved"]["learning_rate"] == 0.1
+    assert not folder.with_name("run.partial").exists()
+
+
+def test_players_really_left(game):
+    result, folder = game[0].result, game[0].folder
+    assert 0 < result.num_kept < result.num_players == 36
+    params = import_safetensors(folder / "model" / "model.safetensors")
+    kept = result.pruned.kept
+    assert params["hidden_0"]["kernel"].shape == (64, kept[0])
+    assert params["hidden_1"]["kernel"].shape == kept
+    assert result.cost_small.params == sum(x.size for x in jax.tree.leaves(params))
+    assert result.cost_small.macs < result.cost_dense.macs
+
+
+def test_accuracies_are_those_of_the_files(game):
+    """The numbers in the table, taken again from what lies in the folder."""
+    result, folder = game[0].result, game[0].folder
+    data = load_dataset("digits", seed=GAME.seed)
+    model = load_stablehlo(folder / "model" / "model.stablehlo")
+    outputs = model(data.test.inputs)
+    accuracy = float((outputs.argmax(-1) == data.test.labels).mean())
+    assert accuracy == pytest.approx(result.shipped_value, abs=1e-6)
+    dense = build_model("mlp", input_shape=(8, 8, 1), num_outputs=10, widths=(24, 12))
+    params = import_safetensors(folder / "dense.safetensors")
+    metric = lambda out, labels: (out.argmax(-1) == labels).mean()  # noqa: E731
+    again = evaluate(dense.apply, params, data.test, metric)
+    assert again == pytest.approx(result.dense.gated, abs=1e-6)
+
+
+def test_removal_changes_nothing(game):
+    """Gates on and players removed are the same function but for the last gates."""
+    result = game[0].result
+    assert result.max_error < 1e-5
+    assert result.pruned.gated == pytest.approx(result.pruned.removed, abs=0.01)
+
+
+def test_the_plan_cuts_the_full_checkpoint(game, tmp_path, capsys):
+    folder = game[0].folder
+    out = tmp_path / "small.safetensors"
+    words = ["apply-plan", "--plan", str(folder / "plan.json"), "--out", str(out)]
+    assert main([*words, "--checkpoint", str(folder / "full.safetensors")]) == 0
+    assert "parameters stay" in capsys.readouterr().out
+    small = import_safetensors(out)
+    shapes = jax.tree.map(np.shape, small)
+    shipped = import_safetensors(folder / "model" / "model.safetensors")
+    assert shapes == jax.tree.map(np.shape, shipped)
+    plan = Plan.load(folder / "plan.json")
+    assert plan.num_kept == game[0].result.num_kept
+    assert plan.why["method"] == "equilibrium"
+    assert main([*words, "--checkpoint", str(folder / "full.safetensors")]) == 2
+    other = str(folder / "model" / "model.safetensors")
+    words[-1] = str(tmp_path / "new.safetensors")
+    assert main([*words, "--checkpoint", other]) == 2
+    assert "plan for another model" in capsys.readouterr().err
+
+
+def test_rivals_have_the_same_size(game):
+    result = game[0].result
+    assert [rival.key for rival in result.rivals] == ["magnitude", "random", "scratch"]
+    assert all(rival.kept == result.pruned.kept for rival in result.rivals)
+    assert all(rival.tuned is not None for rival in result.rivals)
+
+
+def test_metrics_tell_every_epoch(game):
+    records = read_records(game[0].folder / "metrics.jsonl")
+    by_stage: dict[str, list[int]] = {}
+    for record in records:
+        by_stage.setdefault(record["stage"], []).append(record["epoch"])
+    assert by_stage["equilibrium"] == list(range(1, 13))
+    assert by_stage["fine_tune_equilibrium"] == [1, 2]
+    assert {"dense", "scratch_1", "fine_tune_random"} <= set(by_stage)
+    opened = [r["open"] for r in records if r["stage"] == "equilibrium"]
+    assert opened[-1][0] <= opened[0][0]
+
+
+def test_the_report_needs_no_other_file(game):
+    page = (game[0].folder / "report.html").read_text()
+    for outside in ("http://", "https://", "src=", "@import", "<script", "<link"):
+        assert outside not in page.replace('xmlns:xlink="http://www.w3.org', "")
+    assert page.count("<svg") == page.count("</svg>") >= 3
+    result = game[0].result
+    assert f"{100 * result.pruned.removed:.1f} %" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_terminal_tells_the_same(game):
+    said = game[1]
+    for word in ("equilibrium", "magnitude", "random", "from scratch", "latency"):
+        assert word in said
+    assert str(game[0].folder / "report.html") in said.replace("\n", "")
+
+
+def test_a_run_that_is_cut_off_ends_the_same(game, tmp_path, monkeypatch):
+    """Interrupted in the game and again in fine-tuning, resumed twice: same bits."""
+    out = tmp_path / "run"
+    advance, count = stages._advance, [0]
+
+    def cut(now, stage, trainer):
+        count[0] += 1
+        if count[0] in (16, 30):  # dense has 12 epochs, then the game, then fine-tuning
+            raise KeyboardInterrupt
+        return advance(now, stage, trainer)
+
+    monkeypatch.setattr(stages, "_advance", cut)
+    with pytest.raises(KeyboardInterrupt, match="prune --resume --out"):
+        prune(GAME, out)
+    assert not out.exists()
+    assert out.with_name("run.partial").is_dir()
+    with pytest.raises(InputError, match="has seed=1, not 2"):
+        prune(PruneSettings(seed=2), out, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        prune(PruneSettings(), out, resume=True)
+    done, _ = prune(PruneSettings(), out, resume=True)
+    assert count[0] > 30
+    for name in ("metrics.jsonl", "model/model.safetensors", "dense.safetensors"):
+        assert (out / name).read_bytes() == (game[0].folder / name).read_bytes()
+    assert done.result.contenders == game[0].result.contenders
+    assert not out.with_name("run.partial").exists()
+
+
+def test_a_corrupt_checkpoint_is_named_and_kept(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+
+    def cut(now, stage, trainer):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gamepruning.workbench.comparison.make_small", cut)
+        with pytest.raises(KeyboardInterrupt):
+            prune(BASELINE, out)
+    checkpoint = out.with_name("run.partial") / "checkpoints" / "dense.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"dense\.npz is corrupt"):
+        prune(PruneSettings(), out, resume=True)
+    assert checkpoint.is_file()
+    checkpoint.unlink()
+    done, _ = prune(PruneSettings(), out, resume=True)
+    assert done.result.pruned.kept == (6, 3)
+
+
+def test_a_baseline_starts_from_a_run_and_prunes_it_as_it_is(game, tmp_path):
+    folder = game[0].folder
+    settings = PruneSettings(
+        widths=(24, 12),
+        method="magnitude",
+        keep="0.5",
+        fine_tune=0,
+        load=folder,
+        seed=1,
+    )
+    done, _ = prune(settings, tmp_path / "run")
+    result = done.result
+    assert result.pruned.kept == (12, 6)
+    assert result.dense.gated == game[0].result.dense.gated
+    assert result.pruned.tuned is None and result.shipped == "removed"
+    assert [rival.key for rival in result.rivals] == ["random", "scratch"]
+
+
+def test_training_that_diverges_leaves_nothing(tmp_path):
+    settings = PruneSettings(
+        widths=(24, 12), epochs=2, learning_rate=1e30, optimizer="sgd", rivals=False
+    )
+    with pytest.raises(InputError, match="training diverged.*--learning-rate"):
+        prune(settings, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prices_too_low_remove_nobody(tmp_path):
+    settings = PruneSettings(
+        widths=(24, 12), epochs=2, fine_tune=0, preset="very_high_beta",
+        gate_learning_rate=1e-6,
+    )  # fmt: skip
+    done, said = prune(settings, tmp_path / "run")
+    assert done.result.num_kept == 36 and done.result.rivals == ()
+    assert "Nobody left" in " ".join(said.split())
+
+
+def test_prices_too_high_rescue_the_best_of_each_layer(tmp_path):
+    settings = PruneSettings(
+        widths=(24, 12), epochs=4, fine_tune=1, preset="extreme_beta", norm="sum",
+        gate_learning_rate=0.2, learning_rate=1e-4, optimizer="adam", rivals=False,
+    )  # fmt: skip
+    done, said = prune(settings, tmp_path / "run")
+    assert done.result.pruned.kept == (1, 1)
+    assert "The game emptied hidden_0, hidden_1" in " ".join(said.split())
+
+
+SMALL = {
+    "resnet": {"filters": (6, 8)},
+    "transformer": {"layers": 1, "width": 16, "hidden": 16, "heads": 2},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_other_networks(name, tmp_path, monkeypatch):
+    """Batch statistics that training moves; gates between two activations."""
+    make = functools.partial(build_model, **SMALL[name])
+    monkeypatch.setattr("gamepruning.workbench.task.build_model", make)
+    settings = PruneSettings(
+        model=name, epochs=1, fine_tune=1, gate_learning_rate=0.04, batch_size=32
+    )
+    done, _ = prune(settings, tmp_path / "run")
+    result = done.result
+    assert 0 < result.num_kept < result.num_players
+    assert result.max_error < 1e-4
+    assert all(rival.kept == result.pruned.kept for rival in result.rivals)
+
+
+def write_regression(path):
+    key = jax.random.key(0)
+    x = np.asarray(jax.random.normal(key, (300, 3)))
+    y = np.sin(x[:, 0]) + 0.3 * x[:, 1] * x[:, 2]
+    rows = [",".join(f"{v:.4f}" for v in (*a, b)) for a, b in zip(x, y, strict=True)]
+    path.write_text("\n".join(["a,b,c,target", *rows]) + "\n")
+
+
+NET = """
+import jax, jax.numpy as jnp
+
+def make():
+    one, two = jax.random.split(jax.random.key(0))
+    params = [jax.random.normal(one, (3, 16)), jax.random.normal(two, (16, 1)) / 4]
+    apply = lambda params, x: jnp.tanh(x @ params[0]) @ params[1]
+    return apply, params, jnp.ones((2, 3))
+"""
+
+
+def test_a_table_and_a_network_of_ones_own(tmp_path, monkeypatch):
+    """Regression reports R^2; a network that the workbench never heard of."""
+    monkeypatch.chdir(tmp_path)
+    write_regression(tmp_path / "waves.csv")
+    (tmp_path / "net.py").write_text(NET)
+    words = "prune --dataset waves.csv --module net.py:make --epochs 60 --fine-tune 2"
+    rates = "--gate-learning-rate 0.02 --learning-rate 0.02"
+    assert main([*words.split(), *rates.split()]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name == "waves-net-equilibrium-1"
+    result = json.loads((folder / "result.json").read_text())
+    assert result["metric"] == "R^2"
+    assert result["dense"]["gated"] > 0.3
+    assert jnp.isfinite(result["pruned"]["removed"])
+    assert any("new random order" in note for note in result["notes"])

@@ -1,0 +1,74 @@
+"""A run folder appears whole or not at all, and an interrupted run can go on."""
+
+import jax.numpy as jnp
+import pytest
+
+from gamepruning.types import InputError
+from gamepruning.workbench.checkpoints import save_checkpoint
+from gamepruning.workbench.runfolder import RunFolder, fresh_name, read_records
+
+
+def test_it_appears_at_the_end(tmp_path):
+    out = tmp_path / "deep" / "run"
+    with RunFolder(out, False) as folder:
+        folder.write_text("a/b.txt", "hello")
+        folder.log({"stage": "dense", "epoch": 1})
+        assert not out.exists()
+    assert (out / "a" / "b.txt").read_text() == "hello"
+    assert sorted(path.name for path in out.iterdir()) == ["a", "metrics.jsonl"]
+    assert [path.name for path in out.parent.iterdir()] == ["run"]
+
+
+def test_nothing_is_left_after_an_error(tmp_path):
+    with pytest.raises(InputError), RunFolder(tmp_path / "run", False) as folder:
+        folder.write_text("a.txt", "hello")
+        raise InputError("bad")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_survive_an_interruption(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt), RunFolder(out, False) as folder:
+        folder.write_text("config.json", "{}")
+        save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
+        raise KeyboardInterrupt
+    assert not out.exists()
+    with pytest.raises(InputError, match="interrupted run .* --resume"):
+        RunFolder(out, False).check()
+    with RunFolder(out, True) as folder:
+        assert folder.read_config() == {}
+        assert (folder.checkpoints / "dense.npz").is_file()
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
+def test_places_that_are_taken(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InputError, match="run folder .* exists"):
+        RunFolder(tmp_path / "run", False).check()
+    with pytest.raises(InputError, match="nothing to resume"):
+        RunFolder(tmp_path / "other", True).check()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot make the run folder"):
+        RunFolder(tmp_path / "file" / "run", False).__enter__()
+
+
+def test_names_do_not_collide(tmp_path):
+    (tmp_path / "a-1").mkdir()
+    (tmp_path / "a-2.partial").mkdir()
+    assert fresh_name(tmp_path, "a").name == "a-3"
+
+
+def test_records_after_the_checkpoint_are_forgotten(tmp_path):
+    with RunFolder(tmp_path / "run", False) as folder:
+        for stage, epoch in (("dense", 1), ("dense", 2), ("game", 1), ("game", 2)):
+            folder.log({"stage": stage, "epoch": epoch, "x": jnp.pi})
+        folder.keep_records("game", 1)
+        kept = [(line["stage"], line["epoch"]) for line in folder.records()]
+    assert kept == [("dense", 1), ("dense", 2), ("game", 1)]
+
+
+def test_a_line_that_was_cut_short_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1}\n{"epo')
+    assert read_records(path) == [{"epoch": 1}]
+    assert read_records(tmp_path / "none") == []
