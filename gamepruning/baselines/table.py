@@ -8,30 +8,51 @@ from gamepruning.baselines.taylor import taylor_scores
 from gamepruning.baselines.weights import magnitude_scores, weight_gradient_scores
 from gamepruning.types import Scores
 
+
+def _random(key, players, params, loss_fn, inputs, labels, **chunk) -> Scores:
+    return random_scores(key, players)
+
+
+def _magnitude_l1(key, players, params, loss_fn, inputs, labels, **chunk) -> Scores:
+    return magnitude_scores(players, params, ord=1)
+
+
+def _magnitude_l2(key, players, params, loss_fn, inputs, labels, **chunk) -> Scores:
+    return magnitude_scores(players, params, ord=2)
+
+
+def _weight_gradient(key, players, params, loss_fn, inputs, labels, **chunk) -> Scores:
+    return weight_gradient_scores(players, params, loss_fn, inputs, labels, **chunk)
+
+
+def _taylor(key, players, params, loss_fn, inputs, labels, **chunk) -> Scores:
+    return taylor_scores(players, params, loss_fn, inputs, labels, order=1, **chunk)
+
+
+def _taylor_second(key, players, params, loss_fn, inputs, labels, **chunk) -> Scores:
+    return taylor_scores(players, params, loss_fn, inputs, labels, order=2, **chunk)
+
+
+def _activation(key, players, params, loss_fn, inputs, labels, **chunk) -> Scores:
+    return activation_scores(players, params, inputs, **chunk)
+
+
+def _loss_oracle(key, players, params, loss_fn, inputs, labels, **chunk) -> Scores:
+    return loss_oracle_scores(players, params, loss_fn, inputs, labels, **chunk)
+
+
 BASELINES: dict[str, Callable[..., Scores]] = {
-    "random": lambda key, players, params, loss_fn, inputs, labels: random_scores(
-        key, players
-    ),
-    "magnitude_l1": lambda key, players, params, loss_fn, inputs, labels: (
-        magnitude_scores(players, params, ord=1)
-    ),
-    "magnitude_l2": lambda key, players, params, loss_fn, inputs, labels: (
-        magnitude_scores(players, params, ord=2)
-    ),
-    "weight_gradient": lambda key, players, params, loss_fn, inputs, labels: (
-        weight_gradient_scores(players, params, loss_fn, inputs, labels)
-    ),
-    "taylor": lambda key, players, params, loss_fn, inputs, labels: taylor_scores(
-        players, params, loss_fn, inputs, labels, order=1
-    ),
-    "taylor_second": lambda key, players, params, loss_fn, inputs, labels: (
-        taylor_scores(players, params, loss_fn, inputs, labels, order=2)
-    ),
-    "activation": lambda key, players, params, loss_fn, inputs, labels: (
-        activation_scores(players, params, inputs)
-    ),
-    "loss_oracle": lambda key, players, params, loss_fn, inputs, labels: (
-        loss_oracle_scores(players, params, loss_fn, inputs, labels)
-    ),
+    "random": _random,
+    "magnitude_l1": _magnitude_l1,
+    "magnitude_l2": _magnitude_l2,
+    "weight_gradient": _weight_gradient,
+    "taylor": _taylor,
+    "taylor_second": _taylor_second,
+    "activation": _activation,
+    "loss_oracle": _loss_oracle,
 }
-"""name -> (key, players, params, loss_fn, inputs, labels) -> `Scores`."""
+"""Scorers by name, each (key, players, params, loss_fn, inputs, labels) -> `Scores`.
+
+All take all arguments and use what they need; `examples_at_once=`, which bounds the
+memory, may be given to all.
+"""

@@ -4,13 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gamepruning.baselines import (
-    BASELINES,
-    activation_scores,
-    loss_oracle_scores,
-    taylor_scores,
-    weight_gradient_scores,
-)
+from gamepruning.baselines import BASELINES
 from gamepruning.metrics import cross_entropy
 from tests.small import make_mlp
 
@@ -23,15 +17,13 @@ NOT_NEGATIVE = {
     "activation",
 }
 SEES_OUTPUTS = ("taylor", "taylor_second", "loss_oracle")
-CHUNKED = {
-    "weight_gradient": lambda *args, **kw: weight_gradient_scores(*args, **kw),
-    "taylor": lambda *args, **kw: taylor_scores(*args, **kw),
-    "taylor_second": lambda *args, **kw: taylor_scores(*args, order=2, **kw),
-    "activation": lambda players, params, loss_fn, inputs, labels, **kw: (
-        activation_scores(players, params, inputs, **kw)
-    ),
-    "loss_oracle": lambda *args, **kw: loss_oracle_scores(*args, **kw),
-}
+LOOKS_AT_EXAMPLES = (
+    "weight_gradient",
+    "taylor",
+    "taylor_second",
+    "activation",
+    "loss_oracle",
+)
 
 
 @pytest.fixture
@@ -79,25 +71,28 @@ def test_a_player_that_nobody_listens_to_is_worth_nothing(name, key, problem):
         assert value.argmin() == first.start + 1
 
 
-@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("at_once", [1, 3, 8, 100])
-def test_scores_do_not_depend_on_the_examples_at_once(name, at_once, problem):
-    whole = CHUNKED[name](*problem)
-    parts = CHUNKED[name](*problem, examples_at_once=at_once)
+def test_scores_do_not_depend_on_the_examples_at_once(name, at_once, key, problem):
+    whole = BASELINES[name](key, *problem)
+    parts = BASELINES[name](key, *problem, examples_at_once=at_once)
     np.testing.assert_allclose(parts.value, whole.value, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", CHUNKED)
-def test_no_examples_is_refused(name, problem):
+@pytest.mark.parametrize("name", LOOKS_AT_EXAMPLES)
+def test_no_examples_is_refused(name, key, problem):
     players, params, loss_fn, inputs, labels = problem
     with pytest.raises(ValueError, match="at least one example"):
-        CHUNKED[name](players, params, loss_fn, inputs[:0], labels[:0])
+        BASELINES[name](key, players, params, loss_fn, inputs[:0], labels[:0])
 
 
-@pytest.mark.parametrize("name", [name for name in CHUNKED if name != "activation"])
-def test_labels_of_another_length_are_refused(name, problem):
+@pytest.mark.parametrize(
+    "name", [name for name in LOOKS_AT_EXAMPLES if name != "activation"]
+)
+def test_labels_of_another_length_are_refused(name, key, problem):
     players, params, loss_fn, inputs, labels = problem
+    arguments = (key, players, params, loss_fn, inputs, labels[:-1])
     with pytest.raises(ValueError, match="leading axis of examples|and labels"):
-        CHUNKED[name](players, params, loss_fn, inputs, labels[:-1])
+        BASELINES[name](*arguments)
     with pytest.raises(ValueError, match="leading axis of examples"):
-        CHUNKED[name](players, params, loss_fn, inputs, labels[:-1], examples_at_once=4)
+        BASELINES[name](*arguments, examples_at_once=4)
