@@ -2,15 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gamepruning.compaction.export import export_safetensors
-from gamepruning.workbench.cli import COMMANDS, condense, main, parse
+from gamepruning.workbench.cli import main
+from gamepruning.workbench.parsing import COMMANDS, condense, parse
 
 NETS = """
 import jax, jax.numpy as jnp
@@ -203,7 +206,7 @@ def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gamepruning.workbench.cli.parse", lambda words: interrupt)
+    monkeypatch.setattr("gamepruning.workbench.parsing.parse", lambda words: interrupt)
     assert main(["prune"]) == 130
     assert capsys.readouterr().err == "gamepruning: interrupted\n"
 
@@ -236,6 +239,29 @@ def test_the_program_as_a_process(here):
         "gamepruning: the run folder taken exists: choose another with --out, or move "
         "it away"
     ]
+
+
+def test_an_interrupted_run_says_how_to_go_on(here):
+    """A real interruption of a real process."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "gamepruning.workbench.cli", "prune", "--out", "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    metrics = here / "run.partial" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.is_file() and metrics.stat().st_size > 500):
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert said.splitlines() == [
+        "gamepruning: interrupted; go on with: gamepruning prune --resume --out run"
+    ]
+    assert (here / "run.partial" / "checkpoints" / "dense.npz").is_file()
 
 
 def test_parse_defers_the_work():

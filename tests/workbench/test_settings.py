@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gamepruning.types import InputError
-from gamepruning.workbench.cli import parse
+from gamepruning.workbench.parsing import parse
 from gamepruning.workbench.settings import PruneSettings, parse_keep, resolve
 
 
