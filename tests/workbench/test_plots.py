@@ -1,0 +1,76 @@
+"""Figures are drawn from plain data, in both forms, for awkward data too."""
+
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+
+from gamepruning.workbench import plots
+from gamepruning.workbench.results import FamilyRow
+from tests.workbench.example_result import make_contender, make_records, make_result
+
+
+def make_gates(num_epochs: int, result) -> tuple[np.ndarray, np.ndarray]:
+    mask = np.zeros(result.num_players, bool)
+    mask[:9] = mask[512:518] = True
+    fall = np.linspace(1, 0, num_epochs)[:, None] ** np.where(mask, 0.1, 2.0)
+    return fall, mask
+
+
+def draw_all(result) -> dict[str, plots.Figure]:
+    gates, mask = make_gates(12, result)
+    return {
+        "contest": plots.plot_contest(result),
+        "training": plots.plot_training(make_records(), result.families, result=result),
+        "gates": plots.plot_gates(gates, result.families, mask),
+        "scores": plots.plot_scores(gates[5], result.families, mask),
+        "weights": plots.plot_receptive_fields(gates[:, :64].reshape(-1, 8, 8)),
+    }
+
+
+@pytest.mark.parametrize("name", ["contest", "training", "gates", "scores", "weights"])
+def test_svg_is_whole_and_follows_the_theme(name):
+    svg = plots.to_svg(draw_all(make_result())[name], name=name)
+    root = xml.etree.ElementTree.fromstring(svg)
+    assert root.tag.endswith("svg")
+    assert "width" not in root.attrib and "viewBox" in root.attrib
+    ids = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
+    assert all(identifier.startswith(f"{name}-") for identifier in ids)
+    if name != "weights":
+        assert "var(--ink" in svg and "var(--hero" in svg
+    assert "DejaVu" not in svg and "<metadata" not in svg
+
+
+def test_png_is_written(tmp_path):
+    figure = plots.plot_contest(make_result())
+    plots.save_png(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_panel_without_fine_tuning():
+    result = make_result(
+        pruned=make_contender("taylor", "taylor", removed=0.9),
+        rivals=(make_contender("random", "random", removed=0.5),),
+    )
+    assert len(plots.plot_contest(result).axes) == 1
+    assert len(plots.plot_contest(make_result()).axes) == 2
+
+
+def test_nothing_to_draw_is_no_error():
+    result = make_result(rivals=(), pruned=make_contender("taylor", "taylor"))
+    plots.to_svg(plots.plot_contest(result), name="a")
+    figure = plots.plot_training([], result.families, result=result)
+    plots.to_svg(figure, name="b")
+
+
+def test_many_families_show_the_first_four():
+    families = [FamilyRow(name=f"f{i}", kept=1, total=2) for i in range(9)]
+    gates, mask = np.ones((3, 18)), np.tile([True, False], 9)
+    assert len(plots.plot_gates(gates, families, mask).axes) == 4
+
+
+def test_standard_error_is_binomial():
+    result = make_result(num_test=100)
+    assert plots.standard_error(0.5, result) == pytest.approx(0.05)
+    assert plots.standard_error(1.0, result) == 0.0
+    assert plots.standard_error(0.5, make_result(metric="R^2")) == 0.0

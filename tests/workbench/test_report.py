@@ -1,0 +1,144 @@
+"""The report page and the terminal tables say what the result says."""
+
+import html.parser
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from gamepruning.workbench.report import (
+    Picture,
+    format_bytes,
+    format_kept,
+    format_metric,
+    format_ratio,
+    render_report,
+)
+from gamepruning.workbench.tables import print_result
+from tests.workbench.example_result import make_contender, make_result
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Checker(html.parser.HTMLParser):
+    """Every element is closed, in order; collects the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+
+def read(page: str) -> str:
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    return " ".join(" ".join(checker.text).split())
+
+
+def render(result, pictures=()) -> str:
+    return render_report(result, list(pictures), small_module="model(x < 3)")
+
+
+def test_the_page_is_whole_and_says_it_all():
+    text = read(render(make_result()))
+    for words in (
+        "15 of 768 players stay",
+        "97.1 % test accuracy after fine-tuning, the dense one 97.6 %",
+        "98.0 % of the players removed",
+        "234× fewer parameters",
+        "96.8 %",
+        "17.8 %",
+        "6 (1 rescued)",
+        "One & only.",
+        "model(x < 3)",
+        "gamepruning prune --dataset <b>",
+        "a&b.py:make",
+    ):
+        assert words in text
+
+
+def test_names_cannot_break_the_page():
+    page = render(make_result())
+    assert "<b>digits" not in page and "&lt;b&gt;digits" in page
+
+
+def test_the_shipped_weights_are_in_the_headline():
+    result = make_result(shipped="removed")
+    assert result.shipped_value == 0.968
+    assert "96.8 % test accuracy after removal" in read(render(result))
+
+
+def test_pictures_go_into_their_sections():
+    pictures = [
+        Picture("<svg><!--1--></svg>", "One", "first", "result"),
+        Picture("<svg><!--2--></svg>", "Two", "second", "training"),
+    ]
+    page = render(make_result(), pictures)
+    assert page.index("Beside the others") < page.index("<!--1-->")
+    assert page.index("<!--1-->") < page.index("How training went")
+    assert page.index("How training went") < page.index("<!--2-->")
+    assert "How training went" not in render(make_result())
+
+
+def test_without_rivals_and_fine_tuning():
+    result = make_result(
+        rivals=(),
+        shipped="removed",
+        metric="R^2",
+        pruned=make_contender("taylor", "taylor", removed=0.5),
+    )
+    text = read(render(result))
+    assert "0.500" in text and "fine-tuned alike" not in text
+
+
+def test_the_terminal_tables():
+    console = Console(file=io.StringIO(), width=90)
+    print_result(console, make_result())
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    for words in (
+        "97.6 %",
+        "17.8 %",
+        "9 / 6",
+        "hidden_1 (1 rescued)",
+        "234×",
+        "3.2 ms",
+    ):
+        assert words in said
+    assert max(map(len, said.splitlines())) <= 90
+
+
+def test_the_result_is_json():
+    data = json.loads(make_result().to_json())
+    assert data["format"] == 1
+    assert data["pruned"]["kept"] == [9, 6]
+    assert data["families"][1]["rescued"] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "text"),
+    [(0.5, "accuracy", "50.0 %"), (-0.25, "R^2", "-0.250"), (None, "R^2", "–")],
+)
+def test_metrics_as_people_read_them(value, metric, text):
+    assert format_metric(value, metric) == text
+
+
+def test_numbers_as_people_read_them():
+    assert [format_bytes(n) for n in (0, 999, 1000, 5 * 10**9)] == [
+        "0 B", "999 B", "1.0 kB", "5.0 GB",
+    ]  # fmt: skip
+    assert [format_ratio(a, 4) for a in (0, 4, 10, 100)] == ["–", "1.0×", "2.5×", "25×"]
+    many = make_contender("dense", "dense", kept=(8,) * 12)
+    assert format_kept(many) == "96 in 12 families"
