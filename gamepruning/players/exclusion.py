@@ -80,7 +80,7 @@ def _readers(players, site) -> set[Place]:
     partner = _partner(site.node, site.operand, site.dim)
     for operand, dim in ((site.operand, site.dim), partner or (None, None)):
         if operand is not None:
-            view = players._roles.view(site.node.ins[operand])
+            view = players._roles.origin(site.node.ins[operand])
             if view is not None:
                 places |= set(view[dim])
     return places

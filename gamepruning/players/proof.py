@@ -330,11 +330,11 @@ class Proof:
 
 
 def _is_zero(operand) -> bool:
-    return isinstance(operand, Lit) and operand.value == 0
+    return isinstance(operand, Lit) and bool(operand.value == 0)
 
 
 def _is_number(operand) -> bool:
-    return isinstance(operand, Lit) and operand.value != 0
+    return isinstance(operand, Lit) and bool(operand.value != 0)
 
 
 def _partner(node: Node, operand: int, dim: int) -> tuple[int, int] | None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from gamepruning.players.ir import Lit
+from gamepruning.players.ir import CUSTOM_CALLS, Lit
 from gamepruning.players.rules.control import scan_parts
 from gamepruning.players.rules.index import SCATTERS, window_dims
-from gamepruning.players.rules.label import reshape_blocks
+from gamepruning.players.rules.label import ELEMENTWISE, reshape_blocks
 
 Places = tuple[frozenset, ...]
 VIEWS = (
@@ -27,6 +27,7 @@ class Roles:
         self.num_leaves = num_leaves
         self._program = analysis.program
         self._views: dict[int, Places] = {}
+        self._derived: dict[int, Places] = {}
         self._sums: set[int] = set()  # results of contractions, plus biases
         graph = self._program.graph
         for leaf, value in enumerate(graph.inputs[:num_leaves]):
@@ -42,6 +43,27 @@ class Roles:
     def view(self, operand) -> Places | None:
         """For each axis of an operand, the parameter axes it is a view of."""
         return None if isinstance(operand, Lit) else self._views.get(operand)
+
+    def origin(self, operand) -> Places | None:
+        """Like `view`, but also of what is computed from parameters entry by entry."""
+        view = self.view(operand)
+        if view is None and not isinstance(operand, Lit):
+            return self._derived.get(operand)
+        return view
+
+    def _derive(self, node) -> None:
+        """Note from which parameter axes an entry-by-entry result comes."""
+        ndim = len(self._program.shape(node.outs[0]))
+        found = []
+        for operand in node.ins:
+            if self._program.shape(operand):
+                origin = self.origin(operand)
+                if origin is None or len(origin) != ndim:
+                    return
+                found.append(origin)
+        if found:
+            joined = zip(*found, strict=True)
+            self._derived[node.outs[0]] = tuple(frozenset().union(*v) for v in joined)
 
     def _use(self, operand, role: str, dims: Sequence[int] | None = None) -> None:
         view = self.view(operand)
@@ -62,6 +84,12 @@ class Roles:
                 if node.name not in ("scan", "while", "cond"):
                     self._enter(sub, node.ins[: len(sub.inputs)])
                 self._run(sub)
+            if node.name in CUSTOM_CALLS and node.subs:
+                for value, out in zip(node.outs, node.subs[0].outputs, strict=True):
+                    if (origin := self.origin(out)) is not None:
+                        self._derived[value] = origin
+            elif node.name in ELEMENTWISE and node.outs[0] not in self._views:
+                self._derive(node)
 
     def _enter(self, graph, operands) -> None:
         for value, operand in zip(graph.inputs, operands, strict=False):
