@@ -25,9 +25,9 @@ from gamepruning.equilibrium import (
 )
 from gamepruning.players import find_players
 from gamepruning.types import InputError
+from gamepruning.workbench.job.summary import versions
 from gamepruning.workbench.models import build_model
 from gamepruning.workbench.resnet18 import make_resnet18
-from gamepruning.workbench.summary import versions
 
 MNIST = (28, 28, 1)
 

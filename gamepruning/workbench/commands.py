@@ -34,7 +34,7 @@ def prune(
         out: The run folder to make.
         resume: Go on with the interrupted run of --out, under its own settings.
     """
-    from gamepruning.workbench.job import run_prune
+    from gamepruning.workbench.job.run import run_prune
 
     run_prune(settings, out=out, resume=resume)
 
@@ -96,7 +96,7 @@ def datasets(*, data_dir: Folder = None) -> None:
     from rich.console import Console
 
     from gamepruning.workbench.datasets import list_datasets
-    from gamepruning.workbench.tables import data_hints, data_table
+    from gamepruning.workbench.report.tables import data_hints, data_table
 
     rows = list_datasets(data_dir)
     console = Console()

@@ -11,8 +11,8 @@ from gamepruning.compaction.plan import Plan
 from gamepruning.players import Players, find_players
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import load_dataset
+from gamepruning.workbench.job.task import EXAMPLES, workbench_network
 from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.task import EXAMPLES, workbench_network
 from gamepruning.workbench.usermodule import load_user_network
 
 

@@ -28,10 +28,6 @@ Norm = Literal["mean", "sum", "unit"]
 Benefit = Literal["descent", "literal"]
 Optimizer = Literal["auto", "sgd", "adam"]
 
-LEAST_STEPS = 5000  # gates need steps to travel; small data sets get more epochs
-GATE_TRAVEL = 5.0  # least product of steps and the gates' learning rate
-SGD_MODELS = ("mlp", "lenet_300_100", "text_mlp")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PruneSettings:
@@ -79,6 +75,10 @@ class PruneSettings:
     preset: Annotated[
         Preset, arg(help="Prices of the equilibrium game (arXiv 2512.22106, Table 2).")
     ] = "l1_l2"
+    price: Annotated[
+        float,
+        arg(metavar="X", help="Factor on the preset's prices; less keeps more."),
+    ] = 1.0
     norm: Annotated[
         Norm,
         arg(
@@ -197,7 +197,7 @@ class PruneSettings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"expected {_flag(name)} >= {least}, got {value}")
-        for name in ("learning_rate", "gate_learning_rate"):
+        for name in ("price", "learning_rate", "gate_learning_rate"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"expected {_flag(name)} > 0, got {value}")
@@ -272,50 +272,6 @@ _CHOICES = {
     "optimizer": Optimizer,
 }
 _LEAST = {"round_to": 1, "epochs": 1, "batch_size": 1, "fine_tune": 0, "seed": 0}
-
-
-def resolve(settings: PruneSettings, *, num_train: int, task: str) -> PruneSettings:
-    """Fill in what was left to choose, by rules that depend on the data's size only.
-
-    Args:
-      settings: as asked.
-      num_train: training examples.
-      task: "classification" or "regression".
-
-    Returns:
-      The same settings with no automatic choice left open.
-
-    Raises:
-      InputError: the batch is larger than the training data.
-
-    Example:
-      >>> found = resolve(PruneSettings(), num_train=1_200, task="classification")
-      >>> found.batch_size, found.epochs, found.fine_tune, found.learning_rate
-      (64, 278, 69, 0.1)
-    """
-    batch = settings.batch_size or min(num_train, 128 if num_train >= 10_000 else 64)
-    if batch > num_train:
-        raise InputError(
-            f"expected --batch-size at most {num_train}, the number of training "
-            f"examples, got {batch}"
-        )
-    steps = num_train // batch
-    epochs = settings.epochs or max(20, -(-LEAST_STEPS // steps))
-    optimizer = settings.optimizer
-    if optimizer == "auto":
-        plain = settings.module is None and settings.model in SGD_MODELS
-        optimizer = "sgd" if plain and task == "classification" else "adam"
-    gate_rate = settings.gate_learning_rate or max(1e-3, GATE_TRAVEL / (epochs * steps))
-    fine_tune = settings.fine_tune
-    return dataclasses.replace(
-        settings,
-        batch_size=batch,
-        epochs=epochs,
-        optimizer=optimizer,
-        learning_rate=settings.learning_rate or (0.1 if optimizer == "sgd" else 1e-3),
-        gate_learning_rate=float(f"{gate_rate:.2g}"),
-        fine_tune=max(1, epochs // 4) if fine_tune is None else fine_tune,
-    )
 
 
 def parse_keep(keep: str) -> float | int | tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gamepruning.workbench.results import Contender, Cost, FamilyRow, RunResult
+from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
 
 
 def make_contender(key, label, *, kept=(9, 6), **values) -> Contender:

@@ -13,12 +13,12 @@ from rich.console import Console
 from gamepruning.compaction.export import import_safetensors, load_stablehlo
 from gamepruning.compaction.plan import Plan
 from gamepruning.types import InputError
-from gamepruning.workbench import stages
 from gamepruning.workbench.cli import main
 from gamepruning.workbench.datasets import load_dataset
-from gamepruning.workbench.job import Finished, run_prune
+from gamepruning.workbench.job import stages
+from gamepruning.workbench.job.run import Finished, run_prune
+from gamepruning.workbench.job.runfolder import read_records
 from gamepruning.workbench.models import build_model
-from gamepruning.workbench.runfolder import read_records
 from gamepruning.workbench.settings import PruneSettings
 from gamepruning.workbench.training import evaluate
 
@@ -186,7 +186,7 @@ def test_a_corrupt_checkpoint_is_named_and_kept(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("gamepruning.workbench.comparison.make_small", cut)
+        patch.setattr("gamepruning.workbench.job.comparison.make_small", cut)
         with pytest.raises(KeyboardInterrupt):
             prune(BASELINE, out)
     checkpoint = out.with_name("run.partial") / "checkpoints" / "dense.npz"
@@ -256,7 +256,7 @@ SMALL = {
 def test_other_networks(name, tmp_path, monkeypatch):
     """Batch statistics that training moves; gates between two activations."""
     make = functools.partial(build_model, **SMALL[name])
-    monkeypatch.setattr("gamepruning.workbench.task.build_model", make)
+    monkeypatch.setattr("gamepruning.workbench.job.task.build_model", make)
     settings = PruneSettings(
         model=name, epochs=1, fine_tune=1, gate_learning_rate=0.04, batch_size=32
     )

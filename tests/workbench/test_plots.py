@@ -4,9 +4,10 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from gamepruning.workbench import plots
-from gamepruning.workbench.results import FamilyRow
+from gamepruning.workbench.report import plots, theme
+from gamepruning.workbench.report.results import FamilyRow
 from tests.workbench.example_result import make_contender, make_records, make_result
 
 
@@ -17,7 +18,7 @@ def make_gates(num_epochs: int, result) -> tuple[np.ndarray, np.ndarray]:
     return fall, mask
 
 
-def draw_all(result) -> dict[str, plots.Figure]:
+def draw_all(result) -> dict[str, Figure]:
     gates, mask = make_gates(12, result)
     return {
         "contest": plots.plot_contest(result),
@@ -30,7 +31,7 @@ def draw_all(result) -> dict[str, plots.Figure]:
 
 @pytest.mark.parametrize("name", ["contest", "training", "gates", "scores", "weights"])
 def test_svg_is_whole_and_follows_the_theme(name):
-    svg = plots.to_svg(draw_all(make_result())[name], name=name)
+    svg = theme.to_svg(draw_all(make_result())[name], name=name)
     root = xml.etree.ElementTree.fromstring(svg)
     assert root.tag.endswith("svg")
     assert "width" not in root.attrib and "viewBox" in root.attrib
@@ -43,7 +44,7 @@ def test_svg_is_whole_and_follows_the_theme(name):
 
 def test_png_is_written(tmp_path):
     figure = plots.plot_contest(make_result())
-    plots.save_png(figure, tmp_path / "a.png")
+    theme.save_png(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -58,9 +59,9 @@ def test_one_panel_without_fine_tuning():
 
 def test_nothing_to_draw_is_no_error():
     result = make_result(rivals=(), pruned=make_contender("taylor", "taylor"))
-    plots.to_svg(plots.plot_contest(result), name="a")
+    theme.to_svg(plots.plot_contest(result), name="a")
     figure = plots.plot_training([], result.families, result=result)
-    plots.to_svg(figure, name="b")
+    theme.to_svg(figure, name="b")
 
 
 def test_many_families_show_the_first_four():

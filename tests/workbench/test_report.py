@@ -7,15 +7,14 @@ import json
 import pytest
 from rich.console import Console
 
-from gamepruning.workbench.report import (
-    Picture,
+from gamepruning.workbench.report.formats import (
     format_bytes,
     format_kept,
     format_metric,
     format_ratio,
-    render_report,
 )
-from gamepruning.workbench.tables import print_result
+from gamepruning.workbench.report.page import Picture, render_report
+from gamepruning.workbench.report.tables import print_result
 from tests.workbench.example_result import make_contender, make_result
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

@@ -7,8 +7,14 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gamepruning.workbench.results import Contender, RunResult
-from gamepruning.workbench.style import PAGE_STYLE
+from gamepruning.workbench.report.formats import (
+    format_bytes,
+    format_kept,
+    format_metric,
+    format_ratio,
+)
+from gamepruning.workbench.report.page_style import PAGE_STYLE
+from gamepruning.workbench.report.results import RunResult
 
 
 class Picture(NamedTuple):
@@ -70,54 +76,6 @@ def render_report(
         f"<title>{title}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
-
-
-def format_metric(value: float | None, metric: str) -> str:
-    """A metric as people read it: percent for accuracies, three digits otherwise.
-
-    Example:
-      >>> format_metric(0.9688, "accuracy"), format_metric(None, "R^2")
-      ('96.9 %', '–')
-    """
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.3f}"
-
-
-def format_bytes(count: int) -> str:
-    """A size as people read it.
-
-    Example:
-      >>> format_bytes(512), format_bytes(2_143_272)
-      ('512 B', '2.1 MB')
-    """
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
-def format_ratio(before: float, after: float) -> str:
-    """How many times smaller, or the bare fact that it is not.
-
-    Example:
-      >>> format_ratio(100, 4), format_ratio(0, 0)
-      ('25×', '–')
-    """
-    if before <= 0 or after <= 0:
-        return "–"
-    ratio = before / after
-    return f"{ratio:.0f}×" if ratio >= 20 else f"{ratio:.1f}×"
-
-
-def format_kept(contender: Contender) -> str:
-    """Players kept in each family, as in 9 / 6."""
-    kept = contender.kept
-    if len(kept) > 8:
-        return f"{sum(kept):,} in {len(kept)} families"
-    return " / ".join(f"{count:,}" for count in kept)
 
 
 def _header(result: RunResult) -> str:

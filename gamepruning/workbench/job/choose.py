@@ -12,12 +12,12 @@ from gamepruning.equilibrium import surviving_players
 from gamepruning.players import Players
 from gamepruning.selection import round_mask, top_n
 from gamepruning.types import InputError
-from gamepruning.workbench.absorb import Absorbed, absorb_gates, without_gates
-from gamepruning.workbench.contest import best_of_each
-from gamepruning.workbench.learning import make_game_step
+from gamepruning.workbench.job.absorb import Absorbed, absorb_gates, without_gates
+from gamepruning.workbench.job.contest import best_of_each
+from gamepruning.workbench.job.learning import make_game_step
+from gamepruning.workbench.job.stages import Stage, Trainer, run_stage
+from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.settings import PruneSettings, parse_keep
-from gamepruning.workbench.stages import Stage, Trainer, run_stage
-from gamepruning.workbench.task import Task
 
 SCORED = 2000  # training examples that a baseline looks at
 CHECKED = 64  # validation examples on which exactness is checked

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gamepruning.workbench.choose import CHECKED, Choice
-from gamepruning.workbench.contest import (
+from gamepruning.workbench.job.choose import CHECKED, Choice
+from gamepruning.workbench.job.contest import (
     SmallNetwork,
     counts_of,
     cut_rival,
@@ -16,14 +16,14 @@ from gamepruning.workbench.contest import (
     rival_masks,
     scratch_params,
 )
-from gamepruning.workbench.learning import (
+from gamepruning.workbench.job.learning import (
     FINE_TUNE_RATE,
     fine_tuning_optimizer,
     weight_optimizer,
 )
+from gamepruning.workbench.job.stages import Trainer, train_weights
+from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.stages import Trainer, train_weights
-from gamepruning.workbench.task import Task
 from gamepruning.workbench.training import TrainStep, make_train_step
 
 
@@ -124,7 +124,8 @@ def compare(
 
     label = settings.method
     if settings.method == "equilibrium":
-        label = f"equilibrium ({settings.preset})"
+        price = "" if settings.price == 1.0 else f" x {settings.price:g}"
+        label = f"equilibrium ({settings.preset}{price})"
     pruned = enter(settings.method, label, small, small.params)
     sizes = tuple(family.size for family in task.players.families)
     whole = enter("dense", "dense", task.network, dense, sizes)

@@ -13,23 +13,24 @@ from rich.progress import TimeElapsedColumn as Elapsed
 
 from gamepruning.types import InputError
 from gamepruning.workbench.checkpoints import load_weights
-from gamepruning.workbench.choose import (
+from gamepruning.workbench.job.choose import (
     Choice,
     check_keep,
     choose_by_equilibrium,
     choose_by_scores,
 )
-from gamepruning.workbench.comparison import Comparison, compare
-from gamepruning.workbench.learning import weight_optimizer
-from gamepruning.workbench.results import RunResult
-from gamepruning.workbench.runfolder import RunFolder, fresh_name
-from gamepruning.workbench.settings import PruneSettings, resolve
-from gamepruning.workbench.stages import Trainer, train_weights
-from gamepruning.workbench.summary import summarise
-from gamepruning.workbench.tables import print_result
-from gamepruning.workbench.task import Task, make_task
+from gamepruning.workbench.job.comparison import Comparison, compare
+from gamepruning.workbench.job.defaults import resolve
+from gamepruning.workbench.job.learning import weight_optimizer
+from gamepruning.workbench.job.runfolder import RunFolder, fresh_name
+from gamepruning.workbench.job.stages import Trainer, train_weights
+from gamepruning.workbench.job.summary import summarise
+from gamepruning.workbench.job.task import Task, make_task
+from gamepruning.workbench.job.writing import write_config, write_run
+from gamepruning.workbench.report.results import RunResult
+from gamepruning.workbench.report.tables import print_result
+from gamepruning.workbench.settings import PruneSettings
 from gamepruning.workbench.training import Split, make_train_step
-from gamepruning.workbench.writing import write_config, write_run
 
 
 class Finished(NamedTuple):

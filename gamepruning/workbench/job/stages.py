@@ -13,7 +13,7 @@ from rich.progress import Progress
 from gamepruning.types import InputError
 from gamepruning.workbench.checkpoints import load_checkpoint, save_checkpoint
 from gamepruning.workbench.datasets import Split
-from gamepruning.workbench.runfolder import RunFolder
+from gamepruning.workbench.job.runfolder import RunFolder
 from gamepruning.workbench.training import TrainStep, evaluate, run_epoch
 
 SAVE_EVERY = 5.0  # seconds between checkpoints within a stage

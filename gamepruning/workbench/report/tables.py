@@ -8,13 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gamepruning.workbench.datasets import DatasetInfo
-from gamepruning.workbench.report import (
+from gamepruning.workbench.report.formats import (
     format_bytes,
     format_kept,
     format_metric,
     format_ratio,
 )
-from gamepruning.workbench.results import RunResult
+from gamepruning.workbench.report.results import RunResult
 
 
 def print_result(console: Console, result: RunResult) -> None:

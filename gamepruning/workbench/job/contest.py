@@ -20,8 +20,8 @@ from gamepruning.compaction.slicing import slice_tree
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
 from gamepruning.selection.top_n import Group, take_best
-from gamepruning.workbench.absorb import Absorbed
-from gamepruning.workbench.task import Task
+from gamepruning.workbench.job.absorb import Absorbed
+from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.training import predict
 
 TOLERANCE = 1e-4  # relative to the largest output, in float32

@@ -13,14 +13,14 @@ from gamepruning.compaction.export import (
     import_safetensors,
     load_stablehlo,
 )
-from gamepruning.workbench.choose import CHECKED, Choice
-from gamepruning.workbench.comparison import Comparison
-from gamepruning.workbench.report import Picture, render_report
-from gamepruning.workbench.results import RunResult
-from gamepruning.workbench.runfolder import CONFIG, RunFolder
+from gamepruning.workbench.job.choose import CHECKED, Choice
+from gamepruning.workbench.job.comparison import Comparison
+from gamepruning.workbench.job.runfolder import CONFIG, RunFolder
+from gamepruning.workbench.job.summary import versions
+from gamepruning.workbench.job.task import Task
+from gamepruning.workbench.report.page import Picture, render_report
+from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.summary import versions
-from gamepruning.workbench.task import Task
 from gamepruning.workbench.training import predict
 
 ROUND_TRIP = 1e-5  # relative to the largest output, in float32
@@ -117,7 +117,10 @@ def draw(
     folder: RunFolder, task: Task, choice: Choice, result: RunResult
 ) -> list[Picture]:
     """Draw the figures, write them as PNG, and return them for the report."""
-    from gamepruning.workbench import plots  # matplotlib takes a second to load
+    from gamepruning.workbench.report import (  # matplotlib takes a second to load
+        plots,
+        theme,
+    )
 
     records, metric = folder.records(), result.metric
     spread = ", with its standard error" if metric == "accuracy" else ""
@@ -160,8 +163,8 @@ def draw(
     pictures = []
     for name, (figure, title, caption, section) in drawings.items():
         (folder.partial / "figures").mkdir(exist_ok=True)
-        plots.save_png(figure, folder.partial / "figures" / f"{name}.png")
-        svg = plots.to_svg(figure, name=name)
+        theme.save_png(figure, folder.partial / "figures" / f"{name}.png")
+        svg = theme.to_svg(figure, name=name)
         pictures.append(Picture(svg, title, caption, section))
     return pictures
 

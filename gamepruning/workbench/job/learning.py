@@ -14,8 +14,8 @@ from gamepruning.equilibrium import (
     make_equilibrium_step,
     projected_gate_ascent,
 )
+from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.task import Task
 from gamepruning.workbench.training import Split, TrainInfo, keep_statistics
 
 MOMENTUM = 0.9
@@ -113,9 +113,9 @@ def game_config(settings: PruneSettings) -> UtilityConfig:
     preset = EQUILIBRIUM_PRESETS[settings.preset]
     return UtilityConfig(
         alpha=preset.alpha,
-        beta=preset.beta,
-        gamma=preset.gamma,
-        eta=preset.eta,
+        beta=settings.price * preset.beta,
+        gamma=settings.price * preset.gamma,
+        eta=settings.price * preset.eta,
         benefit=settings.benefit,
         norm=settings.norm,
     )

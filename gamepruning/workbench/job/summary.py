@@ -16,11 +16,11 @@ from gamepruning.compaction.measure import (
     measure_latencies,
 )
 from gamepruning.compaction.verify import relative_error
-from gamepruning.workbench.choose import CHECKED, Choice
-from gamepruning.workbench.comparison import Comparison, Entrant
-from gamepruning.workbench.results import Contender, Cost, FamilyRow, RunResult
+from gamepruning.workbench.job.choose import CHECKED, Choice
+from gamepruning.workbench.job.comparison import Comparison, Entrant
+from gamepruning.workbench.job.task import Task
+from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
 from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.task import Task
 from gamepruning.workbench.training import evaluate, predict
 
 LATENCY_BATCH = 1000

@@ -1,0 +1,1 @@
+"""The main job: train, let players leave, check, compare, write a run folder."""
