@@ -24,6 +24,8 @@ Method = Literal[
 ]
 Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
 Scope = Literal["family", "global"]
+DataTask = Literal["auto", "classification", "regression"]
+RareClasses = Literal["error", "drop"]
 Norm = Literal["mean", "sum", "unit"]
 Benefit = Literal["descent", "literal"]
 Optimizer = Literal["auto", "sgd", "adam"]
@@ -112,6 +114,21 @@ class PruneSettings:
     round_to: Annotated[
         int, arg(metavar="N", help="Keep a multiple of N players in every family.")
     ] = 1
+    target: Annotated[
+        str | None,
+        arg(
+            metavar="COLUMN",
+            help="Column of a table to predict.",
+            help_behavior_hint="(default: target)",
+        ),
+    ] = None
+    task: Annotated[
+        DataTask,
+        arg(help="Of a table; auto tells classes from numbers by the column."),
+    ] = "auto"
+    rare_classes: Annotated[
+        RareClasses, arg(help="What to do with a table's classes too small to split.")
+    ] = "error"
     standardise: Annotated[
         bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
     ] = False
@@ -248,6 +265,16 @@ class PruneSettings:
         """The model's name, or that of the user's module."""
         return self.module or self.model
 
+    def data_options(self) -> dict[str, Any]:
+        """Options of `load_dataset` that were asked for."""
+        names = ("target", "task", "rare_classes", "standardise")
+        default = PruneSettings()
+        return {
+            name: getattr(self, name)
+            for name in names
+            if getattr(self, name) != getattr(default, name)
+        }
+
     def command(self) -> str:
         """The command line that makes this run again: only what is not the default."""
         words = ["gamepruning", "prune"]
@@ -268,6 +295,8 @@ _CHOICES = {
     "preset": Preset,
     "norm": Norm,
     "scope": Scope,
+    "task": DataTask,
+    "rare_classes": RareClasses,
     "benefit": Benefit,
     "optimizer": Optimizer,
 }

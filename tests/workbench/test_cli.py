@@ -78,6 +78,7 @@ def here(tmp_path, monkeypatch):
     ]
     write_table(tmp_path / "good.csv", good)
     write_table(tmp_path / "inf.csv", ["inf,1,2,3,x", *good])
+    write_table(tmp_path / "nan.csv", ["nan,1,2,3,x", *good])
     write_table(tmp_path / "ragged.csv", ["1,2", *good])
     write_table(tmp_path / "empty.csv", [])
     write_table(tmp_path / "constant.csv", [row[:-1] + "x" for row in good])
@@ -103,6 +104,10 @@ BAD = {
     "no data folder": "prune --dataset mnist --data-dir nowhere",
     "no such table": "prune --dataset nowhere.csv",
     "infinite data": "prune --dataset inf.csv",
+    "nan in data": "prune --dataset nan.csv",
+    "no such column": f"{TABLE} --target colour",
+    "numbers where there is text": f"{TABLE} --task regression",
+    "digits have no target": "prune --target a",
     "ragged data": "prune --dataset ragged.csv",
     "empty data": "prune --dataset empty.csv",
     "labels all the same": "prune --dataset constant.csv",

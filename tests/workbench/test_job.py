@@ -272,7 +272,7 @@ def write_regression(path):
     x = np.asarray(jax.random.normal(key, (300, 3)))
     y = np.sin(x[:, 0]) + 0.3 * x[:, 1] * x[:, 2]
     rows = [",".join(f"{v:.4f}" for v in (*a, b)) for a, b in zip(x, y, strict=True)]
-    path.write_text("\n".join(["a,b,c,target", *rows]) + "\n")
+    path.write_text("\n".join(["a,b,c,height", *rows]) + "\n")
 
 
 NET = """
@@ -291,7 +291,8 @@ def test_a_table_and_a_network_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_regression(tmp_path / "waves.csv")
     (tmp_path / "net.py").write_text(NET)
-    words = "prune --dataset waves.csv --module net.py:make --epochs 60 --fine-tune 2"
+    words = "prune --dataset waves.csv --target height --module net.py:make"
+    words += " --epochs 60 --fine-tune 2"
     rates = "--gate-learning-rate 0.02 --learning-rate 0.02"
     assert main([*words.split(), *rates.split()]) == 0
     (folder,) = (tmp_path / "runs").iterdir()

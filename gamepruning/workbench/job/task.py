@@ -75,9 +75,11 @@ def make_task(settings: PruneSettings, key: jax.Array) -> Task:
     Raises:
       InputError: data or network are not there, or do not fit each other.
     """
-    options: dict[str, Any] = {"standardise": True} if settings.standardise else {}
     dataset = load_dataset(
-        settings.dataset, data_dir=settings.data_dir, seed=settings.seed, **options
+        settings.dataset,
+        data_dir=settings.data_dir,
+        seed=settings.seed,
+        **settings.data_options(),
     )
     if settings.module:
         network, dataset = user_network(settings.module, dataset)

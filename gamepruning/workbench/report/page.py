@@ -114,13 +114,18 @@ def _notes(notes: Iterable[str]) -> str:
 
 def _contest_intro(result: RunResult) -> str:
     tuned = any(row.tuned is not None for row in result.contenders)
+    rivals = (
+        "All networks below the dense one have the same number of players in every "
+        "family, and all were trained for the same number of epochs"
+        f"{' and fine-tuned alike' if tuned else ''}. "
+    )
+    if any(row.key == "scratch" for row in result.rivals):
+        rivals += "From scratch, the better of two learning rates counts. "
     text = (
-        f"Every row has the same number of players in every family and was trained for "
-        f"the same number of epochs{' and fine-tuned alike' if tuned else ''}. "
         f"Test {result.metric} on {result.num_test:,} examples on which nothing was "
         f"chosen; choices were made on {result.num_validation:,} validation examples."
     )
-    return f"<p>{_e(text)}</p>"
+    return f"<p>{_e((rivals if result.rivals else '') + text)}</p>"
 
 
 def contest_table(result: RunResult) -> str:

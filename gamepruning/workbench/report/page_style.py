@@ -54,7 +54,9 @@ td {
   text-align: right; padding: 8px 10px; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; white-space: nowrap;
 }
-th:first-child, td:first-child { text-align: left; padding-left: 8px; }
+th:first-child, td:first-child {
+  text-align: left; padding-left: 8px; white-space: normal;
+}
 tr:last-child td { border-bottom: 0; }
 tr.hero td { background: var(--tint); font-weight: 650; }
 table.pairs td { text-align: left; white-space: normal; padding: 4px 8px; }

@@ -8,6 +8,7 @@ from matplotlib.ticker import PercentFormatter
 
 from gamepruning.workbench.report.results import Contender, FamilyRow, RunResult
 from gamepruning.workbench.report.theme import (
+    CARD,
     CONTENDER_COLOURS,
     FAMILY_COLOURS,
     GREEN,
@@ -211,7 +212,7 @@ def _draw_contest(axis, rows, values, result: RunResult) -> None:
             _draw_mark(axis, place, row, value, result)
     dense = result.dense.final
     if dense is not None:
-        axis.axvline(dense, color=INK, lw=1.1, linestyle=(0, (4, 3)))
+        axis.axvline(dense, color=MUTED, lw=1.1, linestyle=(0, (4, 3)))
         axis.text(dense, -0.5, "dense ", ha="right", va="bottom", color=MUTED)
     axis.grid(False, axis="y")
     axis.margins(x=0.14)
@@ -239,10 +240,11 @@ def _draw_mark(axis, place: int, row: Contender, value, result: RunResult) -> No
     axis.annotate(
         f"{100 * value:.1f} %" if result.metric == "accuracy" else f"{value:.3f}",
         (value, place),
-        xytext=(0, 8),
+        xytext=(0, 9),
         textcoords="offset points",
         ha="center",
         color=INK,
+        bbox={"facecolor": CARD, "edgecolor": "none", "pad": 1.0},
         fontweight="bold" if hero else "normal",
     )
 

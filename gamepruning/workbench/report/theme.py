@@ -15,12 +15,14 @@ from matplotlib.figure import Figure
 INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"
 HERO, AMBER, SLATE, GREEN = "#3a63d8", "#d98a1f", "#8d97a8", "#2f9e77"
 PLUM, ROSE = "#9156c8", "#d2517d"
+CARD = "#fffffe"  # behind text that crosses lines
 FAMILY_COLOURS = (HERO, PLUM, GREEN, ROSE, AMBER, SLATE)
 CONTENDER_COLOURS = {"magnitude": AMBER, "random": SLATE, "scratch": GREEN}
 CSS_NAMES = {
     INK: "ink",
     MUTED: "muted",
     GRID: "line",
+    CARD: "card",
     HERO: "hero",
     AMBER: "amber",
     SLATE: "slate",
