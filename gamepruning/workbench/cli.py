@@ -6,8 +6,11 @@ Bad input ends in one line on stderr and exit code 2, an interruption in one lin
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
+
+_FLAG = re.compile(r"(?<![\w/.-])data_dir(?![\w/.-])")  # as people type it here
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +40,7 @@ def _run(argv: Sequence[str]) -> int:
         parse(argv)()
         sys.stdout.flush()
     except InputError as error:
-        return _fail(str(error), 2)
+        return _fail(_FLAG.sub(r"--data-dir", str(error)), 2)
     return 0
 
 

@@ -207,6 +207,12 @@ def test_datasets_says_how_to_get_what_is_missing(here, capsys):
     assert "mnist: prepare it once" in said
 
 
+def test_arguments_are_named_as_people_type_them(here, capsys):
+    assert main("prune --dataset mnist".split()) == 2
+    said = capsys.readouterr().err
+    assert "--data-dir" in said and "data_dir " not in said
+
+
 def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt

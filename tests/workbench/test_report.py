@@ -14,6 +14,7 @@ from gamepruning.workbench.report.formats import (
     format_ratio,
 )
 from gamepruning.workbench.report.page import Picture, render_report
+from gamepruning.workbench.report.results import FamilyRow
 from gamepruning.workbench.report.tables import print_result
 from tests.workbench.example_result import make_contender, make_result
 
@@ -105,7 +106,8 @@ def test_without_rivals_and_fine_tuning():
 
 def test_the_terminal_tables():
     console = Console(file=io.StringIO(), width=90)
-    print_result(console, make_result())
+    heads = FamilyRow(name="key[axis 2]", kept=1, total=4)
+    print_result(console, make_result(families=(*make_result().families, heads)))
     said = console.file.getvalue()  # type: ignore[attr-defined]
     for words in (
         "97.6 %",

@@ -10,6 +10,7 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
+from rich.text import Text
 
 from gamepruning.types import InputError
 from gamepruning.workbench.checkpoints import load_weights
@@ -112,7 +113,7 @@ def run_prune(
             raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
         raise
     print_result(console, result)
-    console.print(f"report: {folder.out / 'report.html'}")
+    console.print(f"report: {folder.out / 'report.html'}", markup=False, soft_wrap=True)
     return Finished(folder.out, result)
 
 
@@ -155,14 +156,17 @@ def _start(settings: PruneSettings, task: Task) -> Any:
 
 
 def _greet(console: Console, task: Task, settings: PruneSettings) -> None:
-    data = task.dataset
-    sizes = f"{len(data.train.labels):,} / {len(data.validation.labels):,} / "
-    console.print(
-        f"[bold]{settings.network}[/bold] on [bold]{data.name}[/bold] "
-        f"({sizes}{len(data.test.labels):,} examples): {task.players.num_players:,} "
-        f"players in {len(task.players.families)} families",
-        highlight=False,
+    data, players = task.dataset, task.players
+    sizes = [len(part.labels) for part in (data.train, data.validation, data.test)]
+    families = len(players.families)
+    line = Text(f"{settings.network} on {data.name}", style="bold")
+    line.append(
+        f" ({' / '.join(f'{size:,}' for size in sizes)} examples): "
+        f"{players.num_players:,} players in {families} "
+        f"{'family' if families == 1 else 'families'}",
+        style="not bold",
     )
+    console.print(line)
 
 
 def _run(

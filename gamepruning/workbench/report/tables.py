@@ -38,7 +38,7 @@ def contest(result: RunResult) -> Table:
             for value in (row.gated, row.removed, row.tuned)
         ]
         style = "bold" if row.key == result.pruned.key else ""
-        table.add_row(row.label, format_kept(row), *values, style=style)
+        table.add_row(Text(row.label), format_kept(row), *values, style=style)
     return table
 
 
@@ -48,7 +48,7 @@ def families(result: RunResult) -> Table:
     for row in result.families:
         share = f"{100 * row.kept / max(row.total, 1):.1f} %"
         name = row.name + (f" ({row.rescued} rescued)" if row.rescued else "")
-        table.add_row(name, f"{row.kept:,}", f"{row.total:,}", share)
+        table.add_row(Text(name), f"{row.kept:,}", f"{row.total:,}", share)  # no markup
     left = f"{100 * (1 - result.removed_fraction):.1f} %"
     table.add_section()
     table.add_row("all", f"{result.num_kept:,}", f"{result.num_players:,}", left)
@@ -89,7 +89,7 @@ def data_table(rows: Sequence[DatasetInfo]) -> Table:
         table.add_column(name, overflow="fold")
     for row in rows:
         mark = Text("there", style="green") if row.available else Text("missing")
-        table.add_row(row.name, row.kind, row.task, mark, row.where)
+        table.add_row(Text(row.name), row.kind, row.task, mark, Text(row.where))
     return table
 
 
