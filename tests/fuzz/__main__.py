@@ -1,0 +1,145 @@
+"""The command: thousands of networks, resumable, with a summary in JSON."""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+NO_OPTIMISATION = "--xla_backend_optimization_level=0"  # compiling is most of the time
+
+
+def main() -> int:
+    """Check networks, or replay one; the exit code is 1 if any was wrong."""
+    options = _options()
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{NO_OPTIMISATION} {flags}".strip()
+    if options.seed_of is not None:
+        return _replay(options.seed_of, options.steps)
+    seeds = range(options.start, options.start + options.networks)
+    done = _read(options.output)
+    todo = [seed for seed in seeds if seed not in done]
+    for record in _records(todo, options):
+        done[record["seed"]] = record
+        if len(done) % 10 == 0 or not record["ok"]:
+            _write(options.output, done)
+    _write(options.output, done)
+    summary = summarise([done[seed] for seed in seeds])
+    print(json.dumps(summary, indent=2))
+    return 1 if summary["wrong"] else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--networks", type=int, default=100, help="how many")
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--steps", type=int, help="operations in each (3 to 12)")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--seed-of", type=int, metavar="SEED", help="replay one network"
+    )
+    name = Path("experiments/fuzz/results.json")
+    parser.add_argument("--output", type=Path, default=name, help="results, resumable")
+    return parser.parse_args()
+
+
+def _replay(seed: int, steps: int | None) -> int:
+    import jax
+
+    from tests.fuzz.check import check
+    from tests.fuzz.grow import grow
+
+    with jax.enable_x64(True):
+        print(grow(seed, steps))
+    record = check(seed, steps)
+    for name, value in record._asdict().items():
+        print(f"{name}: {value}")
+    return 0 if record.ok else 1
+
+
+def _records(seeds: list[int], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Check seeds behind a progress bar; wrong ones are printed as they come."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+    console = Console(file=sys.stderr)
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("networks", total=len(seeds))
+        for record in _in_processes(seeds, options):
+            if not record["ok"]:
+                progress.print(f"network {record['seed']}: {record['wrong']}")
+            progress.advance(bar)
+            yield record
+
+
+def _in_processes(seeds: list[int], options: argparse.Namespace):
+    if options.processes == 1:
+        yield from (_check(seed, options.steps) for seed in seeds)
+        return
+    # compiled code is never given back, so a process is renewed now and then
+    pool = ProcessPoolExecutor(
+        options.processes, mp_context=get_context("spawn"), max_tasks_per_child=50
+    )
+    with pool:
+        jobs: list[Future] = [pool.submit(_check, s, options.steps) for s in seeds]
+        try:
+            yield from (job.result() for job in as_completed(jobs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _check(seed: int, steps: int | None) -> dict[str, Any]:
+    from tests.fuzz.check import check
+
+    return check(seed, steps)._asdict()
+
+
+def _read(path: Path) -> dict[int, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    networks = json.loads(path.read_text())["networks"]
+    return {record["seed"]: record for record in networks}
+
+
+def _write(path: Path, done: dict[int, dict[str, Any]]) -> None:
+    """All at once: a reader never sees half a file."""
+    records = [done[seed] for seed in sorted(done)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = ",\n".join(json.dumps(record) for record in records)
+    summary = json.dumps(summarise(records), indent=1)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(f'{{"summary": {summary},\n"networks": [\n{text}\n]}}\n')
+    draft.replace(path)
+
+
+def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all the networks say together."""
+    count = max(len(records), 1)
+    playing = [record for record in records if record["players"]]
+    ops = Counter(op for record in records for op in record["ops"])
+    return {
+        "networks": len(records),
+        "wrong": [record["seed"] for record in records if not record["ok"]],
+        "share_with_players": len(playing) / count,
+        "mean_players": sum(record["players"] for record in records) / count,
+        "mean_families": sum(len(record["families"]) for record in records) / count,
+        "share_where_exclude_refuses": sum(r["refused"] for r in playing)
+        / max(len(playing), 1),
+        "largest_error": max((r["error"] for r in records if r["ok"]), default=0.0),
+        "kinds_of_operation": len(ops),
+        "networks_with_operation": dict(sorted(ops.items())),
+        "traced_as": dict(Counter(record["traced_as"] for record in records)),
+        "opaque": dict(Counter(name for r in records for name in r["opaque"])),
+        "seconds": sum(record["seconds"] for record in records),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

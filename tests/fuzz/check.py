@@ -1,0 +1,242 @@
+"""One network, checked: every way to leave players out gives the same outputs."""
+
+import time
+import traceback
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gamepruning as gp
+from gamepruning.compaction.slicing import slice_tree
+from tests.compare import (
+    projection,
+    random_mask,
+    relative_error,
+    shrink_inputs,
+    shrink_outputs,
+)
+from tests.fuzz.grow import grow
+from tests.fuzz.network import Network
+from tests.zoo.case import Model
+
+TOLERANCE = 1e-9
+KEEP = (0.6, 0.3)
+NOTHING = "nothing to prune"
+
+
+class Record(NamedTuple):
+    """What came out for one network.
+
+    Attributes:
+      seed: the network.
+      ok: nothing was wrong.
+      wrong: what was, or "".
+      players: how many; 0 where the tracing says that nothing can leave.
+      families: their sizes.
+      ops: the kinds of operation.
+      traced_as: what the network was traced as: "model", "loop" (a model that has no
+        gradient), "training step", "gated reductions" or "input players".
+      refused: `exclude` said that zeroed parameters would not be exact.
+      opaque: primitives that were not understood.
+      error: the largest relative error of the comparisons.
+      seconds: how long it took.
+    """
+
+    seed: int
+    ok: bool
+    wrong: str
+    players: int
+    families: list[int]
+    ops: list[str]
+    traced_as: str
+    refused: bool
+    opaque: list[str]
+    error: float
+    seconds: float
+
+
+def as_model(network: Network) -> tuple[str, Model]:
+    """The network as one of the things that can be traced."""
+    model = Model(network.apply, network.params, network.inputs)
+    if network.seed % 6 == 1 and network.is_differentiable:
+        return "training step", _training_step(model)
+    if network.seed % 6 == 2:
+        return "gated reductions", model._replace(options={"reductions": "gate"})
+    if network.seed % 6 == 3 and network.inputs[0].dtype.kind == "f":
+        last = network.inputs[0].ndim - 1
+        return "input players", model._replace(options={"input_axes": {0: last}})
+    return ("model" if network.is_differentiable else "loop", model)
+
+
+def _training_step(model: Model) -> Model:
+    def step(params, *inputs):
+        def loss(params):
+            outputs = model.apply(params, *inputs)
+            return sum(jnp.sin(out).mean() for out in outputs)
+
+        grads = jax.grad(loss)(params)
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+
+    options = {"outputs_like": lambda params: params}
+    return Model(step, model.params, model.inputs, options)
+
+
+def check(seed: int, num_steps: int | None = None) -> Record:
+    """Grow the network of a seed and compare, in 64-bit arithmetic."""
+    start = time.perf_counter()
+    found: dict[str, Any] = {
+        "seed": seed,
+        "players": 0,
+        "families": [],
+        "ops": [],
+        "traced_as": "",
+        "refused": False,
+        "opaque": [],
+        "error": 0.0,
+    }
+    wrong = ""
+    with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
+        try:
+            _check(grow(seed, num_steps), found)
+        except AssertionError as failure:
+            wrong = f"{failure}"
+        except gp.InputError as error:
+            wrong = "" if NOTHING in str(error) else _where(error)
+        except Exception as error:  # any exception of ours is a finding
+            wrong = _where(error)
+    seconds = time.perf_counter() - start
+    return Record(ok=not wrong, wrong=wrong, seconds=seconds, **found)
+
+
+def _where(error: Exception) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.line]
+    ours = [f for f in frames if "/gamepruning/" in f.filename] or frames
+    place = f"{ours[-1].filename.rsplit('/', 1)[-1]}:{ours[-1].lineno}"
+    return f"{type(error).__name__} at {place}: {str(error)[:400]}"
+
+
+def _check(network: Network, found: dict[str, Any]) -> None:
+    found["ops"] = network.ops
+    found["traced_as"], model = as_model(network)
+    apply = jax.jit(model.apply)
+    full = apply(model.params, *model.inputs)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(full)):
+        raise ValueError("the network itself is not finite: mend the generator")
+    players = gp.find_players(model.apply, model.params, *model.inputs, **model.options)
+    found["players"] = players.num_players
+    found["families"] = [family.size for family in players.families]
+    found["opaque"] = list(players.opaque)
+    gated = jax.jit(players.gated)
+    everyone = np.ones(players.num_players, bool)
+    ours = gated(model.params, everyone, *model.inputs)
+    _compare(found, "gated by ones", ours, full)
+    mask, reference = everyone, full
+    for number, keep in enumerate(KEEP):
+        mask = _mask(network.seed, number, players, keep)
+        reference = gated(model.params, mask, *model.inputs)
+        _check_smaller(found, model, players, mask, reference, by_hand=number == 0)
+        _check_excluded(found, model, apply, players, mask, reference)
+    if network.seed % 2:
+        gates = jnp.asarray(mask, float)
+        ours = gated(model.params, gates, *model.inputs)
+        _compare(found, "gated by floats", ours, reference)
+    if network.seed % 3 == 0:
+        _check_hoisted(found, model, players, gated)
+
+
+def _mask(seed: int, number: int, players, keep: float) -> np.ndarray:
+    """A random mask; now and then the second empties a family."""
+    numbers = np.random.default_rng((seed, number))
+    mask = random_mask(numbers, players, keep)
+    if number and seed % 5 == 4:
+        family = players.families[int(numbers.integers(len(players.families)))]
+        mask[family.start : family.stop] = False
+    return mask
+
+
+def _check_smaller(found, model: Model, players, mask, reference, by_hand) -> None:
+    """By our own comparison, or (to compile less) by the one that `compact` makes."""
+    kept = players.kept_indices(mask)
+    stays = players.mask_from_kept(kept, players.input_kept(mask))
+    _demand(np.array_equal(stays, mask), "mask_from_kept is not the inverse")
+    options = {"inputs": model.inputs, "min_units": 0}
+    small = gp.compact(players, model.params, mask, **options)
+    if not by_hand:
+        found["error"] = max(found["error"], small.report.max_error)
+        _demand(small.report.max_error <= TOLERANCE, "smaller differs by its report")
+        return
+    inputs = shrink_inputs(model, small.input_kept)
+    shown = shrink_outputs(model, kept, reference)
+    _compare(found, "smaller", jax.jit(small.apply)(small.params, *inputs), shown)
+    if found["traced_as"] == "model" and found["seed"] % 4 == 0:
+        _check_gradient(found, model, players, mask, small)
+
+
+def _check_excluded(found, model: Model, apply, players, mask, reference) -> None:
+    kept = players.kept_indices(mask)
+    try:
+        zeroed = players.exclude(model.params, mask)
+    except ValueError:
+        found["refused"] = True
+        return
+    ours = shrink_outputs(model, kept, apply(zeroed, *model.inputs))
+    _compare(found, "excluded", ours, shrink_outputs(model, kept, reference))
+
+
+def _check_gradient(found, model: Model, players, mask, small) -> None:
+    def full_loss(params):
+        return projection(0, players.gated(params, mask, *model.inputs))
+
+    def small_loss(params):
+        return projection(0, small.apply(params, *model.inputs))
+
+    ours = jax.jit(jax.grad(small_loss))(small.params)
+    reference = jax.jit(jax.grad(full_loss))(model.params)
+    reference = slice_tree(reference, players.kept_indices(mask))
+    flat = [
+        jnp.concatenate([leaf.reshape(-1) for leaf in tree])
+        for tree in (ours, reference)
+    ]
+    _demand(flat[0].shape == flat[1].shape, "gradients differ in shape")
+    scale = max(float(jnp.abs(flat[1]).max()), 1e-3)
+    error = float(jnp.abs(flat[0] - flat[1]).max()) / scale
+    found["error"] = max(found["error"], error)
+    _demand(error <= 10 * TOLERANCE, f"gradients differ: {error:.1e}")
+
+
+def _check_hoisted(found, model: Model, players, gated) -> None:
+    """The gates of one family vary."""
+    numbers = np.random.default_rng(players.num_players)
+    family = players.families[int(numbers.integers(len(players.families)))]
+    mask = random_mask(numbers, players, 0.7)
+    prefix, suffix = players.hoist(model.params, *model.inputs, varying=[family.name])
+    residuals = jax.jit(prefix)(model.params, mask, *model.inputs)
+    mask[family.start : family.stop] = numbers.random(family.size) < 0.5
+    reference = gated(model.params, mask, *model.inputs)
+    _compare(found, "hoisted", jax.jit(suffix)(residuals, mask), reference)
+
+
+def _compare(found: dict[str, Any], what: str, ours: Any, reference: Any) -> None:
+    error = relative_error(ours, reference)
+    zeros = [not np.any(leaf) for leaf in jax.tree.leaves(reference)]
+    if np.isinf(error) and any(zeros):  # no scale to measure by: compare as they are
+        error = _absolute_error(ours, reference)
+    found["error"] = max(found["error"], error)
+    _demand(error <= TOLERANCE, f"{what} differs from gated: {error:.1e}")
+
+
+def _absolute_error(ours: Any, reference: Any) -> float:
+    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(reference), strict=True)
+    return max(
+        float(np.abs(np.asarray(a) - np.asarray(b)).max(initial=0))
+        if np.shape(a) == np.shape(b)
+        else np.inf
+        for a, b in pairs
+    )
+
+
+def _demand(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise AssertionError(otherwise)

@@ -1,0 +1,39 @@
+"""A few dozen random networks; `python -m tests.fuzz` checks thousands."""
+
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+from tests.fuzz.check import check
+from tests.fuzz.grow import grow
+
+SEEDS = range(1_000_000, 1_000_036)
+# networks that were wrong once, in what they were traced as
+ONCE_WRONG = (103, 123)
+
+
+@pytest.fixture(autouse=True)
+def users_may_promote_ranks() -> Iterator[None]:
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.parametrize("seed", [*ONCE_WRONG, *SEEDS])
+def test_random_network(seed: int):
+    record = check(seed)
+    assert record.ok, f"{record.wrong} (python -m tests.fuzz --seed-of {seed})"
+
+
+def test_most_networks_have_players():
+    """Equal because nothing left would prove nothing."""
+    with_players = 0
+    for seed in SEEDS[:12]:
+        with_players += check(seed, 4).players > 0
+    assert with_players >= 10
+
+
+def test_same_seed_same_network():
+    with jax.enable_x64(True):
+        assert str(grow(5)) == str(grow(5))
+        assert str(grow(5)) != str(grow(6))

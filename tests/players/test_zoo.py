@@ -1,0 +1,344 @@
+"""Every model of the zoo: the players that we expect, and equal when they leave."""
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gamepruning as gp
+from gamepruning.compaction.slicing import slice_tree
+from tests.compare import (
+    float_leaves,
+    projection,
+    random_mask,
+    relative_error,
+    shrink_inputs,
+    shrink_outputs,
+)
+from tests.zoo import CASES, Case
+
+KEEP = 0.6
+
+
+class Bench:
+    """A model in one floating type; what several tests need is made once."""
+
+    def __init__(self, case: Case, dtype: str):
+        self.case, self.dtype = case, dtype
+        self.bound = case.tolerance[dtype]
+        self.model = case.model(dtype, seed=0)
+        self.players = self.find(seed=0)
+        self.gated: Callable = jax.jit(self.players.gated)
+        self.apply: Callable = jax.jit(self.model.apply)
+        self.mask = self.random_mask(0)
+
+    def find(self, seed: int) -> Any:
+        model = self.case.model(self.dtype, seed)
+        arguments = (model.apply, model.params, *model.inputs)
+        return gp.find_players(*arguments, **model.options)
+
+    def random_mask(self, seed: int, keep: float = KEEP) -> np.ndarray:
+        return random_mask(np.random.default_rng(seed), self.players, keep)
+
+    @functools.cached_property
+    def reference(self) -> Any:
+        """The outputs with the players off that `mask` leaves out."""
+        return self.gated(self.model.params, self.mask, *self.model.inputs)
+
+    @functools.cached_property
+    def small(self) -> Any:
+        return self.compact(self.mask)
+
+    def compact(self, mask: np.ndarray, **options: Any) -> Any:
+        params, inputs = self.model.params, self.model.inputs
+        return gp.compact(self.players, params, mask, inputs=inputs, **options)
+
+    def shrink(self, outputs: Any) -> Any:
+        kept = self.players.kept_indices(self.mask)
+        return shrink_outputs(self.model, kept, outputs)
+
+
+def benches(dtype: Callable[[Case], str], cases: list[Case]) -> Any:
+    """A fixture over models; pytest runs all tests of one model in a row."""
+    names = [case.name for case in cases]
+
+    @pytest.fixture(scope="module", params=cases, ids=names)
+    def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+        case: Case = request.param
+        with types_of(dtype(case)):
+            yield Bench(case, dtype(case))
+
+    return bench
+
+
+@contextlib.contextmanager
+def types_of(dtype: str) -> Iterator[None]:
+    """Settings under which a model of this floating type is traced and run."""
+    with jax.enable_x64(dtype == "float64"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+ALL = list(CASES.values())
+TWICE = [case for case in ALL if len(case.dtypes) > 1]
+bench = benches(lambda case: case.dtypes[-1], ALL)  # float64, where it can be
+single = benches(lambda case: case.dtypes[0], TWICE)  # float32
+
+
+@pytest.fixture
+def light(bench: Bench) -> Bench:
+    """Models that compile quickly, for what needs no deep network."""
+    if bench.case.heavy:
+        pytest.skip("takes long to compile, and shows no more than the others")
+    return bench
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_quickly() -> Iterator[None]:
+    """Nearly all the time goes into compiling what runs once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+# -- who plays -------------------------------------------------------------------------
+
+
+def test_the_players_are_those_we_expect(bench: Bench):
+    case, players = bench.case, bench.players
+    sizes = tuple(sorted(family.size for family in players.families))
+    assert sizes == case.families
+    assert players.num_players == case.num_players
+    assert players.opaque == case.opaque
+
+
+def test_what_stays_is_on_record(bench: Bench):
+    players = bench.players
+    reasons = {(row.path, row.axis): row.reason for row in players.frozen}
+    shrinks = {(s.path, s.axis) for f in players.families for s in f.slices}
+    for place in bench.case.frozen:
+        assert place not in shrinks
+        assert len(reasons[place]) > 10
+    told = players.explain()
+    names = [family.name[:20] for family in players.families]  # long ones are folded
+    assert [name for name in names if name not in told] == []
+    assert json.loads(json.dumps(players.to_dict()))
+
+
+def test_players_depend_on_shapes_only(bench: Bench):
+    """Shapes instead of arrays give the same players."""
+    model = bench.model
+    arrays = (model.params, model.inputs)
+    params, inputs = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arrays
+    )
+    again = gp.find_players(model.apply, params, *inputs, **model.options)
+    assert again.to_dict() == bench.players.to_dict()
+
+
+def test_masks_travel_by_path_axis_and_index(bench: Bench):
+    """To another trace of the same model, whose parameters are others."""
+    again = bench.find(seed=1)
+    for seed in range(3):
+        mask = bench.random_mask(seed)
+        kept = bench.players.kept_indices(mask)
+        inputs = bench.players.input_kept(mask)
+        np.testing.assert_array_equal(again.mask_from_kept(kept, inputs), mask)
+
+
+def test_slices_lie_within_the_parameters(bench: Bench):
+    leaves = jax.tree_util.tree_leaves_with_path(bench.model.params)
+    shapes = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+        for path, leaf in leaves
+    }
+    for family in bench.players.families:
+        for part in family.slices:
+            assert len(part.index) == family.size
+            if part.role != "input":
+                size = shapes[part.path][part.axis]
+                assert all(k.min() >= 0 for k in part.index)
+                assert all(k.max() < size for k in part.index)
+
+
+# -- equal when they leave -------------------------------------------------------------
+
+
+def test_gates_of_one_change_nothing(bench: Bench):
+    everyone = np.ones(bench.players.num_players, bool)
+    ours = bench.gated(bench.model.params, everyone, *bench.model.inputs)
+    full = bench.apply(bench.model.params, *bench.model.inputs)
+    assert relative_error(ours, full) <= bench.bound
+
+
+def test_smaller_model_equals_gated_model(bench: Bench):
+    inputs = shrink_inputs(bench.model, bench.small.input_kept)
+    ours = jax.jit(bench.small.apply)(bench.small.params, *inputs)
+    reference = bench.shrink(bench.reference)
+    assert relative_error(ours, reference) <= bench.bound
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(ours)]
+    assert dtypes == [leaf.dtype for leaf in jax.tree.leaves(reference)]
+
+
+def test_other_masks(light: Bench):
+    """By the comparison that `compact` makes itself."""
+    fewer = light.random_mask(1, keep=0.3)
+    assert light.compact(fewer).report.max_error <= light.bound
+
+
+def test_excluded_model_equals_gated_model(bench: Bench):
+    """Zeroed parameters in the model as it is, or a refusal."""
+    check_excluded(bench)
+
+
+def check_excluded(bench: Bench) -> None:
+    case, model = bench.case, bench.model
+    try:
+        zeroed = bench.players.exclude(model.params, bench.mask)
+    except ValueError as refusal:
+        assert case.refuses in (True, None), refusal
+        return
+    assert case.refuses in (False, None)
+    ours = bench.shrink(bench.apply(zeroed, *model.inputs))
+    assert relative_error(ours, bench.shrink(bench.reference)) <= bench.bound
+
+
+def test_single_precision(single: Bench):
+    """The same in float32."""
+    assert single.small.report.max_error <= single.bound
+    if not single.case.heavy:
+        check_excluded(single)
+
+
+def test_whole_family_may_leave(bench: Bench):
+    """Layers of no width: convolutions, products and reshapes of empty arrays."""
+    family = bench.players.families[-1]
+    mask = np.ones(bench.players.num_players, bool)
+    mask[family.start : family.stop] = False
+    reference = bench.gated(bench.model.params, mask, *bench.model.inputs)
+    if not all(np.isfinite(leaf).all() for leaf in float_leaves(reference)):
+        pytest.skip("0 / 0: the model divides by what has left")
+    small = bench.compact(mask, min_units=0)
+    assert small.report.max_error <= bench.bound
+
+
+# -- the smaller model is a function like any other ------------------------------------
+
+
+def test_gradient_of_the_smaller_model_is_the_gated_one_sliced(bench: Bench):
+    if bench.case.gradient == "forward":
+        pytest.skip("nothing runs backwards through a while_loop")
+    model, small = bench.model, bench.small
+    inputs = shrink_inputs(model, small.input_kept)
+
+    def gated_loss(params):
+        outputs = bench.players.gated(params, bench.mask, *model.inputs)
+        return projection(0, bench.shrink(outputs))
+
+    def small_loss(params):
+        return projection(0, small.apply(params, *inputs))
+
+    ours = gradient(small_loss, small.params)
+    reference = gradient(gated_loss, model.params)
+    reference = slice_tree(reference, bench.players.kept_indices(bench.mask))
+    scale = max(np.abs(leaf).max(initial=0) for leaf in float_leaves(reference))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(reference), strict=True):
+        difference = np.abs(np.asarray(a, float) - np.asarray(b, float))
+        assert difference.max(initial=0) <= 1e2 * bench.bound * scale
+
+
+def gradient(loss: Callable, params: Any) -> Any:
+    """Gradient with respect to the real leaves of a tree; others give 0."""
+    leaves, treedef = jax.tree.flatten(params)
+    real = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
+
+    def of_real(chosen):
+        values = iter(chosen)
+        pairs = zip(leaves, real, strict=True)
+        filled = [next(values) if is_real else leaf for leaf, is_real in pairs]
+        return loss(jax.tree.unflatten(treedef, filled))
+
+    chosen = [leaf for leaf, is_real in zip(leaves, real, strict=True) if is_real]
+    grads = iter(jax.jit(jax.grad(of_real))(chosen))
+    filled = [next(grads) if is_real else jnp.zeros(()) for is_real in real]
+    return jax.tree.unflatten(treedef, filled)
+
+
+def test_other_batch_size_and_vmap(light: Bench):
+    """Every example by itself, mapped: batches of one, and a mapped axis before."""
+    case, model, small = light.case, light.model, light.small
+    if not case.batched:
+        pytest.skip("there is no batch")
+    axes = [0 if k in case.batched else None for k in range(len(model.inputs))]
+
+    def alone(fn, params, inputs):
+        pairs = zip(inputs, axes, strict=True)
+        one = [x if axis is None else x[:, None] for x, axis in pairs]
+        mapped = jax.vmap(lambda *xs: fn(params, *xs), in_axes=tuple(axes))
+        return jax.jit(mapped)(*one)
+
+    def gated(params, *xs):
+        return light.players.gated(params, light.mask, *xs)
+
+    reference = alone(gated, model.params, model.inputs)
+    inputs = shrink_inputs(model, small.input_kept)
+    ours = alone(small.apply, small.params, inputs)
+    assert relative_error(ours, reference) <= light.bound
+
+
+# -- gates -----------------------------------------------------------------------------
+
+
+def test_gates_are_differentiable(light: Bench):
+    """d outputs / d gates against a central difference."""
+    model, players = light.model, light.players
+    numbers = np.random.default_rng(5)
+    gates = jnp.asarray(numbers.uniform(0.3, 0.9, players.num_players))
+    step = jnp.asarray(numbers.standard_normal(players.num_players), gates.dtype)
+
+    def loss(gates):
+        return projection(1, players.gated(model.params, gates, *model.inputs))
+
+    def backwards(gates):
+        value, slopes = jax.value_and_grad(loss)(gates)
+        return value, jnp.vdot(slopes, step)
+
+    def forwards(gates):
+        return jax.jvp(loss, (gates,), (step,))
+
+    either = forwards if light.case.gradient == "forward" else backwards
+    value_and_slope, h = jax.jit(either), 1e-6
+    value, slope = value_and_slope(gates)
+    assert np.isfinite(slope)
+    if light.dtype == "float64" and light.case.smooth:
+        above, below = (value_and_slope(gates + s * step)[0] for s in (h, -h))
+        expected = (above - below) / (2 * h)
+        assert abs(slope - expected) <= 1e-5 * (abs(expected) + abs(value) + 1)
+
+
+def test_gates_map(light: Bench):
+    """vmap over coalitions."""
+    model, players = light.model, light.players
+    masks = np.stack([light.random_mask(2), light.mask])
+    mapped = jax.vmap(lambda mask: players.gated(model.params, mask, *model.inputs))
+    second = jax.tree.map(lambda leaf: leaf[1], jax.jit(mapped)(masks))
+    assert relative_error(second, light.reference) <= light.bound
+
+
+def test_hoisted_equals_gated(bench: Bench):
+    """The gates of the last family (the deepest, mostly) vary alone."""
+    model, last = bench.model, bench.players.families[-1]
+    numbers = np.random.default_rng(6)
+    other = bench.mask.copy()
+    other[last.start : last.stop] = numbers.random(last.size) < 0.5
+    prefix, suffix = bench.players.hoist(
+        model.params, *model.inputs, varying=[last.name]
+    )
+    residuals = jax.jit(prefix)(model.params, other, *model.inputs)
+    ours = jax.jit(suffix)(residuals, bench.mask)
+    assert relative_error(ours, bench.reference) <= bench.bound
