@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from gamepruning.workbench.report.results import Contender, FamilyRow, RunResult
 from gamepruning.workbench.report.theme import (
@@ -63,10 +63,12 @@ def _draw_curves(axis, stages: Mapping[str, list], tuning: str, metric: str) -> 
     if stages[tuning]:
         epochs = [start + record["epoch"] for record in stages[tuning]]
         values = [record["validation"] for record in stages[tuning]]
-        axis.plot(epochs, values, color=GREEN, label="small, fine-tuning", lw=1.4)
+        mark = "o" if len(epochs) == 1 else None
+        label = "small, fine-tuning"
+        axis.plot(epochs, values, color=GREEN, label=label, lw=1.4, marker=mark, ms=5)
         axis.axvline(start, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
     axis.set_title(f"Validation {metric}")
-    axis.set_xlabel("epoch")
+    _label_epochs(axis)
     _show_upper_part(axis, metric)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="lower right")
@@ -95,11 +97,16 @@ def _draw_open(axis, played: Sequence[Mapping], families: Sequence[FamilyRow]) -
         label = f"{family.name}: {open_now[-1]} of {family.total}"
         axis.plot(epochs, share, color=colour, label=label)
     axis.set_title("Players still taking part")
-    axis.set_xlabel("epoch")
+    _label_epochs(axis)
     axis.set_ylim(-0.02, 1.04)
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if len(families) <= 6:
         axis.legend(loc="upper right")
+
+
+def _label_epochs(axis) -> None:
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
 def plot_gates(gates: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarray):
@@ -123,12 +130,20 @@ def plot_gates(gates: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarra
             block = slice(start, start + family.total)
             colour = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
             _draw_paths(axis, gates[:, block], mask[block], colour)
-            axis.set_title(f"{family.name}: {family.kept} of {family.total} stay")
-            axis.set_xlabel("epoch")
+            axis.set_title(_title(family, len(shown)))
+            _label_epochs(axis)
             start += family.total
         axes[0].set_ylabel("participation s")
         axes[0].set_ylim(-0.03, 1.05)
     return figure
+
+
+def _title(family: FamilyRow, panels: int) -> str:
+    """Short enough for its panel."""
+    room = 72 // panels - 12
+    name = family.name
+    name = name if len(name) <= room else f"{name[: room - 1]}…"
+    return f"{name}: {family.kept} of {family.total}"
 
 
 def _draw_paths(axis, gates: np.ndarray, mask: np.ndarray, colour: str) -> None:
@@ -172,7 +187,7 @@ def plot_scores(
             colour = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
             axis.fill_between(places, ranked, color=SLATE, alpha=0.3, step="mid", lw=0)
             axis.bar(places[stays], ranked[stays], width=1.0, color=colour)
-            axis.set_title(f"{family.name}: {family.kept} of {family.total} stay")
+            axis.set_title(_title(family, len(shown)))
             axis.set_xlabel("rank")
             start += family.total
         axes[0].set_ylabel("score")

@@ -38,7 +38,8 @@ def contest(result: RunResult) -> Table:
             for value in (row.gated, row.removed, row.tuned)
         ]
         style = "bold" if row.key == result.pruned.key else ""
-        table.add_row(Text(row.label), format_kept(row), *values, style=style)
+        kept = format_kept(row) if len(row.kept) < 4 else f"{sum(row.kept):,}"
+        table.add_row(Text(row.label), kept, *values, style=style)
     return table
 
 
