@@ -97,7 +97,7 @@ def bench_latency(
 
 
 def bench_gating(
-    repeats: int | None = None, *, batch: int = 128, steps: int = 40
+    repeats: int | None = None, *, batch: int = 128, steps: int = 10
 ) -> dict[str, Any]:
     """A training step of the 784-512-256-10 MLP with gates, against one without.
 
@@ -148,7 +148,7 @@ def bench_gating(
             "gated": (train(players.gated), (start, data)),
             "game": (play, (game.init(params), data)),
         },
-        budget=12.0,
+        budget=15.0,
         repeats=repeats,
     )
     plain_median = times["plain"].median
