@@ -5,12 +5,14 @@ Bad input ends in one line on stderr and exit code 2, an interruption in one lin
 """
 
 import contextlib
+import errno
 import os
 import re
 import sys
 from collections.abc import Sequence
 
 _FLAG = re.compile(r"(?<![\w/.-])data_dir(?![\w/.-])")  # as people type it here
+_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +43,10 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdout.flush()
     except InputError as error:
         return _fail(_FLAG.sub(r"--data-dir", str(error)), 2)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        return _fail(f"{error.strerror}: {error.filename or 'the disk'}", 2)
     return 0
 
 

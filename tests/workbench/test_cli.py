@@ -1,5 +1,6 @@
 """The command line: every bad input is one line on stderr and exit code 2."""
 
+import errno
 import json
 import os
 import signal
@@ -211,6 +212,15 @@ def test_arguments_are_named_as_people_type_them(here, capsys):
     assert main("prune --dataset mnist".split()) == 2
     said = capsys.readouterr().err
     assert "--data-dir" in said and "data_dir " not in said
+
+
+def test_a_full_disk_is_one_line(monkeypatch, capsys):
+    def fill():
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/a")
+
+    monkeypatch.setattr("gamepruning.workbench.parsing.parse", lambda words: fill)
+    assert main(["prune"]) == 2
+    assert capsys.readouterr().err == "gamepruning: No space left on device: runs/a\n"
 
 
 def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
