@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -72,33 +72,23 @@ def _records(seeds: list[int], options: argparse.Namespace) -> Iterator[dict[str
     console = Console(file=sys.stderr)
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("networks", total=len(seeds))
-        for record in _in_processes(seeds, options):
+        for record in _in_processes(seeds, options.steps, options.processes):
             if not record["ok"]:
                 progress.print(f"network {record['seed']}: {record['wrong']}")
             progress.advance(bar)
             yield record
 
 
-def _in_processes(seeds: list[int], options: argparse.Namespace):
-    if options.processes == 1:
-        yield from (_check(seed, options.steps) for seed in seeds)
-        return
-    # compiled code is never given back, so a process is renewed now and then
-    pool = ProcessPoolExecutor(
-        options.processes, mp_context=get_context("spawn"), max_tasks_per_child=50
-    )
-    with pool:
-        jobs: list[Future] = [pool.submit(_check, s, options.steps) for s in seeds]
-        try:
-            yield from (job.result() for job in as_completed(jobs))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _check(seed: int, steps: int | None) -> dict[str, Any]:
+def _in_processes(seeds: list[int], steps: int | None, processes: int):
     from tests.fuzz.check import check
 
-    return check(seed, steps)._asdict()
+    if processes == 1:
+        yield from (check(seed, steps)._asdict() for seed in seeds)
+        return
+    # compiled code is never given back, so a process is renewed now and then
+    with get_context("spawn").Pool(processes, maxtasksperchild=50) as pool:
+        for record in pool.imap_unordered(partial(check, num_steps=steps), seeds):
+            yield record._asdict()
 
 
 def _read(path: Path) -> dict[int, dict[str, Any]]:

@@ -160,7 +160,12 @@ def _check_smaller(found, model: Model, players, mask, reference, by_hand) -> No
     """By our own comparison, or (to compile less) by the one that `compact` makes."""
     kept = players.kept_indices(mask)
     stays = players.mask_from_kept(kept, players.input_kept(mask))
-    _demand(np.array_equal(stays, mask), "mask_from_kept is not the inverse")
+    inhabited = [mask[family.start : family.stop].any() for family in players.families]
+    if all(inhabited):
+        _demand(np.array_equal(stays, mask), "mask_from_kept is not the inverse")
+    again = players.kept_indices(stays)
+    same = [np.array_equal(kept.get(place), ks) for place, ks in again.items()]
+    _demand(all(same) and len(again) == len(kept), "kept indices do not come back")
     options = {"inputs": model.inputs, "min_units": 0}
     small = gp.compact(players, model.params, mask, **options)
     if not by_hand:

@@ -13,10 +13,12 @@ SEEDS = range(1_000_000, 1_000_036)
 ONCE_WRONG = (103, 123)
 
 
-@pytest.fixture(autouse=True)
-def users_may_promote_ranks() -> Iterator[None]:
-    with jax.numpy_rank_promotion("allow"):
-        yield
+@pytest.fixture(autouse=True, scope="module")
+def compile_quickly() -> Iterator[None]:
+    """Nearly all the time goes into compiling what runs once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("seed", [*ONCE_WRONG, *SEEDS])
