@@ -258,7 +258,12 @@ def test_other_networks(name, tmp_path, monkeypatch):
     make = functools.partial(build_model, **SMALL[name])
     monkeypatch.setattr("gamepruning.workbench.job.task.build_model", make)
     settings = PruneSettings(
-        model=name, epochs=1, fine_tune=1, gate_learning_rate=0.04, batch_size=32
+        model=name,
+        epochs=1,
+        fine_tune=int(name == "resnet"),
+        rivals=name == "transformer",
+        gate_learning_rate=0.04,
+        batch_size=32,
     )
     done, _ = prune(settings, tmp_path / "run")
     result = done.result
