@@ -1,4 +1,4 @@
-"""The default run on the network of the peers' table, with several seeds.
+"""The default run with several seeds, on its own network and on the peers'.
 
 python experiments/peers/run.py
 """
@@ -15,6 +15,7 @@ from gamepruning.workbench.report.results import Contender
 from gamepruning.workbench.settings import PruneSettings
 
 SEEDS = (0, 1, 2)
+WIDTHS = {"64-256-128-10": (256, 128), "64-512-256-10": (512, 256)}
 OUT = Path(__file__).with_name("results.json")
 
 
@@ -42,15 +43,14 @@ def summarise(rows: list[Contender]) -> dict:
     }
 
 
-def main() -> None:
+def run(widths: tuple[int, ...]) -> dict:
     results = []
     for seed in SEEDS:
-        settings = PruneSettings(widths=(256, 128), seed=seed)
+        settings = PruneSettings(widths=widths, seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             results.append(run_prune(settings, out=Path(folder) / "run").result)
     contenders = zip(*[(r.dense, *r.contenders) for r in results], strict=True)
-    data = {
-        "command": "python experiments/peers/run.py",
+    return {
         "runs": [result.command for result in results],
         "versions": dict(results[0].versions),
         "num_test": results[0].num_test,
@@ -58,6 +58,11 @@ def main() -> None:
         "seconds a run": spread([sum(r.seconds.values()) for r in results]),
         "networks": [summarise(list(rows)) for rows in contenders],
     }
+
+
+def main() -> None:
+    data = {name: run(widths) for name, widths in WIDTHS.items()}
+    data = {"command": "python experiments/peers/run.py", **data}
     OUT.write_text(json.dumps(data, indent=2) + "\n")  # spreads are [mean, std]
 
 
