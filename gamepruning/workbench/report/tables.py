@@ -1,6 +1,7 @@
 """The final tables in the terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -73,36 +74,42 @@ def costs(result: RunResult) -> Table:
     return table
 
 
-def _table(title: str, first: str, *rest: str) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
-    )
-    table.add_column(first)
-    for name in rest:
-        table.add_column(name, justify="right")
-    return table
-
-
 def data_table(rows: Sequence[DatasetInfo]) -> Table:
     """What data sets there are."""
-    table = Table(title="Data sets", title_justify="left", title_style="bold")
-    for name in ("name", "kind", "task", "", "where"):
-        table.add_column(name, overflow="fold")
+    table = _table("Data sets")
+    for name in ("name", "kind", "task", ""):
+        table.add_column(name)
     for row in rows:
         mark = Text("there", style="green") if row.available else Text("missing")
-        table.add_row(Text(row.name), row.kind, row.task, mark, Text(row.where))
+        table.add_row(Text(row.name), row.kind, row.task, mark)
     return table
 
 
 def data_hints(rows: Sequence[DatasetInfo]) -> list[str]:
-    """How to get what is missing, one line each; tables share one."""
-    missing = [row for row in rows if not row.available]
-    tables = [row.name for row in missing if row.kind == "table"]
-    hints = [f"{row.name}: {row.how}" for row in missing if row.kind != "table"]
-    if tables:
+    """Where what is there lies and how to get what is missing; tables share a line."""
+    hints = [
+        f"{row.name}: {row.where if row.available else row.how}"
+        for row in rows
+        if row.kind != "table"
+    ]
+    tables = [row for row in rows if row.kind == "table"]
+    places = sorted({str(Path(row.where).parent) for row in tables if row.available})
+    hints += [f"tables: {place}" for place in places]
+    missing = sum(not row.available for row in tables)
+    if missing:
         hints.append(
-            f"{len(tables)} tables: put NAME.csv with a column `target` into a folder "
-            "tabular/ and name the folder above it with --data-dir or the variable "
+            f"{missing} missing tables: put NAME.csv with a column `target` into a "
+            "folder tabular/, and name the folder above with data_dir or the variable "
             "GAMEPRUNING_DATA; any other CSV file works by its path"
         )
     return [hint.replace("data_dir", "--data-dir") for hint in hints]
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table whose first column is text and whose others are numbers."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+    )
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    return table
