@@ -1,7 +1,7 @@
 """Pruning is a game between the parts of a network.
 
-    any JAX model --trace--> players --a game scores them--> who stays --compact-->
-    a smaller, proven-equal model
+any JAX model --trace--> players --a game scores them--> who stays --compact-->
+a smaller, proven-equal model
 """
 
 import importlib

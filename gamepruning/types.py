@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 
 class InputError(ValueError):
-    """Bad input from a user: one clear line that says what was wrong and how to mend it.
+    """Bad input from a user: one clear line that says what was wrong and how to mend.
 
     The command line prints the message and exits with code 2.
     """
