@@ -7,6 +7,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 import gamepruning
@@ -18,6 +19,13 @@ MODULES = [
     for module in pkgutil.walk_packages(gamepruning.__path__, "gamepruning.")
     if not module.name.endswith("__main__")
 ]
+
+
+@pytest.fixture(autouse=True)
+def users_settings():
+    """Examples add a bias to a batch, as everybody does."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
 
 
 class Finder(doctest.DocTestFinder):

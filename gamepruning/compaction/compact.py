@@ -91,9 +91,8 @@ def compact(
       ... }
       >>> x = jax.random.normal(three, (2, 4))
       >>> players = gp.find_players(apply, params, x)
-      >>> small = gp.compact(
-      ...     players, params, gp.magnitude_scores(players, params).value > 2
-      ... )
+      >>> mask = gp.top_n(gp.magnitude_scores(players, params), 3)
+      >>> small = gp.compact(players, params, mask)
       >>> small.params["w1"].shape, small.apply(small.params, x).shape
       ((4, 3), (2, 3))
     """
