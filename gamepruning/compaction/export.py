@@ -17,6 +17,7 @@ import numpy as np
 
 from gamepruning.compaction.arrays import BARE, to_arrays, to_tree, with_arrays
 from gamepruning.compaction.atomic import checksum, new_file, new_folder
+from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.stablehlo import export_stablehlo, load_stablehlo
 from gamepruning.compaction.trees import named_leaves
 from gamepruning.types import InputError
@@ -174,7 +175,7 @@ def import_orbax(path: str | os.PathLike[str], *, like: Any = None) -> Any:
 
 
 def export_model(
-    small: Any,
+    small: CompactModel,
     folder: str | os.PathLike[str],
     *,
     inputs: Sequence[Any] | None = None,
@@ -184,7 +185,7 @@ def export_model(
     """Write a compacted model, with its plan, into a new folder.
 
     Args:
-      small: what `compact` returned: `apply`, `params`, `plan`.
+      small: what `compact` returned.
       folder: where; an older export is replaced, nothing else is.
       inputs: example inputs of the small model, or their shapes, for "stablehlo";
         by default those of the verification.
@@ -200,9 +201,8 @@ def export_model(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"formats: expected {', '.join(FORMATS)}, got {unknown[0]!r}")
-    calls = getattr(small.report, "calls", None)
-    if inputs is None and calls is not None:
-        inputs = calls[1][1][1:]
+    if inputs is None:
+        inputs = small.report.small_inputs
     if "stablehlo" in formats and inputs is None:
         raise InputError("stablehlo needs example inputs or their shapes: give inputs")
     names = {"plan": "plan.json", "orbax": "orbax"}

@@ -88,6 +88,14 @@ class CompactionReport:
         return LatencyChange(**measure_latencies({"before": before, "after": after}))
 
     @property
+    def small_inputs(self) -> tuple | None:
+        """The inputs, or their shapes, of the small model; None if it is gone."""
+        if self.calls is None:
+            return None
+        _, (_, (_, *inputs)) = self.calls
+        return tuple(inputs)
+
+    @property
     def players(self) -> Change:
         """The number of players."""
         return Change(

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from types import SimpleNamespace
+import pickle
 
 import equinox as eqx
 import flax
@@ -14,6 +14,7 @@ import pytest
 from flax import nnx
 
 from gamepruning.compaction.atomic import new_file, new_folder
+from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.export import (
     export_model,
     export_orbax,
@@ -24,9 +25,11 @@ from gamepruning.compaction.export import (
     load_stablehlo,
 )
 from gamepruning.compaction.plan import KeptFamily, Plan
+from gamepruning.compaction.report import make_report
 from gamepruning.compaction.stablehlo import read_manifest
 from gamepruning.types import InputError
 
+NOTHING = {"families": [], "max_error": 0.0}
 WEIGHTS = {
     "safetensors": (export_safetensors, import_safetensors),
     "orbax": (export_orbax, import_orbax),
@@ -453,12 +456,19 @@ def test_damaged_manifests_are_refused(content, message, tmp_path):
 def small():
     shapes = {path: leaf.shape for path, leaf in MODEL.items()}
     families = (KeptFamily("w", 4, np.arange(4)),)
-    plan = Plan(model=shapes, kept={}, input_kept={}, families=families)
-    return SimpleNamespace(apply=apply, params=MODEL, plan=plan)
+    return CompactModel(
+        apply=apply,
+        params=MODEL,
+        opt_state=None,
+        plan=Plan(model=shapes, kept={}, input_kept={}, families=families),
+        report=make_report((apply, (MODEL, SPEC)), (apply, (MODEL, SPEC)), **NOTHING),
+        input_kept={},
+        mask=np.ones(4, bool),
+    )
 
 
 def test_a_model_with_everything(small, tmp_path):
-    paths = export_model(small, tmp_path / "small", inputs=[SPEC])
+    paths = export_model(small, tmp_path / "small")
     assert_same(import_safetensors(paths["safetensors"], like=MODEL), MODEL)
     assert_same(import_orbax(paths["orbax"], like=MODEL), MODEL)
     outputs = load_stablehlo(paths["stablehlo"])(images(2))
@@ -486,7 +496,10 @@ def test_some_formats_replace_an_older_export(small, tmp_path):
 
 
 def test_nothing_half_written(small, tmp_path):
-    small.params = MODEL | {"w": jnp.ones((3, 0))}
+    small = small._replace(
+        params=MODEL | {"w": jnp.ones((3, 0))},
+        report=pickle.loads(pickle.dumps(small.report)),  # which leaves the models out
+    )
     with pytest.raises(InputError, match="orbax cannot hold 'w'"):
         export_model(small, tmp_path / "small", inputs=[SPEC])
     with pytest.raises(InputError, match="formats: expected .*, got 'onnx'"):
