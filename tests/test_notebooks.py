@@ -14,7 +14,8 @@ SCRIPTS = [
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_notebook_runs(script: Path, tmp_path: Path):
+def test_the_notebook_runs(script: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # else pictures are not shown
     notebook = jupytext.read(script)
     client = NotebookClient(
         notebook,

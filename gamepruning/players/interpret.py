@@ -1,5 +1,6 @@
 """Run a labelled program: gated at full size, or at the sizes that a mask leaves."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 from jax import lax
 
 from gamepruning.players.ir import (
+    CUSTOM_CALLS,
     Graph,
     Lit,
     Node,
+    Operand,
     apply_as_is,
     bind,
     is_inexact,
@@ -176,11 +179,91 @@ class Gated(Interpreter):
             return bind(node.primitive, node.params, args)
         if not self._gates_inside(node):
             return apply_as_is(node, args)
-        if node.name.startswith("custom"):  # the gates need the body's own derivative
+        if self._tap is not None and node.name in CUSTOM_CALLS:
             return self.run(node.subs[0], args)
         if self._tap is not None and node.name == "scan":
             return self._unrolled_scan(node, args)
         return self.run_nested(node, args)
+
+    # A derivative rule knows nothing of gates. It serves the node's own operands; the
+    # gates get the derivative of the gated body.
+
+    def _custom_jvp(self, node: Node, args: list) -> list:
+        body, rule = node.subs
+        inexact = [is_inexact(self.program.aval(operand)) for operand in node.ins]
+
+        @jax.custom_jvp
+        def call(gates, *primals):
+            return tuple(self._with(gates).run(body, primals))
+
+        @call.defjvp
+        def derivative(primals, tangents):
+            gates, *primals = primals
+            moving = [t for t, ok in zip(tangents[1:], inexact, strict=True) if ok]
+            found = iter(self._with(gates).run(rule, [*primals, *moving]))
+            outs, by_gates = jax.jvp(
+                lambda s: self._with(s).run(body, primals), (gates,), tangents[:1]
+            )
+            return tuple(outs), tuple(
+                next(found) + by_gate if is_inexact(out) else by_gate
+                for out, by_gate in zip(outs, by_gates, strict=True)
+            )
+
+        return list(call(self._gates, *args))
+
+    def _custom_vjp(self, node: Node, args: list) -> list:
+        body, rule = node.subs
+        inexact = [is_inexact(self.program.aval(operand)) for operand in node.ins]
+        moving = [is_inexact(self.program.aval(value)) for value in node.outs]
+        inside = self._gated_inside(body)
+
+        @jax.custom_vjp
+        def call(gates, *primals):
+            return tuple(self._with(gates).run(body, primals))
+
+        def forward(gates, *primals):
+            return call(gates, *primals), (gates, primals)
+
+        def backward(residuals, cotangents):
+            gates, primals = residuals
+            given = [c for c, ok in zip(cotangents, moving, strict=True) if ok]
+            own = self._with(jnp.where(inside, gates, jnp.ones_like(gates)))
+            found = iter(own.run(rule, [*primals, *given]))
+            operands = [
+                own._gate_all(operand, next(found)) if ok else None
+                for operand, ok in zip(node.ins, inexact, strict=True)
+            ]
+            if gates.dtype == bool:
+                return (None, *operands)
+            _, pull = jax.vjp(lambda s: tuple(self._with(s).run(body, primals)), gates)
+            return (*pull(tuple(cotangents)), *operands)
+
+        call.defvjp(forward, backward)
+        return list(call(self._gates, *args))
+
+    def _with(self, gates) -> "Gated":
+        """The same with other gates."""
+        other = copy.copy(self)
+        other._gates = gates
+        return other
+
+    def _gated_inside(self, graph: Graph) -> np.ndarray:
+        """The players that are gated in a graph, bool [N]."""
+        found = np.zeros(len(self._gates) + 1, bool)
+        for node in graph.nodes:
+            for _, _, columns in self.sites.get(id(node), ()):
+                found[columns] = True
+            for sub in node.subs:
+                found[1:] |= self._gated_inside(sub)
+        return found[1:]
+
+    def _gate_all(self, operand: Operand, array):
+        """Gate every axis: the cotangent of an operand that is gated inside."""
+        if not isinstance(operand, Lit):
+            for dim, label in enumerate(self.analysis.label(operand)):
+                if (columns := self.columns(label)) is not None:
+                    array = self._gate(array, dim, columns)
+        return array
 
     def _gates_inside(self, node: Node) -> bool:
         return any(

@@ -17,6 +17,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend import core as jex
 
 INLINED = {
@@ -27,6 +28,7 @@ INLINED = {
     "checkpoint": "jaxpr",
     "remat": "jaxpr",
     "remat2": "jaxpr",
+    "custom_vmap_call": "call",
 }
 CUSTOM_CALLS = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 
@@ -162,6 +164,8 @@ class _Builder:
         """The body of a call to inline; inside a derivative rule customs are, too."""
         if self._in_rule and eqn.primitive.name in CUSTOM_CALLS:
             return _custom_body(eqn)
+        if eqn.params.get("dimensions") and eqn.primitive.name == "reshape":
+            return _transposed_reshape(eqn)
         return eqn.params.get(INLINED.get(eqn.primitive.name))
 
     def _node(self, jaxpr, eqn, ins, outs) -> Node:
@@ -217,6 +221,15 @@ def _custom_body(eqn):
 
 
 _CUSTOM_BODIES = ("call_jaxpr", "fun_jaxpr", "jaxpr")
+
+
+def _transposed_reshape(eqn):
+    """A reshape that reads its operand's axes in another order, in two steps."""
+    order, sizes = eqn.params["dimensions"], eqn.params["new_sizes"]
+    aval = eqn.invars[0].aval
+    return jax.make_jaxpr(lambda x: lax.reshape(lax.transpose(x, order), sizes))(
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+    )
 
 
 def bind(primitive, params: dict[str, Any], args: Sequence) -> list:

@@ -8,6 +8,7 @@ or ANY. It starts from the parameter axes that are set to zero.
 from collections.abc import Collection, Sequence
 
 from gamepruning.players.ir import Graph, Lit, Node, scan_parts
+from gamepruning.players.rules.contract import dot_numbers
 from gamepruning.players.rules.index import SCATTERS, window_dims
 from gamepruning.players.rules.label import reshape_blocks
 
@@ -186,6 +187,12 @@ class Proof:
         rest = (x for d, x in enumerate(self.of(node.ins[0])) if d not in axes)
         return [tuple(min(level, cap) for level in rest)]
 
+    def _fft(self, node):
+        levels = self.of(node.ins[0])
+        first = len(levels) - len(node.params["fft_lengths"])
+        cap = CONSTANT if self.is_fixed(node.ins[0]) else ANY
+        return [(*levels[:first], *(min(x, cap) for x in levels[first:]))]
+
     def _dot(self, node):
         (lhs_sum, rhs_sum), (lhs_batch, rhs_batch) = node.params["dimension_numbers"]
         lhs, rhs = map(self.of, node.ins[:2])
@@ -339,8 +346,8 @@ def _is_number(operand) -> bool:
 
 def _partner(node: Node, operand: int, dim: int) -> tuple[int, int] | None:
     """The axis of the other operand that this one is summed with."""
-    if node.name == "dot_general":
-        sums = node.params["dimension_numbers"][0]
+    if node.name in ("dot_general", "ragged_dot_general"):
+        sums = dot_numbers(node)[0]
         return 1 - operand, sums[1 - operand][list(sums[operand]).index(dim)]
     if node.name == "conv_general_dilated":
         spec = node.params["dimension_numbers"]
@@ -366,6 +373,7 @@ _MOVES = {
         ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin"),
         Proof._reduce,
     ),
+    "fft": Proof._fft,
     "dot_general": Proof._dot,
     "conv_general_dilated": Proof._convolution,
     "gather": Proof._gather,

@@ -44,7 +44,7 @@ def find_weight_players(
         and len(leaf.shape) > 1
         and jnp.issubdtype(leaf.dtype, jnp.inexact)
         and any(
-            {"in", "out"} & roles.roles.get((number, d), set())
+            roles.has((number, d), "in") or roles.has((number, d), "out")
             for d in range(len(leaf.shape))
         )
     ]
@@ -169,11 +169,18 @@ class WeightPlayers(Players):
         return [(piece, piece.index[unit - family.start]) for piece in family.slices]
 
     def _is_unread(self, unit: int, alive: dict[str, np.ndarray]) -> bool:
-        pieces = self._pieces(unit)
+        assert self._units is not None
+        pieces, roles = self._pieces(unit), self._units._roles
+        numbers = [self.paths.index(piece.path) for piece, _ in pieces]
+        readers = [
+            (piece, index)
+            for number, (piece, index) in zip(numbers, pieces, strict=True)
+            if roles.has((number, piece.axis), "in")
+        ]
         known = {"in", "out", "bias", "scale", "shift"}
-        readers = [(p, index) for p, index in pieces if p.role == "in"]
         return (
             bool(readers)
+            and roles.bent.isdisjoint(numbers)
             and all(piece.role in known for piece, _ in pieces)
             and all(
                 piece.path in alive

@@ -20,6 +20,37 @@ def dot_general(analysis: Analysis, node, lhs: Labels, rhs: Labels) -> list[Labe
     return [batch + free]
 
 
+@label_rule("ragged_dot_general")
+def ragged_dot_general(
+    analysis: Analysis, node, lhs: Labels, rhs: Labels, group_sizes: Labels
+) -> list[Labels]:
+    """A product for each group of rows; what is cut into groups stays whole."""
+    numbers = node.params["ragged_dot_dimension_numbers"]
+    (lhs_sum, rhs_sum), batch = dot_numbers(node)
+    (ragged,) = numbers.lhs_ragged_dimensions
+    groups = numbers.rhs_group_dimensions
+    reason = f"it is cut into groups by {explain_node(node)}"
+    analysis.freeze([lhs[ragged], *(rhs[dim] for dim in groups), *group_sizes], reason)
+    operand = _gated_operand(analysis, node)
+    for one, two in zip(lhs_sum, rhs_sum, strict=True):
+        analysis.unify(lhs[one], rhs[two])
+        if one != ragged:
+            analysis.site(node, operand, (one, two)[operand])
+    shared = tuple(analysis.unify(lhs[i], rhs[j]) for i, j in zip(*batch, strict=True))
+    free = _rest(lhs, lhs_sum, batch[0]) + _rest(rhs, rhs_sum, batch[1], groups)
+    lead = (reason,) if ragged in lhs_sum else ()
+    out = (*lead, *shared, *free)
+    sizes = analysis.shape(node.outs[0])
+    return [tuple(None if n == 1 else x for n, x in zip(sizes, out, strict=True))]
+
+
+def dot_numbers(node) -> tuple:
+    """The contracted and the batch axes of a product, of both operands."""
+    if node.name == "ragged_dot_general":
+        return node.params["ragged_dot_dimension_numbers"].dot_dimension_numbers
+    return node.params["dimension_numbers"]
+
+
 def _gated_operand(analysis: Analysis, node) -> int:
     """Gate the activation, not the weights: one set of weights serves all masks."""
     lhs, rhs = (analysis.is_varying(operand) for operand in node.ins[:2])

@@ -365,3 +365,13 @@ def top_k(analysis: Analysis, node, labels: Labels) -> list[Labels]:
     analysis.freeze([labels[axis]], reason)
     picked = None if node.params["k"] == 1 else reason
     return [labels[:axis] + (picked,) + labels[axis + 1 :] for _ in node.outs]
+
+
+@label_rule("fft")
+def fft(analysis: Analysis, node, labels: Labels) -> list[Labels]:
+    """The transformed axes, which are the last, stay whole."""
+    first = len(labels) - len(node.params["fft_lengths"])
+    reason = f"it is transformed by {explain_node(node)}"
+    analysis.freeze(labels[first:], reason)
+    sizes = analysis.shape(node.outs[0])[first:]
+    return [labels[:first] + tuple(None if _is_one(n) else reason for n in sizes)]
