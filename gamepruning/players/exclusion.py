@@ -3,8 +3,10 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.players.ir import CUSTOM_CALLS, Graph
 from gamepruning.players.proof import Proof
 from gamepruning.players.structure import kept_entries
 
@@ -26,19 +28,26 @@ def exclude(players: Any, params: Any, mask: np.ndarray) -> Any:
     traced, columns = players._base
     leaves, treedef = jax.tree_util.tree_flatten(params)
     positions = players._positions()
-    for leaf, axis in sorted(places):
-        kept = kept_entries(columns(traced.leaf_labels[leaf][axis]), mask)
-        if kept is not None:
-            leaves[positions[leaf]] = _zero_rest(leaves[positions[leaf]], axis, kept)
+    for leaf, labels in enumerate(traced.leaf_labels):
+        position = positions[leaf]
+        for axis, label in enumerate(labels):
+            kept = kept_entries(columns(label), mask)
+            if kept is not None:
+                zeroed = (leaf, axis) in places
+                leaves[position] = _without(leaves[position], axis, kept, zeroed)
     return jax.tree_util.tree_unflatten(treedef, leaves)
 
 
-def _zero_rest(array, axis: int, kept: np.ndarray):
-    stays = np.zeros(array.shape[axis], bool)
-    stays[kept] = True
+def _without(array, axis: int, kept: np.ndarray, zeroed: bool):
+    """What is not kept set to zero: all of it, or only what is not finite."""
+    if not zeroed and not jnp.issubdtype(array.dtype, jnp.inexact):
+        return array
+    xp = np if isinstance(array, np.ndarray) else jnp
     shape = [1] * array.ndim
     shape[axis] = -1
-    return array * stays.reshape(shape).astype(array.dtype)
+    stays = np.isin(np.arange(array.shape[axis]), kept).reshape(shape)
+    stays = stays if zeroed else stays | xp.isfinite(array)
+    return xp.where(stays, array, xp.zeros((), array.dtype))
 
 
 def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]:
@@ -49,8 +58,10 @@ def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]
     """
     traced, columns = players._base
     gone = np.concatenate([[False], ~mask])
-    sites = []
+    sites, forward = [], _forward_nodes(traced.analysis.program.graph)
     for site in traced.analysis.sites:
+        if id(site.node) not in forward:
+            continue
         label = traced.analysis.label(site.node.ins[site.operand])[site.dim]
         found = columns(label)
         if found is not None and gone[found].any():
@@ -61,6 +72,16 @@ def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]
         places |= {p for site, who in uncovered for p in _producers(players, who)}
         uncovered = _uncovered(players, sites, places)
     return places, {player for _, who in uncovered for player in who}
+
+
+def _forward_nodes(graph: Graph) -> set[int]:
+    """The nodes, by id, that outputs are made of: all but rules of derivation."""
+    found = set()
+    for node in graph.nodes:
+        found.add(id(node))
+        for sub in node.subs[:1] if node.name in CUSTOM_CALLS else node.subs:
+            found |= _forward_nodes(sub)
+    return found
 
 
 def _uncovered(players, sites, places: set[Place]) -> list:

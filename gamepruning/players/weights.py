@@ -173,19 +173,19 @@ class WeightPlayers(Players):
         pieces, roles = self._pieces(unit), self._units._roles
         numbers = [self.paths.index(piece.path) for piece, _ in pieces]
         readers = [
-            (piece, index)
+            (number, piece, index)
             for number, (piece, index) in zip(numbers, pieces, strict=True)
             if roles.has((number, piece.axis), "in")
         ]
         known = {"in", "out", "bias", "scale", "shift"}
         return (
             bool(readers)
-            and roles.bent.isdisjoint(numbers)
             and all(piece.role in known for piece, _ in pieces)
             and all(
-                piece.path in alive
+                number not in roles.bent
+                and piece.path in alive
                 and not np.moveaxis(alive[piece.path], piece.axis, 0)[index].any()
-                for piece, index in readers
+                for number, piece, index in readers
             )
         )
 

@@ -201,6 +201,19 @@ def regroup(g: Grower, x: int):
     return g.emit("regroup", _reshape, [x], shape=(first, entries // first))
 
 
+def _flip_merge(p, x):
+    order = (0, *range(x.ndim - 1, 0, -1))
+    return lax.reshape(x, (len(x), int(np.prod(x.shape[1:]))), dimensions=order)
+
+
+@op()
+def flip_merge(g: Grower, x: int):
+    """All axes become one, the last of them slowest, in one primitive."""
+    if g.is_tokens(x) or len(g.shapes[x]) < 3:
+        return None
+    return g.emit("flip_merge", _flip_merge, [x])
+
+
 def _expand(p, x, axis):
     return jnp.expand_dims(x, axis)
 

@@ -265,7 +265,8 @@ def gradient(loss: Callable, params: Any) -> Any:
 
     chosen = [leaf for leaf, is_real in zip(leaves, real, strict=True) if is_real]
     grads = iter(jax.jit(jax.grad(of_real))(chosen))
-    filled = [next(grads) if is_real else jnp.zeros(()) for is_real in real]
+    pairs = zip(leaves, real, strict=True)
+    filled = [next(grads) if ok else jnp.zeros(jnp.shape(leaf)) for leaf, ok in pairs]
     return jax.tree.unflatten(treedef, filled)
 
 

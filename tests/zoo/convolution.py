@@ -391,3 +391,46 @@ def shuffled_units(draw: Draw) -> Model:
         return dense(params[2], x)
 
     return Model(apply, draw.dense(5, 24, 8, 3), (draw.normal(3, 5),))
+
+
+@case((4, 6))
+def mapped_ensemble(draw: Draw) -> Model:
+    """Two networks at once: their kernels are mapped over, their units shared."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            for channels in (4, 6):
+                x = nn.relu(nn.Conv(channels, (3, 3))(x))
+            return nn.Dense(3)(x.mean((1, 2)))
+
+    many = nn.vmap(
+        Net,
+        in_axes=None,
+        out_axes=0,
+        axis_size=2,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+    )
+    return linen(draw, many(), draw.normal(2, 6, 6, 3))
+
+
+@case((5, 4, 3), batched=())
+def conditional_convolution(draw: Draw) -> Model:
+    """A kernel for each example, mixed from three experts."""
+
+    def convolve(kernel, x):
+        return nn.relu(lax.conv_general_dilated(x[None], kernel, (1, 1), "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"))[0])  # fmt: skip
+
+    def apply(params, x):
+        mix = jax.nn.sigmoid(dense(params["mix"], x.mean((1, 2))))
+        for experts in params["experts"]:
+            kernels = jnp.einsum("be,ehwio->bhwio", mix, experts)
+            x = jax.vmap(convolve)(kernels, x)
+        return dense(params["out"], x.mean((1, 2)))
+
+    experts = [draw.weight(3, 3, 3, 2, 5), draw.weight(3, 3, 3, 5, 4)]
+    params = {"mix": draw.dense(2, 3)[0], "experts": experts}
+    params["out"] = draw.dense(4, 3)[0]
+    return Model(apply, params, (draw.normal(2, 5, 5, 2),))

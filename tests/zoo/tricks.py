@@ -188,10 +188,9 @@ def fourier_transform(draw: Draw) -> Model:
     return Model(apply, draw.dense(6, 22, 8, 3), (draw.normal(4, 6),))
 
 
-@case((18,), opaque=("fft",))
+@case((5, 18))
 def fourier_over_time(draw: Draw) -> Model:
-    """fft along time: opaque all the same, so the channels that enter it are frozen;
-    the 18 hidden units after it are not."""
+    """fft along time: the channels that enter it pass."""
 
     def apply(params, x):
         x = jnp.fft.rfft(dense(params[0], x), axis=1).real
@@ -218,6 +217,76 @@ def straight_through_quantiser(draw: Draw) -> Model:
         return dense(params[-1], quantise(x))
 
     return Model(apply, draw.dense(7, 20, 14, 3), (draw.normal(4, 7),))
+
+
+@jax.custom_vjp
+def quantised_product(x, w):
+    return quantise(x) @ quantise(w)
+
+
+quantised_product.defvjp(
+    lambda x, w: (quantised_product(x, w), (x, w)),
+    lambda saved, g: (g @ saved[1].T, saved[0].T @ g),
+)
+
+
+@case((9, 8), smooth=False)
+def quantised_products(draw: Draw) -> Model:
+    """Contractions inside a function with a derivative of its own."""
+
+    def apply(params, x):
+        for w in params[:-1]:
+            x = relu(quantised_product(x, w))
+        return x @ params[-1]
+
+    params = [draw.weight(7, 9), draw.weight(9, 8), draw.weight(8, 3)]
+    return Model(apply, params, (draw.normal(4, 7),))
+
+
+@case((12,))
+def masked_weights(draw: Draw) -> Model:
+    """Some weights are 0 for good: MADE, lottery tickets."""
+    first = np.random.default_rng(0).integers(0, 2, (7, 12)).astype(draw.dtype)
+    second = np.random.default_rng(1).integers(0, 2, (12, 3)).astype(draw.dtype)
+
+    def apply(params, x):
+        x = relu(x @ (params[0]["w"] * first) + params[0]["b"][None])
+        return x @ (params[1]["w"] * second) + params[1]["b"][None]
+
+    return Model(apply, draw.dense(7, 12, 3), (draw.normal(4, 7),))
+
+
+@case((12, 10))
+def dequantised_weights(draw: Draw) -> Model:
+    """8-bit weights with a scale for each unit."""
+
+    def apply(params, x):
+        for layer in params[:-1]:
+            w = layer["q"].astype(x.dtype) * layer["scale"][None]
+            x = relu(x @ w + layer["b"][None])
+        return x @ (params[-1]["q"].astype(x.dtype) * params[-1]["scale"][None])
+
+    def layer(fan_in, fan_out):
+        q = draw.integers(256, fan_in, fan_out) - 128
+        scale = draw.positive(fan_out) / 128
+        return {"q": q.astype(jnp.int8), "scale": scale, "b": draw.bias(fan_out)}
+
+    params = [layer(7, 12), layer(12, 10), layer(10, 3)]
+    return Model(apply, params, (draw.normal(4, 7),))
+
+
+@case((8, 6), smooth=False)
+def physics_informed(draw: Draw) -> Model:
+    """The output and its derivative by the input."""
+
+    def potential(params, x):
+        x = jnp.tanh(dense(params[0], x[None]))
+        return dense(params[2], jnp.tanh(dense(params[1], x)))[0, 0]
+
+    def apply(params, x):
+        return jax.vmap(jax.value_and_grad(potential, argnums=1), (None, 0))(params, x)
+
+    return Model(apply, draw.dense(2, 8, 6, 1), (draw.normal(4, 2),))
 
 
 @jax.custom_jvp

@@ -369,9 +369,11 @@ def top_k(analysis: Analysis, node, labels: Labels) -> list[Labels]:
 
 @label_rule("fft")
 def fft(analysis: Analysis, node, labels: Labels) -> list[Labels]:
-    """The transformed axes, which are the last, stay whole."""
+    """The transformed axes are the last, and opaque; the others pass."""
     first = len(labels) - len(node.params["fft_lengths"])
     reason = f"it is transformed by {explain_node(node)}"
+    if not analysis.is_frozen(labels[first:]):
+        analysis.opaque.add(node.name)
     analysis.freeze(labels[first:], reason)
     sizes = analysis.shape(node.outs[0])[first:]
     return [labels[:first] + tuple(None if _is_one(n) else reason for n in sizes)]
