@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -76,7 +77,8 @@ def compact(
       The smaller model.
 
     Raises:
-      InputError: the mask does not fit, or empties a family.
+      InputError: the mask, the parameters, the inputs or the optimizer state do not
+        fit, or the mask empties a family.
       VerificationError: the outputs differ; nothing is handed out.
 
     Example:
@@ -97,6 +99,8 @@ def compact(
       ((4, 3), (2, 3))
     """
     stays = players.mask(mask)
+    players._check_params(params)
+    _check_known(params)
     if round_to > 1:
         stays = _rounded(players, params, stays, scores, round_to, min_units)
     _check_families(players, stays, min_units)
@@ -148,6 +152,15 @@ def select_inputs(inputs: Sequence[Any], input_kept) -> tuple:
         for axis, indices in axes.items():
             chosen[position] = jnp.take(chosen[position], indices, axis=axis)
     return tuple(chosen)
+
+
+def _check_known(params) -> None:
+    leaves = jax.tree_util.tree_leaves(params)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        raise InputError(
+            "the parameters are traced (by jit, vmap or grad), but compact compares "
+            "outputs, and so needs their values: call it outside, and jit small.apply"
+        )
 
 
 def _rounded(players, params, mask, scores, round_to, min_units) -> np.ndarray:

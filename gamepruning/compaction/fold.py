@@ -124,9 +124,15 @@ class _Record(Gated):
 
 
 def _record(players, params, mask: np.ndarray) -> _Record:
-    from gamepruning.compaction.verify import sample_inputs
+    from gamepruning.compaction.verify import is_open, sample_inputs
 
-    call = players._call(params, sample_inputs(players.example_inputs()))
+    example = players.example_inputs()
+    if any(map(is_open, jax.tree_util.tree_leaves(example))):
+        raise InputError(
+            "fold follows the program at the sizes that find_players saw, and one of "
+            "them is a symbol: call find_players with inputs of fixed shapes"
+        )
+    call = players._call(params, sample_inputs(example))
     traced, columns = players._trace(call)
     record = _Record(traced.analysis, columns, mask)
     record.run(traced.program.graph, call.leaves)

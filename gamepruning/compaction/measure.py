@@ -179,13 +179,9 @@ def _prepare(fn: Callable, args: tuple) -> Callable[[], Any]:
 
 
 def _of_arrays(fn: Callable, args: tuple) -> tuple[Callable, list]:
-    """The function of the arrays and numbers in its arguments; the rest is fixed."""
+    """The function of the arrays in its arguments; the rest is fixed."""
     leaves, treedef = jax.tree.flatten(args)
-    free = [
-        k
-        for k, leaf in enumerate(leaves)
-        if _is_array(leaf) or isinstance(leaf, complex | float | int)
-    ]
+    free = [k for k, leaf in enumerate(leaves) if _is_array(leaf)]
 
     def call(*arrays):
         full = list(leaves)

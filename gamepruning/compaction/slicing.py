@@ -92,6 +92,8 @@ def slice_opt_state(opt_state: Any, params: Any, kept: Kept) -> Any:
     A leaf of the state belongs to the parameter whose path ends its own path (the
     longest such) and whose shape ends its own shape: so for the moments of Adam, for
     momentum, accumulated gradients, L-BFGS's memory, in whatever they are wrapped. The
+    state may be that of a part of the parameters, as of `tx.init(variables["params"])`:
+    then the parameter that shares the longest end of the path is taken. The
     weights of L-BFGS's memory are computed anew from what is left of it. The vectors of
     `optax.flatten` are sliced like the concatenated parameters. Everything else
     (counters, learning rates, keys) is left alone.
@@ -106,7 +108,9 @@ def slice_opt_state(opt_state: Any, params: Any, kept: Kept) -> Any:
 
     Raises:
       InputError: if a leaf follows a sliced parameter in a shape of its own, as in
-        factored Adafactor, SM3 or GaLore: no slice of it is exact.
+        factored Adafactor, SM3 or GaLore: no slice of it is exact; if it may belong to
+        parameters that are sliced in different ways; or if the state has arrays, and
+        none of them belongs to a parameter.
 
     Example:
       >>> import optax
@@ -120,6 +124,7 @@ def slice_opt_state(opt_state: Any, params: Any, kept: Kept) -> Any:
         return opt_state
     owners = _Owners(params, kept)
     small = jax.tree_util.tree_map_with_path(owners.slice_leaf, opt_state)
+    owners.refuse_if_none_belongs(opt_state)
     return _renew_lbfgs_weights(small)
 
 
@@ -181,32 +186,96 @@ class _Owners:
             _keys(path): by_path.get(path_name(path), {}) for path, _ in leaves
         }
         self.num_entries = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        self.by_ending: dict[Keys, list[Keys]] = {}
+        for keys in self.shapes:
+            for ending in _endings(keys):
+                self.by_ending.setdefault(ending, []).append(keys)
+        self.by_ending[()] = [()] if () in self.shapes else []
 
     def slice_leaf(self, path: tuple, leaf: Any) -> Any:
-        keys, shape = _keys(path), tuple(np.shape(leaf))
-        if not shape or keys[-1:] == ("weights_memory",):
+        shape = tuple(np.shape(leaf))
+        if not shape or _keys(path)[-1:] == ("weights_memory",):
             return leaf
-        owner = next((end for end in _endings(keys) if end in self.shapes), None)
-        if owner is not None and _ends_with(shape, self.shapes[owner]):
-            lead = len(shape) - len(self.shapes[owner])
-            return _take(leaf, {lead + a: kept for a, kept in self.axes[owner].items()})
+        owners = self.find(path, shape)
+        if owners:
+            self.refuse_if_they_differ(owners, path, shape)
+            return _take(leaf, self.axes_of(owners[0], shape))
         if np.size(leaf) == 1:  # a placeholder, or one number a parameter
             return leaf
-        if shape[-1] == self.num_entries and self.shapes.keys() != {()}:
+        if self.is_flat(shape):
             return _take(leaf, {len(shape) - 1: self.flat_positions})
         self.refuse_if_it_follows_a_sliced_parameter(path, shape)
         return leaf
 
+    def find(self, path: tuple, shape: tuple) -> list[Keys]:
+        """The parameters that a leaf of the state may belong to."""
+        keys = _keys(path)
+        whole = next((end for end in _endings(keys) if end in self.shapes), None)
+        end = whole if whole is not None else self.longest_known(keys)
+        if not _ends_with(keys, end):
+            return []
+        owners = [o for o in self.by_ending[end] if _ends_with(shape, self.shapes[o])]
+        exact = [owner for owner in owners if shape == self.shapes[owner]]
+        if whole in exact:
+            return [whole]
+        return [whole, *exact] if whole in owners else exact or owners
+
+    def longest_known(self, keys: Keys) -> Keys:
+        """The longest part of a path that is a parameter's, or else that ends one's."""
+        parts = list(_parts(keys))
+        whole = [part for part in parts if part in self.shapes]
+        known = whole or [part for part in parts if self.by_ending.get(part)]
+        return max(known, key=len, default=())
+
+    def axes_of(self, owner: Keys, shape: tuple) -> Axes:
+        """What stays of a leaf of this shape that belongs to a parameter."""
+        lead = len(shape) - len(self.shapes[owner])
+        return {lead + axis: kept for axis, kept in self.axes[owner].items()}
+
+    def is_flat(self, shape: tuple) -> bool:
+        """Whether the last axis runs through all parameters."""
+        return shape[-1] == self.num_entries and self.shapes.keys() != {()}
+
+    def refuse_if_they_differ(self, owners: list[Keys], path: tuple, shape: tuple):
+        """Raise InputError unless all these parameters are sliced alike."""
+        first, *others = (self.axes_of(owner, shape) for owner in owners)
+        for owner, other in zip(owners[1:], others, strict=True):
+            if first.keys() != other.keys() or any(
+                not np.array_equal(first[axis], other[axis]) for axis in first
+            ):
+                raise InputError(
+                    f"the optimizer state {path_name(path)!r} of shape {shape} may "
+                    f"belong to {'/'.join(owners[0])!r} or to {'/'.join(owner)!r}, "
+                    "which are not sliced alike: give the state of tx.init(params) "
+                    "for all params"
+                )
+
     def refuse_if_it_follows_a_sliced_parameter(self, path: tuple, shape: tuple):
-        for part in _parts(_keys(path)):
-            sliced = {self.shapes[part][axis] for axis in self.axes.get(part, ())}
+        for owner in self.by_ending[self.longest_known(_keys(path))]:
+            sliced = {self.shapes[owner][axis] for axis in self.axes[owner]}
             if sliced & set(shape):
                 raise InputError(
                     f"the optimizer state {path_name(path)!r} of shape {shape} follows "
-                    f"the parameter {'/'.join(part)!r} of shape {self.shapes[part]} in "
-                    "a way that cannot be sliced exactly (factored or projected "
+                    f"the parameter {'/'.join(owner)!r} of shape {self.shapes[owner]} "
+                    "in a way that cannot be sliced exactly (factored or projected "
                     "statistics): start again with tx.init(small.params)"
                 )
+
+    def refuse_if_none_belongs(self, opt_state: Any):
+        """Raise InputError if the state has arrays, and none belongs to a parameter."""
+        strangers = []
+        for path, leaf in jax.tree_util.tree_leaves_with_path(opt_state):
+            shape = tuple(np.shape(leaf))
+            if np.size(leaf) > 1 and jnp.issubdtype(leaf.dtype, jnp.inexact):
+                if self.is_flat(shape) or self.find(path, shape):
+                    return
+                strangers.append(f"{path_name(path)!r} of shape {shape}")
+        if strangers:
+            raise InputError(
+                f"the optimizer state is not that of these parameters: {strangers[0]} "
+                "belongs to none of them; give the state of tx.init(params), both as "
+                "they are before slicing"
+            )
 
     @functools.cached_property
     def flat_positions(self) -> np.ndarray:

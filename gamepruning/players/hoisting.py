@@ -8,6 +8,7 @@ import numpy as np
 
 from gamepruning.players.interpret import Gated
 from gamepruning.players.ir import Lit, Node
+from gamepruning.types import InputError
 
 
 def hoist(players, params, inputs, varying: np.ndarray) -> tuple[Callable, Callable]:
@@ -25,6 +26,11 @@ def hoist(players, params, inputs, varying: np.ndarray) -> tuple[Callable, Calla
 
     def prefix(params, gates, *inputs):
         given = players._call(params, inputs)
+        if given.slots != call.slots:
+            raise InputError(
+                "a number in params is not the one that hoist saw (jit makes an array "
+                "of it): hoist with params that hold jnp.asarray of it"
+            )
         interpreter = Gated(analysis, columns, players._gates(gates))
         env = dict(zip(graph.inputs, given.leaves, strict=True))
         interpreter.run_nodes(early_nodes, env)

@@ -25,8 +25,9 @@ from gamepruning.players.structure import (
 from gamepruning.players.traced import (
     Call,
     Traced,
+    call_key,
+    check_params,
     flatten_call,
-    shape_key,
     trace_model,
 )
 from gamepruning.types import InputError
@@ -55,7 +56,8 @@ def find_players(
     Args:
       apply: any pure function `apply(params, *inputs) -> outputs`.
       params: a pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves that are not arrays
-        are taken as part of the model.
+        are taken as part of the model; a number may later come as an array, as jit
+        makes it.
       *inputs: example inputs, or their shapes. Another batch size works later.
       granularity: "unit" (neuron, filter, head, head dimension, embedding column),
         "layer" (all units of a family are one player) or "weight" (each entry of each
@@ -109,6 +111,7 @@ def find_players(
         "frozen_leaves": frozen_leaves,
     }
     traced = trace_model(apply, call, **options)
+    _check_input_players(traced, call, axes)
     return Players(apply, call, traced, options, paths, named, granularity)
 
 
@@ -172,12 +175,13 @@ class Players:
             np.arange(len(self.families)), [f.size for f in self.families]
         )
         numbers = self._atom_numbers(traced)
+        labels = [*traced.leaf_labels, *traced.input_labels]
         self.frozen: tuple[Frozen, ...] = frozen_axes(
-            traced.analysis, traced.leaf_labels, paths, numbers
+            traced.analysis, labels, self._place_names, numbers
         )
         self.opaque = tuple(sorted(traced.analysis.opaque))
-        self._cache = {self._key(call): (traced, Columns(traced.analysis, numbers))}
-        self._base = self._cache[self._key(call)]
+        self._base = (traced, Columns(traced.analysis, numbers))
+        self._cache = {call_key(call): self._base}
         self.names = naming.player_names(self.families, groups, granularity)
 
     # -- construction ------------------------------------------------------------------
@@ -220,13 +224,9 @@ class Players:
             if unit.signature() in self._number_of
         }
 
-    def _key(self, call: Call) -> tuple:
-        x64 = jnp.result_type(float) == jnp.float64
-        return (call.treedef, shape_key(call.leaves), x64)
-
     def _trace(self, call: Call) -> tuple[Traced, Columns]:
         """The trace for these shapes; traced anew for a new batch size."""
-        key = self._key(call)
+        key = call_key(call)
         if key in self._cache:
             return self._cache[key]
         traced = trace_model(self.apply, call, **self._options)
@@ -244,21 +244,11 @@ class Players:
         return found
 
     def _call(self, params, inputs) -> Call:
-        call = flatten_call(params, inputs)
-        expected = self._example.leaves[: self._example.num_params]
-        given = call.leaves[: call.num_params]
-        if len(given) != len(expected):
-            raise ValueError(
-                f"params have {len(given)} arrays, expected {len(expected)} as in the "
-                "params that find_players saw"
-            )
-        for path, one, two in zip(self.paths, expected, given, strict=True):
-            if tuple(one.shape) != tuple(np.shape(two)):
-                raise ValueError(
-                    f"parameter {path} has shape {tuple(np.shape(two))}, expected "
-                    f"{tuple(one.shape)} as in the params that find_players saw"
-                )
-        return call
+        self._check_params(params)
+        return flatten_call(params, inputs, self._example)
+
+    def _check_params(self, params) -> None:
+        check_params(params, self._example)
 
     # -- evaluation --------------------------------------------------------------------
 
@@ -299,8 +289,14 @@ class Players:
         """`mask` as bool [N], checked.
 
         Raises:
-          InputError: it has the wrong length or is not boolean.
+          InputError: it has the wrong length, is not boolean, or is traced.
         """
+        if isinstance(mask, jax.core.Tracer):
+            raise InputError(
+                "the mask is traced (by jit, vmap or grad), but who stays has to be "
+                "known before: call this outside of it, or use gated, whose gates may "
+                "be traced"
+            )
         mask = np.asarray(mask)
         if mask.shape != (self.num_players,):
             raise InputError(
@@ -327,7 +323,11 @@ class Players:
 
         Returns:
           Parameters of the same shapes.
+
+        Raises:
+          InputError: these are not the parameters of this model.
         """
+        self._check_params(params)
         gates = self._gates(gates)
         leaves, treedef = jax.tree_util.tree_flatten(params)
         for position, axis, columns in self._owned():
@@ -347,7 +347,11 @@ class Players:
 
         Returns:
           float [N]; 0 for a player without parameters of its own (an input feature).
+
+        Raises:
+          InputError: the tree's paths and shapes are not those of the parameters.
         """
+        self._check_params(tree)
         leaves = jax.tree_util.tree_leaves(tree)
         dtype = jnp.result_type(*(x for x in leaves if hasattr(x, "dtype")))
         total = jnp.zeros(self.num_players + 1, _float_of(dtype))
@@ -378,13 +382,14 @@ class Players:
         return found
 
     def _positions(self) -> list[int]:
-        return [k for k, ok in enumerate(self._example.is_array) if ok]
+        return [k for k, n in enumerate(self._example.slots) if n is not None]
 
     def exclude(self, params: Any, mask: ArrayLike) -> Any:
         """Parameters of the same shapes that compute the model without some players.
 
         The weights that read the players are set to zero; where two activations meet
-        (queries and keys), the weights that produce one of them are.
+        (queries and keys), the weights that produce one of them are. Of the players'
+        other parameters, what is not finite is set to zero, for 0 times NaN is NaN.
 
         Args:
           params: the parameters.
@@ -394,11 +399,13 @@ class Players:
           Parameters for the original `apply`.
 
         Raises:
+          InputError: these are not the parameters of this model.
           ValueError: zeroing parameters cannot be proved to remove the players; use
             `gated` or `compact`, which always can.
         """
         from gamepruning.players.exclusion import exclude
 
+        self._check_params(params)
         return exclude(self, params, self.mask(mask))
 
     def activation_moments(
@@ -448,7 +455,8 @@ class Players:
                 family = self.family(name)
                 chosen[family.start : family.stop] = True
             return chosen
-        return self.mask(np.asarray(which))
+        mask: Any = which
+        return self.mask(mask)
 
     def family(self, name: str) -> Family:
         """The family of this name.
@@ -620,10 +628,29 @@ def _input_axes(input_axes, inputs) -> dict[int, tuple[int, ...]]:
     return found
 
 
+def _check_input_players(traced: Traced, call: Call, axes) -> None:
+    """Raise InputError if axes of inputs are to play and none of them can."""
+    asked = {(call.num_params + leaf, axis) for leaf in axes for axis in axes[leaf]}
+    if not asked or any(asked & unit.touches.keys() for unit in traced.units):
+        return
+    leaf, axis = min(asked)
+    number = leaf - call.num_params
+    label = traced.input_labels[number][axis]
+    labels = [label if isinstance(label, np.ndarray) else ()]
+    rows = frozen_axes(traced.analysis, [labels], [""], {})
+    reason = rows[0].reason if rows else label or "it has one entry"
+    raise InputError(
+        f"input_axes: axis {axis} of input {number} cannot lose an entry: {reason}"
+    )
+
+
 def _nothing_to_prune(traced: Traced, paths) -> str:
+    text = "nothing to prune: no parameter axis can lose an entry; "
+    if traced.analysis.opaque:
+        names = ", ".join(sorted(traced.analysis.opaque))
+        text += f"not understood, so left whole: {names} (see register_rule); "
     for row in frozen_axes(traced.analysis, traced.leaf_labels, paths, {}):
-        return (
-            "nothing to prune: no parameter axis can lose an entry; for example axis "
-            f"{row.axis} of {row.path!r} stays because {row.reason}"
+        return text + (
+            f"for example axis {row.axis} of {row.path!r} stays because {row.reason}"
         )
     return "nothing to prune: the model has no parameters"

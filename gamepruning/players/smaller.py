@@ -9,7 +9,7 @@ import numpy as np
 from gamepruning.players.interpret import Compact
 from gamepruning.players.rules.rebind import take
 from gamepruning.players.structure import kept_entries
-from gamepruning.players.traced import flatten_call
+from gamepruning.players.traced import check_paths, flatten_call
 
 
 def compact_apply(players: Any, mask: np.ndarray) -> Callable:
@@ -22,7 +22,8 @@ def compact_apply(players: Any, mask: np.ndarray) -> Callable:
     input_kept = players.input_kept(mask)
 
     def apply(params, *inputs):
-        call = flatten_call(params, inputs)
+        check_paths(params, players._example)
+        call = flatten_call(params, inputs, players._example)
         traced, columns = players._trace(_full_call(players, call, kept, input_kept))
         outs = Compact(traced.analysis, columns, mask).run(
             traced.program.graph, call.leaves
@@ -35,10 +36,6 @@ def compact_apply(players: Any, mask: np.ndarray) -> Callable:
 def _full_call(players, call, kept, input_kept):
     """The call at the original sizes, as shapes."""
     example = players._example
-    if call.num_params != example.num_params:
-        raise ValueError(
-            f"params have {call.num_params} arrays, expected {example.num_params}"
-        )
     leaves = []
     for number, leaf in enumerate(call.leaves):
         shape = list(np.shape(leaf))

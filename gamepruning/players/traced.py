@@ -11,22 +11,51 @@ from gamepruning.players import rules  # noqa: F401  (fills the tables of rules)
 from gamepruning.players.analyse import Analysis
 from gamepruning.players.ir import Program, trace
 from gamepruning.players.structure import Atom, find_atoms
+from gamepruning.types import InputError
+
+_NEEDS_A_VALUE = ("concrete", "static", "Tracer", "traced")
 
 
 class Call(NamedTuple):
-    """The array leaves of (params, *inputs), and how to put them back."""
+    """The array leaves of (params, *inputs), and how to put them back.
+
+    Attributes:
+      leaves: the arrays: those of params, those of the inputs, then the late ones.
+      treedef: the structure of (params, *inputs).
+      slots: for each leaf the position of its array; None if it is part of the model.
+      static: the leaves that are part of the model, in their order.
+      num_params: how many arrays the params have, late ones apart.
+      num_late: how many arrays came where an earlier call had a number.
+      numbers: the leaves that are or were Python's numbers and are traced as arrays.
+    """
 
     leaves: list
     treedef: Any
-    is_array: tuple[bool, ...]
+    slots: tuple[int | None, ...]
     static: tuple
     num_params: int
+    num_late: int
+    numbers: tuple[int, ...]
 
     def rebuild(self, arrays: Sequence) -> tuple:
         """(params, *inputs) with these arrays in the place of the array leaves."""
-        found, static = iter(arrays), iter(self.static)
-        leaves = [next(found) if ok else next(static) for ok in self.is_array]
-        return jax.tree_util.tree_unflatten(self.treedef, leaves)
+        return jax.tree_util.tree_unflatten(self.treedef, self._fill(arrays))
+
+    def _fill(self, arrays: Sequence) -> list:
+        static = iter(self.static)
+        return [next(static) if k is None else arrays[k] for k in self.slots]
+
+    def param_leaves(self) -> list:
+        """The leaves of params, arrays and others."""
+        return self._fill(self.leaves)[: self.treedef.children()[0].num_leaves]
+
+    def describe(self, leaf: int) -> str:
+        """What a leaf is to the user."""
+        places = self.treedef.unflatten(range(self.treedef.num_leaves))
+        (argument, *keys), _ = jax.tree_util.tree_flatten_with_path(places)[0][leaf]
+        if argument.idx:
+            return f"input {argument.idx - 1}"
+        return f"parameter {_text(keys)!r}"
 
 
 def is_array(leaf) -> bool:
@@ -34,27 +63,122 @@ def is_array(leaf) -> bool:
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
-def flatten_call(params, inputs: Sequence) -> Call:
-    """Split the arguments of a model into arrays and the rest."""
-    leaves, treedef = jax.tree_util.tree_flatten((params, *inputs))
+def _is_number(leaf) -> bool:
+    return isinstance(leaf, (bool, int, float, complex))
+
+
+def flatten_call(params, inputs: Sequence, like: Call | None = None) -> Call:
+    """Split the arguments of a model into arrays and the rest.
+
+    A number among the inputs is an array; among the params it is part of the model, as
+    long as it is the number of the call before: jit makes arrays of them.
+
+    Args:
+      params: the parameters.
+      inputs: the inputs.
+      like: the call before, with params of the same paths.
+    """
+    given, treedef = jax.tree_util.tree_flatten((params, *inputs))
     num = len(jax.tree_util.tree_leaves(params))
-    leaves = [_as_array(leaf, k >= num) for k, leaf in enumerate(leaves)]
-    ok = tuple(map(is_array, leaves))
-    arrays = [leaf for leaf, array in zip(leaves, ok, strict=True) if array]
-    static = tuple(leaf for leaf, array in zip(leaves, ok, strict=True) if not array)
-    return Call(arrays, treedef, ok, static, sum(ok[:num]))
+    before = [None] * num if like is None else like.param_leaves()
+    leaves = [
+        _as_array(leaf, _is_number(leaf) and (k >= num or _is_other(leaf, before[k])))
+        for k, leaf in enumerate(given)
+    ]
+    arrays = [k for k, leaf in enumerate(leaves) if is_array(leaf)]
+    late = [k for k in arrays if k < num and _is_number(before[k])]
+    order = [k for k in arrays if k not in late] + late
+    position = {k: number for number, k in enumerate(order)}
+    return Call(
+        leaves=[leaves[k] for k in order],
+        treedef=treedef,
+        slots=tuple(map(position.get, range(len(leaves)))),
+        static=tuple(leaf for leaf in leaves if not is_array(leaf)),
+        num_params=sum(k < num for k in order) - len(late),
+        num_late=len(late),
+        numbers=tuple(k for k in arrays if k in late or _is_number(given[k])),
+    )
 
 
-def _as_array(leaf, is_input: bool):
-    """NumPy arrays in JAX's precision; numbers among the inputs as arrays."""
-    scalar = is_input and isinstance(leaf, (bool, int, float, complex))
-    number = isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "biufc"
-    return jnp.asarray(leaf) if scalar or number else leaf
+def _as_array(leaf, is_traced_number: bool):
+    """NumPy arrays in JAX's precision; numbers that are traced as arrays."""
+    numeric = isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "biufc"
+    return jnp.asarray(leaf) if numeric or is_traced_number else leaf
 
 
-def shape_key(arrays: Sequence) -> tuple:
-    """What a trace depends on: shapes and dtypes."""
-    return tuple((tuple(np.shape(a)), a.dtype, _weak(a)) for a in arrays)
+def _is_other(number, before) -> bool:
+    """True where the call before had an array or another number."""
+    if not _is_number(before):
+        return is_array(before)
+    return type(number) is not type(before) or number != before
+
+
+def check_params(params, like: Call) -> None:
+    """Raise InputError unless `params` have the paths and shapes of an earlier call."""
+    check_paths(params, like)
+    pairs = zip(like.param_leaves(), jax.tree_util.tree_leaves(params), strict=True)
+    for number, (expected, given) in enumerate(pairs):
+        if _shape(expected) != _shape(given):
+            path = _paths(like.treedef.children()[0])[number]
+            raise InputError(
+                f"parameter {path} has {_having(_shape(given))}, expected "
+                f"{_having(_shape(expected))} as in the params that find_players saw"
+            )
+
+
+def check_paths(params, like: Call) -> None:
+    """Raise InputError unless `params` have the paths of an earlier call."""
+    structure, before = jax.tree_util.tree_structure(params), like.treedef.children()[0]
+    if structure == before or _paths(structure) == _paths(before):
+        return
+    found, paths = _paths(structure), _paths(before)
+    missing = [f"{path!r} is missing" for path in paths if path not in found]
+    extra = [f"{path!r} is new" for path in found if path not in paths]
+    differences = [*missing[:1], *extra[:1]] or ["their order is another"]
+    raise InputError(
+        f"these are not the params that find_players saw: {', '.join(differences)}"
+    )
+
+
+def _shape(leaf) -> tuple | None:
+    return tuple(np.shape(leaf)) if is_array(leaf) or _is_number(leaf) else None
+
+
+def _having(shape: tuple | None) -> str:
+    return "no shape" if shape is None else f"shape {shape}"
+
+
+def _paths(treedef) -> list[str]:
+    places = treedef.unflatten(range(treedef.num_leaves))
+    flat, _ = jax.tree_util.tree_flatten_with_path(places)
+    return [_text(path) for path, _ in flat]
+
+
+def _text(path: Sequence) -> str:
+    return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
+
+
+def call_key(call: Call) -> tuple:
+    """What a trace depends on: structure, shapes, dtypes, what is part of the model."""
+    arrays = tuple((tuple(np.shape(a)), a.dtype, _weak(a)) for a in call.leaves)
+    x64 = jnp.result_type(float) == jnp.float64
+    return call.treedef, call.slots, arrays, tuple(map(_Static, call.static)), x64
+
+
+class _Static:
+    """A leaf that is part of the model: equal if equal in value and type."""
+
+    def __init__(self, leaf: Any):
+        self._leaf = leaf
+
+    def __hash__(self) -> int:
+        return hash(type(self._leaf))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Static):
+            return False
+        one, two = self._leaf, other._leaf
+        return one is two or (type(one) is type(two) and bool(one == two))
 
 
 def _weak(array) -> bool:
@@ -101,7 +225,7 @@ def trace_model(
         params, *inputs = call.rebuild(arrays)
         return apply(params, *inputs)
 
-    program = trace(flat, *map(as_struct, call.leaves))
+    program = _trace(flat, call)
     analysis = Analysis(program, reductions)
     labels = [
         tuple(analysis.fresh(size) for size in program.shape(value))
@@ -109,13 +233,15 @@ def trace_model(
     ]
     for leaf, reason in frozen_leaves.items():
         labels[leaf] = analysis.frozen(labels[leaf], reason)
-    input_values = program.graph.inputs[call.num_params :]
+    late = [()] * call.num_late
+    last_input = len(program.graph.inputs) - call.num_late
+    input_values = program.graph.inputs[call.num_params : last_input]
     analysis.mark_inputs(input_values)
     input_labels = [
         _input_labels(analysis, k, program.shape(value), input_axes.get(k, ()))
         for k, value in enumerate(input_values)
     ]
-    outs = analysis.run(program.graph, [*labels, *input_labels])
+    outs = analysis.run(program.graph, [*labels, *input_labels, *late])
     out_leaves = _out_leaves(program, call, outputs_like)
     for out, leaf in zip(outs, out_leaves, strict=True):
         if leaf is None:
@@ -127,6 +253,22 @@ def trace_model(
     ]
     units = find_atoms(analysis, [*labels, *playing])
     return Traced(program, analysis, units, labels, input_labels, out_leaves)
+
+
+def _trace(fn: Callable, call: Call) -> Program:
+    try:
+        return trace(fn, *map(as_struct, call.leaves))
+    except (TypeError, IndexError) as error:
+        text = str(error)
+        if not call.numbers or not any(word in text for word in _NEEDS_A_VALUE):
+            raise
+        names = ", ".join(map(call.describe, call.numbers))
+        raise InputError(
+            f"{names}: numbers are traced like arrays here, but the model seems to "
+            f"need a value beforehand ({text.splitlines()[0]}); bind what is not an "
+            "array, by functools.partial(apply, flag=True) or "
+            "lambda params, x: apply(params, x, True)"
+        ) from error
 
 
 def _input_labels(analysis: Analysis, number: int, shape, axes) -> tuple:

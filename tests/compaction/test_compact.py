@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import gamepruning as gp
-from gamepruning.compaction.verify import relative_error
+from gamepruning.compaction.verify import relative_error, tolerance
 from tests.small import apply_mlp, make_mlp
 
 MASK = np.array([True, False, True, True, False, True, True])
@@ -91,6 +91,27 @@ def test_nothing_is_handed_out_when_outputs_differ(key, monkeypatch):
     monkeypatch.setattr(module, "relative_error", lambda *_: 1e-2)
     with pytest.raises(gp.VerificationError, match="differ from the gated full model"):
         gp.compact(players, params, MASK)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "least", "most"),
+    [(np.float64, 1e-12, 1e-11), (np.float32, 1e-6, 1e-3), (np.float16, 1e-2, 0.1)],
+)
+def test_rounding_has_room_in_every_precision(dtype, least, most):
+    assert least <= tolerance(np.ones(1, dtype)) <= most
+
+
+def test_the_state_of_linen_params_is_sliced_along(key):
+    module = nn.Sequential([nn.Dense(8), nn.relu, nn.Dense(2)])
+    x = jax.random.normal(key, (3, 4))
+    apply, variables = gp.from_linen(module, module.init(key, x))
+    players, tx = gp.find_players(apply, variables, x), optax.adam(1e-3)
+    state = tx.init(variables["params"])
+    small = gp.compact(players, variables, np.arange(8) < 4, opt_state=state)
+    expected = tx.init(small.params["params"])
+    assert jax.tree.map(jnp.shape, small.opt_state) == jax.tree.map(jnp.shape, expected)
+    again = small.plan.apply_opt_state(state, variables)
+    assert jax.tree.map(jnp.shape, again) == jax.tree.map(jnp.shape, expected)
 
 
 def test_the_small_model_says_what_it_expects(key):

@@ -267,6 +267,62 @@ def test_the_longest_path_decides():
     assert small[0].trace["b"]["a"].shape == (1,)
 
 
+def collections(tree):
+    return {"params": tree, "batch_stats": {"norm": {"mean": jnp.zeros(6)}}}
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum", "accumulate", "masked"])
+def test_the_state_of_a_part_of_the_parameters(name):
+    tx, part = ELEMENTWISE[name], random_tree(0)
+    kept = {(f"params/{path}", axis): at for (path, axis), at in KEPT.items()}
+    state = tx.init(part)
+    small = slice_opt_state(state, collections(part), kept)
+    assert_same(small, slice_opt_state(state, part, KEPT))
+    assert shapes_and_dtypes(small) != shapes_and_dtypes(state)
+
+
+def test_factored_statistics_of_a_part_are_refused():
+    tx = optax.adafactor(1e-2, min_dim_size_to_factor=2)
+    params = collections({"w": jnp.ones((6, 4))})
+    with pytest.raises(InputError, match=r"'0/v_.*/w'.*'params/w'.*exactly"):
+        state = tx.init(params["params"])
+        slice_opt_state(state, params, {("params/w", 0): np.array([0])})
+
+
+def test_a_state_that_may_be_of_two_parameters_is_refused():
+    part = {"dense": {"kernel": jnp.ones((6, 4))}}
+    params, state = {"one": part, "two": part}, optax.adam(1.0).init(part)
+    with pytest.raises(InputError, match="'one/dense/kernel' or to 'two/dense/kernel'"):
+        slice_opt_state(state, params, {("one/dense/kernel", 0): np.array([0])})
+    alike = {(f"{name}/dense/kernel", 0): np.array([0]) for name in params}
+    small = slice_opt_state(state, params, alike)
+    assert small[0].mu["dense"]["kernel"].shape == (1, 4)
+
+
+def test_a_part_that_shares_a_name_with_another_parameter():
+    params = {"params": {"a": jnp.ones((4, 6))}, "a": jnp.ones(6)}
+    state = optax.adam(1.0).init(params["params"])
+    with pytest.raises(InputError, match="may belong to 'a' or to 'params/a'"):
+        slice_opt_state(state, params, {("params/a", 0): np.array([0])})
+
+
+@pytest.mark.parametrize(
+    "params", [{"x": jnp.ones((6, 4))}, {"w": jnp.ones((5, 3))}], ids=["name", "shape"]
+)
+def test_the_state_of_other_parameters_is_refused(params):
+    state = optax.adam(1e-2).init(params)
+    with pytest.raises(InputError, match="belongs to none.*tx.init"):
+        slice_opt_state(state, {"w": jnp.ones((6, 4))}, {("w", 0): np.array([0])})
+
+
+def test_a_state_without_arrays_belongs_to_any_parameters():
+    tx = optax.chain(optax.add_noise(0.1, 0.1, 0), optax.sgd(CALM))
+    params = {"w": jnp.ones((6, 4))}
+    state = tx.init(params)
+    small = slice_opt_state(state, params, {("w", 0): np.array([0])})
+    assert shapes_and_dtypes(small) == shapes_and_dtypes(state)
+
+
 def test_nothing_to_slice_returns_the_state_itself():
     params = {"w": jnp.ones((6, 4))}
     state = optax.adafactor(1e-2, min_dim_size_to_factor=2).init(params)
