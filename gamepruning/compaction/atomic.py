@@ -17,6 +17,9 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     An older file at `path` stays until the new one takes its place.
 
+    Raises:
+      InputError: if the disk does not let it be written.
+
     Example:
       >>> with new_file("note.txt") as temporary:
       ...     _ = temporary.write_text("done")
@@ -24,15 +27,16 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
       'done'
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"expected a file to write, got the folder {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _disk_errors(path):
+        if path.is_dir():
+            raise InputError(f"expected a file to write, got the folder {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -71,6 +75,14 @@ def new_folder(
 def checksum(data: bytes) -> str:
     """The SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _is_free(path: Path) -> bool:

@@ -54,7 +54,8 @@ def export_safetensors(params: Any, path: str | os.PathLike[str]) -> Path:
       The path.
 
     Raises:
-      InputError: if safetensors has no type for an array.
+      InputError: if safetensors has no type for an array, or the file cannot be
+        written.
 
     Example:
       >>> path = export_safetensors({"w": jnp.ones((2, 3))}, "model.safetensors")
@@ -62,15 +63,16 @@ def export_safetensors(params: Any, path: str | os.PathLike[str]) -> Path:
       (2, 3)
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     # safetensors writes memory as it lies: it must lie in C order.
     arrays = {k: np.asarray(v, order="C") for k, v in to_arrays(params).items()}
+    try:
+        data = save(arrays, metadata={"format": "np"})
+    except SafetensorError as error:
+        raise InputError(f"safetensors cannot hold this: {error}") from error
     with new_file(path) as temporary:
-        try:
-            save_file(arrays, temporary, metadata={"format": "np"})
-        except SafetensorError as error:
-            raise InputError(f"safetensors cannot hold this: {error}") from error
+        temporary.write_bytes(data)
     return Path(path)
 
 

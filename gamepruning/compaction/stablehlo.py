@@ -163,6 +163,10 @@ def _export(fn, specs, batch, platforms) -> jax_export.Exported:
 def _serialize(exported: jax_export.Exported) -> bytes:
     try:
         return bytes(exported.serialize())
+    except ImportError as error:
+        raise InputError(
+            f"exporting StableHLO needs the package flatbuffers: {_first_line(error)}"
+        ) from error
     except ValueError as error:
         raise InputError(
             "only tuples, lists and dictionaries of arrays can go in and out of an "

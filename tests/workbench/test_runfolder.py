@@ -69,6 +69,34 @@ def test_records_after_the_checkpoint_are_forgotten(tmp_path):
 
 def test_a_line_that_was_cut_short_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"epoch": 1}\n{"epo')
-    assert read_records(path) == [{"epoch": 1}]
+    path.write_text('{"stage": "dense", "epoch": 1}\n{"epo')
+    assert read_records(path) == [{"stage": "dense", "epoch": 1}]
     assert read_records(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    "damage", [b'{"a": 1}', b"\xff\xfe\x00", b"7", b'{"stage": 1, "epoch": "x"}']
+)
+def test_records_end_at_the_first_that_is_damaged(damage, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    whole = b'{"stage": "dense", "epoch": 1}'
+    path.write_bytes(b"\n".join([whole, damage, whole]))
+    assert read_records(path) == [{"stage": "dense", "epoch": 1}]
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 10**5])
+def test_a_damaged_config_is_bad_input(text, tmp_path):
+    folder = RunFolder(tmp_path / "run", True)
+    folder.partial.mkdir()
+    (folder.partial / "config.json").write_text(text)
+    with pytest.raises(InputError, match="cannot read .*config.json"):
+        folder.read_config()
+
+
+def test_a_full_disk_leaves_what_there_is(tmp_path):
+    """Unlike bad input it can be mended, and the run go on."""
+    out = tmp_path / "run"
+    with pytest.raises(InputError), RunFolder(out, False) as folder:
+        save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
+        raise InputError("cannot write") from OSError("no space")
+    assert RunFolder(out, True).can_resume

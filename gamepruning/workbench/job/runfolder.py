@@ -87,7 +87,7 @@ class RunFolder:
         if kind is None:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             os.replace(self.partial, self.out)
-        elif not self.can_resume or (isinstance(error, InputError) and not self.resume):
+        elif not self.can_resume or (_is_bad_input(error) and not self.resume):
             shutil.rmtree(self.partial, ignore_errors=True)
 
     @property
@@ -102,13 +102,17 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The settings of the interrupted run."""
+        path = self.partial / CONFIG
         try:
-            return json.loads((self.partial / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            config = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError("it is no object")
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(
-                f"cannot read {self.partial / CONFIG} of the interrupted run: {error}; "
-                "delete the folder and start again"
+                f"cannot read {path} of the interrupted run: {error}; delete the "
+                "folder and start again"
             ) from error
+        return config
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -130,15 +134,37 @@ class RunFolder:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`; none where there is no file."""
+    """The records of a `metrics.jsonl` up to the first that is damaged, if any.
+
+    Args:
+      path: the file; where there is none there are no records.
+
+    Returns:
+      Records, each with a stage and an epoch.
+    """
     records = []
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
-                records.append(json.loads(line))
-            except ValueError:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if not _is_record(record):
+                break
+            records.append(record)
     return records
+
+
+def _is_record(record: Any) -> bool:
+    """Whether it says which epoch of which stage it is about."""
+    if not isinstance(record, dict):
+        return False
+    return isinstance(record.get("stage"), str) and type(record.get("epoch")) is int
+
+
+def _is_bad_input(error: BaseException | None) -> bool:
+    """Whether starting again would end the same; a full disk can be emptied."""
+    return isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
 
 
 def fresh_name(parent: Path, stem: str) -> Path:
