@@ -1,7 +1,26 @@
-"""Help for a name that does not exist."""
+"""Names as people type them, and help for one that does not exist."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_TYPED = {"data_dir": "--data-dir", 'rare_classes="drop"': "--rare-classes drop"}
+_ARGUMENT = re.compile(r'(?<![\w/.-])(?:data_dir(?![\w/.=-])|rare_classes="drop")')
+
+
+def as_typed(text: str) -> str:
+    """The text with names of arguments as the flags of the command line.
+
+    What stands before "=" is code to run, and stays.
+
+    Example:
+      >>> as_typed("name it with data_dir"), as_typed('leave out (rare_classes="drop")')
+      ('name it with --data-dir', 'leave out (--rare-classes drop)')
+      >>> as_typed("tfds.builder('mnist', data_dir=FOLDER)")
+      "tfds.builder('mnist', data_dir=FOLDER)"
+    """
+
+    return _ARGUMENT.sub(lambda match: _TYPED[match[0]], text)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -60,6 +60,15 @@ def make_result(**changes) -> RunResult:
     return RunResult(**(fields | changes))
 
 
+def make_untuned() -> RunResult:
+    """A baseline without fine-tuning, beside a network from scratch."""
+    return make_result(
+        pruned=make_contender("taylor", "taylor", removed=0.9),
+        rivals=(make_contender("scratch", "from scratch", tuned=0.918),),
+        shipped="removed",
+    )
+
+
 def make_records(num_epochs: int = 12) -> list[dict]:
     rows = []
     for epoch in range(1, num_epochs + 1):

@@ -8,7 +8,12 @@ from matplotlib.figure import Figure
 
 from gamepruning.workbench.report import plots, theme
 from gamepruning.workbench.report.results import FamilyRow
-from tests.workbench.example_result import make_contender, make_records, make_result
+from tests.workbench.example_result import (
+    make_contender,
+    make_records,
+    make_result,
+    make_untuned,
+)
 
 
 def make_gates(num_epochs: int, result) -> tuple[np.ndarray, np.ndarray]:
@@ -54,6 +59,7 @@ def test_one_panel_without_fine_tuning():
         rivals=(make_contender("random", "random", removed=0.5),),
     )
     assert len(plots.plot_contest(result).axes) == 1
+    assert len(plots.plot_contest(make_untuned()).axes) == 1
     assert len(plots.plot_contest(make_result()).axes) == 2
 
 
@@ -75,3 +81,11 @@ def test_standard_error_is_binomial():
     assert plots.standard_error(0.5, result) == pytest.approx(0.05)
     assert plots.standard_error(1.0, result) == 0.0
     assert plots.standard_error(0.5, make_result(metric="R^2")) == 0.0
+
+
+def test_long_names_keep_both_ends():
+    title = plots._title(
+        FamilyRow(name="first" + "x" * 90 + "last", kept=1, total=2), 4
+    )
+    assert title.startswith("fir") and title.endswith("st: 1 of 2") and "…" in title
+    assert len(title) < 20

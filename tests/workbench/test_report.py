@@ -16,7 +16,7 @@ from gamepruning.workbench.report.formats import (
 from gamepruning.workbench.report.page import Picture, render_report
 from gamepruning.workbench.report.results import FamilyRow
 from gamepruning.workbench.report.tables import print_result
-from tests.workbench.example_result import make_contender, make_result
+from tests.workbench.example_result import make_contender, make_result, make_untuned
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -102,6 +102,17 @@ def test_without_rivals_and_fine_tuning():
     )
     text = read(render(result))
     assert "0.500" in text and "fine-tuned alike" not in text
+
+
+def test_without_fine_tuning_scratch_was_trained_only():
+    text = read(render(make_untuned()))
+    assert "after removal trained" in text and "without fine-tuning" in text
+    assert "fine-tuned" not in text
+
+
+def test_an_exact_model_has_no_difference():
+    text = read(render(make_result(max_error=0.0)))
+    assert "none largest relative difference" in text and "0e+00" not in text
 
 
 def test_the_terminal_tables():

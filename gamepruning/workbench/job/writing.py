@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from gamepruning.workbench.settings import PruneSettings
 from gamepruning.workbench.training import predict
 
 ROUND_TRIP = 1e-5  # relative to the largest output, in float32
+_INPUT = re.compile(r"it meets axis \d+ of input 0")  # why a parameter's axis stays
 
 
 def write_config(
@@ -123,6 +125,9 @@ def draw(
     )
 
     records, metric = folder.records(), result.metric
+    total = len(result.families)
+    limit = plots.MAX_FAMILIES
+    shown = f" {limit} of {total} families are shown." if total > limit else ""
     spread = ", with its standard error" if metric == "accuracy" else ""
     drawings = {
         "contest": (
@@ -142,14 +147,14 @@ def draw(
         drawings["players"] = (
             plots.plot_gates(choice.trace, result.families, choice.mask),
             "Participation.",
-            "One line a player: in colour those that stay.",
+            f"One line a player: in colour those that stay.{shown}",
             "players",
         )
     else:
         drawings["players"] = (
             plots.plot_scores(choice.value, result.families, choice.mask),
             "Scores.",
-            "Sorted; in colour those that stay.",
+            f"Sorted; in colour those that stay.{shown}",
             "players",
         )
     fields = receptive_fields(task, choice)
@@ -183,10 +188,17 @@ def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(choice.params)
     }
+    reads_input = {
+        frozen.path
+        for frozen in task.players.frozen
+        if frozen.axis == 0
+        and frozen.count == shape[0] * shape[1]
+        and _INPUT.fullmatch(frozen.reason)
+    }
     for family in task.players.families:
         for part in family.slices:
             leaf = leaves[part.path]
-            if part.role == "out" and leaf.shape[:-1] == (shape[0] * shape[1],):
+            if part.role == "out" and part.path in reads_input and leaf.ndim == 2:
                 stays = np.flatnonzero(choice.mask[family.start : family.stop])
                 return np.asarray(leaf)[:, stays].T.reshape(-1, *shape[:2])
     return None

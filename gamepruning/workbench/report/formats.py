@@ -34,13 +34,13 @@ def format_ratio(before: float, after: float) -> str:
     """How many times smaller, or the bare fact that it is not.
 
     Example:
-      >>> format_ratio(100, 4), format_ratio(0, 0)
-      ('25×', '–')
+      >>> format_ratio(100, 4), format_ratio(5000, 1), format_ratio(0, 0)
+      ('25×', '5,000×', '–')
     """
     if before <= 0 or after <= 0:
         return "–"
     ratio = before / after
-    return f"{ratio:.0f}×" if ratio >= 20 else f"{ratio:.1f}×"
+    return f"{ratio:,.0f}×" if ratio >= 20 else f"{ratio:.1f}×"
 
 
 def format_kept(contender: Contender) -> str:

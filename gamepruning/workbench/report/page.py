@@ -68,14 +68,17 @@ def render_report(
             _section("How this was made", _making(result)),
         ]
     )
-    title = html.escape(f"{result.model} on {result.dataset}: {result.pruned.label}")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{title}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n"
+        f"<title>{_e(_title(result))}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
+
+
+def _title(result: RunResult) -> str:
+    return f"{result.model} on {result.dataset}: {result.pruned.label}"
 
 
 def _header(result: RunResult) -> str:
@@ -84,7 +87,7 @@ def _header(result: RunResult) -> str:
     dense = format_metric(result.dense.final, result.metric)
     return (
         f'<header><p class="brand">gamepruning</p>'
-        f"<h1>{_e(result.pruned.label)} on {_e(result.dataset)}</h1>"
+        f"<h1>{_e(_title(result))}</h1>"
         f'<p class="lead"><b>{result.num_kept:,} of {result.num_players:,} players '
         f"stay</b>; the others are gone from every array. The small network reaches "
         f"<b>{small}</b> test {_e(result.metric)} {stage}, the dense one {dense}.</p>"
@@ -102,7 +105,10 @@ def _tiles(result: RunResult) -> str:
             format_ratio(dense.latency_ms, small.latency_ms),
             f"faster on {small.latency_batch:,} examples",
         ),
-        (f"{result.max_error:.0e}", "largest difference from the gated full model"),
+        (
+            f"{result.max_error:.0e}" if result.max_error else "none",
+            "largest relative difference from the gated full model",
+        ),
     ]
     cells = "".join(f"<div><b>{_e(a)}</b><span>{_e(b)}</span></div>" for a, b in tiles)
     return f'<div class="tiles">{cells}</div>'
@@ -113,11 +119,10 @@ def _notes(notes: Iterable[str]) -> str:
 
 
 def _contest_intro(result: RunResult) -> str:
-    tuned = any(row.tuned is not None for row in result.contenders)
     rivals = (
         "All networks below the dense one have the same number of players in every "
         "family, and all were trained for the same number of epochs"
-        f"{' and fine-tuned alike' if tuned else ''}. "
+        f"{' and fine-tuned alike' if result.is_tuned else ', without fine-tuning'}. "
     )
     if any(row.key == "scratch" for row in result.rivals):
         rivals += "From scratch, the better of two learning rates counts. "
@@ -131,7 +136,7 @@ def _contest_intro(result: RunResult) -> str:
 def contest_table(result: RunResult) -> str:
     """The contenders and the dense network as an HTML table."""
     metric = result.metric
-    head = ["network", "players kept", "gates on", "after removal", "fine-tuned"]
+    head = ["network", "players kept", "gates on", "after removal", result.last_stage]
     rows = []
     for row in (result.dense, *result.contenders):
         values = [format_metric(v, metric) for v in (row.gated, row.removed, row.tuned)]
@@ -180,7 +185,8 @@ def cost_table(result: RunResult) -> str:
             "macs",
         ),
         (
-            f"latency of {dense.latency_batch:,} examples, median (10 to 90 %)",
+            f"latency of {dense.latency_batch:,} examples: median "
+            "(the middle 80 % of all calls)",
             latency(dense),
             latency(small),
             "latency_ms",
@@ -196,7 +202,7 @@ def cost_table(result: RunResult) -> str:
 def _pictures(pictures: Sequence[Picture], section: str) -> str:
     return "".join(
         f"<figure><figcaption><b>{_e(picture.title)}</b> {_e(picture.caption)}"
-        f"</figcaption>{picture.svg}</figure>"
+        f'</figcaption><div class="scroll">{picture.svg}</div></figure>'
         for picture in pictures
         if picture.section == section
     )

@@ -81,5 +81,11 @@ pre {
 }
 details { border-top: 1px solid var(--line); padding: 8px 0; }
 summary { cursor: pointer; color: var(--muted); font-size: 14.5px; }
+@media (max-width: 660px) {
+  main { padding: 24px 10px 48px; }
+  section { padding: 16px 12px; }
+  th, td { padding: 6px; }
+  svg.figure { min-width: 620px; }
+}
 @media print { body { background: #fff; } section, .tiles div { break-inside: avoid; } }
 """

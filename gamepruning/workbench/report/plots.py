@@ -20,7 +20,8 @@ from gamepruning.workbench.report.theme import (
     style,
 )
 
-MAX_LINES, MAX_POINTS = 70, 80
+MAX_LINES, MAX_POINTS, MAX_FAMILIES = 70, 80, 4
+LEGEND = {"frameon": True, "framealpha": 1.0, "facecolor": CARD, "edgecolor": "none"}
 
 
 def plot_training(
@@ -71,7 +72,7 @@ def _draw_curves(axis, stages: Mapping[str, list], tuning: str, metric: str) -> 
     _label_epochs(axis)
     _show_upper_part(axis, metric)
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(loc="lower right")
+        axis.legend(loc="lower right", **LEGEND)
 
 
 def _show_upper_part(axis, metric: str) -> None:
@@ -101,7 +102,7 @@ def _draw_open(axis, played: Sequence[Mapping], families: Sequence[FamilyRow]) -
     axis.set_ylim(-0.02, 1.04)
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if len(families) <= 6:
-        axis.legend(loc="upper right")
+        axis.legend(loc="upper right", **LEGEND)
 
 
 def _label_epochs(axis) -> None:
@@ -118,9 +119,9 @@ def plot_gates(gates: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarra
       mask: who stays, bool [N].
 
     Returns:
-      One panel a family, the first four.
+      One panel a family, the first `MAX_FAMILIES`.
     """
-    shown = families[:4]
+    shown = families[:MAX_FAMILIES]
     with style():
         figure, axes = new_figure(
             8.6, 3.1, columns=len(shown), sharey=True, sharex=True
@@ -142,7 +143,8 @@ def _title(family: FamilyRow, panels: int) -> str:
     """Short enough for its panel."""
     room = 72 // panels - 12
     name = family.name
-    name = name if len(name) <= room else f"{name[: room - 1]}…"
+    if len(name) > room:
+        name = f"{name[: room // 2]}…{name[len(name) - (room - 1) // 2 :]}"
     return f"{name}: {family.kept} of {family.total}"
 
 
@@ -173,9 +175,9 @@ def plot_scores(
       mask: who stays, bool [N].
 
     Returns:
-      One panel a family, the first four.
+      One panel a family, the first `MAX_FAMILIES`.
     """
-    shown = families[:4]
+    shown = families[:MAX_FAMILIES]
     with style():
         figure, axes = new_figure(8.6, 3.0, columns=len(shown))
         start = 0
@@ -201,7 +203,7 @@ def plot_contest(result: RunResult) -> Figure:
     network at the end; without fine-tuning there is only one panel.
     """
     rows = result.contenders
-    both = any(row.tuned is not None for row in rows)
+    both = result.is_tuned
     titles = ["Right after removal", "After the same fine-tuning"] if both else [""]
     with style():
         figure, axes = new_figure(

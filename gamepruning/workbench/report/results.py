@@ -144,6 +144,16 @@ class RunResult:
         return 1.0 - self.num_kept / max(self.num_players, 1)
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether the networks were fine-tuned."""
+        return self.pruned.tuned is not None
+
+    @property
+    def last_stage(self) -> str:
+        """What `tuned` means for these; untuned, only "scratch" has it: trained."""
+        return "fine-tuned" if self.is_tuned else "trained"
+
+    @property
     def contenders(self) -> tuple[Contender, ...]:
         """The method first, then its rivals."""
         return (self.pruned, *self.rivals)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gamepruning.workbench.datasets import DatasetInfo
+from gamepruning.workbench.names import as_typed
 from gamepruning.workbench.report.formats import (
     format_bytes,
     format_kept,
@@ -31,7 +32,7 @@ def contest(result: RunResult) -> Table:
     """Test metric of each contender at each stage."""
     title = f"Test {result.metric} ({result.num_test:,} examples)"
     table = _table(
-        title, "network", "players", "gates on", "after removal", "fine-tuned"
+        title, "network", "players", "gates on", "after removal", result.last_stage
     )
     for row in (result.dense, *result.contenders):
         values = [
@@ -102,7 +103,7 @@ def data_hints(rows: Sequence[DatasetInfo]) -> list[str]:
             "folder tabular/, and name the folder above with data_dir or the variable "
             "GAMEPRUNING_DATA; any other CSV file works by its path"
         )
-    return [hint.replace("data_dir", "--data-dir") for hint in hints]
+    return [as_typed(hint) for hint in hints]
 
 
 def _table(title: str, *columns: str) -> Table:
