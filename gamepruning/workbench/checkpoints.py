@@ -125,5 +125,5 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"checkpoint {path} is corrupt ({error}): delete it to begin its stage anew"
+            f"checkpoint {path} is corrupt: delete it to begin its stage anew"
         ) from error

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from gamepruning.equilibrium.trainable import put_trainable, take_trainable
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Split
 
@@ -78,7 +79,7 @@ def make_train_step(
       model: has `train_apply(params, inputs, key) -> (outputs, params)`, as a `Model`
         of the workbench, or only `apply(params, inputs) -> outputs`, as a compacted
         one. Batch statistics are never the optimizer's: they come from `train_apply`,
-        or stay as they are.
+        or stay as they are. So do parameters that are no real numbers.
       loss_fn: (outputs, labels) -> scalar.
       tx: the optimizer.
 
@@ -104,19 +105,22 @@ def make_train_step(
     forward = getattr(model, "train_apply", plain)
 
     def init(key, params) -> TrainState:
-        return TrainState(params, tx.init(params), key)
+        return TrainState(params, tx.init(take_trainable(params)), key)
 
-    def objective(params, batch, key):
+    def objective(weights, params, batch, key):
+        params = put_trainable(weights, params)
         outputs, params = forward(params, batch.inputs, key)
         return loss_fn(outputs, batch.labels), params
 
     def step(state: TrainState, batch: Split) -> tuple[TrainState, TrainInfo]:
         key, own = jax.random.split(state.key)
+        weights = take_trainable(state.params)
         (loss, fresh), grads = jax.value_and_grad(objective, has_aux=True)(
-            state.params, batch, own
+            weights, state.params, batch, own
         )
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = keep_statistics(optax.apply_updates(state.params, updates), fresh)
+        updates, opt_state = tx.update(grads, state.opt_state, weights)
+        weights = optax.apply_updates(weights, updates)
+        params = keep_statistics(put_trainable(weights, state.params), fresh)
         return TrainState(params, opt_state, key), TrainInfo(loss)
 
     return TrainStep(init, step)
@@ -209,8 +213,7 @@ def run_epoch(
     order = _order(key, len(data.labels), batch_size)
     loops = is_slow_in_scan(step, state, data, batch_size=batch_size)
     run = _loop_epoch if loops else _scan_epoch
-    state, infos = run(step, state, data, order)
-    return state, jax.tree.map(lambda leaf: leaf.mean(0), infos)
+    return run(step, state, data, order)
 
 
 def is_slow_in_scan(step: Step, state: Any, data: Split, *, batch_size: int) -> bool:
@@ -247,7 +250,8 @@ def _scan_epoch(step, state, data, order):
     def visit(state, rows):
         return step(state, Split(data.inputs[rows], data.labels[rows]))
 
-    return jax.lax.scan(visit, state, order)
+    state, infos = jax.lax.scan(visit, state, order)
+    return state, jax.tree.map(lambda leaf: leaf.mean(0), infos)
 
 
 def _loop_epoch(step, state, data, order):
@@ -255,7 +259,7 @@ def _loop_epoch(step, state, data, order):
     for rows in order:
         state, info = _step_rows(step, state, data, rows)
         infos.append(info)
-    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos)
+    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(0), *infos)
 
 
 def predict(

@@ -47,7 +47,7 @@ def load_user_network(spec: str) -> UserNetwork:
         raise InputError(f"{path} has no function {name!r}")
     try:
         made = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{spec} failed: {_one_line(error)}") from error
     if not isinstance(made, tuple) or len(made) != 3 or not callable(made[0]):
         raise InputError(
@@ -73,7 +73,7 @@ def _import_file(path: Path):
     sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"importing {path} failed: {_one_line(error)}") from error
     finally:
         sys.path.remove(folder)
@@ -83,7 +83,7 @@ def _import_file(path: Path):
 def _check_call(spec: str, apply, params, inputs) -> None:
     try:
         jax.eval_shape(apply, params, *inputs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{spec}: apply(params, *inputs) failed: {_one_line(error)}"
         ) from error

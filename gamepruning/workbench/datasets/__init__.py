@@ -18,7 +18,7 @@ from gamepruning.workbench.datasets.images import (
     load_digits,
     load_mnist,
 )
-from gamepruning.workbench.datasets.places import find_folder
+from gamepruning.workbench.datasets.places import data_folders, find_folder
 from gamepruning.workbench.datasets.recipes import RECIPES, Recipe
 from gamepruning.workbench.datasets.splits import (
     Dataset,
@@ -108,6 +108,7 @@ def load_dataset(
       >>> digits.input_shape, digits.num_outputs
       ((8, 8, 1), 10)
     """
+    data_folders(data_dir)  # one that was named must be there, needed or not
     if name in _LOADERS:
         given = {"data_dir": data_dir, "cache_dir": cache_dir, "seed": seed}
         known = inspect.signature(_LOADERS[name]).parameters

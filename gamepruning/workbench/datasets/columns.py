@@ -9,6 +9,7 @@ import numpy as np
 from gamepruning.types import InputError
 
 MAX_CATEGORIES = 32
+MAX_NUMBER = 1e18  # its square is a float32 too
 _ID_NAMES = {"", "id", "index", "row", "row_id", "unnamed: 0"}
 
 
@@ -49,7 +50,8 @@ def parse_column(
       The column.
 
     Raises:
-      InputError: a number is NaN or infinite, or most cells are numbers but one is not.
+      InputError: a number is NaN, infinite or too large for float32, or most cells are
+        numbers but one is not.
 
     Example:
       >>> parse_column(
@@ -68,16 +70,31 @@ def parse_column(
             f"{where}, row {odd[0] + 2}, column {name!r}: expected a number as in the "
             f"other rows, got {cells[odd[0]]!r}: leave a missing cell empty"
         )
-    bad = [i for i, n in enumerate(numbers) if n is not None and not math.isfinite(n)]
-    if bad:
-        raise InputError(
-            f"{where}, row {bad[0] + 2}, column {name!r} is {cells[bad[0]]}: expected "
-            "a finite number; leave a missing cell empty"
-        )
+    check_size(where, name, cells)
     values = np.array([math.nan if n is None else n for n in numbers], float)
     if zero_is_missing:
         values[values == 0] = math.nan
     return Column(name, values, (), _counts_rows(name, values))
+
+
+def check_size(where: str, name: str, cells: list[str]) -> None:
+    """Whether all numbers in a column can be computed with.
+
+    Args:
+      where: the file, for the error.
+      name: the column's name.
+      cells: its cells; those that are no numbers count for nothing.
+
+    Raises:
+      InputError: a number is NaN, infinite, or too large.
+    """
+    for row, cell in enumerate(cells, start=2):
+        number = _number(cell)
+        if number is not None and not abs(number) <= MAX_NUMBER:
+            raise InputError(
+                f"{where}, row {row}, column {name!r} is {cell}: expected a finite "
+                f"number of at most {MAX_NUMBER:.0e}; leave a missing cell empty"
+            )
 
 
 def encode(

@@ -15,7 +15,12 @@ import jax
 import numpy as np
 
 from gamepruning.types import InputError
-from gamepruning.workbench.datasets.columns import Column, encode, parse_column
+from gamepruning.workbench.datasets.columns import (
+    Column,
+    check_size,
+    encode,
+    parse_column,
+)
 from gamepruning.workbench.datasets.recipes import Recipe
 from gamepruning.workbench.datasets.splits import Dataset, Rows, Split, Task, split_rows
 from gamepruning.workbench.names import closest
@@ -71,6 +76,7 @@ def load_table(
         table, labels, classes = _without_rare(table, labels, classes, recipe, notes)
     else:
         classes, labels = (), _target_numbers(table, target)
+        check_size(f"{table.path}", recipe.target, target)
     rows = _split(jax.random.key(seed), table, labels, classes, recipe)
     columns = _columns(table, recipe, notes)
     inputs, features = encode(columns, rows.train, notes)

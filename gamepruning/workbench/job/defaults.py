@@ -6,6 +6,7 @@ from gamepruning.types import InputError
 from gamepruning.workbench.settings import PruneSettings
 
 LEAST_STEPS = 5000  # gates need steps to travel; small data sets get more epochs
+MAX_EPOCHS = 2000  # chosen at most, for data of which an epoch is a step or two
 GATE_TRAVEL = 5.0  # least product of steps and the gates' learning rate
 SGD_MODELS = ("mlp", "lenet_300_100", "text_mlp")
 
@@ -36,10 +37,10 @@ def resolve(settings: PruneSettings, *, num_train: int, task: str) -> PruneSetti
             f"examples, got {batch}"
         )
     steps = num_train // batch
-    epochs = settings.epochs or max(20, -(-LEAST_STEPS // steps))
+    epochs = settings.epochs or min(max(20, -(-LEAST_STEPS // steps)), MAX_EPOCHS)
     optimizer = settings.optimizer
     if optimizer == "auto":
-        plain = settings.module is None and settings.model in SGD_MODELS
+        plain = settings.network in SGD_MODELS
         optimizer = "sgd" if plain and task == "classification" else "adam"
     gate_rate = settings.gate_learning_rate or max(1e-3, GATE_TRAVEL / (epochs * steps))
     fine_tune = settings.fine_tune

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from rich.progress import Progress
 
 from gamepruning.types import InputError
@@ -17,6 +17,7 @@ from gamepruning.workbench.job.runfolder import RunFolder
 from gamepruning.workbench.training import TrainStep, evaluate, run_epoch
 
 SAVE_EVERY = 5.0  # seconds between checkpoints within a stage
+MIN_JUDGED = 250  # epochs of a longer stage that are judged and logged, at least
 
 
 class Stage(NamedTuple):
@@ -47,7 +48,7 @@ class Outcome(NamedTuple):
     """Where a stage ended: its state, and the trace [epochs, ...] or None."""
 
     state: Any
-    trace: jax.Array | None
+    trace: np.ndarray | None
 
 
 class Trainer(NamedTuple):
@@ -136,9 +137,10 @@ def run_stage(stage: Stage, trainer: Trainer) -> Outcome:
     try:
         while now.epochs < stage.epochs:
             now, facts = _advance(now, stage, trainer)
-            folder.log({"stage": stage.name, "epoch": now.epochs, **facts})
-            note = f"validation {facts['validation']:.4f}"
-            progress.update(task, completed=now.epochs, note=note)
+            progress.update(task, completed=now.epochs)
+            if facts is not None:
+                folder.log({"stage": stage.name, "epoch": now.epochs, **facts})
+                progress.update(task, note=f"validation {facts['validation']:.4f}")
             if time.monotonic() - saved > SAVE_EVERY:
                 _save(path, now)
                 saved = time.monotonic()
@@ -152,7 +154,7 @@ class _Now(NamedTuple):
     """How far a stage is; one object, so that an interruption cannot tear it apart."""
 
     state: Any
-    trace: jax.Array
+    trace: np.ndarray
     epochs: int
 
 
@@ -163,10 +165,17 @@ def _start(stage: Stage, path: Path, folder: RunFolder) -> _Now:
         return _Now(state, trace, 0)
     (state, trace), meta = load_checkpoint(path, (state, trace))
     folder.keep_records(stage.name, int(meta["epochs"]))
-    return _Now(state, trace, int(meta["epochs"]))
+    return _Now(state, np.array(trace), int(meta["epochs"]))
 
 
-def _advance(now: _Now, stage: Stage, trainer: Trainer) -> tuple[_Now, dict[str, Any]]:
+def _advance(
+    now: _Now, stage: Stage, trainer: Trainer
+) -> tuple[_Now, dict[str, Any] | None]:
+    """One epoch, and its facts where it is judged.
+
+    Epochs of a few small steps take less time than judging them does, so that only
+    every k-th of very many is.
+    """
     state, info = run_epoch(
         jax.random.fold_in(stage.key, now.epochs),
         stage.step,
@@ -174,25 +183,28 @@ def _advance(now: _Now, stage: Stage, trainer: Trainer) -> tuple[_Now, dict[str,
         trainer.train,
         batch_size=trainer.batch_size,
     )
+    if stage.trace is not None:
+        now.trace[now.epochs] = stage.trace(
+            state
+        )  # done anew if cut off before the end
+    now = _Now(state, now.trace, now.epochs + 1)
+    if now.epochs % max(1, stage.epochs // MIN_JUDGED) and now.epochs < stage.epochs:
+        return now, None
     loss = float(info.loss)
     if not math.isfinite(loss):
         raise InputError(
-            f"training diverged: the loss is {loss} in epoch {now.epochs + 1} of "
+            f"training diverged: the loss is {loss} in epoch {now.epochs} of "
             f"{stage.label!r}; choose a lower --learning-rate"
         )
-    trace = now.trace
-    if stage.trace is not None:
-        trace = trace.at[now.epochs].set(stage.trace(state))
-    facts = {"loss": loss, **stage.record(state)}
-    return _Now(state, trace, now.epochs + 1), facts
+    return now, {"loss": loss, **stage.record(state)}
 
 
 def _save(path: Path, now: _Now) -> None:
     save_checkpoint(path, (now.state, now.trace), meta={"epochs": now.epochs})
 
 
-def _empty_trace(stage: Stage) -> jax.Array:
+def _empty_trace(stage: Stage) -> np.ndarray:
     if stage.trace is None:
-        return jnp.zeros((0,))
+        return np.zeros((0,), np.float32)
     shape = jax.eval_shape(stage.trace, stage.state)
-    return jnp.zeros((stage.epochs, *shape.shape), shape.dtype)
+    return np.zeros((stage.epochs, *shape.shape), shape.dtype)

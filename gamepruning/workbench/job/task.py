@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning import metrics
+from gamepruning.equilibrium.trainable import is_trainable
 from gamepruning.players import Players, find_players
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Dataset, Split, load_dataset
@@ -84,7 +85,7 @@ def make_task(settings: PruneSettings, key: jax.Array) -> Task:
     if settings.module:
         network, dataset = user_network(settings.module, dataset)
     else:
-        network = workbench_network(settings, dataset)
+        network = workbench_network(settings, dataset.input_shape, dataset.num_outputs)
     params = network.fresh(key)
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
     check_outputs(network, params, inputs, dataset)
@@ -111,19 +112,21 @@ def make_task(settings: PruneSettings, key: jax.Array) -> Task:
     )
 
 
-def workbench_network(settings: PruneSettings, dataset: Dataset) -> Network:
-    """One of the networks in `models.py`, fit for the data."""
+def workbench_network(
+    settings: PruneSettings, input_shape: tuple[int, ...], num_outputs: int
+) -> Network:
+    """One of the networks in `models.py`, fit for some data."""
     options = {"widths": tuple(settings.widths)} if settings.widths else {}
     model = build_model(
-        settings.model,
-        input_shape=dataset.input_shape,
-        num_outputs=dataset.num_outputs,
+        settings.network,
+        input_shape=input_shape,
+        num_outputs=num_outputs,
         **options,
     )
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     plain = "batch_stats" not in shapes
     fresh = jax.jit(model.init)
-    return Network(settings.model, fresh, model.apply, model.train_apply, plain)
+    return Network(settings.network, fresh, model.apply, model.train_apply, plain)
 
 
 def user_network(spec: str, dataset: Dataset) -> tuple[Network, Dataset]:
@@ -131,8 +134,12 @@ def user_network(spec: str, dataset: Dataset) -> tuple[Network, Dataset]:
 
     A new start draws on the parameters that the factory returned: the entries of each
     matrix or kernel in a new random order.
+
+    Raises:
+      InputError: it cannot be trained on these data.
     """
     apply, params, inputs = load_user_network(spec)
+    params = jax.tree.map(jnp.asarray, params)
     if len(inputs) != 1:
         raise InputError(
             f"prune trains networks of one input, {spec} has {len(inputs)}: use the "
@@ -158,9 +165,8 @@ def user_network(spec: str, dataset: Dataset) -> tuple[Network, Dataset]:
     return network, _reshaped(dataset, shape)
 
 
-def _shuffled(key: jax.Array, leaf: Any) -> jax.Array:
-    leaf = jnp.asarray(leaf)
-    if leaf.ndim < 2:
+def _shuffled(key: jax.Array, leaf: jax.Array) -> jax.Array:
+    if leaf.ndim < 2 or not is_trainable(leaf):
         return leaf
     return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
 
