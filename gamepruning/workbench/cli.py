@@ -7,12 +7,35 @@ Bad input ends in one line on stderr and exit code 2, an interruption in one lin
 import contextlib
 import errno
 import os
-import re
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
-_FLAG = re.compile(r"(?<![\w/.-])data_dir(?![\w/.-])")  # as people type it here
-_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+INTERRUPTED = 130
+_DEAF = "_xla_gc_callback"  # Python drops what is raised in a callback of its collector
+_DISK = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
+    *(errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
+
+
+def console() -> NoReturn:
+    """Run the command of this process, and end the process with its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        code = main()
+    except KeyboardInterrupt:  # again, while the first one was being told
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # XLA's threads still compute: tearing down can crash
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt as error:
-        return _fail(str(error) or "interrupted", 130)
+        return _fail(str(error) or "interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader left; there is nobody to tell
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -36,18 +59,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     from gamepruning.types import InputError
+    from gamepruning.workbench.names import as_typed
     from gamepruning.workbench.parsing import parse
 
     try:
         parse(argv)()
         sys.stdout.flush()
     except InputError as error:
-        return _fail(_FLAG.sub(r"--data-dir", str(error)), 2)
+        return _fail(as_typed(str(error)), 2)
     except OSError as error:
         if error.errno not in _DISK:
             raise
         return _fail(f"{error.strerror}: {error.filename or 'the disk'}", 2)
     return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; where it would be dropped, try again a little later."""
+    while frame is not None:
+        if frame.f_code.co_name == _DEAF:
+            threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _fail(message: str, code: int) -> int:
@@ -58,4 +92,4 @@ def _fail(message: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

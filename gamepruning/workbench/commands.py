@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from gamepruning.workbench.settings import PruneSettings
+from gamepruning.workbench.settings import DEFAULT_MODEL, PruneSettings
 
 Folder = Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")]
 
@@ -40,9 +40,14 @@ def prune(
 
 
 def explain(
-    model: Annotated[str, arg(metavar="NAME")] = "mlp",
     *,
-    dataset: Annotated[str, arg(metavar="NAME|FILE.csv")] = "digits",
+    model: Annotated[
+        str | None,
+        arg(metavar="NAME", help_behavior_hint=f"(default: {DEFAULT_MODEL})"),
+    ] = None,
+    dataset: Annotated[
+        str | None, arg(metavar="NAME|FILE.csv", help_behavior_hint="")
+    ] = None,
     widths: Annotated[
         tuple[int, ...], arg(metavar="N ...", help_behavior_hint="")
     ] = (),
@@ -63,7 +68,8 @@ def explain(
 
     Args:
         model: Name of a network, such as mlp, lenet_5, resnet or transformer.
-        dataset: Data set whose inputs the network reads.
+        dataset: Data set whose inputs the network reads; without one, inputs of the
+            size that the network was made for.
         widths: Hidden units of each layer, for the fully connected networks.
         module: A network of your own: a function that returns (apply, params, inputs).
         granularity: What is a player.
@@ -71,12 +77,12 @@ def explain(
         json_: Print all slices as JSON instead of a table.
         data_dir: Where data lie that are not built in.
     """
-    from gamepruning.workbench.explaining import find_players_of
+    from gamepruning.workbench.explaining import explained_network, find_players_of
 
-    settings = PruneSettings(
-        model=model, dataset=dataset, widths=widths, module=module, data_dir=data_dir
+    network = explained_network(
+        model=model, module=module, widths=widths, dataset=dataset, data_dir=data_dir
     )
-    players = find_players_of(settings, granularity=granularity, reductions=reductions)
+    players = find_players_of(network, granularity=granularity, reductions=reductions)
     if json_:
         print(json.dumps(players.to_dict()))
     else:

@@ -12,17 +12,71 @@ from gamepruning.players import Players, find_players
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.job.task import EXAMPLES, workbench_network
+from gamepruning.workbench.models import MODELS
 from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.usermodule import load_user_network
+from gamepruning.workbench.usermodule import UserNetwork, load_user_network
+
+NUM_OUTPUTS = 10  # of a network that no data are named for
+
+
+def explained_network(
+    *,
+    model: str | None = None,
+    module: str | None = None,
+    widths: tuple[int, ...] = (),
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+) -> UserNetwork:
+    """A network of the workbench, by shapes alone, or a user's own.
+
+    Args:
+      model: name of one of the workbench; None for its default.
+      module: `path.py:factory` of a user's own.
+      widths: hidden units, for the fully connected ones of the workbench.
+      dataset: whose inputs it reads; None for inputs of the size it was made for.
+      data_dir: where data lie that are not built in.
+
+    Returns:
+      The network with example inputs.
+
+    Raises:
+      InputError: there is no such network or data, or they do not fit each other.
+    """
+    if data_dir is not None and dataset is None:
+        raise InputError("--data-dir goes with --dataset: name one, or leave it out")
+    settings = PruneSettings(model=model, module=module, widths=widths)
+    if module is None:
+        return _by_shapes(settings, dataset, data_dir)
+    if dataset is not None:
+        raise InputError(
+            "--module brings its own inputs, which --dataset does not change: leave "
+            "one of them out"
+        )
+    return load_user_network(module)
+
+
+def _by_shapes(
+    settings: PruneSettings, dataset: str | None, data_dir: Path | None
+) -> UserNetwork:
+    if dataset is None:
+        kind = MODELS.get(settings.network)
+        shape, num_outputs = kind.example if kind else (), NUM_OUTPUTS
+    else:
+        data = load_dataset(dataset, data_dir=data_dir, seed=0)
+        shape, num_outputs = data.input_shape, data.num_outputs
+    network = workbench_network(settings, shape, num_outputs)
+    params = jax.eval_shape(network.fresh, jax.random.key(0))
+    inputs = jax.ShapeDtypeStruct((EXAMPLES, *shape), jnp.float32)
+    return UserNetwork(network.apply, params, (inputs,))
 
 
 def find_players_of(
-    settings: PruneSettings, *, granularity: str = "unit", reductions: str = "freeze"
+    network: UserNetwork, *, granularity: str = "unit", reductions: str = "freeze"
 ) -> Players:
-    """The players of a network of the workbench, or of a user's own.
+    """The players of a network.
 
     Args:
-      settings: which network; for those of the workbench also which data.
+      network: with example inputs.
       granularity: what is a player: "unit", "layer" or "weight".
       reductions: "freeze" or "gate"; see `find_players`.
 
@@ -30,19 +84,14 @@ def find_players_of(
       The players.
 
     Raises:
-      InputError: there is no such network or data, or nothing can leave.
+      InputError: nothing can leave.
     """
-    if settings.module:
-        apply, params, inputs = load_user_network(settings.module)
-    else:
-        dataset = load_dataset(settings.dataset, data_dir=settings.data_dir, seed=0)
-        network = workbench_network(settings, dataset)
-        apply = network.apply
-        params = jax.eval_shape(network.fresh, jax.random.key(0))
-        shape = (EXAMPLES, *dataset.input_shape)
-        inputs = (jax.ShapeDtypeStruct(shape, jnp.float32),)
     return find_players(
-        apply, params, *inputs, granularity=granularity, reductions=reductions
+        network.apply,
+        network.params,
+        *network.inputs,
+        granularity=granularity,
+        reductions=reductions,
     )
 
 

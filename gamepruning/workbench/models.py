@@ -190,17 +190,26 @@ class Kind(NamedTuple):
 
     module: type[nn.Module]
     min_image: int  # smallest height and width it can read; 0: any input
+    example: tuple[int, ...]  # shape of one example that it was made for
     summary: str
 
 
 MODELS = {
-    "mlp": Kind(MLP, 0, "fully connected, 512 and 256 hidden units"),
-    "lenet_300_100": Kind(LeNet300100, 0, "fully connected, 300 and 100 hidden units"),
-    "text_mlp": Kind(TextMLP, 0, "fully connected, three times 256 hidden units"),
-    "lenet_5": Kind(LeNet5, 12, "two convolutions and two hidden layers"),
-    "alexnet": Kind(AlexNet, 63, "five convolutions and two hidden layers, for 64x64"),
-    "resnet": Kind(ResNet, 4, "small, residual, with batch normalisation"),
-    "transformer": Kind(Transformer, 0, "a small encoder over rows or pieces"),
+    "mlp": Kind(MLP, 0, (28, 28, 1), "fully connected, 512 and 256 hidden units"),
+    "lenet_300_100": Kind(
+        LeNet300100, 0, (28, 28, 1), "fully connected, 300 and 100 hidden units"
+    ),
+    "text_mlp": Kind(
+        TextMLP, 0, (1000,), "fully connected, three times 256 hidden units"
+    ),
+    "lenet_5": Kind(LeNet5, 12, (28, 28, 1), "two convolutions and two hidden layers"),
+    "alexnet": Kind(
+        AlexNet, 63, (64, 64, 3), "five convolutions and two hidden layers, for 64x64"
+    ),
+    "resnet": Kind(ResNet, 4, (32, 32, 3), "small, residual, with batch normalisation"),
+    "transformer": Kind(
+        Transformer, 0, (28, 28, 1), "a small encoder over rows or pieces"
+    ),
 }
 
 

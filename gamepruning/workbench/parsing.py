@@ -95,6 +95,7 @@ def condense(box: str) -> str:
             body.append(line)
     text = re.sub(r"\s*Got errors:.*", "", " ".join(body))
     text = re.sub(r"^Error parsing [\w.-]+: (?=expected|--)", "", text)
+    text = text.replace("{None}|", "")  # how tyro says that there is a default
     return text.rstrip(". ") or "bad arguments"
 
 

@@ -5,7 +5,8 @@ import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from tyro.conf import arg
 
@@ -29,6 +30,7 @@ RareClasses = Literal["error", "drop"]
 Norm = Literal["mean", "sum", "unit"]
 Benefit = Literal["descent", "literal"]
 Optimizer = Literal["auto", "sgd", "adam"]
+DEFAULT_MODEL = "mlp"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,13 +52,14 @@ class PruneSettings:
         ),
     ] = "digits"
     model: Annotated[
-        str,
+        str | None,
         arg(
             metavar="NAME",
             help="Network to train: mlp, lenet_300_100, lenet_5, alexnet, text_mlp, "
             "resnet or transformer.",
+            help_behavior_hint=f"(default: {DEFAULT_MODEL})",
         ),
-    ] = "mlp"
+    ] = None
     module: Annotated[
         str | None,
         arg(
@@ -210,17 +213,26 @@ class PruneSettings:
     def __post_init__(self):
         for name, choices in _CHOICES.items():
             _check_choice(name, getattr(self, name), get_args(choices))
-        for name, least in _LEAST.items():
+        for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"expected {_flag(name)} >= {least}, got {value}")
+            for number in value if isinstance(value, tuple) else (value,):
+                _check_range(name, number, least, most)
         for name in ("price", "learning_rate", "gate_learning_rate"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"expected {_flag(name)} > 0, got {value}")
         if not 0 < self.threshold < 1:
             raise InputError(f"expected --threshold in (0, 1), got {self.threshold}")
+        self._check_module()
         self._check_keep()
+
+    def _check_module(self) -> None:
+        for name in ("model", "widths"):
+            if self.module is not None and getattr(self, name):
+                raise InputError(
+                    f"--module is a network of your own, which {_flag(name)} does not "
+                    "change: leave one of them out"
+                )
 
     def _check_keep(self) -> None:
         if self.method == "equilibrium" and self.keep is not None:
@@ -248,22 +260,27 @@ class PruneSettings:
         """The inverse of `to_dict`.
 
         Raises:
-          InputError: there is an unknown setting, or one is out of range.
+          InputError: a setting is unknown, missing, of another type or out of range.
         """
-        fields = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(data.keys() - fields)
-        if unknown:
-            raise InputError(f"unknown setting {unknown[0]!r} in config.json")
+        kinds = get_type_hints(cls)
+        for name in sorted(data.keys() ^ kinds.keys()):
+            what = "unknown" if name in data else "missing"
+            raise InputError(f"{what} setting {name!r} in config.json")
+        for name, kind in kinds.items():
+            if not _is_json_of(data[name], kind):
+                raise InputError(
+                    f"config.json: setting {name!r} cannot be {data[name]!r:.60}"
+                )
         data = dict(data)
         for name in ("load", "data_dir"):
-            data[name] = Path(data[name]) if data.get(name) else None
-        data["widths"] = tuple(data.get("widths", ()))
+            data[name] = None if data[name] is None else Path(data[name])
+        data["widths"] = tuple(data["widths"])
         return cls(**data)
 
     @property
     def network(self) -> str:
         """The model's name, or that of the user's module."""
-        return self.module or self.model
+        return self.module or self.model or DEFAULT_MODEL
 
     def data_options(self) -> dict[str, Any]:
         """Options of `load_dataset` that were asked for."""
@@ -300,7 +317,14 @@ _CHOICES = {
     "benefit": Benefit,
     "optimizer": Optimizer,
 }
-_LEAST = {"round_to": 1, "epochs": 1, "batch_size": 1, "fine_tune": 0, "seed": 0}
+_RANGES = {
+    "widths": (1, 10**6),
+    "round_to": (1, 10**6),
+    "epochs": (1, 10**5),
+    "batch_size": (1, 10**9),
+    "fine_tune": (0, 10**5),
+    "seed": (0, 2**32 - 1),  # larger ones would repeat these
+}
 
 
 def parse_keep(keep: str) -> float | int | tuple[int, ...]:
@@ -336,6 +360,32 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise InputError(
             f"expected {_flag(name)} to be one of {', '.join(choices)}, got {value!r}"
         )
+
+
+def _check_range(name: str, value: int | None, least: int, most: int) -> None:
+    if value is None:
+        return
+    if value < least:
+        raise InputError(f"expected {_flag(name)} >= {least}, got {value}")
+    if value > most:
+        raise InputError(f"expected {_flag(name)} <= {most}, got {value}")
+
+
+def _is_json_of(value: Any, kind: Any) -> bool:
+    """Whether JSON data can be a setting of this type."""
+    args = get_args(kind)
+    if get_origin(kind) is UnionType:
+        return any(_is_json_of(value, arg) for arg in args)
+    if get_origin(kind) is Literal:
+        return value in args
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(
+            _is_json_of(item, args[0]) for item in value
+        )
+    if isinstance(value, bool):
+        return kind is bool
+    types = {float: (int, float), Path: str}
+    return isinstance(value, types.get(kind, kind))
 
 
 def _flag(name: str) -> str:

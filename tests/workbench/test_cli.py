@@ -3,18 +3,24 @@
 import errno
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gamepruning.compaction.export import export_safetensors
+from gamepruning.workbench import cli
 from gamepruning.workbench.cli import main
-from gamepruning.workbench.parsing import COMMANDS, condense, parse
+from gamepruning.workbench.parsing import COMMANDS, condense, parse, usage
+
+README = Path(__file__).parents[2] / "README.md"
 
 NETS = """
 import jax, jax.numpy as jnp
@@ -44,6 +50,9 @@ def three_wide():
 def seven_outputs():
     a, b = jnp.ones((4, 5)), jnp.ones((5, 7))
     return lambda p, x: x @ p[0] @ p[1], [a, b], jnp.ones((2, 4))
+
+def quits():
+    raise SystemExit(3)
 
 def fails():
     raise RuntimeError("first line\\nsecond line")
@@ -80,6 +89,9 @@ def here(tmp_path, monkeypatch):
     write_table(tmp_path / "good.csv", good)
     write_table(tmp_path / "inf.csv", ["inf,1,2,3,x", *good])
     write_table(tmp_path / "nan.csv", ["nan,1,2,3,x", *good])
+    write_table(tmp_path / "large.csv", ["1e300,1,2,3,x", *good])
+    wide = [f"{i},{i * i % 97},0,1,{i}.5e20" for i in range(60)]
+    write_table(tmp_path / "large_target.csv", wide)
     write_table(tmp_path / "ragged.csv", ["1,2", *good])
     write_table(tmp_path / "empty.csv", [])
     write_table(tmp_path / "constant.csv", [row[:-1] + "x" for row in good])
@@ -106,6 +118,9 @@ BAD = {
     "no such table": "prune --dataset nowhere.csv",
     "infinite data": "prune --dataset inf.csv",
     "nan in data": "prune --dataset nan.csv",
+    "data too large": "prune --dataset large.csv",
+    "target too large": "prune --dataset large_target.csv --task regression",
+    "no data folder for digits": "prune --data-dir nowhere",
     "no such column": f"{TABLE} --target colour",
     "numbers where there is text": f"{TABLE} --task regression",
     "digits have no target": "prune --target a",
@@ -126,8 +141,14 @@ BAD = {
     "an emptied layer": f"prune {BASELINE} 5/0",
     "counts for other families": f"prune {BASELINE} 5/5/5",
     "more than there are": f"prune {BASELINE} 600/5",
+    "round up to more than there are": "prune --round-to 300",
     "batch larger than the data": "prune --batch-size 100000",
     "seed below zero": "prune --seed -1",
+    "seed of 64 bits": "prune --seed 9223372036854775808",
+    "module and model": "prune --module nets.py:make --model mlp",
+    "module and widths": "prune --module nets.py:make --widths 3",
+    "explain module and data": "explain --module nets.py:make --dataset nope",
+    "explain a folder without data": "explain --data-dir nowhere",
     "missing checkpoint": "prune --load none.safetensors",
     "corrupt checkpoint": "prune --load corrupt.safetensors",
     "checkpoint of another model": "prune --load other.safetensors",
@@ -136,6 +157,7 @@ BAD = {
     "module does not parse": "explain --module broken.py:make",
     "module has no function": "explain --module nets.py:missing",
     "module names no function": "explain --module nets.py:value",
+    "factory exits": "explain --module nets.py:quits",
     "factory fails": "explain --module nets.py:fails",
     "factory returns a number": "explain --module nets.py:not_a_network",
     "apply fails": "explain --module nets.py:apply_fails",
@@ -209,9 +231,41 @@ def test_datasets_says_how_to_get_what_is_missing(here, capsys):
 
 
 def test_arguments_are_named_as_people_type_them(here, capsys):
+    """Flags in the text, but Python in the code between backticks."""
     assert main("prune --dataset mnist".split()) == 2
     said = capsys.readouterr().err
-    assert "--data-dir" in said and "data_dir " not in said
+    (code,) = re.findall("`(.*?)`", said)
+    compile(code, "advice", "eval")
+    assert "--data-dir" in said and "data_dir" not in said.replace(code, "")
+    assert main(["prune", "--epochs", "many"]) == 2
+    assert "{" not in capsys.readouterr().err
+
+
+def printed_examples() -> list[str]:
+    """Commands with arguments in the README, and those in all help texts."""
+    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    found = re.findall(r"`(gamepruning [a-z-]+ [^`]+)`", text)
+    found += re.findall(r"&& (gamepruning .*)", text)
+    helps = "\n".join([usage(), *(run.__doc__ or "" for run in COMMANDS.values())])
+    helps = re.sub(r"\n +--", " --", helps)
+    found += re.findall(r"^ +(gamepruning [a-z-]+\S*(?: \S+)*)", helps, flags=re.M)
+    return sorted({" ".join(example.split()) for example in found})
+
+
+@pytest.mark.parametrize("example", printed_examples())
+def test_printed_examples_work(example, capsys):
+    """All of them parse; explaining what needs no files is done for real."""
+    _, *words = shlex.split(example)
+    run = parse(words)
+    if words[0] == "explain" and not {"--module", "--dataset"} & set(words):
+        run()
+        assert "players" in capsys.readouterr().out
+
+
+def test_there_are_printed_examples():
+    assert {"gamepruning explain --model lenet_5", "gamepruning bench trace"} <= set(
+        printed_examples()
+    )
 
 
 def test_a_full_disk_is_one_line(monkeypatch, capsys):
@@ -230,6 +284,26 @@ def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
     monkeypatch.setattr("gamepruning.workbench.parsing.parse", lambda words: interrupt)
     assert main(["prune"]) == 130
     assert capsys.readouterr().err == "gamepruning: interrupted\n"
+
+
+def test_an_interruption_that_would_be_dropped_comes_again():
+    """Python ignores what is raised in jax's callback of the garbage collector."""
+    done = []
+
+    def _xla_gc_callback():
+        signal.raise_signal(signal.SIGINT)
+        done.append(True)
+
+    before = signal.signal(signal.SIGINT, cli._interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _xla_gc_callback()
+            time.sleep(10)
+        assert done == [True]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_reader_that_leaves_is_no_error():

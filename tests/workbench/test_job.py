@@ -9,18 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
+import gamepruning
 from gamepruning.compaction.export import import_safetensors, load_stablehlo
 from gamepruning.compaction.plan import Plan
 from gamepruning.types import InputError
 from gamepruning.workbench.cli import main
-from gamepruning.workbench.datasets import load_dataset
+from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.job import stages
-from gamepruning.workbench.job.run import Finished, run_prune
-from gamepruning.workbench.job.runfolder import read_records
+from gamepruning.workbench.job.absorb import without_gates
+from gamepruning.workbench.job.choose import Choice
+from gamepruning.workbench.job.run import Finished, _tell_version, run_prune
+from gamepruning.workbench.job.runfolder import RunFolder, read_records
+from gamepruning.workbench.job.task import make_task
+from gamepruning.workbench.job.writing import receptive_fields
 from gamepruning.workbench.models import build_model
 from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.training import evaluate
+from gamepruning.workbench.training import TrainInfo, evaluate
 
 GAME = PruneSettings(
     widths=(24, 12), epochs=12, fine_tune=2, gate_learning_rate=0.03, seed=1
@@ -240,10 +246,13 @@ def test_prices_too_high_rescue_the_best_of_each_layer(tmp_path):
     settings = PruneSettings(
         widths=(24, 12), epochs=4, fine_tune=1, preset="extreme_beta", norm="sum",
         gate_learning_rate=0.2, learning_rate=1e-4, optimizer="adam", rivals=False,
+        round_to=2,
     )  # fmt: skip
     done, said = prune(settings, tmp_path / "run")
-    assert done.result.pruned.kept == (1, 1)
-    assert "The game emptied hidden_0, hidden_1" in " ".join(said.split())
+    assert done.result.pruned.kept == (2, 2)
+    said = " ".join(said.split())
+    assert "emptied hidden_0 (2 of 24 back), hidden_1 (2 of 12 back)" in said
+    assert "more epochs" in said
 
 
 SMALL = {
@@ -285,14 +294,15 @@ import jax, jax.numpy as jnp
 
 def make():
     one, two = jax.random.split(jax.random.key(0))
-    params = [jax.random.normal(one, (3, 16)), jax.random.normal(two, (16, 1)) / 4]
-    apply = lambda params, x: jnp.tanh(x @ params[0]) @ params[1]
+    params = [jax.random.normal(one, (3, 16)), jax.random.normal(two, (16, 1)) / 4, 1]
+    apply = lambda params, x: jnp.tanh(x @ params[0]) @ params[1] * params[2]
     return apply, params, jnp.ones((2, 3))
 """
 
 
 def test_a_table_and_a_network_of_ones_own(tmp_path, monkeypatch):
-    """Regression reports R^2; a network that the workbench never heard of."""
+    """Regression reports R^2; a network that the workbench never heard of, one of
+    whose parameters is a whole number, which training leaves alone."""
     monkeypatch.chdir(tmp_path)
     write_regression(tmp_path / "waves.csv")
     (tmp_path / "net.py").write_text(NET)
@@ -307,3 +317,70 @@ def test_a_table_and_a_network_of_ones_own(tmp_path, monkeypatch):
     assert result["dense"]["gated"] > 0.3
     assert jnp.isfinite(result["pruned"]["removed"])
     assert any("new random order" in note for note in result["notes"])
+    assert import_safetensors(folder / "model" / "model.safetensors")["2"] == 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"settings": None},
+        {"settings": {}},
+        {"settings": PruneSettings().to_dict() | {"epochs": 2.5}},
+    ],
+)
+def test_a_damaged_config_is_not_gone_on_with(config, tmp_path):
+    (tmp_path / "run.partial").mkdir()
+    (tmp_path / "run.partial" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"config\.json"):
+        prune(PruneSettings(), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ({"gamepruning": gamepruning.__version__}, ""),
+        ({"gamepruning": "0.0.1"}, "gamepruning 0.0.1 began this run"),
+        (None, "gamepruning of unknown version began this run"),
+    ],
+)
+def test_going_on_with_the_run_of_another_version(versions, said):
+    console = Console(file=io.StringIO(), width=100)
+    _tell_version(versions, console)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said in told and bool(said) == bool(told)
+
+
+@pytest.mark.parametrize(("model", "drawn"), [("mlp", True), ("transformer", False)])
+def test_only_weights_that_read_pixels_are_drawn_as_pixels(model, drawn, key):
+    """A hidden kernel of the transformer has 64 rows too, which are no pixels."""
+    task = make_task(PruneSettings(model=model), key)
+    mask = np.arange(task.players.num_players) < 5
+    full = without_gates(task.network.apply, task.players, task.params, mask)
+    choice = Choice(mask, mask * 1.0, full, None, task.params, (0, 0), None)
+    fields = receptive_fields(task, choice)
+    assert (fields is not None) == drawn
+    if fields is not None:
+        kernel = task.params["hidden_0"]["kernel"]
+        np.testing.assert_array_equal(fields[2].ravel(), kernel[:, 2])
+
+
+def test_many_short_epochs_are_not_all_judged(tmp_path, monkeypatch, key):
+    monkeypatch.setattr(stages, "MIN_JUDGED", 3)
+    data = Split(np.arange(4.0), np.zeros(4))
+
+    def step(state, batch):
+        return state + 1.0, TrainInfo(batch.inputs.mean())
+
+    with Progress(disable=True) as progress, RunFolder(tmp_path / "run", False) as out:
+        trainer = stages.Trainer(data, data, jnp.mean, 4, out, progress)
+        stage = stages.Stage(
+            *("dense", "train", 7, key, jnp.zeros(1), step),
+            record=lambda state: {"validation": float(state[0])},
+            trace=lambda state: state,
+        )
+        done = stages.run_stage(stage, trainer)
+        judged = [(line["epoch"], line["validation"]) for line in out.records()]
+    assert judged == [(2, 2.0), (4, 4.0), (6, 6.0), (7, 7.0)]
+    assert done.trace is not None
+    assert done.trace.ravel().tolist() == [1, 2, 3, 4, 5, 6, 7]

@@ -29,6 +29,10 @@ from gamepruning.workbench.settings import PruneSettings, parse_keep
         ({"fine_tune": -1}, "--fine-tune >= 0"),
         ({"batch_size": 0}, "--batch-size >= 1"),
         ({"seed": -1}, "--seed >= 0"),
+        ({"seed": 2**32}, "--seed <= 4294967295"),
+        ({"epochs": 10**9}, "--epochs <= 100000"),
+        ({"widths": (8, 0)}, "--widths >= 1"),
+        ({"module": "net.py:make", "model": "mlp"}, "--model does not change"),
         ({"round_to": 0}, "--round-to >= 1"),
     ],
 )
@@ -52,6 +56,21 @@ def test_through_json_and_back():
     assert PruneSettings.from_dict(data) == settings
     with pytest.raises(InputError, match="unknown setting 'colour'"):
         PruneSettings.from_dict({**data, "colour": "red"})
+    with pytest.raises(InputError, match="missing setting 'seed'"):
+        PruneSettings.from_dict({k: v for k, v in data.items() if k != "seed"})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({"epochs": "abc"}, {"epochs": 2.5}, {"epochs": True}, {"widths": 5}),
+        *({"widths": ["8"]}, {"dataset": 3}, {"dataset": None}, {"price": "1"}),
+        *({"method": ["taylor"]}, {"rivals": 1}, {"load": 7}),
+    ],
+)
+def test_a_setting_of_another_type(damage):
+    with pytest.raises(InputError, match=f"setting '{next(iter(damage))}' cannot be"):
+        PruneSettings.from_dict({**PruneSettings().to_dict(), **damage})
 
 
 @pytest.mark.parametrize(
@@ -76,6 +95,8 @@ def test_automatic_choices_depend_on_sizes_only():
     assert small.epochs * (1_000 // 64) >= 5000
     assert (large.epochs, large.gate_learning_rate) == (20, 0.001)
     assert large.fine_tune == 5
+    tiny = resolve(PruneSettings(), num_train=120, task="classification")
+    assert (tiny.epochs, tiny.gate_learning_rate) == (2000, 0.0025)
     table = resolve(PruneSettings(), num_train=1_000, task="regression")
     assert (table.optimizer, table.learning_rate) == ("adam", 0.001)
     assert resolve(PruneSettings(), num_train=40, task="regression").batch_size == 40

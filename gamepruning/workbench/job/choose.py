@@ -170,6 +170,20 @@ def select(players: Players, scores: Any, settings: PruneSettings) -> np.ndarray
     return np.asarray(mask)
 
 
+def check_round_to(players: Players, settings: PruneSettings) -> None:
+    """Whether every family has as many players as --round-to asks it to keep.
+
+    Raises:
+      InputError: one has not.
+    """
+    smallest = min(players.families, key=lambda family: family.size)
+    if settings.round_to > smallest.size:
+        raise InputError(
+            f"--round-to {settings.round_to} is more than the {smallest.size} players "
+            f"of {smallest.name}"
+        )
+
+
 def check_keep(players: Players, settings: PruneSettings) -> int | tuple[int, ...]:
     """How many stay, for these players; checked before anything is trained.
 
@@ -183,11 +197,18 @@ def check_keep(players: Players, settings: PruneSettings) -> int | tuple[int, ..
     Raises:
       InputError: the request cannot be met.
     """
+    check_round_to(players, settings)
     keep = parse_keep(settings.keep or "")
     families = players.families
     if isinstance(keep, float):
         keep = max(round(keep * players.num_players), 1)
     if isinstance(keep, int):
+        least = settings.round_to * len(families)
+        if keep < least:
+            raise InputError(
+                f"--keep {settings.keep} keeps {keep}, fewer than the {least} that "
+                f"{len(families)} families keep with {settings.round_to} each"
+            )
         top_n(
             np.arange(players.num_players, dtype=float),
             keep,

@@ -17,18 +17,20 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from gamepruning import __version__
 from gamepruning.types import InputError
 from gamepruning.workbench.checkpoints import load_weights
 from gamepruning.workbench.job.choose import (
     Choice,
     check_keep,
+    check_round_to,
     choose_by_equilibrium,
     choose_by_scores,
 )
 from gamepruning.workbench.job.comparison import Comparison, compare
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.learning import weight_optimizer
-from gamepruning.workbench.job.runfolder import RunFolder, fresh_name
+from gamepruning.workbench.job.runfolder import CONFIG, RunFolder, fresh_name
 from gamepruning.workbench.job.stages import Trainer, train_weights
 from gamepruning.workbench.job.summary import summarise
 from gamepruning.workbench.job.task import Task, make_task
@@ -100,7 +102,7 @@ def run_prune(
     folder = _place(settings, out, resume)
     folder.check()
     if resume:
-        settings = _stored(folder, settings)
+        settings = _stored(folder, settings, console)
     asked, watch = settings, Watch()
     keys = Keys(*jax.random.split(jax.random.key(settings.seed), 4))
     with watch("data and network"), console.status("reading data"):
@@ -132,9 +134,16 @@ def _place(settings: PruneSettings, out: Path | None, resume: bool) -> RunFolder
     return RunFolder(out, resume)
 
 
-def _stored(folder: RunFolder, asked: PruneSettings) -> PruneSettings:
+def _stored(folder: RunFolder, asked: PruneSettings, console: Console) -> PruneSettings:
     """The settings of the interrupted run; flags beside --resume must agree."""
-    stored = PruneSettings.from_dict(folder.read_config().get("settings", {}))
+    config = folder.read_config()
+    _tell_version(config.get("versions"), console)
+    if not isinstance(config.get("settings"), dict):
+        raise InputError(
+            f"{folder.partial / CONFIG} holds no settings of a run: delete the folder "
+            "and start again"
+        )
+    stored = PruneSettings.from_dict(config["settings"])
     default = PruneSettings().to_dict()
     for name, value in asked.to_dict().items():
         if value not in (default[name], stored.to_dict()[name]):
@@ -145,11 +154,21 @@ def _stored(folder: RunFolder, asked: PruneSettings) -> PruneSettings:
     return stored
 
 
+def _tell_version(versions: Any, console: Console) -> None:
+    """Say so if the interrupted run was begun by another version."""
+    begun = versions.get("gamepruning") if isinstance(versions, dict) else None
+    if begun != __version__:
+        line = f"Note: gamepruning {begun or 'of unknown version'} began this run, "
+        console.print(Text(f"{line}{__version__} goes on with it", style="yellow"))
+
+
 def _settle(settings: PruneSettings, task: Task) -> PruneSettings:
     """Everything that can be checked before training is checked here."""
     num_train = len(task.dataset.train.labels)
     settings = resolve(settings, num_train=num_train, task=task.dataset.task)
-    if settings.method != "equilibrium":
+    if settings.method == "equilibrium":
+        check_round_to(task.players, settings)
+    else:
         check_keep(task.players, settings)
     return settings
 

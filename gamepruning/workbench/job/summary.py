@@ -179,14 +179,19 @@ def make_notes(task: Task, settings: PruneSettings, choice: Choice) -> tuple[str
     """What a reader must know, one sentence each."""
     notes = []
     emptied = [
-        family.name
+        f"{family.name} ({rescued:,} of {family.size:,} back)"
         for family, rescued in zip(task.players.families, choice.rescued, strict=True)
         if rescued
     ]
     if emptied:
         notes.append(
-            f"The game emptied {', '.join(emptied)}; the player with the highest gate "
-            "stays in each, so that the network remains connected."
+            f"The game emptied {', '.join(emptied)}: the players with the highest "
+            "gates came back, so that the network remains connected."
+        )
+    if len(emptied) == len(choice.rescued):
+        notes.append(
+            "Everyone left: more epochs, a lower --gate-learning-rate or a lower "
+            "--price keep more."
         )
     if choice.mask.all():
         notes.append(
