@@ -45,7 +45,7 @@ def _leaf_error(expected, actual) -> float:
 def tolerance(*trees: Any) -> float:
     """What rounding may do: a thousand units of the coarsest precision at work.
 
-    At least 1e-12: sums of other orders, divided by a small spread as in batch norm,
+    At least 1e-9: sums of other orders, divided by a small spread as in batch norm,
     differ by more than a thousand units of float64.
     """
     dtypes = [
@@ -55,7 +55,7 @@ def tolerance(*trees: Any) -> float:
         if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
     ]
     widest = max((float(jnp.finfo(dtype).eps) for dtype in dtypes), default=1e-7)
-    return min(max(1000 * widest, 1e-12), 0.1)
+    return min(max(1000 * widest, 1e-9), 0.1)
 
 
 def sample_inputs(inputs: Sequence[Any]) -> tuple:

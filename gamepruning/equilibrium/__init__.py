@@ -10,6 +10,21 @@ from gamepruning.equilibrium.ascent import (
 from gamepruning.equilibrium.competition import competition
 from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.presets import EQUILIBRIUM_PRESETS, equilibrium_optimizer
+from gamepruning.equilibrium.response import (
+    OwnTerms,
+    best_response,
+    condition_numbers,
+    dominated_players,
+    nash_gap,
+    own_terms,
+)
+from gamepruning.equilibrium.solve import Solution, solve
+from gamepruning.equilibrium.stability import (
+    game_jacobian,
+    potential,
+    response_jacobian,
+    spectral_radius,
+)
 from gamepruning.equilibrium.step import (
     EquilibriumInfo,
     EquilibriumState,
@@ -25,6 +40,18 @@ from gamepruning.equilibrium.utility import (
 )
 
 __all__ = [
+    "OwnTerms",
+    "Solution",
+    "best_response",
+    "condition_numbers",
+    "dominated_players",
+    "game_jacobian",
+    "nash_gap",
+    "own_terms",
+    "potential",
+    "response_jacobian",
+    "solve",
+    "spectral_radius",
     "EQUILIBRIUM_PRESETS",
     "EquilibriumInfo",
     "EquilibriumResult",

@@ -48,16 +48,48 @@ def competition(
     """
     gates = jnp.asarray(gates)
     gates = gates.astype(jnp.promote_types(gates.dtype, jnp.float32))
-    leaves = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
+    leaves = _named(params)
     return jnp.concatenate(
         [
             _within(family, leaves, gates[family.start : family.stop])
             for family in players.families
         ]
     )
+
+
+def owned_rows(players: Players, params: PyTree) -> list[Float[Array, "n d"]]:
+    """Theta of each family: a row for each player, what it owns in a fixed order.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+
+    Returns:
+      One float [n, d] a family; d is 0 where players own nothing (input features).
+
+    Raises:
+      ValueError: the members of a family own different numbers of parameters.
+    """
+    leaves = _named(params)
+    return [_rows(family, leaves) for family in players.families]
+
+
+def _rows(family: Family, leaves: dict[str, Any]) -> Array:
+    pieces = [jnp.zeros((family.size, 0))]
+    for owned in family.slices:
+        if owned.role in OWN_ROLES:
+            theta = _by_player(family, owned, leaves[owned.path])
+            axis = range(theta.ndim)[owned.axis]
+            theta = jnp.moveaxis(theta, axis, 0).reshape(family.size, -1)
+            pieces.append(theta.astype(jnp.promote_types(theta.dtype, jnp.float32)))
+    return jnp.concatenate(pieces, axis=1)
+
+
+def _named(params: PyTree) -> dict[str, Any]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
 
 
 def _within(family: Family, leaves: dict[str, Any], gates: Array) -> Array:

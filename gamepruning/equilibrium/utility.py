@@ -61,7 +61,7 @@ def utility(
     References:
       Shah and Khan, arXiv 2512.22106, eq. 8-10.
     """
-    gates = _check_gates(players, gates)
+    gates = check_gates(players, gates)
     others = jax.lax.stop_gradient(gates)
     benefit = gates * marginal_benefit(players, params, grads, others, config)  # (9)
     cost = _cost(players, params, gates, others, config)  # (10)
@@ -130,7 +130,7 @@ def utility_gradient(
     References:
       Shah and Khan, arXiv 2512.22106, eq. 13 and 18.
     """
-    gates = _check_gates(players, gates)
+    gates = check_gates(players, gates)
     return jax.grad(lambda s: utility(players, params, grads, s, config).sum())(gates)
 
 
@@ -195,6 +195,25 @@ def squared_norms(
     return total * jnp.square(_scale(players, params, total, norm))
 
 
+def player_scales(
+    players: Players, params: PyTree, norm: Norm
+) -> Float[Array, "*N"] | float:
+    """The factors that turn each theta_i into what the cost calls theta_i.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      norm: "sum", "mean" or "unit"; see `UtilityConfig.norm`.
+
+    Returns:
+      float [N], or 1.0 for "sum".
+    """
+    if norm == "sum":
+        return 1.0
+    total = players.sum_owned(_products(params, params))
+    return _scale(players, params, total, norm)
+
+
 def _cost(players, params, own, others, config: UtilityConfig) -> Array:
     total = squared_norms(players, params)
     scale = _scale(players, params, total, config.norm)
@@ -238,7 +257,12 @@ def _split(params, grads) -> tuple[PyTree, Array | None]:
     )
 
 
-def _check_gates(players, gates) -> Array:
+def check_gates(players: Players, gates: ArrayLike) -> Float[Array, " N"]:
+    """The gates as an array.
+
+    Raises:
+      ValueError: they are not floats, or not one a player.
+    """
     gates = jnp.asarray(gates)
     if gates.shape != (players.num_players,):
         raise ValueError(

@@ -90,12 +90,16 @@ class WeightPlayers(Players):
         return tuple(f"{f.name}[{k}]" for f in self.families for k in range(f.size))
 
     def _scaled(self, params: Any, gates) -> Any:
+        self._check_params(params)
         leaves, treedef = jax.tree_util.tree_flatten(params)
         positions = self._positions()
         for family, number in zip(self.families, self._leaves, strict=True):
             leaf = leaves[positions[number]]
             own = gates[family.start : family.stop].reshape(leaf.shape)
-            leaves[positions[number]] = leaf * own.astype(leaf.dtype)
+            if own.dtype == bool:  # what leaves may be nan
+                leaves[positions[number]] = jnp.where(own, leaf, 0).astype(leaf.dtype)
+            else:
+                leaves[positions[number]] = leaf * own.astype(leaf.dtype)
         return jax.tree_util.tree_unflatten(treedef, leaves)
 
     def gated(self, params: Any, gates: ArrayLike, *inputs: Any) -> Any:
@@ -113,6 +117,7 @@ class WeightPlayers(Players):
 
     def sum_owned(self, tree: Any) -> jax.Array:
         """The entries of the weights, one after the other."""
+        self._check_params(tree)
         leaves, positions = jax.tree_util.tree_leaves(tree), self._positions()
         return jnp.concatenate([leaves[positions[k]].reshape(-1) for k in self._leaves])
 

@@ -1,0 +1,212 @@
+"""Play the game of a network whose weights stand still until nobody wants to move."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+
+from gamepruning.equilibrium.competition import owned_rows
+from gamepruning.equilibrium.config import UtilityConfig
+from gamepruning.equilibrium.response import OwnTerms, gap, own_terms, respond
+from gamepruning.equilibrium.utility import player_scales
+from gamepruning.players import Players
+from gamepruning.types import InputError
+
+Dynamics = Literal["ascent", "simultaneous", "sequential"]
+
+
+class Solution(NamedTuple):
+    """Where the dynamics came to rest, or were stopped.
+
+    Attributes:
+      gates: participation s, float [N] in [0, 1].
+      nash_gap: what the player with the most to gain would gain alone; see `nash_gap`.
+      steps: how often the gates were moved (all of them, for "sequential").
+      status: "converged" (the gap is within the tolerance), "stalled" (the gates no
+        longer move, at the precision of their type, but the gap is larger), "diverged"
+        (they became nan) or "stopped" (after `max_steps`).
+    """
+
+    gates: Float[Array, " N"]
+    nash_gap: float
+    steps: int
+    status: str
+
+
+class _State(NamedTuple):
+    gates: Array
+    slopes: Array  # of everybody's utility by its own gate
+    moved: Array
+    rate: Array
+    growth: Array  # the rate over the one before
+    gap: Array
+    steps: Int[Array, ""]
+
+
+def solve(
+    players: Players,
+    params: PyTree,
+    loss_fn: Callable[[PyTree, Array], Array],
+    config: UtilityConfig,
+    *,
+    gates: ArrayLike | None = None,
+    dynamics: Dynamics = "ascent",
+    learning_rate: float | None = None,
+    linearised: bool = False,
+    tolerance: float = 1e-7,
+    max_steps: int = 10_000,
+) -> Solution:
+    """Find an equilibrium of the gates, at fixed weights.
+
+    Every step takes the marginal benefits at the current gates, so that the gap at the
+    end is that of the network's own game. The dynamics are a `jax.lax.while_loop`.
+
+    | dynamics | a step | comes to rest |
+    | --- | --- | --- |
+    | "ascent" | projected gradient ascent of all (eq. 17) | at small enough rates |
+    | "simultaneous" | all play their best response at once (eq. 14) | if the best responses contract: see `response_radius` |
+    | "sequential" | each plays its best response to what those before it chose, benefits taken once a round | far beyond that |
+
+    The best responses move by `learning_rate` of the way, 1 by default. For "ascent"
+    the default follows how fast the slopes change along the way, after Malitsky and
+    Mishchenko, Adaptive Gradient Descent without Descent, ICML 2020.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      loss_fn: (params, gates) -> scalar, such as
+        `lambda p, s: cross_entropy(players.gated(p, s, x), y)`.
+      config: the weights of the terms.
+      gates: where to start, float [N]; all ones by default.
+      dynamics: who moves, and how.
+      learning_rate: see above.
+      linearised: hold the benefits as they are at the start: the game of eq. 9 with
+        constant coefficients, a quadratic one.
+      tolerance: the largest gap of an equilibrium, in units of the utility.
+      max_steps: when to give up.
+
+    Returns:
+      `Solution`. Where it starts decides where it ends if there are several equilibria.
+
+    Raises:
+      InputError: unknown dynamics, or numbers that make no sense.
+
+    Example: benefits of .5 and .2 whatever the others do, and a price of .3.
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
+      >>> players = gp.find_players(apply, params, jnp.ones((1, 2)))
+      >>> loss = lambda params, gates: -gates @ jnp.array([0.5, 0.2])
+      >>> config = gp.UtilityConfig(beta=0.008, gamma=0.3)
+      >>> solution = gp.solve(players, params, loss, config)
+      >>> print(solution.gates.round(2), solution.status)
+      [0.5 0. ] converged
+
+    References:
+      Shah and Khan, arXiv 2512.22106, sections 4.3 and 5.1.
+    """  # noqa: E501
+    if dynamics not in get_args(Dynamics):
+        raise InputError(
+            f"dynamics: expected one of {', '.join(get_args(Dynamics))}, got "
+            f"{dynamics!r}"
+        )
+    if max_steps < 1 or not tolerance >= 0:
+        raise InputError(
+            f"expected max_steps >= 1 and tolerance >= 0, got {max_steps}, {tolerance}"
+        )
+    start = jnp.ones(players.num_players) if gates is None else jnp.asarray(gates)
+    grads_at = jax.grad(lambda joint: loss_fn(joint["params"], joint["gates"]))
+    fixed = grads_at({"params": params, "gates": start}) if linearised else None
+
+    def terms_at(gates):
+        grads = grads_at({"params": params, "gates": gates}) if fixed is None else fixed
+        return own_terms(players, params, grads, gates, config)
+
+    if dynamics == "sequential":
+        move = partial(_take_turns, players, params, config)
+    else:
+        move = _climb if dynamics == "ascent" else _respond_at_once
+    adapt = dynamics == "ascent" and learning_rate is None
+
+    def state_at(gates, moved, rate, steps) -> _State:
+        terms = terms_at(gates)
+        slopes = terms.slope - 2 * terms.curvature * gates
+        growth = jnp.zeros_like(rate)
+        return _State(gates, slopes, moved, rate, growth, gap(terms, gates), steps)
+
+    def step(state: _State) -> _State:
+        target = move(terms_at(state.gates), state.gates, state.rate)
+        moved = target - state.gates
+        new = state_at(target, moved, state.rate, state.steps + 1)
+        if not adapt:
+            return new
+        rate = _adaptive_rate(state, new)
+        return new._replace(rate=rate, growth=rate / state.rate)
+
+    def goes_on(state: _State):
+        moving = (state.steps == 0) | (state.moved != 0).any()
+        return (state.gap > tolerance) & (state.steps < max_steps) & moving
+
+    rate = learning_rate
+    if rate is None:
+        steepest = jnp.abs(state_at(start, 0 * start, jnp.ones(()), 0).slopes).max()
+        rate = 0.1 / jnp.maximum(steepest, 1e-12) if adapt else 1.0
+    rate, steps = jnp.asarray(rate, start.dtype), jnp.zeros((), jnp.int32)
+    first = state_at(start, jnp.zeros_like(start), rate, steps)
+    end = jax.jit(lambda state: jax.lax.while_loop(goes_on, step, state))(first)
+    return Solution(end.gates, float(end.gap), int(end.steps), _status(end, tolerance))
+
+
+def _status(end: _State, tolerance: float) -> str:
+    if not jnp.isfinite(end.gates).all() or not jnp.isfinite(end.gap):
+        return "diverged"
+    if end.gap <= tolerance:
+        return "converged"
+    return "stopped" if (end.moved != 0).any() else "stalled"
+
+
+def _adaptive_rate(old: _State, new: _State) -> Array:
+    """Half the inverse of the local Lipschitz constant, and no sudden growth."""
+    length, change = (
+        jnp.linalg.norm(new.moved),
+        jnp.linalg.norm(new.slopes - old.slopes),
+    )
+    growth = jnp.sqrt(1 + old.growth) * old.rate
+    return jnp.where(
+        change > 0, jnp.minimum(growth, length / (2 * change + 1e-30)), growth
+    )
+
+
+def _climb(terms: OwnTerms, gates: Array, rate: Array) -> Array:
+    slope = terms.slope - 2 * terms.curvature * gates
+    return jnp.clip(gates + rate * slope, 0.0, 1.0)
+
+
+def _respond_at_once(terms: OwnTerms, gates: Array, rate: Array) -> Array:
+    return gates + rate * (respond(terms, gates) - gates)
+
+
+def _take_turns(players, params, config, terms, gates, rate) -> Array:
+    """One round: what a player changes, those behind it in its family see."""
+    scale = jnp.broadcast_to(player_scales(players, params, config.norm), gates.shape)
+    moved = []
+    families = zip(players.families, owned_rows(players, params), strict=True)
+    for family, rows in families:
+        here = slice(family.start, family.stop)
+        own = OwnTerms(terms.slope[here], terms.curvature[here])
+        rows = rows * scale[here, None]
+
+        def turn(shift, player, eta=config.eta):
+            (slope, curvature), gate, row = player
+            slope = slope - eta * (row @ shift)  # what those before it have changed
+            best = respond(OwnTerms(slope, curvature), gate)
+            new = gate + rate * (best - gate)
+            return shift + (new - gate) * row, new
+
+        start = jnp.zeros(rows.shape[1], rows.dtype)
+        moved.append(jax.lax.scan(turn, start, (own, gates[here], rows))[1])
+    return jnp.concatenate(moved)
