@@ -140,12 +140,13 @@ def plot_gates(gates: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarra
 
 
 def _title(family: FamilyRow, panels: int) -> str:
-    """Short enough for its panel."""
-    room = 72 // panels - 12
+    """Short enough for its panel, with both ends of the name."""
+    count, is_narrow = f"{family.kept} of {family.total}", panels > 2
+    room = 72 // panels - (1 if is_narrow else 12)
     name = family.name
     if len(name) > room:
         name = f"{name[: room // 2]}…{name[len(name) - (room - 1) // 2 :]}"
-    return f"{name}: {family.kept} of {family.total}"
+    return f"{name}\n{count}" if is_narrow else f"{name}: {count}"
 
 
 def _draw_paths(axis, gates: np.ndarray, mask: np.ndarray, colour: str) -> None:
