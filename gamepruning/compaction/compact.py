@@ -24,7 +24,7 @@ class CompactModel(NamedTuple):
         parameters: jit, grad, vmap, export it; any batch size.
       params: the smaller parameters, a tree like the original.
       opt_state: the optimizer state, sliced along; None if there was none.
-      plan: what was kept and why, as data that outlives the session.
+      plan: what was kept and why, as data that outlives the program.
       report: sizes, multiply-adds and latency before and after; the measured error.
       input_kept: {input position: {axis: kept indices}}, where input features left.
       mask: who stayed, bool [N].

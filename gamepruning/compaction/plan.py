@@ -1,4 +1,4 @@
-"""What was decided, as JSON that outlives the session: a plan.
+"""What was decided, as JSON that outlives the program: a plan.
 
 A plan says who stays, which indices of which parameters that means, of which model, and
 why. It is applied to any checkpoint of the same model.

@@ -63,7 +63,8 @@ def find_players(
         "layer" (all units of a family are one player) or "weight" (each entry of each
         weight matrix or kernel).
       input_axes: for the position of an input, the axis (or axes) whose entries are
-        players too, such as `{0: 1}` for the features of a [B, F] array.
+        players too, such as `{0: 1}` for the features of a [B, F] array; an axis that
+        cannot lose an entry is in `frozen`, with the reason.
       outputs_like: says which outputs are shaped like parameters and shrink with them:
         a function from `params` to a tree like the outputs, with None at an ordinary
         output and the leaf of `params` at an output of its shape. Example, for
@@ -111,7 +112,6 @@ def find_players(
         "frozen_leaves": frozen_leaves,
     }
     traced = trace_model(apply, call, **options)
-    _check_input_players(traced, call, axes)
     return Players(apply, call, traced, options, paths, named, granularity)
 
 
@@ -626,22 +626,6 @@ def _input_axes(input_axes, inputs) -> dict[int, tuple[int, ...]]:
             )
         found[sum(leaves[:position])] = tuple(axis % ndim for axis in axes)
     return found
-
-
-def _check_input_players(traced: Traced, call: Call, axes) -> None:
-    """Raise InputError if axes of inputs are to play and none of them can."""
-    asked = {(call.num_params + leaf, axis) for leaf in axes for axis in axes[leaf]}
-    if not asked or any(asked & unit.touches.keys() for unit in traced.units):
-        return
-    leaf, axis = min(asked)
-    number = leaf - call.num_params
-    label = traced.input_labels[number][axis]
-    labels = [label if isinstance(label, np.ndarray) else ()]
-    rows = frozen_axes(traced.analysis, [labels], [""], {})
-    reason = rows[0].reason if rows else label or "it has one entry"
-    raise InputError(
-        f"input_axes: axis {axis} of input {number} cannot lose an entry: {reason}"
-    )
 
 
 def _nothing_to_prune(traced: Traced, paths) -> str:
