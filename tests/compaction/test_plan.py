@@ -292,7 +292,7 @@ def test_the_old_plan_stays_when_writing_fails(plan, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="cannot write .*: disk full"):
         make_plan(PLAYERS, params(), ~MASK).save(path)
     assert path.read_text() == before
     assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
