@@ -31,7 +31,10 @@ def main() -> int:
             _write(options.output, done)
     _write(options.output, done)
     summary = summarise([done[seed] for seed in seeds])
-    print(json.dumps(summary, indent=2))
+    text = json.dumps(summary, indent=2)
+    print(text)
+    if options.summary is not None:
+        options.summary.write_text(text + "\n")
     return 1 if summary["wrong"] else 0
 
 
@@ -44,8 +47,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--seed-of", type=int, metavar="SEED", help="replay one network"
     )
-    name = Path("experiments/fuzz/results.json")
-    parser.add_argument("--output", type=Path, default=name, help="results, resumable")
+    name = Path("runs/fuzz.json")
+    parser.add_argument("--output", type=Path, default=name, help="records, resumable")
+    parser.add_argument("--summary", type=Path, help="where the summary goes as well")
     return parser.parse_args()
 
 
