@@ -28,6 +28,7 @@ from .compaction import (
 )
 from .equilibrium import (
     EQUILIBRIUM_PRESETS as EQUILIBRIUM_PRESETS,
+    Budget as Budget,
     Solution as Solution,
     UtilityConfig as UtilityConfig,
     best_response as best_response,
@@ -38,6 +39,7 @@ from .equilibrium import (
     game_jacobian as game_jacobian,
     joint_optimizer as joint_optimizer,
     make_equilibrium_step as make_equilibrium_step,
+    make_market_step as make_market_step,
     nash_gap as nash_gap,
     potential as potential,
     projected_gate_ascent as projected_gate_ascent,
@@ -56,10 +58,12 @@ from .metrics import (
 )
 from .players import (
     Players as Players,
+    Size as Size,
     find_players as find_players,
     from_linen as from_linen,
     from_nnx as from_nnx,
     register_rule as register_rule,
+    size_of as size_of,
 )
 from .selection import (
     round_mask as round_mask,

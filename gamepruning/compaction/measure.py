@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.players.sizes import count_taps
+
 
 class Macs(NamedTuple):
     """Multiply-adds of a function.
@@ -256,29 +258,9 @@ def _count_conv(eqn: Any) -> int:
     """Outputs times kernel taps times the input channels of one group."""
     params = eqn.params
     dims = params["dimension_numbers"]
-    lhs, rhs, out = (v.aval for v in (*eqn.invars[:2], *eqn.outvars))
-    batch, features, *out_spatial = (out.shape[dim] for dim in dims.out_spec)
-    _, in_features, *kernel = (rhs.shape[dim] for dim in dims.rhs_spec)
-    windows = zip(
-        (lhs.shape[dim] for dim in dims.lhs_spec[2:]),
-        out_spatial,
-        kernel,
-        params["window_strides"],
-        params["rhs_dilation"],
-        params["lhs_dilation"],
-        (low for low, _ in params["padding"]),
-        strict=True,
-    )
-    return batch * features * in_features * prod(_taps(*window) for window in windows)
-
-
-def _taps(size, out_size, kernel, stride, dilation, holes, padding) -> int:
-    """Pairs of output and kernel positions; of a dilated input those that meet it."""
-    if holes == 1:
-        return out_size * kernel
-    place = np.add.outer(stride * np.arange(out_size), dilation * np.arange(kernel))
-    index, rest = np.divmod(place - padding, holes)
-    return int(np.count_nonzero((rest == 0) & (index >= 0) & (index < size)))
+    lhs, rhs, out = (v.aval.shape for v in (*eqn.invars[:2], *eqn.outvars))
+    batch, features = (out[dim] for dim in dims.out_spec[:2])
+    return batch * features * rhs[dims.rhs_spec[1]] * count_taps(params, lhs, rhs, out)
 
 
 _COUNTERS: dict[str, Callable[[Any], int]] = {

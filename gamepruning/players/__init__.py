@@ -3,6 +3,7 @@
 from gamepruning.players.adapters import from_linen, from_nnx
 from gamepruning.players.players import Hoisted, Players, find_players
 from gamepruning.players.rules.registry import register_rule
+from gamepruning.players.sizes import Size, size_of
 from gamepruning.players.structure import AxisSlice, Family, Frozen
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "Frozen",
     "Hoisted",
     "Players",
+    "Size",
     "find_players",
     "from_linen",
     "from_nnx",
     "register_rule",
+    "size_of",
 ]

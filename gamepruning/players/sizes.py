@@ -1,0 +1,230 @@
+"""What a network costs as a function of who stays: parameters and multiply-adds.
+
+Both are sums of products of axis lengths, and the trace knows of every axis which
+players its entries belong to. So the size under any mask follows without another trace,
+and its derivative by a gate is what a player adds to the size while the others stay.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from gamepruning.players.ir import CUSTOM_CALLS, Graph, Lit, Node
+
+
+class _Term(NamedTuple):
+    """factor x the product of the lengths of the axes."""
+
+    factor: float
+    axes: tuple[int, ...]  # numbers of `Size._axes`
+
+
+class Size:
+    """A size of the network as a function of who stays, in JAX.
+
+    With gates between 0 and 1 the length of an axis is the sum of its entries' gates,
+    so that the function is smooth. The two sizes are exact, to float32, for a mask.
+
+    Attributes:
+      unit: "players", "params" or "macs".
+      num_players: N.
+    """
+
+    def __init__(
+        self, unit: str, num_players: int, terms: Sequence[tuple[float, list]]
+    ):
+        self.unit, self.num_players = unit, num_players
+        numbers: dict[int, int] = {}
+        self._axes: list[np.ndarray] = []
+        merged: dict[tuple[int, ...], float] = {}
+        for factor, axes in terms:
+            for columns in axes:
+                if id(columns) not in numbers:
+                    numbers[id(columns)] = len(self._axes)
+                    self._axes.append(columns)
+            key = tuple(sorted(numbers[id(columns)] for columns in axes))
+            merged[key] = merged.get(key, 0.0) + factor
+        self._terms = [_Term(factor, axes) for axes, factor in merged.items()]
+
+    def __call__(self, gates: ArrayLike) -> Float[Array, ""]:
+        """The size when player i stays with share s_i; a mask gives the size itself.
+
+        Args:
+          gates: float or bool [N].
+
+        Returns:
+          A float scalar, in `unit`.
+        """
+        gates = jnp.asarray(gates, jnp.float32)
+        here = jnp.concatenate([jnp.ones(1), gates])
+        lengths = [here[columns].prod(axis=1).sum() for columns in self._axes]
+        total = jnp.zeros(())
+        for factor, axes in self._terms:
+            total += factor * prod((lengths[axis] for axis in axes), start=1.0)
+        return total
+
+    def marginal(self, gates: ArrayLike) -> Float[Array, " N"]:
+        """What each player adds to the size while the others stay as they are.
+
+        Args:
+          gates: float or bool [N].
+
+        Returns:
+          float [N]. An approximation where a player owns two axes of one array, as in
+          residual networks: the derivative counts the corner twice.
+        """
+        return jax.grad(self.__call__)(jnp.asarray(gates, jnp.float32))
+
+
+def size_of(players: Any, unit: str = "params") -> Size:
+    """How the size of a network follows from who stays.
+
+    Args:
+      players: the `Players` of the network.
+      unit: "players", "params" (entries of all parameter arrays) or "macs" (multiply-
+        adds of one call with the inputs that `find_players` saw, counted as
+        `count_macs` does).
+
+    Returns:
+      A `Size`.
+
+    Raises:
+      ValueError: another unit.
+
+    Example: four hidden units of three inputs and two outputs.
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"] + params["b"], 0) @ params["out"]
+      >>> params = {"in": jnp.ones((3, 4)), "b": jnp.ones(4), "out": jnp.ones((4, 2))}
+      >>> players = gp.find_players(apply, params, jnp.ones((1, 3)))
+      >>> size = gp.size_of(players, "params")
+      >>> mask = jnp.array([True, True, False, False])
+      >>> float(size(mask)), size.marginal(mask).tolist()
+      (12.0, [6.0, 6.0, 6.0, 6.0])
+    """
+    if unit == "players":
+        return _count_players(players)
+    traced, columns = players._base
+    if unit == "params":
+        terms = [
+            _term(1.0, zip(labels, leaf.shape, strict=True), columns)
+            for labels, leaf in zip(
+                traced.leaf_labels,
+                players._example.leaves[: players._example.num_params],
+                strict=True,
+            )
+        ]
+    elif unit == "macs":
+        terms = list(_contractions(traced.analysis, traced.program.graph, columns, 1))
+    else:
+        raise ValueError(f"expected unit 'players', 'params' or 'macs', got {unit!r}")
+    return Size(unit, players.num_players, terms)
+
+
+def _count_players(players: Any) -> Size:
+    numbers = 1 + np.arange(players.num_players)[:, None]
+    return Size("players", players.num_players, [(1.0, [numbers])])
+
+
+def _term(factor, axes, columns) -> tuple[float, list]:
+    """Axes nobody can shrink become part of the factor."""
+    playing = []
+    for label, size in axes:
+        own = columns(label)
+        if own is None:
+            factor *= size
+        else:
+            playing.append(own)
+    return float(factor), playing
+
+
+def _contractions(analysis, graph: Graph, columns, times: int) -> Iterator[tuple]:
+    for node in graph.nodes:
+        if node.name in _AXES:
+            factor, axes = _AXES[node.name](analysis, node)
+            yield _term(times * factor, axes, columns)
+        elif node.name == "scan":
+            inner = times * node.params["length"]
+            yield from _contractions(analysis, node.subs[0], columns, inner)
+        elif node.name == "cond":
+            branches = [
+                list(_contractions(analysis, body, columns, times))
+                for body in node.subs
+            ]
+            yield from max(branches, key=_full_size, default=[])
+        elif node.name in CUSTOM_CALLS:
+            yield from _contractions(analysis, node.subs[0], columns, times)
+        else:
+            for body in node.subs:
+                yield from _contractions(analysis, body, columns, times)
+
+
+def _full_size(terms: list) -> float:
+    return sum(
+        factor * prod(len(columns) for columns in axes) for factor, axes in terms
+    )
+
+
+def _labelled(analysis, operand, dims) -> list[tuple[Any, int]]:
+    shape = analysis.shape(operand)
+    labels = (
+        [None] * len(shape) if isinstance(operand, Lit) else analysis.labels[operand]
+    )
+    return [(labels[dim], shape[dim]) for dim in dims]
+
+
+def _dot_axes(analysis, node: Node) -> tuple[float, list]:
+    (_, rhs_contract), (_, rhs_batch) = node.params["dimension_numbers"]
+    lhs, rhs = node.ins
+    free = set(range(len(analysis.shape(rhs)))) - {*rhs_contract, *rhs_batch}
+    axes = _labelled(analysis, lhs, range(len(analysis.shape(lhs))))
+    return 1.0, axes + _labelled(analysis, rhs, sorted(free))
+
+
+def _conv_axes(analysis, node: Node) -> tuple[float, list]:
+    spec = node.params["dimension_numbers"]
+    lhs, rhs = node.ins
+    shapes = [analysis.shape(value) for value in (lhs, rhs, node.outs[0])]
+    factor = count_taps(node.params, *shapes) / node.params["batch_group_count"]
+    batch = _labelled(analysis, lhs, spec.lhs_spec[:1])
+    return factor, batch + _labelled(analysis, rhs, spec.rhs_spec[:2])
+
+
+def count_taps(params: dict[str, Any], lhs, rhs, out) -> int:
+    """Pairs of an output place and a kernel entry that meet an input, over space.
+
+    Args:
+      params: of a `conv_general_dilated`.
+      lhs: shape of the input.
+      rhs: shape of the kernel.
+      out: shape of the output.
+    """
+    dims = params["dimension_numbers"]
+    windows = zip(
+        (lhs[dim] for dim in dims.lhs_spec[2:]),
+        (out[dim] for dim in dims.out_spec[2:]),
+        (rhs[dim] for dim in dims.rhs_spec[2:]),
+        params["window_strides"],
+        params["rhs_dilation"],
+        params["lhs_dilation"],
+        (low for low, _ in params["padding"]),
+        strict=True,
+    )
+    return prod(_taps(*window) for window in windows)
+
+
+def _taps(size, out_size, kernel, stride, dilation, holes, padding) -> int:
+    """Pairs of output and kernel positions; of a dilated input those that meet it."""
+    if holes == 1:
+        return out_size * kernel
+    place = np.add.outer(stride * np.arange(out_size), dilation * np.arange(kernel))
+    index, rest = np.divmod(place - padding, holes)
+    return int(np.count_nonzero((rest == 0) & (index >= 0) & (index < size)))
+
+
+_AXES = {"dot_general": _dot_axes, "conv_general_dilated": _conv_axes}

@@ -1,0 +1,61 @@
+"""The size that a mask leaves, against the counted size of the network it leaves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gamepruning as gp
+from gamepruning.compaction.slicing import slice_tree
+from tests.compare import random_mask, shrink_inputs
+from tests.players.test_zoo import types_of
+from tests.small import make_mlp
+from tests.zoo import CASES, Case
+
+NAMES = """mlp_with_input_players tied_autoencoder lenet5_linen resnext unet train_lenet
+    group_norm_pad_transposed grouped_query_attention elman_network conv3d""".split()
+
+
+@pytest.mark.parametrize("case", [CASES[name] for name in NAMES], ids=NAMES)
+def test_it_is_that_of_the_smaller_network(case: Case):
+    with types_of(case.dtypes[0]):
+        model = case.model(case.dtypes[0], seed=0)
+        players = gp.find_players(
+            model.apply, model.params, *model.inputs, **model.options
+        )
+        mask = random_mask(np.random.default_rng(0), players, 0.6)
+        small = slice_tree(model.params, players.kept_indices(mask))
+        inputs = shrink_inputs(model, players.input_kept(mask))
+        macs = gp.count_macs(players.compact_apply(mask), small, *inputs)
+        assert float(gp.size_of(players, "params")(mask)) == gp.count_params(small)
+        assert float(gp.size_of(players, "macs")(mask)) == pytest.approx(macs, rel=1e-6)
+        assert float(gp.size_of(players, "players")(mask)) == mask.sum()
+
+
+@pytest.fixture
+def players() -> gp.Players:
+    return make_mlp(jax.random.key(0))[0]
+
+
+@pytest.mark.parametrize("unit", ["players", "params", "macs"])
+def test_what_a_player_adds_is_the_difference_it_makes(players, unit):
+    size = gp.size_of(players, unit)
+    mask = np.arange(players.num_players) % 3 > 0
+    marginal = size.marginal(mask)
+    for player in range(0, players.num_players, 5):
+        with_it, without = mask.copy(), mask.copy()
+        with_it[player], without[player] = True, False
+        difference = float(size(with_it) - size(without))
+        assert float(marginal[player]) == pytest.approx(difference)
+
+
+def test_it_runs_compiled_and_mapped(players):
+    masks = np.random.default_rng(0).random((4, players.num_players)) > 0.5
+    size = gp.size_of(players, "params")
+    mapped = jax.jit(jax.vmap(size))(jnp.asarray(masks))
+    assert mapped.tolist() == [float(size(mask)) for mask in masks]
+
+
+def test_another_unit_is_an_error(players):
+    with pytest.raises(ValueError, match="players', 'params' or 'macs', got 'bytes"):
+        gp.size_of(players, "bytes")
