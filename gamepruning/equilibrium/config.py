@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import jax
 from jaxtyping import Array
 
 Benefit = Literal["descent", "literal"]
 Norm = Literal["sum", "mean", "unit"]
+Weight = float | Array | Callable[[Any], Any]
+WEIGHTS = ("alpha", "beta", "gamma", "eta")
 
 
 @jax.tree_util.register_dataclass
@@ -17,6 +20,8 @@ class UtilityConfig:
     """The weights of the utility's terms, and how its terms are read.
 
     The weights are leaves of a pytree, so that they can be mapped over by `jax.vmap`.
+    Each can be an optax schedule, a function of the step, which `at` turns into a
+    number; `make_equilibrium_step` does so by itself.
 
     Attributes:
       alpha: weight of the benefit, > 0 to reward contribution.
@@ -34,19 +39,21 @@ class UtilityConfig:
       ValueError: a weight is negative or not finite, or a choice is unknown.
 
     Example:
-      >>> UtilityConfig(beta=0.05, gamma=0.05).alpha
-      1.0
+      >>> import optax
+      >>> rising = UtilityConfig(gamma=optax.linear_schedule(0.0, 0.1, 100))
+      >>> float(rising.at(50).gamma)
+      0.05000000074505806
     """
 
-    alpha: float | Array = 1.0
-    beta: float | Array = 0.0
-    gamma: float | Array = 0.0
-    eta: float | Array = 0.0
+    alpha: Weight = 1.0
+    beta: Weight = 0.0
+    gamma: Weight = 0.0
+    eta: Weight = 0.0
     benefit: Benefit = dataclasses.field(default="descent", metadata={"static": True})
     norm: Norm = dataclasses.field(default="sum", metadata={"static": True})
 
     def __post_init__(self):
-        for name in ("alpha", "beta", "gamma", "eta"):
+        for name in WEIGHTS:
             weight = getattr(self, name)
             if isinstance(weight, int | float) and not (0 <= weight < math.inf):
                 raise ValueError(f"expected {name} to be finite and >= 0, got {weight}")
@@ -56,3 +63,34 @@ class UtilityConfig:
                     f"expected {name} to be one of {get_args(choices)}, got "
                     f"{getattr(self, name)!r}"
                 )
+
+    def at(self, step: Any) -> "UtilityConfig":
+        """The weights at a step: schedules are called, numbers stay.
+
+        Args:
+          step: how many steps were made, an int scalar.
+
+        Returns:
+          A config without schedules.
+        """
+        weights = {name: getattr(self, name) for name in WEIGHTS}
+        scheduled = {name: w(step) for name, w in weights.items() if callable(w)}
+        return dataclasses.replace(self, **scheduled) if scheduled else self
+
+    def number(self, name: str) -> Any:
+        """A weight as a number.
+
+        Raises:
+          ValueError: it is a schedule; `at` says what it is at a step.
+        """
+        weight = getattr(self, name)
+        if callable(weight):
+            raise ValueError(
+                f"expected {name} to be a number, got a schedule: pass config.at(step)"
+            )
+        return weight
+
+    def has(self, name: str) -> bool:
+        """False for a weight that is the number 0, whose term can be left out."""
+        weight = self.number(name)
+        return not (isinstance(weight, int | float) and weight == 0)

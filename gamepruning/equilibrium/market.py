@@ -193,7 +193,7 @@ class MarketState(NamedTuple):
       price: of that clearing.
       mean: running mean of dL/ds_i, float32 [N].
       square: running mean of its square.
-      count: steps made.
+      steps: how many were made.
     """
 
     params: PyTree
@@ -203,7 +203,7 @@ class MarketState(NamedTuple):
     price: Float[Array, ""]
     mean: Float[Array, " N"]
     square: Float[Array, " N"]
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
 
 
 class MarketInfo(NamedTuple):
@@ -338,7 +338,7 @@ def make_market_step(
             benefits,
             costs,
             size,
-            schedule(state.count),
+            schedule(state.steps),
             family_of,
             min_units=budget.min_units,
             additive=additive,
@@ -354,9 +354,9 @@ def make_market_step(
         state = state._replace(
             mean=decay * state.mean + (1 - decay) * slopes,
             square=decay * state.square + (1 - decay) * jnp.square(slopes),
-            count=state.count + 1,
+            steps=state.steps + 1,
         )
-        is_due = (state.count % every == 0) & (state.count <= last)
+        is_due = (state.steps % every == 0) & (state.steps <= last)
         num_examples = jax.tree.leaves(labels)[0].shape[0]
         demand, price = jax.lax.cond(
             is_due,
@@ -380,7 +380,7 @@ def make_market_step(
             gates.mean(),
             (gates > 0).sum(),
             price,
-            schedule(state.count).size,
+            schedule(state.steps).size,
             size(gates > 0),
         )
         return state, info
@@ -390,7 +390,7 @@ def make_market_step(
 
 def _benefits(state: MarketState, decay: float, num_examples: int) -> Array:
     """What taking part earns against staying out, to second order."""
-    weight = 1 - decay ** state.count.astype(jnp.float32)
+    weight = 1 - decay ** state.steps.astype(jnp.float32)
     mean, square = state.mean / weight, state.square / weight
     variance = jnp.maximum(square - jnp.square(mean), 0.0)
     curvature = num_examples * variance + jnp.square(mean)

@@ -76,11 +76,15 @@ def own_terms(
     """
     gates = check_gates(players, gates)
     benefit = marginal_benefit(players, params, grads, gates, config)
-    slope = config.alpha * benefit - config.gamma
-    if not (isinstance(config.eta, int | float) and config.eta == 0):
+    slope = config.number("alpha") * benefit - config.number("gamma")
+    if config.has("eta"):
         scale = player_scales(players, params, config.norm)
-        slope -= config.eta * scale * competition(players, params, scale * gates)
-    return OwnTerms(slope, config.beta * squared_norms(players, params, config.norm))
+        slope -= (
+            config.number("eta") * scale * competition(players, params, scale * gates)
+        )
+    return OwnTerms(
+        slope, config.number("beta") * squared_norms(players, params, config.norm)
+    )
 
 
 def best_response(
@@ -192,13 +196,13 @@ def dominated_players(
       Shah and Khan, arXiv 2512.22106, eq. 12 and 15.
     """
     benefit = marginal_benefit(players, params, grads, gates, config)
-    best_case = config.alpha * benefit - config.gamma
-    if not (isinstance(config.eta, int | float) and config.eta == 0):
+    best_case = config.number("alpha") * benefit - config.number("gamma")
+    if config.has("eta"):
         rewards = [
             _rewards(rows) for rows in _scaled_rows(players, params, config.norm)
         ]
-        best_case += config.eta * jnp.concatenate(rewards)
-    curvature = config.beta * squared_norms(players, params, config.norm)
+        best_case += config.number("eta") * jnp.concatenate(rewards)
+    curvature = config.number("beta") * squared_norms(players, params, config.norm)
     return (best_case < 0) | ((best_case == 0) & (curvature > 0))
 
 

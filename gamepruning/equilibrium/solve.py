@@ -193,14 +193,14 @@ def _respond_at_once(terms: OwnTerms, gates: Array, rate: Array) -> Array:
 def _take_turns(players, params, config, terms, gates, rate) -> Array:
     """One round: what a player changes, those behind it in its family see."""
     scale = jnp.broadcast_to(player_scales(players, params, config.norm), gates.shape)
-    moved = []
+    eta, moved = config.number("eta"), []
     families = zip(players.families, owned_rows(players, params), strict=True)
     for family, rows in families:
         here = slice(family.start, family.stop)
         own = OwnTerms(terms.slope[here], terms.curvature[here])
         rows = rows * scale[here, None]
 
-        def turn(shift, player, eta=config.eta):
+        def turn(shift, player):
             (slope, curvature), gate, row = player
             slope = slope - eta * (row @ shift)  # what those before it have changed
             best = respond(OwnTerms(slope, curvature), gate)

@@ -96,7 +96,7 @@ def response_jacobian(
     References:
       Shah and Khan, arXiv 2512.22106, section 5.3.
     """
-    if isinstance(config.beta, int | float) and config.beta == 0:
+    if not config.has("beta"):
         raise InputError("best responses have a slope only where beta > 0")
     gates = check_gates(players, gates)
     grads_at = jax.grad(lambda joint: loss_fn(joint["params"], joint["gates"]))
@@ -190,10 +190,10 @@ def potential(
     if config.benefit != "descent":
         raise InputError('the game has a potential with benefit="descent" alone')
     gates = check_gates(players, gates)
-    curvature = config.beta * squared_norms(players, params, config.norm)
-    costs = jnp.sum(curvature * jnp.square(gates) + config.gamma * gates)
-    if not (isinstance(config.eta, int | float) and config.eta == 0):
+    curvature = config.number("beta") * squared_norms(players, params, config.norm)
+    costs = jnp.sum(curvature * jnp.square(gates) + config.number("gamma") * gates)
+    if config.has("eta"):
         scale = player_scales(players, params, config.norm)
         pull = scale * competition(players, params, scale * gates)
-        costs += config.eta / 2 * jnp.vdot(gates, pull)
-    return -config.alpha * loss_fn(params, gates) - costs
+        costs += config.number("eta") / 2 * jnp.vdot(gates, pull)
+    return -config.number("alpha") * loss_fn(params, gates) - costs

@@ -1,7 +1,7 @@
 """Algorithm 1: the weights descend the loss, the gates climb their utilities."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,11 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.trainable import put_trainable, take_trainable
-from gamepruning.equilibrium.utility import utility_gradient
+from gamepruning.equilibrium.utility import squared_norms, utility_gradient
 from gamepruning.players import Players
+from gamepruning.types import InputError
 
+Updates = Literal["simultaneous", "alternating"]
 THRESHOLD = 0.01  # section 7.2: a player below it counts as pruned
 
 
@@ -23,11 +25,13 @@ class EquilibriumState(NamedTuple):
       params: the weights theta, a pytree.
       gates: participation s, float32 [N] in [0, 1].
       opt_state: state of the joint transform.
+      steps: how many were made.
     """
 
     params: PyTree
     gates: Float[Array, " N"]
     opt_state: Any
+    steps: Int[Array, ""]
 
 
 class EquilibriumInfo(NamedTuple):
@@ -64,12 +68,14 @@ def make_equilibrium_step(
     config: UtilityConfig,
     *,
     threshold: float = THRESHOLD,
+    updates: Updates = "simultaneous",
+    normalise: bool = False,
     merge_fn: Callable[[PyTree, Any], PyTree] | None = None,
 ) -> EquilibriumStep:
     """Make the training step of Algorithm 1.
 
     Both updates (lines 5 and 6) use the gradient of one backward pass, at the same
-    weights and gates.
+    weights and gates, or one pass each.
 
     Args:
       players: the `Players` of the network.
@@ -77,11 +83,19 @@ def make_equilibrium_step(
       tx: transform over {"params", "gates"}; see `joint_optimizer`.
       config: the weights of the utility's terms.
       threshold: a player with a smaller gate is not counted as active.
+      updates: "simultaneous", or "alternating": the gates answer the new weights, on
+        the same batch, at the cost of a second backward pass. As printed, lines 5 and 6
+        could be either.
+      normalise: hold the norm of each player's own parameters where it started. The
+        output s_i theta_i does not change under (s_i / c, c theta_i), so that growing
+        weights make up for a shrinking gate, until gates near 0 mean nothing; a player
+        of fixed norm cannot. The weights that read it still can grow.
       merge_fn: (params, outputs) -> params, for networks whose outputs carry new
         statistics (batch normalisation in training): called on the updated weights.
 
     Returns:
-      `EquilibriumStep(init, step)`. A batch is a tuple (*inputs, labels); inputs are
+      `EquilibriumStep(init, step)`. `init` takes gates to start from as a second
+      argument. A batch is a tuple (*inputs, labels); inputs are
       those of `players.gated`, with any leading size.
 
     Example: three steps on three batches of one example.
@@ -101,41 +115,88 @@ def make_equilibrium_step(
       >>> state.gates.shape, info.loss.shape
       ((2,), (3,))
 
+    Raises:
+      InputError: unknown `updates`.
+
     References:
       Shah and Khan, arXiv 2512.22106, Algorithm 1, eq. 16-18.
     """
+    if updates not in get_args(Updates):
+        raise InputError(
+            f"expected updates to be one of {', '.join(get_args(Updates))}, got "
+            f"{updates!r}"
+        )
 
     def init(params, gates=None) -> EquilibriumState:
         if gates is None:
             gates = jnp.ones(players.num_players, jnp.float32)
         opt_state = tx.init({"params": take_trainable(params), "gates": gates})
-        return EquilibriumState(params, gates, opt_state)
+        return EquilibriumState(params, gates, opt_state, jnp.zeros((), jnp.int32))
 
     def objective(joint, params, inputs, labels):
         params = put_trainable(joint["params"], params)
         outputs = players.gated(params, joint["gates"], *inputs)
         return loss_fn(outputs, labels), outputs
 
-    def step(state, batch):
+    def differentiate(params, gates, batch):
+        """The loss and the outputs, the slopes of the weights, the way up the gates."""
         *inputs, labels = batch
+        joint = {"params": take_trainable(params), "gates": gates}
+        value, grads = jax.value_and_grad(objective, has_aux=True)(
+            joint, params, inputs, labels
+        )
+        return value, grads
+
+    def climb(params, gates, grads, steps):
+        slopes = grads | {"params": put_trainable(grads["params"], params)}
+        return utility_gradient(players, params, slopes, gates, config.at(steps))
+
+    def move(state, down, ascent):
+        """Lines 5 and 6 of Algorithm 1."""
         joint = {"params": take_trainable(state.params), "gates": state.gates}
-        (loss, outputs), grads = jax.value_and_grad(objective, has_aux=True)(
-            joint, state.params, inputs, labels
+        moves, opt_state = tx.update(
+            {"params": down, "gates": ascent}, state.opt_state, joint
         )
-        slopes = grads | {"params": put_trainable(grads["params"], state.params)}
-        ascent = utility_gradient(players, state.params, slopes, state.gates, config)
-        updates, opt_state = tx.update(
-            {"params": grads["params"], "gates": ascent}, state.opt_state, joint
-        )
-        joint = cast(dict, optax.apply_updates(joint, updates))
-        params = put_trainable(joint["params"], state.params)
-        gates = joint["gates"]
+        new = cast(dict, optax.apply_updates(joint, moves))
+        params = put_trainable(new["params"], state.params)
+        if normalise:
+            params = keep_norms(players, params, state.params)
+        return params, new["gates"], opt_state
+
+    def step(state, batch):
+        (loss, outputs), grads = differentiate(state.params, state.gates, batch)
+        down = grads["params"]
+        if updates == "alternating":
+            still = jnp.zeros_like(state.gates)
+            params, _, _ = move(state, down, still)
+            _, grads = differentiate(params, state.gates, batch)
+            ascent = climb(params, state.gates, grads, state.steps)
+        else:
+            ascent = climb(state.params, state.gates, grads, state.steps)
+        params, gates, opt_state = move(state, down, ascent)
         if merge_fn is not None:
             params = merge_fn(params, outputs)
         info = EquilibriumInfo(loss, gates.mean(), (gates >= threshold).sum())
-        return EquilibriumState(params, gates, opt_state), info
+        return EquilibriumState(params, gates, opt_state, state.steps + 1), info
 
     return EquilibriumStep(init, step)
+
+
+def keep_norms(players: Players, params: PyTree, like: PyTree) -> PyTree:
+    """Scale each player's own parameters to the norm that they have in `like`.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      like: others of the same shapes.
+
+    Returns:
+      The scaled parameters; those of players without any, or at 0, as they are.
+    """
+    now, then = squared_norms(players, params), squared_norms(players, like)
+    movable = (now > 0) & (then > 0)
+    ratio = jnp.where(movable, then / jnp.where(movable, now, 1.0), 1.0)
+    return players.participate(params, jnp.sqrt(ratio))
 
 
 def surviving_players(

@@ -65,7 +65,7 @@ def utility(
     others = jax.lax.stop_gradient(gates)
     benefit = gates * marginal_benefit(players, params, grads, others, config)  # (9)
     cost = _cost(players, params, gates, others, config)  # (10)
-    return config.alpha * benefit - cost
+    return config.number("alpha") * benefit - cost
 
 
 def utility_gradient(
@@ -218,11 +218,11 @@ def _cost(players, params, own, others, config: UtilityConfig) -> Array:
     total = squared_norms(players, params)
     scale = _scale(players, params, total, config.norm)
     size = total * jnp.square(scale)
-    cost = config.beta * size * jnp.square(own) + config.gamma * own
-    if isinstance(config.eta, int | float) and config.eta == 0:
+    cost = config.number("beta") * size * jnp.square(own) + config.number("gamma") * own
+    if not config.has("eta"):
         return cost
     rivals = scale * competition(players, params, scale * others)
-    return cost + config.eta * own * rivals
+    return cost + config.number("eta") * own * rivals
 
 
 def _scale(players, params, squared_norm: Array, norm: Norm) -> Array | float:

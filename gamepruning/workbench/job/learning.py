@@ -113,9 +113,9 @@ def game_config(settings: PruneSettings) -> UtilityConfig:
     preset = EQUILIBRIUM_PRESETS[settings.preset]
     return UtilityConfig(
         alpha=preset.alpha,
-        beta=settings.price * preset.beta,
-        gamma=settings.price * preset.gamma,
-        eta=settings.price * preset.eta,
+        beta=settings.price * preset.number("beta"),
+        gamma=settings.price * preset.number("gamma"),
+        eta=settings.price * preset.number("eta"),
         benefit=settings.benefit,
         norm=settings.norm,
     )
