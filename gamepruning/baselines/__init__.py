@@ -1,6 +1,12 @@
 """REFERENCES: the scores that a game has to beat."""
 
 from gamepruning.baselines.activations import activation_scores, random_scores
+from gamepruning.baselines.hard_concrete import (
+    hard_concrete_mean,
+    hard_concrete_sample,
+    make_hard_concrete_step,
+    open_probability,
+)
 from gamepruning.baselines.oracle import loss_oracle_scores
 from gamepruning.baselines.table import BASELINES
 from gamepruning.baselines.taylor import taylor_scores
@@ -9,8 +15,12 @@ from gamepruning.baselines.weights import magnitude_scores, weight_gradient_scor
 __all__ = [
     "BASELINES",
     "activation_scores",
+    "hard_concrete_mean",
+    "hard_concrete_sample",
     "loss_oracle_scores",
+    "make_hard_concrete_step",
     "magnitude_scores",
+    "open_probability",
     "random_scores",
     "taylor_scores",
     "weight_gradient_scores",

@@ -509,6 +509,9 @@ class Players:
     ) -> np.ndarray:
         """The mask [N] that leaves these indices; the inverse of `kept_indices`.
 
+        Of a merged axis an entry leaves with any of several players. One all of whose
+        entries have left with others counts as gone: the network is the same.
+
         Raises:
           InputError: the indices do not fit this model.
         """

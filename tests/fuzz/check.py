@@ -136,6 +136,7 @@ def _check(network: Network, found: dict[str, Any]) -> None:
     for number, keep in enumerate(KEEP):
         mask = _mask(network.seed, number, players, keep)
         reference = gated(model.params, mask, *model.inputs)
+        _check_plan(found, model, gated, players, mask, reference)
         _check_smaller(found, model, players, mask, reference, by_hand=number == 0)
         _check_excluded(found, model, apply, players, mask, reference)
     if network.seed % 2:
@@ -156,16 +157,22 @@ def _mask(seed: int, number: int, players, keep: float) -> np.ndarray:
     return mask
 
 
-def _check_smaller(found, model: Model, players, mask, reference, by_hand) -> None:
-    """By our own comparison, or (to compile less) by the one that `compact` makes."""
+def _check_plan(found, model: Model, gated, players, mask, reference) -> None:
+    """Kept indices say who stays, but for those all of whose entries are gone."""
     kept = players.kept_indices(mask)
     stays = players.mask_from_kept(kept, players.input_kept(mask))
-    inhabited = [mask[family.start : family.stop].any() for family in players.families]
-    if all(inhabited):
-        _demand(np.array_equal(stays, mask), "mask_from_kept is not the inverse")
     again = players.kept_indices(stays)
     same = [np.array_equal(kept.get(place), ks) for place, ks in again.items()]
     _demand(all(same) and len(again) == len(kept), "kept indices do not come back")
+    if not np.array_equal(stays, mask):
+        _demand((stays <= mask).all(), "mask_from_kept brings players back")
+        ours = gated(model.params, stays, *model.inputs)
+        _compare(found, "gated by mask_from_kept", ours, reference)
+
+
+def _check_smaller(found, model: Model, players, mask, reference, by_hand) -> None:
+    """By our own comparison, or (to compile less) by the one that `compact` makes."""
+    kept = players.kept_indices(mask)
     options = {"inputs": model.inputs, "min_units": 0}
     small = gp.compact(players, model.params, mask, **options)
     if not by_hand:
