@@ -25,6 +25,7 @@ def prune(
     Examples:
       gamepruning prune
       gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
+      gamepruning prune --keep 0.1 --unit params
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20
       gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
       gamepruning prune --resume --out runs/mine

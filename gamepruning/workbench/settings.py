@@ -30,6 +30,7 @@ RareClasses = Literal["error", "drop"]
 Norm = Literal["mean", "sum", "unit"]
 Benefit = Literal["descent", "literal"]
 Optimizer = Literal["auto", "sgd", "adam"]
+Unit = Literal["players", "params", "macs"]
 DEFAULT_MODEL = "mlp"
 
 
@@ -102,11 +103,19 @@ class PruneSettings:
         str | None,
         arg(
             metavar="SIZE",
-            help="For baselines, how many stay: a fraction (0.1), a count (77), or a "
-            "count for each family (51/26).",
+            help="How many stay: a fraction (0.1), a count (77), or a count for each "
+            "family (51/26). In the equilibrium game the price of taking part then "
+            "rises until the budget is met, in the place of --preset.",
             help_behavior_hint="(needed by baselines)",
         ),
     ] = None
+    unit: Annotated[
+        Unit,
+        arg(
+            help="Of --keep in the equilibrium game: players, their parameters, or "
+            "multiply-adds."
+        ),
+    ] = "players"
     scope: Annotated[
         Scope,
         arg(
@@ -235,10 +244,11 @@ class PruneSettings:
                 )
 
     def _check_keep(self) -> None:
-        if self.method == "equilibrium" and self.keep is not None:
+        if self.has_budget:
+            self._check_budget()
+        elif self.unit != "players":
             raise InputError(
-                "--keep goes with a baseline: the equilibrium decides itself how many "
-                "stay; choose another --preset for more or fewer"
+                f"--unit {self.unit} goes with --method equilibrium and --keep"
             )
         if self.method != "equilibrium" and self.keep is None:
             raise InputError(
@@ -247,6 +257,24 @@ class PruneSettings:
             )
         if self.keep is not None:
             parse_keep(self.keep)
+
+    def _check_budget(self) -> None:
+        default = {f.name: f.default for f in dataclasses.fields(self)}
+        for name in ("preset", "price", "norm", "benefit", "round_to"):
+            if getattr(self, name) != default[name]:
+                raise InputError(
+                    f"{_flag(name)} does nothing where --keep says how many stay: "
+                    "leave one of them out"
+                )
+        if "/" in (self.keep or "") and self.unit != "players":
+            raise InputError(
+                f"--keep {self.keep} counts players: leave --unit {self.unit} out"
+            )
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the equilibrium game is to end at a given size."""
+        return self.method == "equilibrium" and self.keep is not None
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-able data."""
@@ -316,6 +344,7 @@ _CHOICES = {
     "rare_classes": RareClasses,
     "benefit": Benefit,
     "optimizer": Optimizer,
+    "unit": Unit,
 }
 _RANGES = {
     "widths": (1, 10**6),

@@ -1,5 +1,6 @@
 """The main job end to end on small networks: whole, honest, resumable."""
 
+import dataclasses
 import functools
 import io
 import json
@@ -99,6 +100,34 @@ def test_removal_changes_nothing(game):
     result = game[0].result
     assert result.max_error < 1e-5
     assert result.pruned.gated == pytest.approx(result.pruned.removed, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("keep", "unit", "most"), [("0.2", "params", 380), ("5/4", "players", None)]
+)
+def test_a_budget_is_met(tmp_path, keep, unit, most):
+    settings = dataclasses.replace(
+        GAME, keep=keep, unit=unit, gate_learning_rate=None, rivals=False
+    )
+    (folder, result), _ = prune(settings, tmp_path / "run")
+    assert result.pruned.label == f"equilibrium (keep {keep} {unit})"
+    assert result.pruned.gated == result.pruned.removed  # gates end at 0 and 1
+    if most is None:
+        assert result.pruned.kept == (5, 4)
+    else:
+        assert result.cost_dense.params == 1990
+        assert most <= result.cost_small.params <= 398
+    prices = [
+        r["price"] for r in read_records(folder / "metrics.jsonl") if "price" in r
+    ]
+    assert len(prices) == GAME.epochs and any(prices)
+
+
+def test_a_budget_out_of_reach_is_an_error_at_once(tmp_path):
+    settings = dataclasses.replace(GAME, keep="30/3", gate_learning_rate=None)
+    with pytest.raises(InputError, match="one count a family"):
+        prune(settings, tmp_path / "run")
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_plan_cuts_the_full_checkpoint(game, tmp_path, capsys):

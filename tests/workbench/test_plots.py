@@ -29,12 +29,21 @@ def draw_all(result) -> dict[str, Figure]:
         "contest": plots.plot_contest(result),
         "training": plots.plot_training(make_records(), result.families, result=result),
         "gates": plots.plot_gates(gates, result.families, mask),
+        "dynamics": plots.plot_dynamics(
+            make_records(), gates, result.families, threshold=0.01, metric="accuracy"
+        ),
+        "participation": plots.plot_participation(
+            gates[5], result.families, threshold=0.01
+        ),
         "scores": plots.plot_scores(gates[5], result.families, mask),
         "weights": plots.plot_receptive_fields(gates[:, :64].reshape(-1, 8, 8)),
     }
 
 
-@pytest.mark.parametrize("name", ["contest", "training", "gates", "scores", "weights"])
+NAMES = "contest training gates dynamics participation scores weights".split()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_svg_is_whole_and_follows_the_theme(name):
     svg = theme.to_svg(draw_all(make_result())[name], name=name)
     root = xml.etree.ElementTree.fromstring(svg)
@@ -45,6 +54,22 @@ def test_svg_is_whole_and_follows_the_theme(name):
     if name != "weights":
         assert "var(--ink" in svg and "var(--hero" in svg
     assert "DejaVu" not in svg and "<metadata" not in svg
+
+
+def test_the_dynamics_are_those_of_the_gates():
+    result = make_result()
+    gates, _ = make_gates(12, result)
+    figure = plots.plot_dynamics(
+        make_records(), gates, result.families, threshold=0.01, metric="accuracy"
+    )
+    _, sparsity, mean, active = figure.axes
+    shown = sparsity.lines[0].get_ydata()
+    np.testing.assert_allclose(shown, (gates < 0.01).mean(axis=1))
+    np.testing.assert_allclose(mean.lines[0].get_ydata(), gates[:, :512].mean(axis=1))
+    assert active.lines[1].get_ydata()[-1] == (gates[-1, 512:] >= 0.01).sum()
+    figure = plots.plot_participation(gates[5], result.families, threshold=0.01)
+    counts = [sum(bar.get_height() for bar in axis.patches) for axis in figure.axes]
+    assert counts == [512, 256]
 
 
 def test_png_is_written(tmp_path):

@@ -15,7 +15,10 @@ from gamepruning.workbench.settings import PruneSettings, parse_keep
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"keep": "0.1"}, "--keep goes with a baseline"),
+        ({"keep": "0.1", "preset": "l1_strong"}, "--preset does nothing where --keep"),
+        ({"keep": "0.1", "round_to": 8}, "--round-to does nothing where --keep"),
+        ({"keep": "3/2", "unit": "macs"}, "leave --unit macs out"),
+        ({"unit": "macs"}, "goes with --method equilibrium and --keep"),
         ({"method": "taylor"}, "--method taylor needs --keep"),
         ({"method": "taylor", "keep": "1.5"}, "--keep as a fraction"),
         ({"method": "taylor", "keep": "3/0"}, "--keep as a fraction"),

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.baselines import BASELINES
-from gamepruning.equilibrium import surviving_players
+from gamepruning.equilibrium import (
+    EquilibriumState,
+    MarketState,
+    surviving_players,
+)
 from gamepruning.players import Players
 from gamepruning.selection import round_mask, top_n
 from gamepruning.types import InputError
@@ -111,9 +115,15 @@ def _record_game(
             "validation": trainer.judge(gated, (params, gates)),
             "open": [int(alive[f.start : f.stop].sum()) for f in players.families],
             "mean_gate": float(gates.mean()),
+            **_prices(state.game),
         }
 
     return record
+
+
+def _prices(game: EquilibriumState | MarketState) -> dict[str, float]:
+    """The price of taking part, where a budget makes one."""
+    return {"price": float(game.price)} if isinstance(game, MarketState) else {}
 
 
 def _rescued(players: Players, alive: np.ndarray, mask: np.ndarray) -> tuple[int, ...]:

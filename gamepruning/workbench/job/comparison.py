@@ -126,6 +126,8 @@ def compare(
     if settings.method == "equilibrium":
         price = "" if settings.price == 1.0 else f" x {settings.price:g}"
         label = f"equilibrium ({settings.preset}{price})"
+        if settings.has_budget:
+            label = f"equilibrium (keep {settings.keep} {settings.unit})"
     pruned = enter(settings.method, label, small, small.params)
     sizes = tuple(family.size for family in task.players.families)
     whole = enter("dense", "dense", task.network, dense, sizes)

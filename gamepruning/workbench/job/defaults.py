@@ -8,6 +8,7 @@ from gamepruning.workbench.settings import PruneSettings
 LEAST_STEPS = 5000  # gates need steps to travel; small data sets get more epochs
 MAX_EPOCHS = 2000  # chosen at most, for data of which an epoch is a step or two
 GATE_TRAVEL = 5.0  # least product of steps and the gates' learning rate
+LEAVE_STEPS = 100  # of a gate from one to zero under a budget, at most
 SGD_MODELS = ("mlp", "lenet_300_100", "text_mlp")
 
 
@@ -42,7 +43,7 @@ def resolve(settings: PruneSettings, *, num_train: int, task: str) -> PruneSetti
     if optimizer == "auto":
         plain = settings.network in SGD_MODELS
         optimizer = "sgd" if plain and task == "classification" else "adam"
-    gate_rate = settings.gate_learning_rate or max(1e-3, GATE_TRAVEL / (epochs * steps))
+    gate_rate = settings.gate_learning_rate or _gate_rate(settings, epochs * steps)
     fine_tune = settings.fine_tune
     return dataclasses.replace(
         settings,
@@ -53,3 +54,10 @@ def resolve(settings: PruneSettings, *, num_train: int, task: str) -> PruneSetti
         gate_learning_rate=float(f"{gate_rate:.2g}"),
         fine_tune=max(1, epochs // 4) if fine_tune is None else fine_tune,
     )
+
+
+def _gate_rate(settings: PruneSettings, num_steps: int) -> float:
+    """Under a budget gates leave within a fiftieth of the steps (a fifth is left)."""
+    if settings.has_budget:
+        return min(max(1 / LEAVE_STEPS, 50 / num_steps), 0.5)
+    return max(1e-3, GATE_TRAVEL / num_steps)

@@ -8,14 +8,17 @@ import optax
 
 from gamepruning.equilibrium import (
     EQUILIBRIUM_PRESETS,
+    Budget,
     EquilibriumState,
+    MarketState,
     UtilityConfig,
     joint_optimizer,
     make_equilibrium_step,
+    make_market_step,
     projected_gate_ascent,
 )
 from gamepruning.workbench.job.task import Task
-from gamepruning.workbench.settings import PruneSettings
+from gamepruning.workbench.settings import PruneSettings, parse_keep
 from gamepruning.workbench.training import Split, TrainInfo, keep_statistics
 
 MOMENTUM = 0.9
@@ -30,7 +33,7 @@ class GameState(NamedTuple):
       key: for networks that train with one.
     """
 
-    game: EquilibriumState
+    game: EquilibriumState | MarketState
     key: jax.Array
 
 
@@ -80,21 +83,47 @@ def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
     Returns:
       `GameStep(init, step)`.
 
+    Raises:
+      InputError: --keep cannot be met.
+
     References:
       Shah and Khan, arXiv 2512.22106, Algorithm 1.
     """
     plain = task.network.is_plain
     gate_tx = projected_gate_ascent(
-        settings.gate_learning_rate or 0.0, optax.scale_by_adam()
+        settings.gate_learning_rate or 0.0,
+        None if settings.has_budget else optax.scale_by_adam(),
     )
-    game = make_equilibrium_step(
-        task.train_players,
-        task.loss if plain else lambda out, labels: task.loss(out[0], labels),
-        joint_optimizer(weight_optimizer(settings), gate_tx),
-        game_config(settings),
-        threshold=settings.threshold,
-        merge_fn=None if plain else lambda params, out: keep_statistics(params, out[1]),
-    )
+    tx = joint_optimizer(weight_optimizer(settings), gate_tx)
+
+    def loss_fn(outputs, labels):
+        return task.loss(outputs if plain else outputs[0], labels)
+
+    def merge_fn(params, outputs):
+        return keep_statistics(params, outputs[1])
+
+    merge = None if plain else merge_fn
+    players = task.train_players
+    if settings.has_budget:
+        num_steps = (settings.epochs or 0) * count_steps(task, settings)
+        game = make_market_step(
+            players,
+            loss_fn,
+            tx,
+            make_budget(settings),
+            num_steps=num_steps,
+            every=max(1, min(20, num_steps // 100)),
+            merge_fn=merge,
+        )
+    else:
+        game = make_equilibrium_step(
+            players,
+            loss_fn,
+            tx,
+            game_config(settings),
+            threshold=settings.threshold,
+            merge_fn=merge,
+        )
 
     def init(key, params) -> GameState:
         return GameState(game.init(params), key)
@@ -106,6 +135,16 @@ def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
         return GameState(inner, key), TrainInfo(info.loss)
 
     return GameStep(init, step)
+
+
+def count_steps(task: Task, settings: PruneSettings) -> int:
+    """Steps of an epoch."""
+    return len(task.dataset.train.labels) // (settings.batch_size or 1)
+
+
+def make_budget(settings: PruneSettings) -> Budget:
+    """What --keep and --unit ask for."""
+    return Budget(keep=parse_keep(settings.keep or ""), unit=settings.unit)
 
 
 def game_config(settings: PruneSettings) -> UtilityConfig:

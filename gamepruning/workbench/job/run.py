@@ -29,7 +29,7 @@ from gamepruning.workbench.job.choose import (
 )
 from gamepruning.workbench.job.comparison import Comparison, compare
 from gamepruning.workbench.job.defaults import resolve
-from gamepruning.workbench.job.learning import weight_optimizer
+from gamepruning.workbench.job.learning import make_game_step, weight_optimizer
 from gamepruning.workbench.job.runfolder import CONFIG, RunFolder, fresh_name
 from gamepruning.workbench.job.stages import Trainer, train_weights
 from gamepruning.workbench.job.summary import summarise
@@ -168,6 +168,7 @@ def _settle(settings: PruneSettings, task: Task) -> PruneSettings:
     settings = resolve(settings, num_train=num_train, task=task.dataset.task)
     if settings.method == "equilibrium":
         check_round_to(task.players, settings)
+        make_game_step(task, settings)  # a budget that cannot be met is an error now
     else:
         check_keep(task.players, settings)
     return settings

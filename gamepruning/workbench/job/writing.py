@@ -73,7 +73,7 @@ def write_run(
         mask=choice.mask,
         gates=np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace,
     )
-    pictures = draw(folder, task, choice, result)
+    pictures = draw(folder, task, settings, choice, result)
     folder.write_text("result.json", result.to_json() + "\n")
     page = render_report(result, pictures, small_module=usage(task))
     folder.write_text("report.html", page)
@@ -116,7 +116,11 @@ def check_round_trips(place, apply, params, inputs: jax.Array) -> None:
 
 
 def draw(
-    folder: RunFolder, task: Task, choice: Choice, result: RunResult
+    folder: RunFolder,
+    task: Task,
+    settings: PruneSettings,
+    choice: Choice,
+    result: RunResult,
 ) -> list[Picture]:
     """Draw the figures, write them as PNG, and return them for the report."""
     from gamepruning.workbench.report import (  # matplotlib takes a second to load
@@ -148,6 +152,26 @@ def draw(
             plots.plot_gates(choice.trace, result.families, choice.mask),
             "Participation.",
             f"One line a player: in colour those that stay.{shown}",
+            "players",
+        )
+        drawings["dynamics"] = (
+            plots.plot_dynamics(
+                records,
+                choice.trace,
+                result.families,
+                threshold=settings.threshold,
+                metric=metric,
+            ),
+            "The game, epoch by epoch.",
+            "Validation data, gates on.",
+            "training",
+        )
+        drawings["participation"] = (
+            plots.plot_participation(
+                choice.trace[-1], result.families, threshold=settings.threshold
+            ),
+            "Where participation ended.",
+            f"The dashed line is the threshold, {settings.threshold:g}.{shown}",
             "players",
         )
     else:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
 from gamepruning.workbench.report.results import Contender, FamilyRow, RunResult
 from gamepruning.workbench.report.theme import (
@@ -108,6 +108,90 @@ def _draw_open(axis, played: Sequence[Mapping], families: Sequence[FamilyRow]) -
 def _label_epochs(axis) -> None:
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def plot_dynamics(
+    records: Sequence[Mapping],
+    gates: np.ndarray,
+    families: Sequence[FamilyRow],
+    *,
+    threshold: float,
+    metric: str,
+) -> Figure:
+    """The four panels of Figure 1 of arXiv 2512.22106, epoch by epoch.
+
+    Args:
+      records: lines of `metrics.jsonl`; those of the stage "equilibrium" are shown.
+      gates: participation after each epoch, float [E, N].
+      families: names and sizes, in the order of the players.
+      threshold: players with a smaller gate count as gone.
+      metric: what "validation" holds in the records.
+
+    Returns:
+      Accuracy with the gates on, sparsity, mean participation, active players.
+    """
+    played = [record for record in records if record["stage"] == "equilibrium"]
+    epochs = np.arange(1, len(gates) + 1)
+    active = gates >= threshold
+    starts = np.cumsum([0] + [family.total for family in families])
+    with style():
+        figure, axes = new_figure(8.6, 2.6, columns=4)
+        curve = [(record["epoch"], record["validation"]) for record in played]
+        axes[0].plot(*np.array(curve).reshape(-1, 2).T, color=HERO, lw=1.4)
+        axes[0].set_title(f"Validation {metric}")
+        axes[1].plot(epochs, 1 - active.mean(axis=1), color=HERO)
+        axes[1].set_title("Sparsity")
+        axes[1].set_ylim(-0.02, 1.04)
+        for index, family in enumerate(families[:MAX_FAMILIES]):
+            block = slice(starts[index], starts[index + 1])
+            colour = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
+            mean = gates[:, block].mean(axis=1)
+            axes[2].plot(epochs, mean, color=colour, label=family.name)
+            axes[3].plot(epochs, active[:, block].sum(axis=1), color=colour)
+        axes[2].set_title("Mean participation")
+        axes[2].set_ylim(-0.02, 1.04)
+        axes[2].legend(loc="upper right", **LEGEND)
+        axes[3].set_title("Active players")
+        axes[3].set_yscale("symlog", linthresh=1)
+        for axis in axes:
+            _label_epochs(axis)
+        for axis in axes[:2]:
+            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if metric != "accuracy":
+            axes[0].yaxis.set_major_formatter(ScalarFormatter())
+    return figure
+
+
+def plot_participation(
+    gates: np.ndarray, families: Sequence[FamilyRow], *, threshold: float
+) -> Figure:
+    """Where the gates ended: Figure 2 of arXiv 2512.22106, with the threshold.
+
+    Args:
+      gates: participation at the end, float [N].
+      families: names and sizes, in the order of the players.
+      threshold: players with a smaller gate left.
+
+    Returns:
+      A histogram for each family, the first `MAX_FAMILIES`.
+    """
+    shown = families[:MAX_FAMILIES]
+    bins = np.linspace(0.0, 1.0, 41)
+    with style():
+        figure, axes = new_figure(
+            8.6, 2.6, columns=len(shown), sharey=True, sharex=True
+        )
+        start = 0
+        for index, (axis, family) in enumerate(zip(axes, shown, strict=True)):
+            colour = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
+            axis.hist(gates[start : start + family.total], bins=bins, color=colour)
+            axis.axvline(threshold, color=INK, linewidth=1.0, linestyle=(0, (3, 3)))
+            axis.set_title(_title(family, len(shown)))
+            axis.set_xlabel("participation s")
+            axis.set_yscale("symlog", linthresh=1)
+            start += family.total
+        axes[0].set_ylabel("players")
+    return figure
 
 
 def plot_gates(gates: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarray):
