@@ -13,7 +13,7 @@ Regularization, ICLR 2018, arXiv 1712.01312.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -129,7 +129,7 @@ def make_hard_concrete_step(
         joint = {"params": state.params, "log_alpha": state.log_alpha}
         grads, loss = jax.grad(objective, has_aux=True)(joint, own, inputs, labels)
         updates, opt_state = tx.update(grads, state.opt_state, joint)
-        joint = optax.apply_updates(joint, updates)
+        joint = cast(dict, optax.apply_updates(joint, updates))
         new = HardConcreteState(joint["params"], joint["log_alpha"], opt_state, key)
         return new, loss
 

@@ -42,6 +42,12 @@ from gamepruning.equilibrium.step import (
     make_equilibrium_step,
     surviving_players,
 )
+from gamepruning.equilibrium.sweep import (
+    SweepPoints,
+    make_sweep_step,
+    pareto_front,
+    sweep_grid,
+)
 from gamepruning.equilibrium.utility import (
     marginal_benefit,
     squared_norms,
@@ -64,6 +70,7 @@ __all__ = [
     "OwnTerms",
     "Seats",
     "Solution",
+    "SweepPoints",
     "UtilityConfig",
     "best_response",
     "clear_market",
@@ -76,9 +83,11 @@ __all__ = [
     "joint_optimizer",
     "make_equilibrium_step",
     "make_market_step",
+    "make_sweep_step",
     "marginal_benefit",
     "nash_gap",
     "own_terms",
+    "pareto_front",
     "potential",
     "project_to_box",
     "projected_gate_ascent",
@@ -87,6 +96,7 @@ __all__ = [
     "spectral_radius",
     "squared_norms",
     "surviving_players",
+    "sweep_grid",
     "utility",
     "utility_gradient",
 ]

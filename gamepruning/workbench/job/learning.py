@@ -1,7 +1,7 @@
 """The optimizers and the step of a run's stages."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -106,7 +106,7 @@ def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
     players = task.train_players
     if settings.has_budget:
         num_steps = (settings.epochs or 0) * count_steps(task, settings)
-        game = make_market_step(
+        game: Any = make_market_step(
             players,
             loss_fn,
             tx,

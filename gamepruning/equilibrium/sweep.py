@@ -1,0 +1,215 @@
+"""Many games at once: one compiled program for all prices, rates and seeds.
+
+A point of a sweep is one choice of prices, learning rates and start. All points see the
+same batch at each step, so that the first product of all networks is one large one.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from gamepruning.equilibrium.config import WEIGHTS, UtilityConfig
+from gamepruning.equilibrium.presets import equilibrium_optimizer
+from gamepruning.equilibrium.step import (
+    THRESHOLD,
+    EquilibriumStep,
+    make_equilibrium_step,
+)
+from gamepruning.players import Players
+from gamepruning.types import InputError
+
+RATES = ("weight_learning_rate", "gate_learning_rate")
+
+
+class SweepPoints(NamedTuple):
+    """The points of a sweep, P of them.
+
+    Attributes:
+      alpha: weight of the benefit, float [P].
+      beta: weight of the quadratic cost, float [P].
+      gamma: weight of the linear cost, float [P].
+      eta: weight of the competition, float [P].
+      weight_learning_rate: float [P].
+      gate_learning_rate: float [P].
+      seed: what the random start follows from, int [P].
+    """
+
+    alpha: Float[Array, " P"]
+    beta: Float[Array, " P"]
+    gamma: Float[Array, " P"]
+    eta: Float[Array, " P"]
+    weight_learning_rate: Float[Array, " P"]
+    gate_learning_rate: Float[Array, " P"]
+    seed: Int[Array, " P"]
+
+    @property
+    def num_points(self) -> int:
+        """P."""
+        return len(self.seed)
+
+    def rows(self) -> list[dict[str, float]]:
+        """One dict a point."""
+        columns = {name: np.asarray(column) for name, column in self._asdict().items()}
+        return [
+            {name: float(f"{column[k]:.7g}") for name, column in columns.items()}
+            | {"seed": int(columns["seed"][k])}
+            for k in range(self.num_points)
+        ]
+
+
+def sweep_grid(**values: float | Sequence[float]) -> SweepPoints:
+    """Every combination of the values, the last named varying fastest.
+
+    Args:
+      **values: numbers or sequences of them for the fields of `SweepPoints`; the
+        others have the values of `UtilityConfig` and `equilibrium_optimizer`.
+
+    Returns:
+      The points.
+
+    Raises:
+      InputError: an unknown name, no values, or values out of range.
+
+    Example:
+      >>> points = sweep_grid(beta=[0.01, 0.05], seed=[0, 1, 2])
+      >>> points.num_points, points.seed.tolist()
+      (6, [0, 1, 2, 0, 1, 2])
+    """
+    default: dict[str, Any] = {
+        "alpha": 1.0,
+        "beta": 0.0,
+        "gamma": 0.0,
+        "eta": 0.0,
+        "weight_learning_rate": 0.1,
+        "gate_learning_rate": 1e-3,
+        "seed": 0,
+    }
+    lists = {}
+    for name, value in values.items():
+        if name not in default:
+            raise InputError(f"expected one of {', '.join(default)}, got {name!r}")
+        lists[name] = [value] if np.ndim(value) == 0 else list(value)  # type: ignore[arg-type]
+        if not lists[name]:
+            raise InputError(f"expected at least one value of {name}")
+        for number in lists[name]:
+            positive = name in RATES
+            if not (number > 0 if positive else number >= 0) or not np.isfinite(number):
+                raise InputError(
+                    f"expected {name} {'>' if positive else '>='} 0, got {number}"
+                )
+    combinations = list(itertools.product(*lists.values()))
+    columns = {
+        name: [default[name]] * len(combinations)
+        if name not in lists
+        else [row[list(lists).index(name)] for row in combinations]
+        for name in default
+    }
+    seed = jnp.asarray(columns.pop("seed"), jnp.uint32).astype(jnp.int32)
+    floats = {name: jnp.asarray(c, jnp.float32) for name, c in columns.items()}
+    return SweepPoints(**floats, seed=seed)
+
+
+def make_sweep_step(
+    players: Players,
+    loss_fn: Callable[..., Array],
+    points: SweepPoints,
+    config: UtilityConfig | None = None,
+    *,
+    optimizer: Callable[..., optax.GradientTransformation] = equilibrium_optimizer,
+    threshold: float = THRESHOLD,
+    merge_fn: Callable[[PyTree, Any], PyTree] | None = None,
+) -> EquilibriumStep:
+    """The training step of Algorithm 1 at all points of a sweep at once.
+
+    Args:
+      players: the `Players` of the network.
+      loss_fn: (outputs, labels) -> scalar to be minimised.
+      points: prices, rates and seeds.
+      config: how the terms are read (`benefit`, `norm`); its weights are not used.
+      optimizer: (weight_learning_rate=, gate_learning_rate=) -> transform over
+        {"params", "gates"}.
+      threshold: a player with a smaller gate is not counted as active.
+      merge_fn: see `make_equilibrium_step`.
+
+    Returns:
+      `EquilibriumStep(init, step)` whose params, states and infos have a leading axis
+      [P]; the batch has none, all points share it. For other batches at each point, or
+      chunks of points, map `make_equilibrium_step` yourself: a `UtilityConfig` is a
+      pytree.
+
+    Example: two prices, two seeds.
+      >>> import jax, jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> def fresh(seed):
+      ...     key = jax.random.key(seed)
+      ...     return {"in": jax.random.normal(key, (2, 3)), "out": jnp.ones((3, 1))}
+      >>> players = gp.find_players(apply, fresh(0), jnp.ones((1, 2)))
+      >>> points = gp.sweep_grid(gamma=[0.01, 0.1], seed=[0, 1])
+      >>> init, step = gp.make_sweep_step(players, gp.squared_error, points)
+      >>> state = init(jax.vmap(fresh)(points.seed))
+      >>> state, info = step(state, (jnp.ones((4, 2)), jnp.ones(4)))
+      >>> state.gates.shape, info.loss.shape
+      ((4, 3), (4,))
+    """
+    base = UtilityConfig() if config is None else config
+
+    def at(point: SweepPoints) -> EquilibriumStep:
+        prices = {name: getattr(point, name) for name in WEIGHTS}
+        if not np.asarray(points.eta).any():
+            prices["eta"] = 0.0  # leaves the term out
+        tx = optimizer(
+            weight_learning_rate=point.weight_learning_rate,
+            gate_learning_rate=point.gate_learning_rate,
+        )
+        return make_equilibrium_step(
+            players,
+            loss_fn,
+            tx,
+            dataclasses.replace(base, **prices),
+            threshold=threshold,
+            merge_fn=merge_fn,
+        )
+
+    def init(params):
+        return jax.vmap(lambda point, own: at(point).init(own))(points, params)
+
+    def step(state, batch):
+        return jax.vmap(lambda point, own: at(point).step(own, batch))(points, state)
+
+    return EquilibriumStep(init, step)
+
+
+def pareto_front(
+    values: Mapping[str, Sequence[float]], *, maximise: str, minimise: str
+) -> list[int]:
+    """The points that no other beats in both respects, by falling size.
+
+    Args:
+      values: columns of numbers, one a point; nan is beaten by all.
+      maximise: the column to be large, such as accuracy.
+      minimise: the column to be small, such as players kept.
+
+    Returns:
+      Their positions, sorted by `minimise`, smallest first.
+
+    Example:
+      >>> columns = {"accuracy": [0.9, 0.8, 0.7, 0.85], "kept": [10, 5, 6, 20]}
+      >>> pareto_front(columns, maximise="accuracy", minimise="kept")
+      [1, 0]
+    """
+    good = np.nan_to_num(np.asarray(values[maximise], float), nan=-np.inf)
+    size = np.nan_to_num(np.asarray(values[minimise], float), nan=np.inf)
+    front, best = [], -np.inf
+    for k in np.lexsort((-good, size)):
+        if good[k] > best:
+            front.append(int(k))
+            best = good[k]
+    return front

@@ -1,0 +1,76 @@
+"""Many games in one program are the games one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gamepruning as gp
+from gamepruning.equilibrium import equilibrium_optimizer, make_equilibrium_step
+from gamepruning.types import InputError
+from tests.small import apply_mlp, make_mlp
+
+
+def fresh(seed):
+    keys = jax.random.split(jax.random.key(seed), 2)
+    return {
+        "dense0": {"kernel": jax.random.normal(keys[0], (5, 4)), "bias": jnp.zeros(4)},
+        "dense1": {"kernel": jax.random.normal(keys[1], (4, 2)), "bias": jnp.zeros(2)},
+    }
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.05])
+def test_each_point_is_a_game_of_its_own(key, eta):
+    _, _, inputs, labels = make_mlp(key)
+    players = gp.find_players(apply_mlp, fresh(0), inputs)
+    points = gp.sweep_grid(
+        beta=[0.01, 0.1], gate_learning_rate=[0.01, 0.05], gamma=0.02, eta=eta, seed=3
+    )
+    assert points.num_points == 4
+    init, step = gp.make_sweep_step(players, gp.cross_entropy, points)
+    state = init(jax.vmap(fresh)(points.seed))
+    step = jax.jit(step)
+    for _ in range(3):
+        state, info = step(state, (inputs, labels))
+    assert state.gates.shape == (4, 4) and info.loss.shape == (4,)
+    for k, row in enumerate(points.rows()):
+        config = gp.UtilityConfig(beta=row["beta"], gamma=row["gamma"], eta=row["eta"])
+        tx = equilibrium_optimizer(gate_learning_rate=row["gate_learning_rate"])
+        one = make_equilibrium_step(players, gp.cross_entropy, tx, config)
+        own = one.init(fresh(row["seed"]))
+        for _ in range(3):
+            own, _ = one.step(own, (inputs, labels))
+        np.testing.assert_allclose(state.gates[k], own.gates, atol=1e-5)
+        for ours, theirs in zip(
+            jax.tree.leaves(state.params), jax.tree.leaves(own.params), strict=True
+        ):
+            np.testing.assert_allclose(ours[k], theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"delta": 1.0}, "expected one of alpha, beta"),
+        ({"beta": []}, "at least one value of beta"),
+        ({"gamma": [-1.0]}, "gamma >= 0, got -1"),
+        ({"weight_learning_rate": 0.0}, "weight_learning_rate > 0"),
+        ({"beta": float("nan")}, "beta >= 0, got nan"),
+    ],
+)
+def test_a_grid_that_makes_no_sense(values, message):
+    with pytest.raises(InputError, match=message):
+        gp.sweep_grid(**values)
+
+
+def test_the_front_beats_all_others():
+    numbers = np.random.default_rng(0)
+    good = [*numbers.random(30), float("nan")]
+    size = [*numbers.integers(1, 10, 30), 0]
+    front = gp.pareto_front({"a": good, "b": size}, maximise="a", minimise="b")
+    for k in range(30):
+        beaten = [j for j in front if good[j] >= good[k] and size[j] <= size[k]]
+        assert beaten
+    for one in front:
+        for two in front:
+            assert one == two or (good[one] > good[two]) == (size[one] > size[two])
+    assert 30 not in front
