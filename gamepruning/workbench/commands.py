@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from gamepruning.workbench.settings import DEFAULT_MODEL, PruneSettings
+from gamepruning.workbench.sweep_settings import SweepSettings
 
 Folder = Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")]
 
@@ -38,6 +39,33 @@ def prune(
     from gamepruning.workbench.job.run import run_prune
 
     run_prune(settings, out=out, resume=resume)
+
+
+def sweep(
+    settings: Annotated[SweepSettings, arg(name="")],
+    *,
+    out: Annotated[
+        Path | None,
+        arg(metavar="FOLDER", help_behavior_hint="(default: runs/DATA-MODEL-sweep-N)"),
+    ] = None,
+    resume: bool = False,
+) -> None:
+    """Play many equilibrium games at once and show which are worth having.
+
+    Examples:
+      gamepruning sweep
+      gamepruning sweep --gamma 0.05 0.1 0.2 --seeds 3
+      gamepruning sweep --dataset mnist --data-dir DATA --beta 0.05 --epochs 10
+      gamepruning sweep --resume --out runs/mine
+
+    Args:
+        settings: What to do.
+        out: The folder to make.
+        resume: Go on with the interrupted sweep of --out, under its own settings.
+    """
+    from gamepruning.workbench.job.sweeping import run_sweep
+
+    run_sweep(settings, out=out, resume=resume)
 
 
 def explain(
@@ -135,7 +163,7 @@ def apply_plan(
 
 
 def bench(
-    what: Positional[Literal["latency", "gating", "trace"]],
+    what: Positional[Literal["latency", "gating", "trace", "sweep"]],
     *,
     out: Annotated[Path | None, arg(metavar="FILE.json", help_behavior_hint="")] = None,
     repeats: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
@@ -146,6 +174,7 @@ def bench(
       gamepruning bench latency    LeNet-300-100 with 90 % removed against the dense
       gamepruning bench gating     a training step with gates, against one without
       gamepruning bench trace      finding and removing half the players of ResNet-18
+      gamepruning bench sweep      eight games in one program, against one
 
     Args:
         what: What to measure.

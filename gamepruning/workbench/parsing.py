@@ -16,6 +16,7 @@ from gamepruning.workbench.names import closest
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "prune": commands.prune,
+    "sweep": commands.sweep,
     "explain": commands.explain,
     "datasets": commands.datasets,
     "apply-plan": commands.apply_plan,
@@ -32,6 +33,7 @@ real: a smaller model, checked against the full one, and a report.
 Examples:
   gamepruning prune                       prune a network on digits, in about a minute
   gamepruning prune --dataset mnist --data-dir DATA
+  gamepruning sweep                       many games at once, and which are worth it
   gamepruning explain --model lenet_5     what could leave a network
   gamepruning COMMAND --help              the options of a command
 """

@@ -51,7 +51,7 @@ class GameStep(NamedTuple):
 
 def weight_optimizer(settings: PruneSettings) -> optax.GradientTransformation:
     """The optimizer of the weights at a constant rate, the same for all contenders."""
-    return _optimizer(settings, settings.learning_rate)
+    return optimizer_at(settings, settings.learning_rate)
 
 
 def fine_tuning_optimizer(
@@ -64,10 +64,11 @@ def fine_tuning_optimizer(
       num_steps: steps of fine-tuning in all.
     """
     start = FINE_TUNE_RATE * (settings.learning_rate or 0.0)
-    return _optimizer(settings, optax.cosine_decay_schedule(start, max(num_steps, 1)))
+    return optimizer_at(settings, optax.cosine_decay_schedule(start, max(num_steps, 1)))
 
 
-def _optimizer(settings: PruneSettings, rate) -> optax.GradientTransformation:
+def optimizer_at(settings: PruneSettings, rate) -> optax.GradientTransformation:
+    """The optimizer of the weights at another rate, a number or a schedule."""
     if settings.optimizer == "sgd":
         return optax.sgd(rate, MOMENTUM)
     return optax.adam(rate)

@@ -194,6 +194,47 @@ def plot_participation(
     return figure
 
 
+def plot_pareto(rows: Sequence[Mapping], *, metric: str) -> Figure:
+    """Size against quality of all games of a sweep, those that none beats joined.
+
+    Args:
+      rows: rows of `sweep.json`.
+      metric: "accuracy" or another.
+
+    Returns:
+      One panel; hollow marks are the same networks with their gates still on.
+    """
+    kept = np.array([row["kept"] for row in rows])
+    on = np.array([row["validation gates on"] for row in rows])
+    removed = np.array([row["validation removed"] for row in rows])
+    front = sorted((row for row in rows if row["front"]), key=lambda row: row["kept"])
+    with style():
+        figure, axes = new_figure(6.4, 3.6)
+        axis = axes[0]
+        axis.scatter(
+            kept, on, facecolors="none", edgecolors=SLATE, s=26, label="gates on"
+        )
+        axis.scatter(kept, removed, color=MUTED, s=22, label="players removed")
+        axis.plot(
+            [row["kept"] for row in front],
+            [row["validation removed"] for row in front],
+            color=HERO,
+            marker="o",
+            ms=6,
+            lw=1.6,
+            label="not beaten in both",
+        )
+        if kept.max() > 10 * kept.min():
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.set_xlabel("players kept")
+        axis.set_title(f"Validation {metric}")
+        if metric == "accuracy":
+            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axis.legend(loc="lower right", **LEGEND)
+    return figure
+
+
 def plot_gates(gates: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarray):
     """How each player's participation went: those that stay bold, the others faint.
 

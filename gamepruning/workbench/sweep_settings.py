@@ -1,0 +1,130 @@
+"""The settings of a sweep, checked before anything is done."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from gamepruning.types import InputError
+from gamepruning.workbench.settings import Benefit, Norm, PruneSettings
+
+MOST_POINTS = 256
+LISTS = ("alpha", "beta", "gamma", "eta", "learning_rate", "gate_learning_rate")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """What `gamepruning sweep` was asked to do: every combination of the lists.
+
+    Raises:
+      InputError: a setting is out of range.
+    """
+
+    dataset: Annotated[
+        str, arg(metavar="NAME|FILE.csv", help="Data set; see gamepruning datasets.")
+    ] = "digits"
+    model: Annotated[str | None, arg(metavar="NAME", help="Network to train.")] = None
+    widths: Annotated[
+        tuple[int, ...], arg(metavar="N ...", help="Hidden units of each layer.")
+    ] = ()
+    alpha: Annotated[
+        tuple[float, ...], arg(metavar="X ...", help="Weights of the benefit.")
+    ] = (1.0,)
+    beta: Annotated[
+        tuple[float, ...], arg(metavar="X ...", help="Weights of the quadratic cost.")
+    ] = (0.01, 0.05)
+    gamma: Annotated[
+        tuple[float, ...], arg(metavar="X ...", help="Weights of the linear cost.")
+    ] = (0.005, 0.02, 0.05, 0.1)
+    eta: Annotated[
+        tuple[float, ...], arg(metavar="X ...", help="Weights of the competition.")
+    ] = (0.0,)
+    learning_rate: Annotated[
+        tuple[float, ...],
+        arg(metavar="RATE ...", help="Of the weights; as for prune where none given."),
+    ] = ()
+    gate_learning_rate: Annotated[
+        tuple[float, ...],
+        arg(metavar="RATE ...", help="Of the gates; as for prune where none given."),
+    ] = ()
+    seeds: Annotated[
+        int, arg(metavar="N", help="Random starts of each combination: 0 to N - 1.")
+    ] = 1
+    norm: Annotated[Norm, arg(help="A player's size in the quadratic cost.")] = "mean"
+    benefit: Annotated[Benefit, arg(help="What the game rewards.")] = "descent"
+    threshold: Annotated[
+        float, arg(metavar="S", help="Players whose gate is smaller leave.")
+    ] = 0.01
+    standardise: Annotated[
+        bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
+    ] = False
+    epochs: Annotated[
+        int | None, arg(metavar="N", help="Passes over the training data.")
+    ] = None
+    batch_size: Annotated[int | None, arg(metavar="N", help="Examples a step.")] = None
+    data_dir: Annotated[
+        Path | None, arg(metavar="FOLDER", help="Where data lie that are not built in.")
+    ] = None
+
+    def __post_init__(self):
+        if not 1 <= self.seeds <= MOST_POINTS:
+            raise InputError(f"expected --seeds in [1, {MOST_POINTS}]")
+        for name in LISTS:
+            values, positive = getattr(self, name), name.endswith("rate")
+            if not values and not positive:
+                raise InputError(f"{_flag(name)} needs a value")
+            for value in values:
+                if not (value > 0 if positive else value >= 0) or value == math.inf:
+                    bound = "> 0" if positive else ">= 0"
+                    raise InputError(f"expected {_flag(name)} {bound}, got {value}")
+        count = math.prod(max(len(getattr(self, name)), 1) for name in LISTS)
+        if count * self.seeds > MOST_POINTS:
+            raise InputError(
+                f"{count * self.seeds} combinations are more than {MOST_POINTS} at "
+                "once: give fewer values, or sweep in parts"
+            )
+        self.as_prune()
+
+    def as_prune(self) -> PruneSettings:
+        """The part that a single run has, too."""
+        return PruneSettings(
+            dataset=self.dataset,
+            model=self.model,
+            widths=self.widths,
+            norm=self.norm,
+            benefit=self.benefit,
+            threshold=self.threshold,
+            standardise=self.standardise,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            data_dir=self.data_dir,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-able data."""
+        data = dataclasses.asdict(self)
+        data["data_dir"] = None if self.data_dir is None else str(self.data_dir)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "SweepSettings":
+        """The inverse of `to_dict`.
+
+        Raises:
+          InputError: it is not such a dict.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(data) != names:
+            raise InputError("config.json is not that of a sweep of this version")
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+        }
+        if values["data_dir"] is not None:
+            values["data_dir"] = Path(values["data_dir"])
+        return cls(**values)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
