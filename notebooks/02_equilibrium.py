@@ -185,8 +185,8 @@ plt.show()
 #
 # A gate can be small and its player needed all the same: $s_i\theta_i$ does not change
 # when the gate shrinks and the weights grow. A quadratic cost shrinks everybody and
-# removes nobody, so that who leaves is a matter of where the threshold is drawn (here at
-# 0.025), and accuracy *with gates on* says nothing about the network after removal.
+# removes nobody, so that who leaves is a matter of where the threshold is drawn (here
+# at 0.025), and accuracy *with gates on* says nothing about the network after removal.
 # Players of fixed norm (`normalise=True`) cannot make up for small gates in their own
 # weights. A linear cost gives exact zeros, and removal costs nothing.
 

@@ -13,6 +13,8 @@ import numpy as np
 import optax
 
 import gamepruning as gp
+from gamepruning.baselines import make_hard_concrete_step, open_probability
+from gamepruning.equilibrium import squared_norms
 from gamepruning.workbench.datasets import Dataset, load_dataset
 from gamepruning.workbench.models import build_model
 
@@ -157,6 +159,130 @@ def train_many(
     return [
         jax.tree.map(lambda leaf, k=k: leaf[k], params) for k in range(len(members))
     ]
+
+
+class Cut(NamedTuple):
+    """A small network before it is trained on."""
+
+    kept: tuple[int, ...]
+    small: Any
+    seconds: float
+
+
+class Plan(NamedTuple):
+    """How a network shrinks.
+
+    Attributes:
+      widths: hidden units of the dense network.
+      keep: the budget: how many players, or how many of each family.
+      epochs: in which the budget falls.
+      ranking: "equilibrium", or a control: "magnitude", "random" or "l0".
+      batch_size: examples a step.
+      learning_rate: of Adam.
+      pixels: whether input features are players, too.
+      penalty: of one open gate, for "l0".
+    """
+
+    widths: tuple[int, ...]
+    keep: int | tuple[int, ...]
+    epochs: int
+    ranking: str = "equilibrium"
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    pixels: bool = False
+    penalty: float = 0.01
+
+
+def market(seed: int, data: Dataset, plan: Plan, recipe: Recipe) -> Cut:
+    """Epochs in which the budget falls, then compaction.
+
+    Args:
+      seed: of the start and of the order.
+      data: examples.
+      plan: how the network shrinks.
+      recipe: its dropout and its loss.
+
+    Returns:
+      The small network, verified against the gated full one.
+    """
+    clock = Clock()
+    init_key, order_key, other_key = jax.random.split(jax.random.key(seed), 3)
+    inputs, labels = jnp.asarray(data.train.inputs), jnp.asarray(data.train.labels)
+    model = mlp(plan.widths, inputs.shape[1])
+    params = model.init(init_key)
+    axes = {0: 1} if plan.pixels else None
+    players = gp.find_players(model.apply, params, inputs[:4], input_axes=axes)
+    num_batches = len(inputs) // plan.batch_size
+    loss_fn = bounded_loss(recipe.bend)
+    if plan.ranking == "l0":
+        start, step = make_hard_concrete_step(
+            players, loss_fn, optax.adam(plan.learning_rate), plan.penalty
+        )
+        state = start(other_key, params)
+    else:
+        gates = gp.projected_gate_ascent(0.01)
+        start, step = gp.make_market_step(
+            players,
+            loss_fn,
+            gp.joint_optimizer(optax.adam(plan.learning_rate), gates),
+            gp.Budget(keep=plan.keep),
+            num_steps=plan.epochs * num_batches,
+            start=0.15,
+            end=0.95 if plan.epochs * num_batches >= 4000 else 0.85,
+            benefit_fn=ranker(plan.ranking, players, other_key),
+        )
+        state = start(params)
+
+    @jax.jit
+    def epoch(state, key):
+        order = jax.random.permutation(key, len(inputs))
+        order = order[: num_batches * plan.batch_size]
+
+        def one(state, now):
+            rows, key = now
+            x = drop_inputs(key, inputs[rows], recipe.dropout)
+            return step(state, (x, labels[rows]))[0], None
+
+        keys = jax.random.split(key, num_batches)
+        return jax.lax.scan(one, state, (order.reshape(num_batches, -1), keys))[0]
+
+    for number in range(plan.epochs):
+        state = epoch(state, jax.random.fold_in(order_key, number))
+    if plan.ranking == "l0":
+        assert isinstance(plan.keep, tuple)
+        mask = best_of_each(players, open_probability(state.log_alpha), plan.keep)
+    else:
+        mask = np.asarray(state.gates) > 0
+        assert set(np.unique(state.gates)) <= {0.0, 1.0}
+    small = gp.compact(players, state.params, jnp.asarray(mask), inputs=(inputs[:64],))
+    kept = tuple(int(mask[f.start : f.stop].sum()) for f in players.families)
+    return Cut(kept, small, clock())
+
+
+def ranker(ranking: str, players: gp.Players, key: jax.Array):
+    """What stands in the place of the benefit, for the controls."""
+    if ranking == "equilibrium":
+        return None
+    fixed = jax.random.uniform(key, (players.num_players,))
+    if ranking == "random":
+        return lambda params, benefits: fixed
+
+    def magnitude(params, benefits):
+        norms = jnp.sqrt(squared_norms(players, params))
+        means = [
+            jnp.full(f.size, norms[f.start : f.stop].mean()) for f in players.families
+        ]
+        return norms / jnp.concatenate(means)
+
+    return magnitude
+
+
+def best_of_each(players, value, counts: Sequence[int]) -> np.ndarray:
+    mask = np.zeros(players.num_players, bool)
+    for family, count in zip(players.families, counts, strict=True):
+        order = np.argsort(-np.asarray(value)[family.start : family.stop])
+        mask[family.start + order[:count]] = True
+    return mask
 
 
 def percent_right(apply: Callable, params: Any, split: Any) -> float:
