@@ -13,7 +13,11 @@ OWN_ROLES = ("out", "bias", "weight")  # of the parameters that are a player's o
 
 
 def competition(
-    players: Players, params: PyTree, gates: ArrayLike
+    players: Players,
+    params: PyTree,
+    gates: ArrayLike,
+    *,
+    norms: Float[ArrayLike, " N"] | None = None,
 ) -> Float[jax.Array, " N"]:
     """The pull of the others on each player: sum over j != i of s_j <theta_i, theta_j>.
 
@@ -27,6 +31,7 @@ def competition(
       players: the `Players` of the network.
       params: its parameters.
       gates: participation of each player, float [N]. The result is linear in it.
+      norms: |theta_i|^2, if they are at hand; see `squared_norms`.
 
     Returns:
       float [N]; 0 for a player that is alone in its family.
@@ -49,12 +54,12 @@ def competition(
     gates = jnp.asarray(gates)
     gates = gates.astype(jnp.promote_types(gates.dtype, jnp.float32))
     leaves = _named(params)
-    return jnp.concatenate(
-        [
-            _within(family, leaves, gates[family.start : family.stop])
-            for family in players.families
-        ]
-    )
+    pulls = []
+    for family in players.families:
+        here = slice(family.start, family.stop)
+        own = None if norms is None else jnp.asarray(norms)[here]
+        pulls.append(_within(family, leaves, gates[here], own))
+    return jnp.concatenate(pulls)
 
 
 def owned_rows(players: Players, params: PyTree) -> list[Float[Array, "n d"]]:
@@ -92,10 +97,14 @@ def _named(params: PyTree) -> dict[str, Any]:
     }
 
 
-def _within(family: Family, leaves: dict[str, Any], gates: Array) -> Array:
+def _within(
+    family: Family, leaves: dict[str, Any], gates: Array, norms: Array | None
+) -> Array:
     pull = jnp.zeros_like(gates)
     if family.size == 1:
         return pull
+    if norms is not None:
+        pull -= gates * norms
     for owned in family.slices:
         if owned.role in OWN_ROLES:
             theta = _by_player(family, owned, leaves[owned.path]).astype(gates.dtype)
@@ -104,7 +113,8 @@ def _within(family: Family, leaves: dict[str, Any], gates: Array) -> Array:
             rest = [k for k in range(theta.ndim) if k != axis]
             total = jnp.tensordot(gates, theta, (0, axis))  # Theta^T s
             pull += jnp.tensordot(theta, total, (rest, list(range(total.ndim))))
-            pull -= gates * jnp.square(theta).sum(axis=rest)
+            if norms is None:
+                pull -= gates * jnp.square(theta).sum(axis=rest)
     return pull
 
 

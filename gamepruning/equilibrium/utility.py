@@ -221,7 +221,7 @@ def _cost(players, params, own, others, config: UtilityConfig) -> Array:
     cost = config.number("beta") * size * jnp.square(own) + config.number("gamma") * own
     if not config.has("eta"):
         return cost
-    rivals = scale * competition(players, params, scale * others)
+    rivals = scale * competition(players, params, scale * others, norms=total)
     return cost + config.number("eta") * own * rivals
 
 
