@@ -14,7 +14,6 @@ import optax
 
 import gamepruning as gp
 from gamepruning.baselines import make_hard_concrete_step, open_probability
-from gamepruning.equilibrium import squared_norms
 from gamepruning.workbench.datasets import Dataset, load_dataset
 from gamepruning.workbench.models import build_model
 
@@ -268,7 +267,7 @@ def ranker(ranking: str, players: gp.Players, key: jax.Array):
         return lambda params, benefits: fixed
 
     def magnitude(params, benefits):
-        norms = jnp.sqrt(squared_norms(players, params))
+        norms = gp.magnitude_scores(players, params).value
         means = [
             jnp.full(f.size, norms[f.start : f.stop].mean()) for f in players.families
         ]

@@ -56,8 +56,8 @@ def open_probability(log_alpha: ArrayLike) -> Float[Array, " N"]:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> print(open_probability(jnp.array([-3.0, 2.0])).round(2))
-      [0.2  0.97]
+      >>> [f"{p:.2f}" for p in open_probability(jnp.array([-3.0, 2.0]))]
+      ['0.20', '0.97']
     """
     shift = BETA * jnp.log(-GAMMA / ZETA)
     return jax.nn.sigmoid(jnp.asarray(log_alpha) - shift)

@@ -14,7 +14,7 @@ from gamepruning.baselines.examples import (
     exact_scores,
     mean_over_chunks,
 )
-from gamepruning.players import Players
+from gamepruning.players import Family, Players
 from gamepruning.types import Scores
 
 
@@ -23,7 +23,8 @@ def magnitude_scores(
 ) -> Scores:
     """Norm of each player's own parameters: |theta_i|_1 or |theta_i|_2.
 
-    Players of a layer with more inputs own more parameters and so score higher: compare
+    Input features own none: theirs is the norm of the weights that read them. Players of
+    a layer with more inputs own more parameters and so score higher: compare
     within a family (`top_n(..., scope="family")`) where that is not wanted.
 
     Args:
@@ -120,7 +121,30 @@ def _sum_owned(players: Players, fn: Callable[[Array], Array], tree: PyTree) -> 
             return jnp.zeros(np.shape(leaf))
         return fn(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))
 
-    return players.sum_owned(jax.tree.map(term, tree))
+    terms = jax.tree.map(term, tree)
+    total = players.sum_owned(terms)
+    for family in players.families:
+        if any(part.role == "input" for part in family.slices):
+            own = _sum_read(family, terms)
+            total = total.at[family.start : family.stop].set(own.astype(total.dtype))
+    return total
+
+
+def _sum_read(family: Family, terms: PyTree) -> Array:
+    """The same over the weights that read input features, which own none."""
+    leaves = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(terms)
+    }
+    total = jnp.zeros(family.size)
+    for part in family.slices:
+        if part.role == "in":
+            leaf = leaves[part.path]
+            others = tuple(k for k in range(leaf.ndim) if k != part.axis)
+            member = np.repeat(np.arange(family.size), [len(i) for i in part.index])
+            rows = leaf.sum(axis=others)[np.concatenate(part.index)]
+            total = total.at[member].add(rows)
+    return total
 
 
 def _is_float(leaf: Any) -> bool:

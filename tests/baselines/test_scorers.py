@@ -1,12 +1,14 @@
 """One table of all scorers: a new one joins by one line."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gamepruning.baselines import BASELINES
+from gamepruning.baselines import BASELINES, magnitude_scores, weight_gradient_scores
 from gamepruning.metrics import cross_entropy
-from tests.small import make_mlp
+from gamepruning.players import find_players
+from tests.small import apply_mlp, make_mlp
 
 NOT_NEGATIVE = {
     "random",
@@ -96,3 +98,21 @@ def test_labels_of_another_length_are_refused(name, key, problem):
         BASELINES[name](*arguments)
     with pytest.raises(ValueError, match="leading axis of examples"):
         BASELINES[name](*arguments, examples_at_once=4)
+
+
+def test_input_features_count_by_the_weights_that_read_them(key):
+    _, params, inputs, labels = make_mlp(key)
+    players = find_players(apply_mlp, params, inputs, input_axes={0: 1})
+    family = players.families[0]
+    assert family.size == 5
+    kernel = params["dense0"]["kernel"]
+    found = magnitude_scores(players, params).value[family.start : family.stop]
+    np.testing.assert_allclose(found, jnp.linalg.norm(kernel, axis=1), rtol=1e-5)
+    found = weight_gradient_scores(players, params, cross_entropy, inputs, labels).value
+
+    def loss(kernel):
+        changed = params | {"dense0": params["dense0"] | {"kernel": kernel}}
+        return cross_entropy(apply_mlp(changed, inputs), labels)
+
+    expected = jnp.abs(kernel * jax.grad(loss)(kernel)).sum(axis=1)
+    np.testing.assert_allclose(found[:5], expected, rtol=1e-4)
