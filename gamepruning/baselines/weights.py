@@ -23,9 +23,9 @@ def magnitude_scores(
 ) -> Scores:
     """Norm of each player's own parameters: |theta_i|_1 or |theta_i|_2.
 
-    Input features own none: theirs is the norm of the weights that read them. Players of
-    a layer with more inputs own more parameters and so score higher: compare
-    within a family (`top_n(..., scope="family")`) where that is not wanted.
+    Input features own none: theirs is the norm of the weights that read them. Players
+    of a layer with more inputs own more parameters and so score higher: compare within
+    a family (`top_n(..., scope="family")`) where that is not wanted.
 
     Args:
       players: the `Players` of the network.
