@@ -8,13 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn as Elapsed,
-)
 from rich.text import Text
 
 from gamepruning import __version__
@@ -31,14 +24,19 @@ from gamepruning.workbench.job.comparison import Comparison, compare
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.learning import make_game_step, weight_optimizer
 from gamepruning.workbench.job.runfolder import CONFIG, RunFolder, fresh_name
-from gamepruning.workbench.job.stages import Trainer, train_weights
+from gamepruning.workbench.job.stages import (
+    Trainer,
+    make_trainer,
+    new_progress,
+    train_weights,
+)
 from gamepruning.workbench.job.summary import summarise
 from gamepruning.workbench.job.task import Task, make_task
 from gamepruning.workbench.job.writing import write_config, write_run
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
 from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.training import Split, make_train_step
+from gamepruning.workbench.training import make_train_step
 
 
 class Finished(NamedTuple):
@@ -197,22 +195,8 @@ def _greet(console: Console, task: Task, settings: PruneSettings) -> None:
 def _run(
     asked, task, settings, keys: Keys, start, folder, console, watch: Watch
 ) -> RunResult:
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        Elapsed(),
-        TextColumn("[dim]{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        trainer = Trainer(
-            Split(*(jax.device_put(part) for part in task.dataset.train)),
-            task.dataset.validation,
-            task.metric,
-            settings.batch_size or 1,
-            folder,
-            progress,
-        )
+    with new_progress(console) as progress:
+        trainer = make_trainer(task, settings.batch_size or 1, folder, progress)
         with watch("train the dense network"):
             dense = _train_dense(keys.train, task, settings, trainer, start)
         with watch("choose who stays"):

@@ -8,12 +8,20 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from gamepruning.types import InputError
 from gamepruning.workbench.checkpoints import load_checkpoint, save_checkpoint
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.job.runfolder import RunFolder
+from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.training import TrainStep, evaluate, run_epoch
 
 SAVE_EVERY = 5.0  # seconds between checkpoints within a stage
@@ -73,6 +81,28 @@ class Trainer(NamedTuple):
     def judge(self, apply: Callable, params: Any) -> float:
         """The metric on the validation data."""
         return evaluate(apply, params, self.validation, self.metric)
+
+
+def new_progress(console: Console) -> Progress:
+    """The bars of a run: what, how far, how long, and how good."""
+    return Progress(
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console,
+    )
+
+
+def make_trainer(
+    task: Task, batch_size: int, folder: RunFolder, progress: Progress
+) -> Trainer:
+    """The task's data on the device, and where its stages write."""
+    train = Split(*(jax.device_put(part) for part in task.dataset.train))
+    return Trainer(
+        train, task.dataset.validation, task.metric, batch_size, folder, progress
+    )
 
 
 def train_weights(

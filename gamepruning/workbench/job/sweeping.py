@@ -11,13 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from gamepruning.compaction.compact import compact
@@ -40,7 +33,12 @@ from gamepruning.workbench.job.contest import counts_of
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.learning import optimizer_at
 from gamepruning.workbench.job.runfolder import RunFolder, fresh_name
-from gamepruning.workbench.job.stages import Stage, Trainer, run_stage
+from gamepruning.workbench.job.stages import (
+    Stage,
+    make_trainer,
+    new_progress,
+    run_stage,
+)
 from gamepruning.workbench.job.summary import versions
 from gamepruning.workbench.job.task import Task, make_task
 from gamepruning.workbench.settings import PruneSettings
@@ -189,22 +187,8 @@ def _play(task: Task, settings, resolved, points, folder, console) -> list[dict]
 
     key = jax.random.key(0)
     start = _SweepState(init(fresh(points.seed)), key)
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        trainer = Trainer(
-            Split(*(jax.device_put(part) for part in task.dataset.train)),
-            task.dataset.validation,
-            task.metric,
-            resolved.batch_size or 1,
-            folder,
-            progress,
-        )
+    with new_progress(console) as progress:
+        trainer = make_trainer(task, resolved.batch_size or 1, folder, progress)
         label = f"{points.num_points} games"
         stage = Stage("sweep", label, resolved.epochs or 0, key, start, step, record)
         game = run_stage(stage, trainer).state.game
