@@ -42,7 +42,7 @@ RANKINGS = ("equilibrium", "magnitude", "random", "l0")
 PLAN = Plan(WIDTHS, keep=15, epochs=MARKET_EPOCHS)
 L0_PENALTY = {15: 0.02, 37: 0.01}
 BOUNDED, PLAIN = 0.3, 0.0
-CHOSEN = {  # by `tune`, on validation data
+CHOSEN = {  # on validation data: the shapes by `tune`, see README.md for the rest
     15: ((10, 5), Recipe(TRAIN_EPOCHS, bend=BOUNDED)),
     37: ((25, 12), Recipe(TRAIN_EPOCHS, bend=PLAIN, dropout=0.2)),
 }

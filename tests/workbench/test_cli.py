@@ -133,7 +133,7 @@ BAD = {
     "run folder exists": "prune --out taken",
     "nothing to resume": "prune --resume --out new",
     "resume what": "prune --resume",
-    "keep with equilibrium": "prune --keep 3",
+    "keep with a preset": "prune --keep 3 --preset l1_strong",
     "baseline without keep": "prune --method taylor",
     "keep is no size": f"prune {BASELINE} lots",
     "keep everyone": f"prune {BASELINE} 768",
