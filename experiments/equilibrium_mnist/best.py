@@ -23,8 +23,8 @@ from experiments.equilibrium_mnist.common import (
     HERE,
     Clock,
     Member,
-    Plan,
     Recipe,
+    Shrinking,
     market,
     mlp,
     mnist,
@@ -39,7 +39,7 @@ MARKET_EPOCHS, TRAIN_EPOCHS = 10, 20
 SEEDS = (0, 1, 2, 3, 4)
 TUNING_SEEDS = (100, 101)
 RANKINGS = ("equilibrium", "magnitude", "random", "l0")
-PLAN = Plan(WIDTHS, keep=15, epochs=MARKET_EPOCHS)
+SHRINKING = Shrinking(WIDTHS, keep=15, epochs=MARKET_EPOCHS)
 L0_PENALTY = {15: 0.02, 37: 0.01}
 BOUNDED, PLAIN = 0.3, 0.0
 CHOSEN = {  # on validation data: the shapes by `tune`, see README.md for the rest
@@ -64,10 +64,10 @@ def contest(total: int) -> dict[str, Any]:
     """All rankings and the network from scratch at one size."""
     clock = Clock()
     shape, recipe = CHOSEN[total]
-    plan = PLAN._replace(keep=shape, penalty=L0_PENALTY[total])
+    how = SHRINKING._replace(keep=shape, penalty=L0_PENALTY[total])
     data = [mnist(seed) for seed in SEEDS]
     cuts = {
-        (ranking, k): market(seed, data[k], plan._replace(ranking=ranking), recipe)
+        (ranking, k): market(seed, data[k], how._replace(ranking=ranking), recipe)
         for ranking in RANKINGS
         for k, seed in enumerate(SEEDS)
     }
@@ -231,7 +231,7 @@ def tune() -> None:
             for recipe in recipes if shape in ((10, 5), (25, 12)) else recipes[:1]:
                 clock = Clock()
                 cuts = [
-                    market(seed, data[k], PLAN._replace(keep=shape), recipe)
+                    market(seed, data[k], SHRINKING._replace(keep=shape), recipe)
                     for k, seed in enumerate(TUNING_SEEDS)
                 ]
                 members = [

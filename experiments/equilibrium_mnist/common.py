@@ -168,7 +168,7 @@ class Cut(NamedTuple):
     seconds: float
 
 
-class Plan(NamedTuple):
+class Shrinking(NamedTuple):
     """How a network shrinks.
 
     Attributes:
@@ -192,13 +192,13 @@ class Plan(NamedTuple):
     penalty: float = 0.01
 
 
-def market(seed: int, data: Dataset, plan: Plan, recipe: Recipe) -> Cut:
+def market(seed: int, data: Dataset, how: Shrinking, recipe: Recipe) -> Cut:
     """Epochs in which the budget falls, then compaction.
 
     Args:
       seed: of the start and of the order.
       data: examples.
-      plan: how the network shrinks.
+      how: the network shrinks.
       recipe: its dropout and its loss.
 
     Returns:
@@ -207,15 +207,15 @@ def market(seed: int, data: Dataset, plan: Plan, recipe: Recipe) -> Cut:
     clock = Clock()
     init_key, order_key, other_key = jax.random.split(jax.random.key(seed), 3)
     inputs, labels = jnp.asarray(data.train.inputs), jnp.asarray(data.train.labels)
-    model = mlp(plan.widths, inputs.shape[1])
+    model = mlp(how.widths, inputs.shape[1])
     params = model.init(init_key)
-    axes = {0: 1} if plan.pixels else None
+    axes = {0: 1} if how.pixels else None
     players = gp.find_players(model.apply, params, inputs[:4], input_axes=axes)
-    num_batches = len(inputs) // plan.batch_size
+    num_batches = len(inputs) // how.batch_size
     loss_fn = bounded_loss(recipe.bend)
-    if plan.ranking == "l0":
+    if how.ranking == "l0":
         start, step = make_hard_concrete_step(
-            players, loss_fn, optax.adam(plan.learning_rate), plan.penalty
+            players, loss_fn, optax.adam(how.learning_rate), how.penalty
         )
         state = start(other_key, params)
     else:
@@ -223,19 +223,19 @@ def market(seed: int, data: Dataset, plan: Plan, recipe: Recipe) -> Cut:
         start, step = gp.make_market_step(
             players,
             loss_fn,
-            gp.joint_optimizer(optax.adam(plan.learning_rate), gates),
-            gp.Budget(keep=plan.keep),
-            num_steps=plan.epochs * num_batches,
+            gp.joint_optimizer(optax.adam(how.learning_rate), gates),
+            gp.Budget(keep=how.keep),
+            num_steps=how.epochs * num_batches,
             start=0.15,
-            end=0.95 if plan.epochs * num_batches >= 4000 else 0.85,
-            benefit_fn=ranker(plan.ranking, players, other_key),
+            end=0.95 if how.epochs * num_batches >= 4000 else 0.85,
+            benefit_fn=ranker(how.ranking, players, other_key),
         )
         state = start(params)
 
     @jax.jit
     def epoch(state, key):
         order = jax.random.permutation(key, len(inputs))
-        order = order[: num_batches * plan.batch_size]
+        order = order[: num_batches * how.batch_size]
 
         def one(state, now):
             rows, key = now
@@ -245,11 +245,11 @@ def market(seed: int, data: Dataset, plan: Plan, recipe: Recipe) -> Cut:
         keys = jax.random.split(key, num_batches)
         return jax.lax.scan(one, state, (order.reshape(num_batches, -1), keys))[0]
 
-    for number in range(plan.epochs):
+    for number in range(how.epochs):
         state = epoch(state, jax.random.fold_in(order_key, number))
-    if plan.ranking == "l0":
-        assert isinstance(plan.keep, tuple)
-        mask = best_of_each(players, open_probability(state.log_alpha), plan.keep)
+    if how.ranking == "l0":
+        assert isinstance(how.keep, tuple)
+        mask = best_of_each(players, open_probability(state.log_alpha), how.keep)
     else:
         mask = np.asarray(state.gates) > 0
         assert set(np.unique(state.gates)) <= {0.0, 1.0}

@@ -13,8 +13,8 @@ from experiments.equilibrium_mnist.common import (
     HERE,
     Clock,
     Member,
-    Plan,
     Recipe,
+    Shrinking,
     flat,
     market,
     mlp,
@@ -48,10 +48,8 @@ def contest(shape: tuple[int, int]) -> dict[str, Any]:
             apply, kept = model.apply, [list(shape)] * len(SEEDS)
             recipe = RECIPE._replace(epochs=300)
         else:
-            plan = Plan(WIDTHS, shape, epochs=100, ranking=ranking, batch_size=32)
-            cuts = [
-                market(s, d, plan, RECIPE) for s, d in zip(SEEDS, data, strict=True)
-            ]
+            how = Shrinking(WIDTHS, shape, epochs=100, ranking=ranking, batch_size=32)
+            cuts = [market(s, d, how, RECIPE) for s, d in zip(SEEDS, data, strict=True)]
             starts, kept = [c.small.params for c in cuts], [list(c.kept) for c in cuts]
             apply = cuts[0].small.apply
         members = [

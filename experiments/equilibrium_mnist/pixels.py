@@ -14,8 +14,8 @@ from experiments.equilibrium_mnist.common import (
     HERE,
     Clock,
     Member,
-    Plan,
     Recipe,
+    Shrinking,
     market,
     mnist,
     percent_right,
@@ -33,11 +33,11 @@ VIBNET = {"kept": list(KEEP), "test error": 1.6}  # arXiv 1802.10399, Table 1
 def run(ranking: str) -> dict[str, Any]:
     """All seeds of one ranking."""
     clock = Clock()
-    plan = Plan((300, 100), KEEP, epochs=20, ranking=ranking, pixels=True)
+    how = Shrinking((300, 100), KEEP, epochs=20, ranking=ranking, pixels=True)
     data, cuts = [], []
     for seed in SEEDS:
         full = mnist(seed)
-        cut = market(seed, full, plan, RECIPE._replace(dropout=0.0))
+        cut = market(seed, full, how, RECIPE._replace(dropout=0.0))
         kept = cut.small.input_kept[0][1]
 
         def pixels(split, kept=kept):

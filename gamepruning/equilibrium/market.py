@@ -31,7 +31,7 @@ budget after Zhu and Gupta, To Prune, or Not to Prune, arXiv 1710.01878.
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
-from gamepruning.equilibrium.trainable import put_trainable, take_trainable
+from gamepruning.equilibrium.step import make_gradient, move_both
+from gamepruning.equilibrium.trainable import take_trainable
 from gamepruning.players import Players, Size, size_of
 from gamepruning.types import InputError
 
@@ -126,8 +127,8 @@ def clear_market(
 ) -> Clearing:
     """The lowest price at which those who want to take part fit the budget.
 
-    Players come in the order of what they earn for each unit of size; one that does
-    not fit any more is passed over, and smaller ones behind it may. The best
+    Players come in the order of what they earn for each unit of size. Where the next
+    one does not fit any more its family is full, and the others may go on. The best
     `min_units` of each family are always in; the players of a family are taken to be
     of one size.
 
@@ -141,7 +142,9 @@ def clear_market(
       additive: whether the size is the number of players, which is quicker.
 
     Returns:
-      A `Clearing`. Cost: one sort, and N evaluations of `size` unless additive.
+      A `Clearing`. Cost: one sort and, unless additive, evaluations of `size`: log2 N
+      of them, one for each family, and one for each player that comes in after the
+      first was refused.
 
     Example: four players of one unit each, of whom two fit.
       >>> import jax.numpy as jnp, numpy as np
@@ -159,19 +162,51 @@ def clear_market(
     fits_family = place < seats.limits[family_of]
     first = place < min_units
     order = jnp.lexsort((-density, ~fits_family, ~first))
+    rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
+
+    def best(count: Array) -> Array:
+        return (rank < count) & fits_family | first
+
     if additive:
-        rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
-        demand = (rank < seats.size) & fits_family | first
+        demand = best(seats.size)
     else:
-
-        def admit(mask, player):
-            wider = mask.at[player].set(True)
-            fits = fits_family[player] & (size(wider) <= seats.size)
-            return jnp.where(fits | first[player], wider, mask), None
-
-        demand, _ = jax.lax.scan(admit, jnp.zeros(len(order), bool), order)
+        fits = lambda mask: size(mask) <= seats.size  # noqa: E731
+        demand = best(_largest(lambda count: fits(best(count)), len(order)))
+        demand = _fill(demand, fits, rank, fits_family, family_of)
     refused = jnp.where(demand, -jnp.inf, density)
     return Clearing(demand, jnp.where(demand.all(), 0.0, refused.max()))
+
+
+def _largest(holds: Callable[[Array], Array], most: int) -> Array:
+    """The largest count in [0, most] at which `holds`, as it does for all smaller."""
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high + 1) // 2
+        good = holds(middle)
+        return jnp.where(good, middle, low), jnp.where(good, high, middle - 1)
+
+    bounds = jnp.zeros((), jnp.int32), jnp.full((), most, jnp.int32)
+    return jax.lax.fori_loop(0, most.bit_length(), halve, bounds)[0]
+
+
+def _fill(mask: Array, fits, rank, fits_family, family_of: np.ndarray) -> Array:
+    """Let more players in, the best first, until every family is full."""
+
+    def is_open(state):
+        mask, full = state
+        return ~mask & fits_family & ~full[family_of]
+
+    def admit(state):
+        mask, full = state
+        player = jnp.where(is_open(state), rank, len(rank)).argmin()
+        wider = mask.at[player].set(True)
+        good = fits(wider)
+        full = full.at[jnp.asarray(family_of)[player]].set(~good)
+        return jnp.where(good, wider, mask), full
+
+    start = mask, jnp.zeros(int(family_of.max()) + 1, bool)
+    return jax.lax.while_loop(lambda state: is_open(state).any(), admit, start)[0]
 
 
 def _rank_within(values: Array, family_of: np.ndarray) -> Array:
@@ -324,10 +359,7 @@ def make_market_step(
             jnp.zeros((), jnp.int32),
         )
 
-    def objective(joint, params, inputs, labels):
-        params = put_trainable(joint["params"], params)
-        outputs = players.gated(params, joint["gates"], *inputs)
-        return loss_fn(outputs, labels), outputs
+    differentiate = make_gradient(players, loss_fn)
 
     def clear(state: MarketState, num_examples: int) -> Clearing:
         benefits = _benefits(state, decay, num_examples)
@@ -345,11 +377,7 @@ def make_market_step(
         )
 
     def step(state: MarketState, batch) -> tuple[MarketState, MarketInfo]:
-        *inputs, labels = batch
-        joint = {"params": take_trainable(state.params), "gates": state.gates}
-        (loss, outputs), grads = jax.value_and_grad(objective, has_aux=True)(
-            joint, state.params, inputs, labels
-        )
+        (loss, outputs), grads = differentiate(state.params, state.gates, batch)
         slopes = grads["gates"].astype(jnp.float32)
         state = state._replace(
             mean=decay * state.mean + (1 - decay) * slopes,
@@ -357,21 +385,16 @@ def make_market_step(
             steps=state.steps + 1,
         )
         is_due = (state.steps % every == 0) & (state.steps <= last)
-        num_examples = jax.tree.leaves(labels)[0].shape[0]
+        num_examples = jax.tree.leaves(batch[-1])[0].shape[0]
         demand, price = jax.lax.cond(
             is_due,
             lambda: clear(state, num_examples),
             lambda: Clearing(state.demand, state.price),
         )
         ascent = jnp.where(demand, 1.0, -1.0)
-        updates, opt_state = tx.update(
-            {"params": grads["params"], "gates": ascent}, state.opt_state, joint
-        )
-        joint = cast(dict, optax.apply_updates(joint, updates))
-        params = put_trainable(joint["params"], state.params)
+        params, gates, opt_state = move_both(tx, state, grads["params"], ascent)
         if merge_fn is not None:
             params = merge_fn(params, outputs)
-        gates = joint["gates"]
         state = state._replace(
             params=params, gates=gates, opt_state=opt_state, demand=demand, price=price
         )

@@ -68,7 +68,7 @@ def solve(
     | --- | --- | --- |
     | "ascent" | projected gradient ascent of all (eq. 17) | at small enough rates |
     | "simultaneous" | all play their best response at once (eq. 14) | if the best responses contract: see `response_radius` |
-    | "sequential" | each plays its best response to what those before it chose, benefits taken once a round | far beyond that |
+    | "sequential" | each plays its best response to what those before it chose, benefits taken once a round | where a round contracts; on networks with a beta near 0 it can cycle |
 
     The best responses move by `learning_rate` of the way, 1 by default. For "ascent"
     the default follows how fast the slopes change along the way, after Malitsky and

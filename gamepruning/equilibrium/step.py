@@ -133,35 +133,17 @@ def make_equilibrium_step(
         opt_state = tx.init({"params": take_trainable(params), "gates": gates})
         return EquilibriumState(params, gates, opt_state, jnp.zeros((), jnp.int32))
 
-    def objective(joint, params, inputs, labels):
-        params = put_trainable(joint["params"], params)
-        outputs = players.gated(params, joint["gates"], *inputs)
-        return loss_fn(outputs, labels), outputs
-
-    def differentiate(params, gates, batch):
-        """The loss and the outputs, the slopes of the weights, the way up the gates."""
-        *inputs, labels = batch
-        joint = {"params": take_trainable(params), "gates": gates}
-        value, grads = jax.value_and_grad(objective, has_aux=True)(
-            joint, params, inputs, labels
-        )
-        return value, grads
+    differentiate = make_gradient(players, loss_fn)
 
     def climb(params, gates, grads, steps):
         slopes = grads | {"params": put_trainable(grads["params"], params)}
         return utility_gradient(players, params, slopes, gates, config.at(steps))
 
     def move(state, down, ascent):
-        """Lines 5 and 6 of Algorithm 1."""
-        joint = {"params": take_trainable(state.params), "gates": state.gates}
-        moves, opt_state = tx.update(
-            {"params": down, "gates": ascent}, state.opt_state, joint
-        )
-        new = cast(dict, optax.apply_updates(joint, moves))
-        params = put_trainable(new["params"], state.params)
+        params, gates, opt_state = move_both(tx, state, down, ascent)
         if normalise:
             params = keep_norms(players, params, state.params)
-        return params, new["gates"], opt_state
+        return params, gates, opt_state
 
     def step(state, batch):
         (loss, outputs), grads = differentiate(state.params, state.gates, batch)
@@ -180,6 +162,55 @@ def make_equilibrium_step(
         return EquilibriumState(params, gates, opt_state, state.steps + 1), info
 
     return EquilibriumStep(init, step)
+
+
+def make_gradient(players: Players, loss_fn: Callable[..., Array]) -> Callable:
+    """The loss of a batch and its gradient by weights and gates, in one pass.
+
+    Args:
+      players: the `Players` of the network.
+      loss_fn: (outputs, labels) -> scalar.
+
+    Returns:
+      (params, gates, (*inputs, labels)) -> ((loss, outputs), {"params", "gates"}); the
+      gradient by params has None for leaves that are not trained.
+    """
+
+    def objective(joint, params, inputs, labels):
+        params = put_trainable(joint["params"], params)
+        outputs = players.gated(params, joint["gates"], *inputs)
+        return loss_fn(outputs, labels), outputs
+
+    def differentiate(params, gates, batch):
+        *inputs, labels = batch
+        joint = {"params": take_trainable(params), "gates": gates}
+        return jax.value_and_grad(objective, has_aux=True)(
+            joint, params, inputs, labels
+        )
+
+    return differentiate
+
+
+def move_both(
+    tx: optax.GradientTransformation, state: Any, down: PyTree, ascent: Array
+) -> tuple[PyTree, Array, Any]:
+    """Lines 5 and 6 of Algorithm 1.
+
+    Args:
+      tx: transform over {"params", "gates"}.
+      state: has params, gates and opt_state.
+      down: gradient of the loss by the trained leaves of params.
+      ascent: the way up for the gates, float [N].
+
+    Returns:
+      The new params, gates and optimizer state.
+    """
+    joint = {"params": take_trainable(state.params), "gates": state.gates}
+    moves, opt_state = tx.update(
+        {"params": down, "gates": ascent}, state.opt_state, joint
+    )
+    new = cast(dict, optax.apply_updates(joint, moves))
+    return put_trainable(new["params"], state.params), new["gates"], opt_state
 
 
 def keep_norms(players: Players, params: PyTree, like: PyTree) -> PyTree:

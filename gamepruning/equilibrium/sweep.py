@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
 from gamepruning.equilibrium.config import WEIGHTS, UtilityConfig
@@ -125,8 +126,14 @@ def make_sweep_step(
     optimizer: Callable[..., optax.GradientTransformation] = equilibrium_optimizer,
     threshold: float = THRESHOLD,
     merge_fn: Callable[[PyTree, Any], PyTree] | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> EquilibriumStep:
     """The training step of Algorithm 1 at all points of a sweep at once.
+
+    The points are shared out among the devices and mapped on each of them; nothing is
+    exchanged. One CPU counts as one device unless `jax_num_cpu_devices` says more;
+    with a device for each core the networks train side by side, which small networks
+    take better than having each of their products split among the cores.
 
     Args:
       players: the `Players` of the network.
@@ -137,6 +144,8 @@ def make_sweep_step(
         {"params", "gates"}.
       threshold: a player with a smaller gate is not counted as active.
       merge_fn: see `make_equilibrium_step`.
+      devices: where the points go, the first so many of them as divide P; all local
+        devices if None.
 
     Returns:
       `EquilibriumStep(init, step)` whose params, states and infos have a leading axis
@@ -178,13 +187,36 @@ def make_sweep_step(
             merge_fn=merge_fn,
         )
 
+    spread = _spread_over(points.num_points, devices)
+
     def init(params):
-        return jax.vmap(lambda point, own: at(point).init(own))(points, params)
+        return spread(jax.vmap(lambda point, own: at(point).init(own)))(points, params)
 
     def step(state, batch):
-        return jax.vmap(lambda point, own: at(point).step(own, batch))(points, state)
+        move = jax.vmap(lambda p, own, b: at(p).step(own, b), in_axes=(0, 0, None))
+        return spread(move, batch)(points, state, batch)
 
     return EquilibriumStep(init, step)
+
+
+def _spread_over(
+    num_points: int, devices: Sequence[Any] | None
+) -> Callable[..., Callable]:
+    """Share the leading axis of the first two arguments among devices."""
+    devices = jax.local_devices() if devices is None else devices
+    most = max(n for n in range(1, len(devices) + 1) if num_points % n == 0)
+    mesh = Mesh(np.asarray(devices[:most]), ("points",))
+    mine, whole = PartitionSpec("points"), PartitionSpec()
+
+    def spread(fun: Callable, *shared: Any) -> Callable:
+        if most == 1:
+            return fun
+        specs = (mine, mine, *(whole for _ in shared))
+        return jax.shard_map(
+            fun, mesh=mesh, in_specs=specs, out_specs=mine, check_vma=False
+        )
+
+    return spread
 
 
 def pareto_front(

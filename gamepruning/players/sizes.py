@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gamepruning.players.ir import CUSTOM_CALLS, Graph, Lit, Node
+from gamepruning.types import InputError
 
 
 class _Term(NamedTuple):
@@ -95,6 +96,7 @@ def size_of(players: Any, unit: str = "params") -> Size:
 
     Raises:
       ValueError: another unit.
+      InputError: single weights play; one of them alone frees no entry.
 
     Example: four hidden units of three inputs and two outputs.
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -109,6 +111,11 @@ def size_of(players: Any, unit: str = "params") -> Size:
     """
     if unit == "players":
         return _count_players(players)
+    if players.granularity == "weight":
+        raise InputError(
+            f"no size in {unit}: single weights play, and an array gets smaller only "
+            'with a whole unit; count in "players"'
+        )
     traced, columns = players._base
     if unit == "params":
         terms = [

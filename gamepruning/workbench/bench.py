@@ -175,8 +175,9 @@ def bench_sweep(
 ) -> dict[str, Any]:
     """Eight games in one compiled program, against one game.
 
-    On the network and the batches of `gamepruning sweep` as it comes: 64-512-256-10,
-    64 examples a step.
+    The eight share all devices at hand, which are the cores where there is no
+    accelerator; the one has the first device, as always. The network and the batches
+    are those of `gamepruning sweep` as it comes: 64-512-256-10, 64 examples a step.
 
     Args:
       repeats: calls to time; None for a budget of seconds.
@@ -206,6 +207,7 @@ def bench_sweep(
     return {
         "model": "64-512-256-10",
         "batch": batch,
+        "devices": jax.local_device_count(),
         "steps_per_call": steps,
         "ms": {name: _milliseconds(latency, steps) for name, latency in times.items()},
         "verdict": _verdict(f"{num_points} games / one", many / one, 3.0),

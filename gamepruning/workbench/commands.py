@@ -63,8 +63,10 @@ def sweep(
         out: The folder to make.
         resume: Go on with the interrupted sweep of --out, under its own settings.
     """
+    from gamepruning.workbench.cores import use_cores_as_devices
     from gamepruning.workbench.job.sweeping import run_sweep
 
+    use_cores_as_devices()
     run_sweep(settings, out=out, resume=resume)
 
 
@@ -182,5 +184,8 @@ def bench(
         repeats: Calls to time, instead of a budget of a few seconds.
     """
     from gamepruning.workbench.bench import run_bench
+    from gamepruning.workbench.cores import use_cores_as_devices
 
+    if what == "sweep":
+        use_cores_as_devices()
     run_bench(what, out=out, repeats=repeats)

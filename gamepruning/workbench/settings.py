@@ -322,17 +322,27 @@ class PruneSettings:
 
     def command(self) -> str:
         """The command line that makes this run again: only what is not the default."""
-        words = ["gamepruning", "prune"]
-        default = dataclasses.asdict(PruneSettings())
-        for name, value in dataclasses.asdict(self).items():
-            if value == default[name] or value is None:
-                continue
-            if isinstance(value, bool):
-                words.append(_flag(name) if value else f"--no-{_flag(name)[2:]}")
-            else:
-                values = value if isinstance(value, tuple) else (value,)
-                words += [_flag(name), *map(str, values)]
-        return shlex.join(words)
+        return command_of("prune", self)
+
+
+def command_of(name: str, settings: Any) -> str:
+    """The command line of some settings: only what is not the default.
+
+    Args:
+      name: of the command.
+      settings: dataclass with a default for each field.
+    """
+    words = ["gamepruning", name]
+    default = dataclasses.asdict(type(settings)())
+    for field, value in dataclasses.asdict(settings).items():
+        if value == default[field] or value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(_flag(field) if value else f"--no-{_flag(field)[2:]}")
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [_flag(field), *map(str, values)]
+    return shlex.join(words)
 
 
 _CHOICES = {

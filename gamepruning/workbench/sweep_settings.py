@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from gamepruning.types import InputError
-from gamepruning.workbench.settings import Benefit, Norm, PruneSettings
+from gamepruning.workbench.settings import Benefit, Norm, PruneSettings, command_of
 
 MOST_POINTS = 256
 LISTS = ("alpha", "beta", "gamma", "eta", "learning_rate", "gate_learning_rate")
@@ -101,6 +101,10 @@ class SweepSettings:
             batch_size=self.batch_size,
             data_dir=self.data_dir,
         )
+
+    def command(self) -> str:
+        """The command line that makes this sweep again."""
+        return command_of("sweep", self)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-able data."""

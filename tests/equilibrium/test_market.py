@@ -76,6 +76,24 @@ def test_smaller_players_take_what_is_too_little_for_a_large_one():
     assert np.flatnonzero(demand).tolist() == [0, 1, 2, 3, 4, 7, 8, 9, 10]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(13, 60))
+def test_it_is_the_greedy_choice(seed, budget):
+    """One player after the other, by what it earns for its size, while it fits."""
+    numbers = np.random.default_rng(seed)
+    costs = np.repeat(numbers.integers(1, 6, 3), SIZES).astype(float)
+    benefits = numbers.permutation(12) / 7 * costs
+    rank = np.argsort(-benefits / costs)
+    mask = np.zeros(12, bool)
+    for family in range(3):
+        mask[next(p for p in rank if FAMILY_OF[p] == family)] = True
+    budget = max(budget, costs[mask].sum())
+    for player in rank:
+        if not mask[player] and costs[mask].sum() + costs[player] <= budget:
+            mask[player] = True
+    np.testing.assert_array_equal(clear(benefits, costs, budget).demand, mask)
+
+
 def test_families_have_their_own_limits():
     benefits = np.arange(12.0)
     demand = np.asarray(clear(benefits, np.ones(12), 6, limits=(2, 1, 3)).demand)

@@ -47,6 +47,25 @@ def test_each_point_is_a_game_of_its_own(key, eta):
             np.testing.assert_allclose(ours[k], theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize(("num_points", "used"), [(8, 4), (6, 3), (5, 1)])
+def test_points_are_shared_out_among_the_devices(key, num_points, used):
+    _, _, inputs, labels = make_mlp(key)
+    players = gp.find_players(apply_mlp, fresh(0), inputs)
+    points = gp.sweep_grid(gamma=[0.01 * k for k in range(num_points)], beta=0.1)
+    states = []
+    for devices in (None, jax.local_devices()[:1]):
+        init, step = gp.make_sweep_step(
+            players, gp.cross_entropy, points, devices=devices
+        )
+        state = init(jax.vmap(fresh)(points.seed))
+        for _ in range(2):
+            state, _ = jax.jit(step)(state, (inputs, labels))
+        states.append(state)
+    shared, alone = states
+    assert len(shared.gates.sharding.device_set) == used
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *states)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -59,3 +59,12 @@ def test_it_runs_compiled_and_mapped(players):
 def test_another_unit_is_an_error(players):
     with pytest.raises(ValueError, match="players', 'params' or 'macs', got 'bytes"):
         gp.size_of(players, "bytes")
+
+
+def test_single_weights_have_no_size_but_their_number(key):
+    players, params, inputs, _ = make_mlp(key)
+    weights = gp.find_players(players.apply, params, inputs, granularity="weight")
+    half = np.arange(weights.num_players) % 2 == 0
+    assert float(gp.size_of(weights, "players")(half)) == half.sum()
+    with pytest.raises(gp.InputError, match="single weights play"):
+        gp.size_of(weights, "params")

@@ -27,7 +27,7 @@ def draw_all(result) -> dict[str, Figure]:
     gates, mask = make_gates(12, result)
     return {
         "contest": plots.plot_contest(result),
-        "training": plots.plot_training(make_records(), result.families, result=result),
+        "training": plots.plot_training(make_records(), result=result),
         "gates": plots.plot_gates(gates, result.families, mask),
         "dynamics": plots.plot_dynamics(
             make_records(), gates, result.families, threshold=0.01, metric="accuracy"
@@ -91,7 +91,7 @@ def test_one_panel_without_fine_tuning():
 def test_nothing_to_draw_is_no_error():
     result = make_result(rivals=(), pruned=make_contender("taylor", "taylor"))
     theme.to_svg(plots.plot_contest(result), name="a")
-    figure = plots.plot_training([], result.families, result=result)
+    figure = plots.plot_training([], result=result)
     theme.to_svg(figure, name="b")
 
 

@@ -50,6 +50,15 @@ def test_the_folder_is_whole(done):
     assert "of 4 games are not beaten" in text and "gamma" in text
     config = json.loads((folder / "config.json").read_text())
     assert SweepSettings.from_dict(config["settings"]) == SMALL
+    command = json.loads((folder / "sweep.json").read_text())["command"]
+    assert (
+        command
+        == config["command"]
+        == (
+            "gamepruning sweep --widths 12 6 --beta 0.01 --gamma 0.01 0.2 "
+            "--gate-learning-rate 0.03 --seeds 2 --epochs 8"
+        )
+    )
 
 
 def test_rows_are_all_combinations(done):

@@ -23,7 +23,7 @@ from gamepruning.workbench.job.choose import (
 from gamepruning.workbench.job.comparison import Comparison, compare
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.learning import make_game_step, weight_optimizer
-from gamepruning.workbench.job.runfolder import CONFIG, RunFolder, fresh_name
+from gamepruning.workbench.job.runfolder import CONFIG, RunFolder, place_of, working_in
 from gamepruning.workbench.job.stages import (
     Trainer,
     make_trainer,
@@ -97,7 +97,9 @@ def run_prune(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    folder = _place(settings, out, resume)
+    network = Path(settings.network.split(":")[0]).stem
+    stem = f"{Path(settings.dataset).stem}-{network}-{settings.method}"
+    folder = place_of(out, resume, stem=stem, what="run")
     folder.check()
     if resume:
         settings = _stored(folder, settings, console)
@@ -107,29 +109,13 @@ def run_prune(
         task = make_task(settings, keys.init)
         settings = _settle(settings, task)
         start = _start(settings, task)
-    try:
-        with folder:
-            write_config(folder, asked, settings)
-            _greet(console, task, settings)
-            result = _run(asked, task, settings, keys, start, folder, console, watch)
-    except KeyboardInterrupt:
-        if folder.can_resume:
-            command = f"gamepruning prune --resume --out {folder.out}"
-            raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
-        raise
+    with working_in(folder, "gamepruning prune"):
+        write_config(folder, asked, settings)
+        _greet(console, task, settings)
+        result = _run(asked, task, settings, keys, start, folder, console, watch)
     print_result(console, result)
     console.print(f"report: {folder.out / 'report.html'}", markup=False, soft_wrap=True)
     return Finished(folder.out, result)
-
-
-def _place(settings: PruneSettings, out: Path | None, resume: bool) -> RunFolder:
-    if out is None and resume:
-        raise InputError("--resume needs --out: which interrupted run is meant?")
-    if out is None:
-        network = Path(settings.network.split(":")[0]).stem
-        stem = f"{Path(settings.dataset).stem}-{network}-{settings.method}"
-        out = fresh_name(Path("runs"), stem)
-    return RunFolder(out, resume)
 
 
 def _stored(folder: RunFolder, asked: PruneSettings, console: Console) -> PruneSettings:

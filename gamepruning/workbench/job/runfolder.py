@@ -4,10 +4,12 @@ Work goes on in `<out>.partial` and is renamed to `<out>` when it is done. What 
 interrupted run leaves is a partial folder with checkpoints, from which it goes on.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -131,6 +133,44 @@ class RunFolder:
             if record["stage"] != stage or record["epoch"] <= num_epochs
         ]
         self.write_text(METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def place_of(out: Path | None, resume: bool, *, stem: str, what: str) -> RunFolder:
+    """The folder that was asked for, or the next free one in `runs`.
+
+    Args:
+      out: the folder asked for; None for `runs/<stem>-<n>`.
+      resume: whether to go on with an interrupted run.
+      stem: how a folder that nobody named is named.
+      what: "run", say, for the error.
+
+    Raises:
+      InputError: going on, but with which?
+    """
+    if out is None and resume:
+        raise InputError(f"--resume needs --out: which interrupted {what} is meant?")
+    return RunFolder(fresh_name(Path("runs"), stem) if out is None else out, resume)
+
+
+@contextlib.contextmanager
+def working_in(folder: RunFolder, command: str) -> Iterator[None]:
+    """Work in a run folder; an interruption says how to go on.
+
+    Args:
+      folder: the folder.
+      command: the command that goes on, but for its flags, such as "gamepruning prune".
+
+    Raises:
+      KeyboardInterrupt: interrupted.
+    """
+    try:
+        with folder:
+            yield
+    except KeyboardInterrupt:
+        if folder.can_resume:
+            on = f"{command} --resume --out {folder.out}"
+            raise KeyboardInterrupt(f"interrupted; go on with: {on}") from None
+        raise
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

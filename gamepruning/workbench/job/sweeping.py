@@ -26,13 +26,12 @@ from gamepruning.equilibrium import (
 )
 from gamepruning.equilibrium.step import EquilibriumState
 from gamepruning.selection import round_mask
-from gamepruning.types import InputError
 from gamepruning.workbench.job.absorb import absorb_gates
 from gamepruning.workbench.job.choose import CHECKED
 from gamepruning.workbench.job.contest import counts_of
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.learning import optimizer_at
-from gamepruning.workbench.job.runfolder import RunFolder, fresh_name
+from gamepruning.workbench.job.runfolder import RunFolder, place_of, working_in
 from gamepruning.workbench.job.stages import (
     Stage,
     make_trainer,
@@ -97,7 +96,8 @@ def run_sweep(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    folder = _place(settings, out, resume)
+    stem = f"{Path(settings.dataset).stem}-{settings.as_prune().network}-sweep"
+    folder = place_of(out, resume, stem=stem, what="sweep")
     folder.check()
     if resume:
         config = folder.read_config()
@@ -111,33 +111,18 @@ def run_sweep(
     points = points_of(
         settings, resolved.learning_rate or 0.0, resolved.gate_learning_rate or 0.0
     )
-    try:
-        with folder:
-            folder.write_text("config.json", _config(settings, resolved))
-            rows = _play(task, settings, resolved, points, folder, console)
-            _write(folder, task, rows)
-    except KeyboardInterrupt:
-        if folder.can_resume:
-            command = f"gamepruning sweep --resume --out {folder.out}"
-            raise KeyboardInterrupt(f"interrupted; go on with: {command}") from None
-        raise
+    with working_in(folder, "gamepruning sweep"):
+        folder.write_text("config.json", _config(settings, resolved))
+        rows = _play(task, settings, resolved, points, folder, console)
+        _write(folder, task, settings, rows)
     console.print(_table(task, rows))
     console.print(f"all rows: {folder.out / 'sweep.csv'}", markup=False, soft_wrap=True)
     return folder.out
 
 
-def _place(settings: SweepSettings, out: Path | None, resume: bool) -> RunFolder:
-    if out is None and resume:
-        raise InputError("--resume needs --out: which interrupted sweep is meant?")
-    if out is None:
-        network = settings.as_prune().network
-        stem = f"{Path(settings.dataset).stem}-{network}-sweep"
-        out = fresh_name(Path("runs"), stem)
-    return RunFolder(out, resume)
-
-
 def _config(settings: SweepSettings, resolved: PruneSettings) -> str:
     data = {
+        "command": settings.command(),
         "settings": settings.to_dict(),
         "resolved": resolved.to_dict(),
         "versions": versions(),
@@ -192,6 +177,7 @@ def _play(task: Task, settings, resolved, points, folder, console) -> list[dict]
         label = f"{points.num_points} games"
         stage = Stage("sweep", label, resolved.epochs or 0, key, start, step, record)
         game = run_stage(stage, trainer).state.game
+    game = jax.tree.map(jnp.asarray, jax.device_get(game))  # on one device again
     with console.status("judging"):
         return _judge_points(task, settings, points, game, judge, validation)
 
@@ -201,12 +187,15 @@ def _judge(task: Task):
     players, metric = task.players, task.metric
 
     @jax.jit
-    def judge(params, gates, split):
+    def judge_all(params, gates, split):
         def one(point):
             own, gate = point
             return metric(players.gated(own, gate, split.inputs), split.labels)
 
         return jax.lax.map(one, (params, gates), batch_size=JUDGED_AT_ONCE)
+
+    def judge(params, gates, split):
+        return judge_all(*jax.device_get((params, gates)), split)
 
     return judge
 
@@ -264,10 +253,12 @@ def _test(task: Task, params: Any, gates: jax.Array, mask: np.ndarray) -> float:
     return evaluate(apply, small, task.dataset.test, task.metric)
 
 
-def _write(folder: RunFolder, task: Task, rows: list[dict]) -> None:
+def _write(
+    folder: RunFolder, task: Task, settings: SweepSettings, rows: list[dict]
+) -> None:
     from gamepruning.workbench.report import plots, theme
 
-    data = {"metric": task.metric_name, "rows": rows}
+    data = {"command": settings.command(), "metric": task.metric_name, "rows": rows}
     folder.write_text("sweep.json", json.dumps(data, indent=1) + "\n")
     text = io.StringIO()
     names = [*rows[0], *(() if "test removed" in rows[0] else ("test removed",))]

@@ -141,7 +141,7 @@ def draw(
             "result",
         ),
         "training": (
-            plots.plot_training(records, result.families, result=result),
+            plots.plot_training(records, result=result),
             "Epoch by epoch.",
             "The dashed line marks where players were taken out.",
             "training",

@@ -24,31 +24,24 @@ MAX_LINES, MAX_POINTS, MAX_FAMILIES = 70, 80, 4
 LEGEND = {"frameon": True, "framealpha": 1.0, "facecolor": CARD, "edgecolor": "none"}
 
 
-def plot_training(
-    records: Sequence[Mapping], families: Sequence[FamilyRow], *, result: RunResult
-) -> Figure:
-    """Validation metric, and the share of players still open, over the epochs.
+def plot_training(records: Sequence[Mapping], *, result: RunResult) -> Figure:
+    """The validation metric over the epochs of all stages.
 
     Args:
-      records: lines of `metrics.jsonl`; those of the stage "equilibrium" have `open`,
-        the open players of each family.
-      families: names and sizes.
+      records: lines of `metrics.jsonl`.
       result: what the run found.
 
     Returns:
-      One panel, or two where gates were played.
+      One panel.
     """
     tuning = f"fine_tune_{result.pruned.key}"
     stages = {
         name: [record for record in records if record["stage"] == name]
         for name in ("dense", "equilibrium", tuning)
     }
-    played = stages["equilibrium"]
     with style():
-        figure, axes = new_figure(8.6, 3.3, columns=2 if played else 1)
+        figure, axes = new_figure(8.6, 3.0)
         _draw_curves(axes[0], stages, tuning, result.metric)
-        if played:
-            _draw_open(axes[1], played, families)
     return figure
 
 
@@ -89,25 +82,9 @@ def _show_upper_part(axis, metric: str) -> None:
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
 
-def _draw_open(axis, played: Sequence[Mapping], families: Sequence[FamilyRow]) -> None:
-    epochs = [0] + [record["epoch"] for record in played]
-    for index, family in enumerate(families):
-        colour = FAMILY_COLOURS[index % len(FAMILY_COLOURS)]
-        open_now = [family.total] + [record["open"][index] for record in played]
-        share = np.asarray(open_now) / family.total
-        label = f"{family.name}: {open_now[-1]} of {family.total}"
-        axis.plot(epochs, share, color=colour, label=label)
-    axis.set_title("Players still taking part")
-    _label_epochs(axis)
-    axis.set_ylim(-0.02, 1.04)
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    if len(families) <= 6:
-        axis.legend(loc="upper right", **LEGEND)
-
-
-def _label_epochs(axis) -> None:
+def _label_epochs(axis, most: int = 6) -> None:
     axis.set_xlabel("epoch")
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
 
 
 def plot_dynamics(
@@ -154,7 +131,7 @@ def plot_dynamics(
         axes[3].set_title("Active players")
         axes[3].set_yscale("symlog", linthresh=1)
         for axis in axes:
-            _label_epochs(axis)
+            _label_epochs(axis, most=3)
         for axis in axes[:2]:
             axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         if metric != "accuracy":
