@@ -7,6 +7,27 @@ from .baselines import (
     taylor_scores as taylor_scores,
     weight_gradient_scores as weight_gradient_scores,
 )
+from .coalitions import (
+    Bands as Bands,
+    IndexEstimate as IndexEstimate,
+    ValueFunction as ValueFunction,
+    banzhaf_values as banzhaf_values,
+    beta_semivalue as beta_semivalue,
+    estimate_indices as estimate_indices,
+    exact_banzhaf as exact_banzhaf,
+    exact_semivalue as exact_semivalue,
+    exact_shapley as exact_shapley,
+    mcue as mcue,
+    mcue_each as mcue_each,
+    negative_cross_entropy as negative_cross_entropy,
+    semivalues as semivalues,
+    shapley_values as shapley_values,
+    true_class_probability as true_class_probability,
+    value_function as value_function,
+    voting_game as voting_game,
+    weighted_voting_banzhaf as weighted_voting_banzhaf,
+    weighted_voting_shapley as weighted_voting_shapley,
+)
 from .compaction import (
     CompactionReport as CompactionReport,
     CompactModel as CompactModel,
@@ -69,6 +90,15 @@ from .players import (
     size_of as size_of,
 )
 from .selection import (
+    Curve as Curve,
+    SelectionTrace as SelectionTrace,
+    compression_curve as compression_curve,
+    greedy_scores as greedy_scores,
+    iterated_building as iterated_building,
+    iterated_pruning as iterated_pruning,
+    local_search as local_search,
+    marginal_values as marginal_values,
+    masks_at as masks_at,
     round_mask as round_mask,
     top_n as top_n,
 )

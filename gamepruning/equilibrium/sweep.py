@@ -189,12 +189,15 @@ def make_sweep_step(
 
     spread = _spread_over(points.num_points, devices)
 
+    begin = spread(jax.vmap(lambda point, own: at(point).init(own)), num_shared=0)
+    move = jax.vmap(lambda p, own, batch: at(p).step(own, batch), in_axes=(0, 0, None))
+    move = spread(move, num_shared=1)
+
     def init(params):
-        return spread(jax.vmap(lambda point, own: at(point).init(own)))(points, params)
+        return begin(points, params)
 
     def step(state, batch):
-        move = jax.vmap(lambda p, own, b: at(p).step(own, b), in_axes=(0, 0, None))
-        return spread(move, batch)(points, state, batch)
+        return move(points, state, batch)
 
     return EquilibriumStep(init, step)
 
@@ -208,13 +211,14 @@ def _spread_over(
     mesh = Mesh(np.asarray(devices[:most]), ("points",))
     mine, whole = PartitionSpec("points"), PartitionSpec()
 
-    def spread(fun: Callable, *shared: Any) -> Callable:
+    def spread(fun: Callable, *, num_shared: int) -> Callable:
         if most == 1:
             return fun
-        specs = (mine, mine, *(whole for _ in shared))
-        return jax.shard_map(
+        specs = (mine, mine, *[whole] * num_shared)
+        split = jax.shard_map(
             fun, mesh=mesh, in_specs=specs, out_specs=mine, check_vma=False
         )
+        return jax.jit(split)
 
     return spread
 

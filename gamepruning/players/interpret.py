@@ -1,7 +1,8 @@
 """Run a labelled program: gated at full size, or at the sizes that a mask leaves."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from math import prod
 from typing import Any
 
 import jax
@@ -162,18 +163,29 @@ class Gated(Interpreter):
 
     Gates sit on the activation at the input of each contraction, so that weights stay
     shared between coalitions and a batch of gates folds into the batch of examples.
+    Where a matrix product has two `fixed` operands, the same under all gates, the
+    smaller one is gated instead: a batch of gates then makes one large product.
     """
 
-    def __init__(self, analysis, columns: Columns, gates, tap: Tap | None = None):
+    def __init__(
+        self,
+        analysis,
+        columns: Columns,
+        gates,
+        tap: Tap | None = None,
+        fixed: Collection[int] = (),
+    ):
         super().__init__(analysis, columns)
         self._gates = gates
         self._tap = tap
+        self._fixed = fixed
         self.sites = gated_sites(analysis, columns)
 
     def step(self, node: Node, args: list) -> list:
         """Gate the operands, then apply the node as it is."""
         sites = self.sites.get(id(node), ())
         for operand, dim, columns in sites:
+            operand, dim = self._place(node, operand, dim)
             args[operand] = self._gate(args[operand], dim, columns)
         if sites:
             return bind(node.primitive, node.params, args)
@@ -184,6 +196,24 @@ class Gated(Interpreter):
         if self._tap is not None and node.name == "scan":
             return self._unrolled_scan(node, args)
         return self.run_nested(node, args)
+
+    def gated_operands(self, nodes: Sequence[Node]) -> list[Operand]:
+        """What is multiplied by gates at these nodes."""
+        return [
+            node.ins[self._place(node, operand, dim)[0]]
+            for node in nodes
+            for operand, dim, _ in self.sites.get(id(node), ())
+        ]
+
+    def _place(self, node: Node, operand: int, dim: int) -> tuple[int, int]:
+        """Where to gate: the smaller operand, of a product of fixed operands."""
+        if node.name != "dot_general" or not all(x in self._fixed for x in node.ins):
+            return operand, dim
+        contracted, _ = node.params["dimension_numbers"]
+        sizes = [prod(self.program.shape(x)) for x in node.ins]
+        if dim not in contracted[operand] or sizes[operand] <= sizes[1 - operand]:
+            return operand, dim
+        return 1 - operand, contracted[1 - operand][contracted[operand].index(dim)]
 
     # A derivative rule knows nothing of gates. It serves the node's own operands; the
     # gates get the derivative of the gated body.

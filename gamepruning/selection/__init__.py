@@ -1,6 +1,28 @@
 """WHO STAYS: from scores or gates to a mask."""
 
+from gamepruning.selection.curves import Curve, compression_curve, masks_at
+from gamepruning.selection.greedy import greedy_scores, local_search, marginal_values
+from gamepruning.selection.iterated import (
+    Progress,
+    iterated_building,
+    iterated_pruning,
+)
 from gamepruning.selection.round_mask import round_mask
 from gamepruning.selection.top_n import top_n
+from gamepruning.selection.trace import Round, SelectionTrace
 
-__all__ = ["round_mask", "top_n"]
+__all__ = [
+    "Curve",
+    "Progress",
+    "Round",
+    "SelectionTrace",
+    "compression_curve",
+    "greedy_scores",
+    "iterated_building",
+    "iterated_pruning",
+    "local_search",
+    "marginal_values",
+    "masks_at",
+    "round_mask",
+    "top_n",
+]

@@ -27,6 +27,10 @@ from gamepruning.equilibrium import (
 )
 from gamepruning.players import find_players
 from gamepruning.types import InputError
+from gamepruning.workbench.bench_coalitions import (
+    bench_coalitions,
+    bench_scaling,
+)
 from gamepruning.workbench.job.summary import versions
 from gamepruning.workbench.models import build_model
 from gamepruning.workbench.resnet18 import make_resnet18
@@ -39,7 +43,7 @@ def run_bench(what: str, *, out: Path | None, repeats: int | None) -> dict[str, 
     """Run one benchmark, print it, and write it down if asked.
 
     Args:
-      what: "latency", "gating", "trace" or "sweep".
+      what: a name in `BENCHES`.
       out: JSON file to write; None for none.
       repeats: calls to time, instead of a budget.
 
@@ -265,6 +269,8 @@ BENCHES: dict[str, Callable[[int | None], dict[str, Any]]] = {
     "gating": bench_gating,
     "trace": bench_trace,
     "sweep": bench_sweep,
+    "coalitions": bench_coalitions,
+    "scaling": bench_scaling,
 }
 
 

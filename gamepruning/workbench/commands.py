@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from gamepruning.workbench.bands_settings import BandsSettings
+from gamepruning.workbench.curve_settings import CurveSettings
 from gamepruning.workbench.settings import DEFAULT_MODEL, PruneSettings
 from gamepruning.workbench.sweep_settings import SweepSettings
 
@@ -68,6 +70,67 @@ def sweep(
 
     use_cores_as_devices()
     run_sweep(settings, out=out, resume=resume)
+
+
+def bands(
+    settings: Annotated[BandsSettings, arg(name="")],
+    *,
+    out: Annotated[
+        Path | None,
+        arg(metavar="FOLDER", help_behavior_hint="(default: runs/DATA-MODEL-bands-N)"),
+    ] = None,
+    resume: bool = False,
+) -> None:
+    """Show where a network is least sure of itself as random parts of it leave.
+
+    Two stages take neurons out (arXiv 2311.10468, Algorithm 1): a share q of them, then
+    each of the others with probability p. The variance of the output peaks somewhere on
+    p = q = t*; d = 1 - t* is the bias of the power index beta_d. What counts as the
+    output decides the peak, so a table shows it for every definition.
+
+    Examples:
+      gamepruning bands
+      gamepruning bands --output vote --samples 400
+      gamepruning bands --dataset mnist --data-dir DATA --model lenet_300_100
+      gamepruning bands --load runs/mine --families hidden_0
+      gamepruning bands --resume --out runs/mine
+
+    Args:
+        settings: What to do.
+        out: The folder to make.
+        resume: Go on with the interrupted run of --out, under its own settings.
+    """
+    from gamepruning.workbench.job.bands import run_bands
+
+    run_bands(settings, out=out, resume=resume)
+
+
+def curve(
+    settings: Annotated[CurveSettings, arg(name="")],
+    *,
+    out: Annotated[
+        Path | None,
+        arg(metavar="FOLDER", help_behavior_hint="(default: runs/DATA-MODEL-curve-N)"),
+    ] = None,
+    resume: bool = False,
+) -> None:
+    """Compare ways to prune at every size: compression curves.
+
+    Examples:
+      gamepruning curve
+      gamepruning curve --methods building pruning-banzhaf taylor --sizes 0.05 0.1 0.2
+      gamepruning curve --dataset mnist --data-dir DATA --model lenet_300_100 --seeds 5
+      gamepruning curve --methods building random --fine-tune 5
+      gamepruning curve --resume --out runs/mine
+
+    Args:
+        settings: What to do.
+        out: The folder to make.
+        resume: Go on with the interrupted run of --out, under its own settings.
+    """
+    from gamepruning.workbench.job.curving import run_curves
+
+    run_curves(settings, out=out, resume=resume)
 
 
 def explain(
@@ -165,7 +228,9 @@ def apply_plan(
 
 
 def bench(
-    what: Positional[Literal["latency", "gating", "trace", "sweep"]],
+    what: Positional[
+        Literal["latency", "gating", "trace", "sweep", "coalitions", "scaling"]
+    ],
     *,
     out: Annotated[Path | None, arg(metavar="FILE.json", help_behavior_hint="")] = None,
     repeats: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
@@ -173,10 +238,12 @@ def bench(
     """Measure this library on this machine.
 
     Examples:
-      gamepruning bench latency    LeNet-300-100 with 90 % removed against the dense
-      gamepruning bench gating     a training step with gates, against one without
-      gamepruning bench trace      finding and removing half the players of ResNet-18
-      gamepruning bench sweep      eight games in one program, against one
+      gamepruning bench latency     LeNet-300-100 with 90 % removed against the dense
+      gamepruning bench gating      a training step with gates, against one without
+      gamepruning bench trace       finding and removing half the players of ResNet-18
+      gamepruning bench sweep       eight games in one program, against one
+      gamepruning bench coalitions  values a second, against what products allow
+      gamepruning bench scaling     their cost by number and by examples
 
     Args:
         what: What to measure.
@@ -186,6 +253,6 @@ def bench(
     from gamepruning.workbench.bench import run_bench
     from gamepruning.workbench.cores import use_cores_as_devices
 
-    if what == "sweep":
+    if what in ("sweep", "coalitions", "scaling"):
         use_cores_as_devices()
     run_bench(what, out=out, repeats=repeats)

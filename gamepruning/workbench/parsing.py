@@ -17,6 +17,8 @@ from gamepruning.workbench.names import closest
 COMMANDS: dict[str, Callable[..., None]] = {
     "prune": commands.prune,
     "sweep": commands.sweep,
+    "bands": commands.bands,
+    "curve": commands.curve,
     "explain": commands.explain,
     "datasets": commands.datasets,
     "apply-plan": commands.apply_plan,

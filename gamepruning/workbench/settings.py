@@ -22,7 +22,13 @@ Method = Literal[
     "activation",
     "random",
     "loss_oracle",
+    "shapley",
+    "banzhaf",
+    "biased_banzhaf",
 ]
+POWER_INDICES = ("shapley", "banzhaf", "biased_banzhaf")
+Selection = Literal["auto", "top_n", "pruning", "building"]
+Value = Literal["auto", "metric", "loss"]
 Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
 Scope = Literal["family", "global"]
 DataTask = Literal["auto", "classification", "regression"]
@@ -116,6 +122,38 @@ class PruneSettings:
             "multiply-adds."
         ),
     ] = "players"
+    selection: Annotated[
+        Selection,
+        arg(
+            help="By power indices: the best of one estimate stay (top_n), the worst "
+            "leave round by round (pruning), or the best enter round by round "
+            "(building); auto builds unless --keep counts each family."
+        ),
+    ] = "auto"
+    bias: Annotated[
+        float | None,
+        arg(
+            metavar="D",
+            help="Of --method biased_banzhaf: the probability with which a player is "
+            "in a coalition.",
+            help_behavior_hint="(default: where the outputs are least certain)",
+        ),
+    ] = None
+    value: Annotated[
+        Value,
+        arg(
+            help="What a coalition is worth on the validation data: the metric or the "
+            "negative loss; auto is the loss."
+        ),
+    ] = "auto"
+    evaluations: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help="Coalitions evaluated for each estimate of power indices.",
+            help_behavior_hint="(default: 10 for each player)",
+        ),
+    ] = None
     scope: Annotated[
         Scope,
         arg(
@@ -232,6 +270,7 @@ class PruneSettings:
                 raise InputError(f"expected {_flag(name)} > 0, got {value}")
         if not 0 < self.threshold < 1:
             raise InputError(f"expected --threshold in (0, 1), got {self.threshold}")
+        self._check_indices()
         self._check_module()
         self._check_keep()
 
@@ -242,6 +281,33 @@ class PruneSettings:
                     f"--module is a network of your own, which {_flag(name)} does not "
                     "change: leave one of them out"
                 )
+
+    def _check_indices(self) -> None:
+        default = {f.name: f.default for f in dataclasses.fields(self)}
+        for name in ("selection", "value", "evaluations", "bias"):
+            is_asked = getattr(self, name) != default[name]
+            if is_asked and self.method not in POWER_INDICES:
+                raise InputError(
+                    f"{_flag(name)} goes with --method {', '.join(POWER_INDICES)}"
+                )
+        if self.bias is not None and self.method != "biased_banzhaf":
+            raise InputError("--bias goes with --method biased_banzhaf")
+        if self.bias is not None and not 0 < self.bias < 1:
+            raise InputError(f"expected --bias in (0, 1), got {self.bias}")
+        if self.selection in ("pruning", "building"):
+            self._check_rounds()
+
+    def _check_rounds(self) -> None:
+        if "/" in (self.keep or ""):
+            raise InputError(
+                f"--selection {self.selection} compares all players with each other: "
+                f"give --keep one number instead of {self.keep}, or take top_n"
+            )
+        if self.round_to != 1:
+            raise InputError(
+                f"--round-to {self.round_to} goes with --selection top_n, not "
+                f"{self.selection}"
+            )
 
     def _check_keep(self) -> None:
         if self.has_budget:
@@ -355,6 +421,8 @@ _CHOICES = {
     "benefit": Benefit,
     "optimizer": Optimizer,
     "unit": Unit,
+    "selection": Selection,
+    "value": Value,
 }
 _RANGES = {
     "widths": (1, 10**6),
@@ -362,6 +430,7 @@ _RANGES = {
     "epochs": (1, 10**5),
     "batch_size": (1, 10**9),
     "fine_tune": (0, 10**5),
+    "evaluations": (1, 10**9),
     "seed": (0, 2**32 - 1),  # larger ones would repeat these
 }
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from gamepruning import __version__
 from gamepruning.types import InputError
 from gamepruning.workbench.checkpoints import load_weights
+from gamepruning.workbench.job.by_indices import choose_by_indices
 from gamepruning.workbench.job.choose import (
     Choice,
     check_keep,
@@ -35,7 +36,7 @@ from gamepruning.workbench.job.task import Task, make_task
 from gamepruning.workbench.job.writing import write_config, write_run
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
-from gamepruning.workbench.settings import PruneSettings
+from gamepruning.workbench.settings import POWER_INDICES, PruneSettings
 from gamepruning.workbench.training import make_train_step
 
 
@@ -211,6 +212,8 @@ def _train_dense(key, task: Task, settings: PruneSettings, trainer: Trainer, sta
 def _choose(keys: Keys, task, settings, trainer, start, dense) -> Choice:
     if settings.method == "equilibrium":  # same batches as the dense network
         return choose_by_equilibrium(keys.train, task, settings, trainer, start)
+    if settings.method in POWER_INDICES:
+        return choose_by_indices(keys.choose, task, settings, dense, trainer)
     return choose_by_scores(keys.choose, task, settings, dense)
 
 

@@ -1,0 +1,249 @@
+"""Ridge regression on coalitions that are drawn again instead of kept.
+
+Two passes over the rows: sums for the fit, then the residuals for the standard errors.
+Memory: a few N x N matrices, whatever the number of rows.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from gamepruning.coalitions.estimators.base import Estimate, widening
+
+_PENALTIES = np.logspace(-6, 4, 81)
+_ADDITIVE = 1e-10
+_FADES_FROM, _FADES_TO = 5, 10  # rows a coefficient
+
+
+class Rows(NamedTuple):
+    """Some rows of a regression, weighted already.
+
+    Attributes:
+      x: regressors, one a player, float [K, N].
+      t: regressors that only take away what is not the players', float [K, T].
+      y: responses, float [K].
+      first: the number of the first row.
+    """
+
+    x: np.ndarray
+    t: np.ndarray
+    y: np.ndarray
+    first: int
+
+
+class Sums(NamedTuple):
+    """Sums of products over rows, [2, ...] for those with even and with odd numbers."""
+
+    xx: np.ndarray
+    xt: np.ndarray
+    xy: np.ndarray
+    tt: np.ndarray
+    ty: np.ndarray
+    yy: np.ndarray
+    num: np.ndarray
+
+
+class _Reduced(NamedTuple):
+    """The regression on x alone, of what t leaves over of x and y."""
+
+    gram: np.ndarray
+    moment: np.ndarray
+    square: float  # of what is left of y
+    t_inverse: np.ndarray
+    x_on_t: np.ndarray  # coefficients of x on t
+    y_on_t: np.ndarray
+
+
+class _Spectrum(NamedTuple):
+    eigenvalues: np.ndarray
+    vectors: np.ndarray
+    loads: np.ndarray  # of the moment on the vectors
+    unexplained: float  # residual sum of squares without a penalty
+    num_rows: float
+    fixed: int  # unpenalised degrees of freedom
+
+
+def fit(
+    rows: Callable[[], Iterator[Rows]],
+    num_players: int,
+    num_nuisance: int,
+    *,
+    has_total: bool,
+) -> Estimate:
+    """Fit, choose the penalty by generalised cross-validation, and give true errors.
+
+    The penalty is on the deviations of the coefficients from their mean, so what it
+    shrinks towards is "all players alike":
+    min |y - X b - T c|^2 + L |b - mean(b)|^2. L is chosen by GCV up to 5 rows a
+    coefficient, fades from there and is 0 from 10 on, or where the game is additive to
+    rounding: ordinary least squares, without bias of its own. The variance is the HC3
+    sandwich K (sum_j x_j x_j^T e_j^2 / (1 - h_j)^2) K; while L > 0, to it comes the
+    expected square of the bias, sigma^2 L H^2 (as in Wahba's Bayesian intervals: right
+    on average over the players, not for the one that stands out most).
+
+    Args:
+      rows: gives the rows, drawn again at each call.
+      num_players: N.
+      num_nuisance: T.
+      has_total: False where every row of x sums to zero, so that only the differences
+        of the coefficients can be told.
+
+    Returns:
+      `Estimate`.
+
+    References:
+      Golub, Heath and Wahba, Technometrics 21 (1979). MacKinnon and White, Journal of
+      Econometrics 29 (1985), HC3. Wahba, JRSS B 45 (1983).
+    """
+    sums = _sum_up(rows(), num_players, num_nuisance)
+    both = Sums(*(part.sum(axis=0) for part in sums))
+    reduced, num = _reduce(both), float(both.num)
+    spectrum = _spectrum(reduced, num, num_nuisance, has_total)
+    penalty = _choose_penalty(spectrum)
+    inverse = _inverse(reduced.gram, penalty, spectrum, has_total)
+    value = inverse @ reduced.moment
+    variance = _sandwich(rows(), reduced, inverse, value)
+    bias, freedom = _squared_bias(spectrum, penalty)
+    stderr = np.sqrt(variance + bias) * widening(freedom)
+    halves = [
+        _half(_reduce(Sums(*(part[half] for part in sums))), penalty, has_total)
+        for half in (0, 1)
+    ]
+    return Estimate(value, stderr, np.array(halves))
+
+
+def _sum_up(rows: Iterator[Rows], n: int, q: int) -> Sums:
+    shapes = (n, n), (n, q), (n,), (q, q), (q,), (), ()
+    sums = Sums(*(np.zeros((2, *shape)) for shape in shapes))
+    for x, t, y, first in rows:
+        for half in (0, 1):
+            own = slice((half - first) % 2, None, 2)
+            xs, ts, ys = x[own], t[own], y[own]
+            products = xs.T @ xs, xs.T @ ts, xs.T @ ys, ts.T @ ts, ts.T @ ys, ys @ ys
+            for total, added in zip(sums, (*products, len(ys)), strict=True):
+                total[half] += added
+    return sums
+
+
+def _reduce(sums: Sums) -> _Reduced:
+    t_inverse = np.linalg.pinv(sums.tt, hermitian=True) if sums.tt.size else sums.tt
+    x_on_t, y_on_t = t_inverse @ sums.xt.T, t_inverse @ sums.ty
+    return _Reduced(
+        sums.xx - sums.xt @ x_on_t,
+        sums.xy - sums.xt @ y_on_t,
+        float(sums.yy - sums.ty @ y_on_t),
+        t_inverse,
+        x_on_t,
+        y_on_t,
+    )
+
+
+def _without_total(gram: np.ndarray, moment: np.ndarray):
+    """What is left of the regressors once their sum is accounted for."""
+    column = gram.sum(axis=1)
+    total = column.sum()
+    scale = 1 / total if total > 0 else 0.0
+    share = moment.sum() * scale
+    left = gram - np.outer(column, column) * scale
+    return left, moment - column * share, column * scale, share
+
+
+def _spectrum(reduced: _Reduced, num: float, fixed: int, has_total: bool):
+    gram, moment, explained = reduced.gram, reduced.moment, 0.0
+    if has_total:
+        whole = moment.sum()
+        gram, moment, _, share = _without_total(gram, moment)
+        explained, fixed = whole * share, fixed + 1
+    eigenvalues, vectors = np.linalg.eigh(gram)
+    eigenvalues = np.maximum(eigenvalues, 0.0)
+    largest = reduced.gram.diagonal().max()
+    eigenvalues[eigenvalues <= 1e-13 * largest * len(gram)] = 0.0
+    loads = np.where(eigenvalues > 0, vectors.T @ moment, 0.0)
+    explained += float((loads**2 * _reciprocal(eigenvalues)).sum())
+    unexplained = max(reduced.square - explained, 0.0)
+    return _Spectrum(eigenvalues, vectors, loads, unexplained, num, fixed)
+
+
+def _choose_penalty(spectrum: _Spectrum) -> float:
+    w, _, loads, unexplained, num, fixed = spectrum
+    seen = w > 0
+    if not seen.any():
+        return 0.0
+    w, loads = w[seen], loads[seen]
+    energy = unexplained + float((loads**2 / w).sum())
+    spare = num - fixed - len(w)
+    if spare >= 1 and unexplained <= _ADDITIVE * energy:
+        return 0.0
+    penalties = w.mean() * _PENALTIES
+    shrunk = penalties[:, None] / (w + penalties[:, None])
+    left = unexplained + (loads**2 / w * shrunk**2).sum(axis=1)
+    freedom = fixed + (1 - shrunk).sum(axis=1)
+    scores = left / np.maximum(1 - freedom / num, 1e-9) ** 2
+    return _fading(num / (fixed + len(w))) * float(penalties[int(np.argmin(scores))])
+
+
+def _fading(rows_each: float) -> float:
+    return float(np.clip((_FADES_TO - rows_each) / (_FADES_TO - _FADES_FROM), 0, 1))
+
+
+def _inverse(gram, penalty: float, spectrum: _Spectrum, has_total: bool) -> np.ndarray:
+    """K with coefficients = K moment; symmetric."""
+    w, vectors = spectrum.eigenvalues, spectrum.vectors
+    inner = (vectors * _reciprocal(w, penalty)) @ vectors.T
+    if not has_total:
+        return inner
+    column = gram.sum(axis=1)
+    total = column.sum()
+    if total <= 0:
+        return inner
+    left = inner @ column / total  # (I - 1 g^T / c) H (I - g 1^T / c) + 1 1^T / c
+    corner = (column @ left + 1) / total
+    return inner - left[None, :] - left[:, None] + corner
+
+
+def _sandwich(rows: Iterator[Rows], reduced: _Reduced, inverse, value) -> np.ndarray:
+    variance = np.zeros(len(value))
+    for x, t, y, _ in rows:
+        x = x - t @ reduced.x_on_t
+        influence = x @ inverse
+        residual = y - t @ reduced.y_on_t - x @ value
+        leverage = (influence * x).sum(axis=1) + ((t @ reduced.t_inverse) * t).sum(
+            axis=1
+        )
+        apart = residual / np.maximum(1 - leverage, 1e-6)
+        variance += np.square(influence).T @ np.square(apart)
+    return variance
+
+
+def _squared_bias(spectrum: _Spectrum, penalty: float):
+    """(sigma^2 L diag(H^2), degrees of freedom that are left)."""
+    w, vectors, loads, unexplained, num, fixed = spectrum
+    inverse = _reciprocal(w, penalty)
+    shrunk = penalty * inverse
+    left = unexplained + (loads**2 * _reciprocal(w) * shrunk**2).sum()
+    freedom = max(num - fixed - (w * inverse).sum(), 1.0)
+    variance = left / freedom
+    squares = vectors**2
+    bias = variance * penalty * (squares @ inverse**2)
+    if penalty > 0:  # directions that no row has keep their whole spread
+        unseen = 1 - 1 / len(w) - squares @ (w > 0)
+        bias += variance / penalty * np.maximum(unseen, 0.0)
+    return bias, freedom
+
+
+def _half(reduced: _Reduced, penalty: float, has_total: bool) -> np.ndarray:
+    gram, moment = reduced.gram, reduced.moment
+    left, rest, column, share = gram, moment, np.zeros(len(gram)), 0.0
+    if has_total:
+        left, rest, column, share = _without_total(gram, moment)
+    scale = np.trace(left) / len(left)
+    least = 1e-9 * scale if scale > 0 else 1.0
+    diagonal = max(penalty / 2, least) * np.eye(len(left))
+    deviation = np.linalg.solve(left + diagonal, rest)
+    return deviation + share - column @ deviation
+
+
+def _reciprocal(w: np.ndarray, penalty: float = 0.0) -> np.ndarray:
+    """1 / (w + penalty); 0 in directions that no row has."""
+    return np.where(w > 0, 1 / np.where(w > 0, w + penalty, 1.0), 0.0)

@@ -1,0 +1,169 @@
+"""Sampled power indices: Shapley, Banzhaf, any semivalue, of any value function."""
+
+from typing import Any
+
+from jaxtyping import Array
+
+from gamepruning.coalitions.engine import IndexEstimate, estimate_indices
+from gamepruning.coalitions.estimators.base import ValueFn
+from gamepruning.coalitions.semivalues import Semivalue, banzhaf, shapley
+from gamepruning.types import Scores
+
+__all__ = [
+    "IndexEstimate",
+    "banzhaf_values",
+    "estimate_indices",
+    "semivalues",
+    "shapley_values",
+]
+
+
+def shapley_values(
+    key: Array,
+    value_fn: ValueFn,
+    num_players: int,
+    *,
+    num_evaluations: int,
+    method: str = "auto",
+    **options: Any,
+) -> Scores:
+    """Shapley values by sampling.
+
+    phi_i = mean over orders of v(those before i, and i) - v(those before i).
+
+    Args:
+      key: the random key.
+      value_fn: coalitions bool [S, N] -> values [S].
+      num_players: N.
+      num_evaluations: the budget.
+      method: a name in `ESTIMATORS`, or "auto" (see `choose_method`).
+      **options: see `estimate_indices`.
+
+    Returns:
+      `Scores`; value +- 1.96 stderr is a 95 % interval.
+
+    Raises:
+      InputError: see `estimate_indices`.
+
+    Cost: at most `num_evaluations` evaluations.
+
+    Example: an additive game.
+      >>> import jax, numpy as np
+      >>> worth = np.array([3.0, 0.0, 1.0])
+      >>> game = lambda masks: masks @ worth
+      >>> scores = shapley_values(jax.random.key(0), game, 3, num_evaluations=100)
+      >>> bool(np.allclose(scores.value, worth))
+      True
+
+    References:
+      Shapley, A value for n-person games (1953).
+    """
+    semivalue = shapley(num_players)
+    return semivalues(
+        key,
+        value_fn,
+        semivalue,
+        num_evaluations=num_evaluations,
+        method=method,
+        **options,
+    )
+
+
+def banzhaf_values(
+    key: Array,
+    value_fn: ValueFn,
+    num_players: int,
+    *,
+    bias: float = 0.5,
+    num_evaluations: int,
+    method: str = "auto",
+    **options: Any,
+) -> Scores:
+    """Banzhaf indices by sampling, of any bias.
+
+    beta_p(i) = E v(S + i) - v(S - i), every other player in S with probability p.
+
+    Args:
+      key: the random key.
+      value_fn: coalitions bool [S, N] -> values [S].
+      num_players: N.
+      bias: p, in (0, 1); 0.5 is the Banzhaf index.
+      num_evaluations: the budget.
+      method: a name in `ESTIMATORS`, or "auto" (see `choose_method`).
+      **options: see `estimate_indices`.
+
+    Returns:
+      `Scores`; value +- 1.96 stderr is a 95 % interval.
+
+    Raises:
+      InputError: see `estimate_indices`.
+
+    Cost: at most `num_evaluations` evaluations.
+
+    Example: players 0 and 1 are worth 1 together, so each is worth p.
+      >>> import jax
+      >>> both = lambda masks: masks[:, 0] & masks[:, 1]
+      >>> key = jax.random.key(0)
+      >>> scores = banzhaf_values(key, both, 3, bias=0.8, num_evaluations=4000)
+      >>> bool(abs(scores.value - [0.8, 0.8, 0.0]).max() < 0.1)
+      True
+
+    References:
+      Diaz-Ortiz et al., arXiv 2311.10468, section 3 (beta_d).
+    """
+    semivalue = banzhaf(num_players, bias)
+    return semivalues(
+        key,
+        value_fn,
+        semivalue,
+        num_evaluations=num_evaluations,
+        method=method,
+        **options,
+    )
+
+
+def semivalues(
+    key: Array,
+    value_fn: ValueFn,
+    semivalue: Semivalue,
+    *,
+    num_evaluations: int,
+    method: str = "auto",
+    **options: Any,
+) -> Scores:
+    """Any semivalue by sampling: `estimate_indices` without the verdict.
+
+    Args:
+      key: the random key.
+      value_fn: coalitions bool [S, N] -> values [S].
+      semivalue: the power index.
+      num_evaluations: the budget.
+      method: a name in `ESTIMATORS`, or "auto" (see `choose_method`).
+      **options: see `estimate_indices`.
+
+    Returns:
+      `Scores`; value +- 1.96 stderr is a 95 % interval.
+
+    Raises:
+      InputError: see `estimate_indices`.
+
+    Cost: at most `num_evaluations` evaluations.
+
+    Example:
+      >>> import jax
+      >>> from gamepruning.coalitions.semivalues import beta_semivalue
+      >>> count = lambda masks: masks.sum(axis=1)
+      >>> law = beta_semivalue(4, 2.0, 1.0)
+      >>> scores = semivalues(jax.random.key(0), count, law, num_evaluations=50)
+      >>> scores.value.tolist(), scores.num_evaluations
+      ([1.0, 1.0, 1.0, 1.0], 50)
+    """
+    estimate = estimate_indices(
+        key,
+        value_fn,
+        semivalue,
+        num_evaluations=num_evaluations,
+        method=method,
+        **options,
+    )
+    return estimate.scores

@@ -1,0 +1,140 @@
+"""Coalitions and orders by number: sample j follows from (key, j) alone.
+
+So nothing drawn has to be kept: whoever needs the coalitions again draws them again,
+and a checkpoint is the key, a count and a few sums.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Int
+from scipy.special import betaincinv
+
+from gamepruning.coalitions.semivalues import Semivalue
+
+_ENTRIES_AT_ONCE = 2**21
+_LARGEST_BLOCK = 1024
+_ENTRIES_A_DRAW = 2**15
+
+
+def coalitions(
+    key: Array, semivalue: Semivalue, start: int, stop: int
+) -> Bool[np.ndarray, "S N"]:
+    """Coalitions number start..stop-1: t is drawn, then every player joins with it.
+
+    E[v(S + i) - v(S - i)] over these is the semivalue of player i.
+
+    Args:
+      key: the random key.
+      semivalue: its law of t; a fixed t for Banzhaf, U(0, 1) for Shapley.
+      start: the first number.
+      stop: one after the last.
+
+    Returns:
+      bool [stop - start, N], True = in.
+
+    Example: the same numbers are the same coalitions.
+      >>> import jax
+      >>> from gamepruning.coalitions.semivalues import banzhaf
+      >>> key, half = jax.random.key(0), banzhaf(4, 0.5)
+      >>> few, more = coalitions(key, half, 5, 7), coalitions(key, half, 0, 100)
+      >>> bool((few == more[5:7]).all())
+      True
+    """
+    fate, marks = _words(key, semivalue.num_players, start, stop)
+    return marks < np.ceil(_inclusion(semivalue, fate) * 2.0**32)[:, None]
+
+
+def sized_coalitions(
+    key: Array, num_players: int, start: int, stop: int
+) -> Bool[np.ndarray, "S N"]:
+    """Coalitions whose sizes are uniform on 1..N-1, every one of a size alike.
+
+    Args:
+      key: the random key.
+      num_players: N >= 2.
+      start: the first number.
+      stop: one after the last.
+
+    Returns:
+      bool [stop - start, N], True = in.
+
+    Example:
+      >>> import jax
+      >>> sized_coalitions(jax.random.key(0), 2, 0, 50).sum(axis=1).tolist() == [1] * 50
+      True
+    """
+    fate, marks = _words(key, num_players, start, stop)
+    sizes = 1 + (fate * (num_players - 1)).astype(int)
+    highest = np.take_along_axis(np.sort(marks, axis=1), sizes[:, None] - 1, axis=1)
+    return marks <= highest
+
+
+def orders(
+    key: Array, num_players: int, start: int, stop: int
+) -> Int[np.ndarray, "S N"]:
+    """Orders of the players, number start..stop-1, each equally likely.
+
+    Args:
+      key: the random key.
+      num_players: N.
+      start: the first number.
+      stop: one after the last.
+
+    Returns:
+      int [stop - start, N]; row s lists the players as they enter.
+
+    Example:
+      >>> import jax
+      >>> sorted(orders(jax.random.key(0), 4, 0, 1)[0].tolist())
+      [0, 1, 2, 3]
+    """
+    _, marks = _words(key, num_players, start, stop)
+    return np.argsort(marks, axis=1, kind="stable")
+
+
+def blocks(num_samples: int, num_players: int) -> Iterator[tuple[int, int]]:
+    """Ranges (start, stop) that cover 0..num_samples-1 and fit into memory."""
+    size = max(1, min(_LARGEST_BLOCK, _ENTRIES_AT_ONCE // num_players))
+    for start in range(0, num_samples, size):
+        yield start, min(start + size, num_samples)
+
+
+def _inclusion(semivalue: Semivalue, fate: np.ndarray) -> np.ndarray:
+    """The probability t with which each player joins, from uniform numbers."""
+    if semivalue.name == "banzhaf":
+        return np.full(len(fate), semivalue.parameters[0])
+    if semivalue.name == "shapley":
+        return fate
+    alpha, beta = semivalue.parameters
+    return betaincinv(beta, alpha, fate)
+
+
+def _words(
+    key: Array, num_players: int, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each sample a number in (0, 1), [S], and 32 random bits a player, [S, N].
+
+    Word i does not depend on how many are drawn, so that widths and lengths may be
+    rounded up: few programs are compiled.
+    """
+    step = 256 if num_players >= 256 else 1 << max(3, num_players.bit_length())
+    width = -(-(num_players + 1) // step) * step
+    length = int(np.clip(_ENTRIES_A_DRAW // width, 8, _LARGEST_BLOCK))
+    parts = [
+        np.asarray(_bits(width, key, np.arange(first, first + length, dtype=np.uint32)))
+        for first in range(start, max(stop, start + 1), length)
+    ]
+    words = np.concatenate(parts)[: stop - start]
+    return (words[:, 0] + 0.5) * 2.0**-32, words[:, 1 : num_players + 1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _bits(width: int, key: Array, numbers: Array) -> Array:
+    def draw(number):
+        return jax.random.bits(jax.random.fold_in(key, number), (width,))
+
+    with jax.threefry_partitionable(True):
+        return jax.vmap(draw)(numbers)

@@ -1,0 +1,244 @@
+"""Semivalues: Shapley, Banzhaf, beta_d and the Beta family by one description.
+
+A semivalue is a mean marginal contribution. Two views of the same law serve all
+estimators: weights over coalition sizes, and one random number t a coalition, which
+every player then joins with probability t.
+"""
+
+import functools
+import math
+import operator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from gamepruning.types import InputError
+
+
+class Semivalue(NamedTuple):
+    """phi_i = sum_k w_k E[v(S + i) - v(S) : |S| = k, i not in S]; hashable, static.
+
+    Made by `shapley`, `banzhaf` and `beta_semivalue`; the same semivalue for fewer
+    players is `semivalue._replace(num_players=m)`.
+
+    Attributes:
+      name: "shapley", "banzhaf" or "beta".
+      num_players: N >= 1.
+      parameters: () for Shapley, (bias,) for Banzhaf, (alpha, beta) for Beta.
+
+    References:
+      Dubey, Neyman and Weber, Value theory without efficiency (1981): every semivalue
+      is such a mixture over t. Kwon and Zou, Beta Shapley, arXiv 2110.14049.
+    """
+
+    name: str
+    num_players: int
+    parameters: tuple[float, ...] = ()
+
+    @property
+    def bias(self) -> float | None:
+        """The probability that a player is in, of a Banzhaf index; None for others."""
+        return self.parameters[0] if self.name == "banzhaf" else None
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether a coalition and its complement are equally likely."""
+        if self.name == "banzhaf":
+            return self.bias == 0.5
+        return self.name == "shapley" or self.parameters[0] == self.parameters[1]
+
+    def log_weights(self) -> Float[np.ndarray, " N"]:
+        """The logarithms of `weights()`, finite for any number of players."""
+        k = np.arange(self.num_players - 1, dtype=float)
+        after = self.num_players - 2 - k  # players left once the next one is in
+        log_ratio = np.log((after + 1) / (k + 1)) + self._log_odds(k, after)
+        logs = np.concatenate([np.zeros(1), np.cumsum(log_ratio)])
+        return logs - np.logaddexp.reduce(logs)
+
+    def weights(self) -> Float[np.ndarray, " N"]:
+        """w_k for k = 0..N-1, the weight of coalitions of k others; they sum to one.
+
+        Shapley: w_k = 1/N. Banzhaf: C(N-1, k) p^k (1-p)^(N-1-k). Beta:
+        C(N-1, k) B(k + beta, N-1-k + alpha) / B(alpha, beta).
+        """
+        if self.name == "shapley":
+            return np.full(self.num_players, 1 / self.num_players)
+        weights = np.exp(self.log_weights())
+        return weights / weights.sum()
+
+    def inclusion(self, key: Array, num: int) -> Float[Array, " S"]:
+        """The probability t with which each player joins, drawn for `num` coalitions.
+
+        t = p for Banzhaf, t ~ U(0, 1) for Shapley, t ~ Beta(beta, alpha) for Beta:
+        w_k = C(N-1, k) E[t^k (1-t)^(N-1-k)].
+
+        Args:
+          key: the random key; coalition s has its own, whatever `num` is.
+          num: how many coalitions, S.
+
+        Returns:
+          float [S] in [0, 1].
+        """
+        return _inclusion(self.name, self.parameters, key, num)
+
+    def coalitions(self, key: Array, num: int) -> Bool[Array, "S N"]:
+        """Draw coalitions: player i is in where u_i < t, with u_i ~ U(0, 1).
+
+        E[v(S + i) - v(S - i)] over these coalitions is the semivalue of player i. For
+        Shapley all sizes 0..N are equally likely.
+
+        Args:
+          key: the random key; coalition s has its own, whatever `num` is.
+          num: how many coalitions, S.
+
+        Returns:
+          bool [S, N], True = in.
+
+        Example:
+          >>> import jax
+          >>> shapley(3).coalitions(jax.random.key(0), 5).shape
+          (5, 3)
+        """
+        return _coalitions(self.name, self.parameters, key, num, self.num_players)
+
+    def _log_odds(self, k: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """log E[t^(k+1) (1-t)^after] - log E[t^k (1-t)^(after+1)]."""
+        if self.name == "banzhaf":
+            (bias,) = self.parameters
+            return np.full(k.shape, math.log(bias) - math.log1p(-bias))
+        alpha, beta = self.parameters or (1.0, 1.0)
+        return np.log(k + beta) - np.log(after + alpha)
+
+
+def shapley(num_players: int) -> Semivalue:
+    """The Shapley value: all coalition sizes weigh the same, w_k = 1/N.
+
+    Args:
+      num_players: N >= 1.
+
+    Returns:
+      The `Semivalue`.
+
+    Raises:
+      InputError: N is not a whole number >= 1.
+
+    Example:
+      >>> shapley(4).weights().tolist()
+      [0.25, 0.25, 0.25, 0.25]
+
+    References:
+      Shapley, A value for n-person games (1953).
+    """
+    return Semivalue("shapley", check_num_players(num_players))
+
+
+def banzhaf(num_players: int, bias: float = 0.5) -> Semivalue:
+    """The Banzhaf index beta_p: every other player is in with probability p.
+
+    w_k = C(N-1, k) p^k (1-p)^(N-1-k).
+
+    Args:
+      num_players: N >= 1.
+      bias: p, 0 < p < 1; 0.5 is the Banzhaf index.
+
+    Returns:
+      The `Semivalue`.
+
+    Raises:
+      InputError: N is not a whole number >= 1, or `bias` is outside (0, 1).
+
+    Example:
+      >>> banzhaf(3).weights().round(3).tolist()
+      [0.25, 0.5, 0.25]
+
+    References:
+      Banzhaf, Rutgers Law Review 19 (1965). Diaz-Ortiz et al., arXiv 2311.10468, where
+      it is beta_d.
+    """
+    num_players = check_num_players(num_players)
+    if not 0 < bias < 1:
+        raise InputError(
+            f"expected bias inside (0, 1), the probability that a player is in, got "
+            f"{bias}: 0.5 is the Banzhaf index"
+        )
+    return Semivalue("banzhaf", num_players, (float(bias),))
+
+
+def beta_semivalue(num_players: int, alpha: float, beta: float) -> Semivalue:
+    """The Beta semivalue: t ~ Beta(beta, alpha).
+
+    w_k = C(N-1, k) B(k + beta, N-1-k + alpha) / B(alpha, beta): a large alpha favours
+    small coalitions, a large beta large ones; alpha = beta = 1 is the Shapley value and
+    comes back as such.
+
+    Args:
+      num_players: N >= 1.
+      alpha: > 0.
+      beta: > 0.
+
+    Returns:
+      The `Semivalue`.
+
+    Raises:
+      InputError: N is not a whole number >= 1, or a parameter is not positive.
+
+    Example: for two players w_0 = alpha / (alpha + beta).
+      >>> beta_semivalue(2, 3.0, 1.0).weights().round(3).tolist()
+      [0.75, 0.25]
+
+    References:
+      Kwon and Zou, Beta Shapley, arXiv 2110.14049, equation 5.
+    """
+    num_players = check_num_players(num_players)
+    if not (0 < alpha < math.inf and 0 < beta < math.inf):
+        raise InputError(
+            f"expected alpha and beta above 0, got {alpha} and {beta}: 1 and 1 is the "
+            "Shapley value"
+        )
+    if alpha == beta == 1:
+        return shapley(num_players)
+    return Semivalue("beta", num_players, (float(alpha), float(beta)))
+
+
+def check_num_players(num_players: int) -> int:
+    """N as an int, or a clear error."""
+    try:
+        count = operator.index(num_players)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(
+            f"expected a whole number of players, at least 1, got {num_players!r}"
+        )
+    return count
+
+
+@functools.partial(jax.jit, static_argnames=("name", "num"))
+def _inclusion(name: str, parameters: tuple, key: Array, num: int) -> Array:
+    keys = jax.random.split(key, num)
+    return jax.vmap(lambda key: _draw(name, parameters, key)[0])(keys)
+
+
+@functools.partial(jax.jit, static_argnames=("name", "num", "num_players"))
+def _coalitions(
+    name: str, parameters: tuple, key: Array, num: int, num_players: int
+) -> Array:
+    def coalition(key):
+        t, key = _draw(name, parameters, key)
+        return jax.random.uniform(key, (num_players,)) < t
+
+    return jax.vmap(coalition)(jax.random.split(key, num))
+
+
+def _draw(name: str, parameters: tuple, key: Array) -> tuple[Array, Array]:
+    """t of one coalition, and the key that is left for its players."""
+    key, rest = jax.random.split(key)
+    if name == "banzhaf":
+        return jnp.asarray(parameters[0], jnp.float32), rest
+    if name == "shapley":
+        return jax.random.uniform(key), rest
+    out, into = jax.random.loggamma(key, jnp.stack(parameters))  # alpha, beta
+    return jax.nn.sigmoid(into - out), rest

@@ -1,0 +1,149 @@
+"""Examples in tiles of equal size, and the value of a metric over them."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.players.traced import is_array
+from gamepruning.types import InputError
+
+TILE_BYTES = 2**17  # of running results: a quarter of a usual L2 cache
+MIN_ROWS = 64
+TILES_BY = 8  # their number is a multiple of this where there are enough rows
+
+
+class Tiles(NamedTuple):
+    """Examples in tiles of T rows; the last tiles are filled with copies of row 0.
+
+    Attributes:
+      inputs: leaves [tiles, T, ...].
+      labels: leaves [tiles, T, ...].
+      counts: bool [tiles, T], False for the copies.
+    """
+
+    inputs: Any
+    labels: Any
+    counts: Any
+
+
+def count_rows(inputs: tuple, labels: Any) -> int:
+    """How many examples there are: the length of axis 0 of every leaf.
+
+    Raises:
+      InputError: the leaves differ in it, or there are none.
+    """
+    sizes = sorted({np.shape(x)[:1] for x in jax.tree.leaves((inputs, labels))})
+    if len(sizes) != 1 or sizes[0] in ((), (0,)):
+        raise InputError(
+            "inputs and labels need the same number of examples on axis 0, at least "
+            f"one; their lengths are {[size[0] if size else None for size in sizes]}"
+        )
+    return sizes[0][0]
+
+
+def tile_shapes(inputs: tuple, tile: int) -> tuple:
+    """The shapes of a tile of `inputs`."""
+
+    def shape(array):
+        array = jnp.asarray(array)
+        return jax.ShapeDtypeStruct((tile, *array.shape[1:]), array.dtype)
+
+    return jax.tree.map(shape, inputs)
+
+
+def choose_tile(row_tile: int | str, num_rows: int, row_bytes: float) -> int:
+    """Examples in a tile: `row_tile`, or for "auto" as many as stay in cache.
+
+    Args:
+      row_tile: a number >= 1, or "auto".
+      num_rows: examples in all.
+      row_bytes: what is kept for each example.
+
+    Raises:
+      InputError: `row_tile` is neither.
+    """
+    if row_tile != "auto":
+        if not isinstance(row_tile, int) or row_tile < 1:
+            raise InputError(
+                f'row_tile={row_tile!r}: expected a number >= 1, "auto" or None'
+            )
+        return min(row_tile, num_rows)
+    most = max(MIN_ROWS, int(TILE_BYTES / max(row_bytes, 1)))
+    tiles = math.ceil(num_rows / most)
+    evened = TILES_BY * math.ceil(tiles / TILES_BY)
+    if num_rows >= evened * MIN_ROWS:
+        tiles = evened
+    return math.ceil(num_rows / tiles)
+
+
+def cut_in_tiles(inputs: tuple, labels: Any, tile: int, num_devices: int) -> Tiles:
+    """Inputs and labels in tiles, as many on each device."""
+    num_rows = count_rows(inputs, labels)
+    tiles = num_devices * math.ceil(num_rows / (tile * num_devices))
+    index = np.zeros(tiles * tile, np.int64)
+    index[:num_rows] = np.arange(num_rows)
+
+    def cut(array):
+        array = np.asarray(array)[index]
+        return array.reshape(tiles, tile, *array.shape[1:])
+
+    inputs, labels = jax.tree.map(cut, (inputs, labels))
+    counts = (np.arange(tiles * tile) < num_rows).reshape(tiles, tile)
+    return Tiles(inputs, labels, counts)
+
+
+def split_arrays(params: Any) -> tuple[list, Callable[[list], Any]]:
+    """The arrays of params, and a function that puts them back.
+
+    Leaves that are not arrays, such as numbers, are part of the model: jit must not
+    make arrays of them.
+    """
+    leaves, treedef = jax.tree.flatten(params)
+
+    def rebuild(arrays):
+        given = iter(arrays)
+        filled = [next(given) if is_array(leaf) else leaf for leaf in leaves]
+        return jax.tree.unflatten(treedef, filled)
+
+    return [leaf for leaf in leaves if is_array(leaf)], rebuild
+
+
+def rows_are_independent(apply: Callable, params: Any, inputs: tuple) -> bool:
+    """True if the first example has the same outputs alone and beside the second."""
+    pair = jax.tree.map(lambda x: np.asarray(x[:2]), inputs)
+    one = jax.tree.map(lambda x: x[:1], pair)
+    arrays, rebuild = split_arrays(params)
+    run = jax.jit(lambda arrays, inputs: apply(rebuild(arrays), *inputs))
+    both, alone = run(arrays, pair), run(arrays, one)
+
+    def is_same(a, b):
+        per_row = a.ndim > 0 and len(a) == len(jax.tree.leaves(pair)[0])
+        if not per_row or b.shape != (1, *a.shape[1:]):
+            return False
+        return np.allclose(a[:1], b, rtol=1e-3, atol=1e-5, equal_nan=True)
+
+    return all(jax.tree.leaves(jax.tree.map(is_same, both, alone)))
+
+
+def sum_over_rows(metric: Callable) -> Callable:
+    """score(outputs, labels, counts): the sum of a metric over the rows that count.
+
+    Args:
+      metric: a mean over examples; it is asked for one example at a time.
+    """
+
+    def score(outputs, labels, counts):
+        one = jax.tree.map(lambda x: x[:, None], (outputs, labels))
+        values = jax.vmap(metric)(*one)
+        return jnp.where(counts, values, jnp.zeros((), values.dtype)).sum()
+
+    return score
+
+
+def metric_of_all(metric: Callable) -> Callable:
+    """score(outputs, labels, counts): the metric of all rows at once."""
+    return lambda outputs, labels, counts: metric(outputs, labels)

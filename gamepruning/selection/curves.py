@@ -1,0 +1,224 @@
+"""Compression curves: what a network is worth at every size that a method leaves."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import ArrayLike, Bool, Float, Int
+
+from gamepruning.coalitions.sweeps import coalition_values
+from gamepruning.selection.top_n import check_scores, top_n
+from gamepruning.selection.trace import SelectionTrace
+from gamepruning.types import InputError, Scores
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """The value of the players that a method keeps, at several sizes.
+
+    Attributes:
+      sizes: players kept, rising, int [K].
+      values: what they are worth, float [K].
+      num_players: N.
+    """
+
+    sizes: Int[np.ndarray, " K"]
+    values: Float[np.ndarray, " K"]
+    num_players: int
+
+    @property
+    def fractions(self) -> Float[np.ndarray, " K"]:
+        """The sizes as fractions of all players."""
+        return self.sizes / self.num_players
+
+    def value_at(self, fraction: float) -> float:
+        """The value at a size in between, on the straight line of its neighbours.
+
+        Raises:
+          InputError: the curve does not reach there.
+        """
+        low, high = self.fractions[[0, -1]]
+        if not low - 1e-9 <= fraction <= high + 1e-9:
+            raise InputError(
+                f"expected a fraction that the curve covers, {low:.4g} to {high:.4g}, "
+                f"got {fraction:.4g}: evaluate it at more sizes"
+            )
+        return float(np.interp(fraction, self.fractions, self.values))
+
+    def area(self, low: float = 0.05, high: float = 0.6) -> float:
+        """The mean height between two sizes: the area over high - low.
+
+        Args:
+          low: from this fraction of the players.
+          high: to this one.
+
+        Raises:
+          InputError: the curve does not cover them, or high is not above low.
+
+        Example:
+          >>> curve = Curve(np.array([1, 5, 10]), np.array([0.0, 0.8, 1.0]), 10)
+          >>> round(curve.area(0.1, 0.5), 6)
+          0.4
+        """
+        if not low < high:
+            raise InputError(f"expected low < high, got {low} and {high}")
+        ends = np.array([self.value_at(low), self.value_at(high)])
+        inner = (self.fractions > low) & (self.fractions < high)
+        x = np.concatenate([[low], self.fractions[inner], [high]])
+        y = np.concatenate([ends[:1], self.values[inner], ends[1:]])
+        return float(np.trapezoid(y, x) / (high - low))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The curve as JSON-able data."""
+        return {
+            "num_players": self.num_players,
+            "sizes": [int(size) for size in self.sizes],
+            "values": [float(value) for value in self.values],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Curve":
+        """The inverse of `to_dict`.
+
+        Raises:
+          InputError: it is no such dict.
+
+        Example:
+          >>> curve = Curve(np.array([1, 2]), np.array([0.5, 1.0]), 2)
+          >>> Curve.from_dict(curve.to_dict()).values.tolist()
+          [0.5, 1.0]
+        """
+        try:
+            sizes = np.array(data["sizes"], int)
+            values = np.array(data["values"], float)
+            return cls(sizes, values, int(data["num_players"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                "expected a dict with num_players, sizes and values, as Curve.to_dict "
+                f"makes it: {error}"
+            ) from error
+
+
+def compression_curve(
+    source: SelectionTrace | Scores | ArrayLike,
+    value_fn: Callable[..., Any],
+    sizes: Sequence[int | float],
+    *,
+    players: Any = None,
+    min_units: int = 1,
+) -> Curve:
+    """What the players that a method keeps are worth, at each size.
+
+    Choose on validation data and draw the curve on test data: `value_fn` may be another
+    one than the method used. Where it evaluates `players.gated` with gates 0 and 1, as
+    `gp.value_function` does, its values are exactly those of the network after removal.
+
+    Args:
+      source: who stays at each size: the `SelectionTrace` of one run, `Scores` or
+        numbers [N] (the best stay, `top_n`), or masks, bool [K, N], one a size.
+      value_fn: coalitions, bool [S, N] -> values [S].
+      sizes: numbers of players, or fractions in (0, 1] of all; any order, no two equal.
+      players: the `Players`, with which scores keep `min_units` in every family.
+      min_units: see players.
+
+    Returns:
+      The `Curve`, sizes rising. Cost: one evaluation a size.
+
+    Raises:
+      InputError: a size is out of range or not the mask's, or values are not finite.
+
+    Example:
+      >>> worth = np.array([1.0, 4.0, 2.0])
+      >>> curve = compression_curve(worth, lambda masks: masks @ worth, [1, 2, 3])
+      >>> curve.values.tolist()
+      [4.0, 6.0, 7.0]
+
+    References:
+      Diaz-Ortiz et al., arXiv 2311.10468, section IV-B (compression curves).
+    """
+    masks = masks_at(source, sizes, players=players, min_units=min_units)
+    values = coalition_values(value_fn, masks)
+    return Curve(masks.sum(axis=1), values, masks.shape[1])
+
+
+def masks_at(
+    source: SelectionTrace | Scores | ArrayLike,
+    sizes: Sequence[int | float],
+    *,
+    players: Any = None,
+    min_units: int = 1,
+) -> Bool[np.ndarray, "K N"]:
+    """Who stays at each size.
+
+    Args:
+      source: a trace, scores or masks, as `compression_curve` takes them.
+      sizes: numbers of players, or fractions in (0, 1] of all.
+      players: the `Players`, with which scores keep `min_units` in every family.
+      min_units: see players.
+
+    Returns:
+      Masks, bool [K, N], in rising order of their sizes.
+
+    Raises:
+      InputError: a size is out of range, or not the mask's.
+
+    Example:
+      >>> masks_at(np.array([1.0, 4.0, 2.0]), [1, 1.0]).tolist()
+      [[False, True, False], [True, True, True]]
+    """
+    if isinstance(source, SelectionTrace):
+        counts = _counts(sizes, source.num_players)
+        return np.stack([source.mask_at(count) for count in counts])
+    given = None if isinstance(source, Scores) else np.asarray(source)
+    if given is not None and given.dtype == bool:
+        return _listed(given, sizes)
+    value = check_scores(source, players)
+    counts = _counts(sizes, len(value))
+    return np.stack([_best(value, n, players, min_units) for n in counts])
+
+
+def _best(value: np.ndarray, n: int, players: Any, min_units: int) -> np.ndarray:
+    if n == len(value):
+        return np.ones(n, bool)
+    if players is None:
+        return np.asarray(top_n(value, n, min_units=0))
+    return np.asarray(top_n(value, n, players=players, min_units=min_units))
+
+
+def _listed(masks: np.ndarray, sizes: Sequence[int | float]) -> np.ndarray:
+    if masks.ndim != 2:
+        raise InputError(f"expected masks [K, N], one a size, got shape {masks.shape}")
+    masks = masks[np.argsort(masks.sum(axis=1), kind="stable")]
+    counts, have = _counts(sizes, masks.shape[1]), masks.sum(axis=1).tolist()
+    if have != counts:
+        raise InputError(
+            f"expected one mask for each of the sizes {counts}, got masks that keep "
+            f"{have}"
+        )
+    return masks
+
+
+def _counts(sizes: Sequence[int | float], num_players: int) -> list[int]:
+    """Sizes as counts, rising.
+
+    A fraction is rounded, and is at least one player; 1 is one player and 1.0 all.
+    """
+    counts = []
+    for size in sizes:
+        count = size
+        if isinstance(size, float | np.floating) and 0 < size <= 1:
+            count = max(round(float(size) * num_players), 1)
+        if count != int(count) or not 1 <= count <= num_players:
+            raise InputError(
+                f"expected sizes as fractions in (0, 1] or as numbers of players, 1 to "
+                f"{num_players}, got {size}"
+            )
+        counts.append(int(count))
+    counts.sort()
+    if not counts or len(set(counts)) < len(counts):
+        raise InputError(
+            f"expected different sizes, at least one, got {list(sizes)}, which are "
+            f"{counts} of {num_players} players"
+        )
+    return counts

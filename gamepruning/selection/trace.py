@@ -1,0 +1,196 @@
+"""Every decision of an iterated selection, and the coalitions along the way."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from gamepruning.coalitions import checkpoint
+from gamepruning.types import InputError, Scores
+
+Method = Literal["pruning", "building"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One round of an iterated selection.
+
+    Attributes:
+      number: from 0.
+      players: the players that were scored, int [M]: those still in (pruning) or still
+        out (building).
+      scores: their `Scores` [M].
+      decided: the players that this round removed or added, in that order, int [D].
+      exchanges: what local search changed after that: pairs (who left, who came).
+      kept: who is in at the end of the round, bool [N].
+      value: of the coalition `kept`.
+      num_evaluations: coalitions that the round had evaluated.
+    """
+
+    number: int
+    players: Int[np.ndarray, " M"]
+    scores: Scores
+    decided: Int[np.ndarray, " D"]
+    exchanges: tuple[tuple[int, int], ...]
+    kept: Bool[np.ndarray, " N"]
+    value: float
+    num_evaluations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionTrace:
+    """What an iterated selection did, round by round.
+
+    Attributes:
+      method: "pruning" or "building".
+      num_players: N.
+      rounds: the `Round`s, in order.
+    """
+
+    method: Method
+    num_players: int
+    rounds: tuple[Round, ...]
+
+    @property
+    def order(self) -> Int[np.ndarray, " D"]:
+        """All players in the order in which they were removed or added."""
+        return np.concatenate(
+            [np.zeros(0, int), *(round.decided for round in self.rounds)]
+        )
+
+    @property
+    def mask(self) -> Bool[np.ndarray, " N"]:
+        """Who is in at the end, bool [N]."""
+        return self.rounds[-1].kept if self.rounds else self._start()
+
+    @property
+    def num_evaluations(self) -> int:
+        """Coalitions evaluated in all rounds."""
+        return sum(round.num_evaluations for round in self.rounds)
+
+    def mask_at(self, size: int) -> Bool[np.ndarray, " N"]:
+        """Who was in when there were `size` players.
+
+        Between the ends of two rounds the players of the later one are taken in their
+        order. The masks are nested unless local search exchanged players.
+
+        Args:
+          size: a number of players between the start and the end of the selection.
+
+        Returns:
+          The mask, bool [N].
+
+        Raises:
+          InputError: the selection never had this size.
+
+        Example:
+          >>> import functools, jax
+          >>> from gamepruning.selection import greedy_scores, iterated_building
+          >>> worth = np.array([3.0, 1.0, 2.0])
+          >>> scorer = functools.partial(greedy_scores, base="empty")
+          >>> trace = iterated_building(
+          ...     jax.random.key(0),
+          ...     lambda masks: masks @ worth,
+          ...     2,
+          ...     num_players=3,
+          ...     scorer=scorer,
+          ... )
+          >>> trace.mask_at(1).tolist()
+          [True, False, False]
+        """
+        kept = self._start()
+        ends = sorted((int(kept.sum()), int(self.mask.sum())))
+        if not ends[0] <= size <= ends[1]:
+            raise InputError(
+                f"expected a size between {ends[0]} and {ends[1]}, which this "
+                f"{self.method} went through, got {size}: run it to a "
+                f"{'smaller' if self.method == 'pruning' else 'larger'} n"
+            )
+        for round in self.rounds:
+            missing = abs(size - int(kept.sum()))
+            if missing < len(round.decided):
+                kept[round.decided[:missing]] = self.method == "building"
+                return kept
+            kept = round.kept.copy()
+        return kept
+
+    def _start(self) -> np.ndarray:
+        return np.full(self.num_players, self.method == "pruning")
+
+
+def save_trace(path: Path, trace: SelectionTrace, about: Mapping[str, Any]) -> None:
+    """Write the rounds as one `.npz` file, whole or not at all.
+
+    Args:
+      path: where to.
+      trace: the rounds so far.
+      about: JSON-able facts of the selection; a run goes on only under the same ones.
+    """
+    rounds = trace.rounds
+    arrays = {
+        "value": _join(round.scores.value for round in rounds),
+        "stderr": _join(round.scores.stderr for round in rounds),
+        "decided": _join(round.decided for round in rounds).astype(np.int64),
+        "exchanges": np.array(
+            [pair for round in rounds for pair in round.exchanges], np.int64
+        ).reshape(-1, 2),
+        "counts": np.array(
+            [
+                (len(r.decided), len(r.exchanges), r.num_evaluations)
+                + (r.scores.num_evaluations,)
+                for r in rounds
+            ],
+            np.int64,
+        ).reshape(-1, 4),
+        "values": np.array([round.value for round in rounds], np.float64),
+    }
+    checkpoint.save(path, dict(about), arrays)
+
+
+def load_trace(
+    path: Path, method: Method, num_players: int, about: Mapping[str, Any]
+) -> SelectionTrace:
+    """Read what `save_trace` wrote; no rounds where there is no file.
+
+    Raises:
+      InputError: the file is damaged, or of another selection.
+    """
+    start = SelectionTrace(method, num_players, ())
+    if not path.is_file():
+        return start
+    found, arrays = checkpoint.load(path)
+    checkpoint.check_settings(path, found, dict(about))
+    return _replay(start, arrays)
+
+
+def _replay(trace: SelectionTrace, arrays: Mapping[str, np.ndarray]) -> SelectionTrace:
+    """The rounds, decided again as the file says."""
+    kept, rounds = trace.mask.copy(), []
+    building = trace.method == "building"
+    scored = decided = exchanged = 0
+    for number, row in enumerate(arrays["counts"].tolist()):
+        num_decided, num_exchanges, total, own = row
+        players = np.flatnonzero(kept != building)
+        part = slice(scored, scored + len(players))
+        scores = Scores(arrays["value"][part], arrays["stderr"][part], own)
+        chosen = arrays["decided"][decided : decided + num_decided]
+        pairs = arrays["exchanges"][exchanged : exchanged + num_exchanges].tolist()
+        kept[chosen] = building
+        for out, new in pairs:
+            kept[[out, new]] = False, True
+        value = float(arrays["values"][number])
+        exchanges = tuple((out, new) for out, new in pairs)
+        rounds.append(
+            Round(number, players, scores, chosen, exchanges, kept.copy(), value, total)
+        )
+        scored += len(players)
+        decided += num_decided
+        exchanged += num_exchanges
+    return dataclasses.replace(trace, rounds=tuple(rounds))
+
+
+def _join(parts) -> np.ndarray:
+    return np.concatenate([np.zeros(0), *(np.asarray(part) for part in parts)])

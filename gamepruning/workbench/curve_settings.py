@@ -1,0 +1,252 @@
+"""The settings of compression curves, checked before anything is done."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from tyro.conf import arg
+
+from gamepruning.types import InputError
+from gamepruning.workbench.names import closest
+from gamepruning.workbench.settings import PruneSettings, command_of
+
+BASELINE_METHODS = (
+    "magnitude",
+    "magnitude_l1",
+    "weight_gradient",
+    "taylor",
+    "taylor_second",
+    "activation",
+    "random",
+    "loss_oracle",
+)
+INDICES = ("shapley", "banzhaf", "biased_banzhaf")
+ITERATED = ("pruning", "building")
+SIZES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
+Value = Literal["auto", "metric", "loss"]
+
+
+class CurveMethod(NamedTuple):
+    """How players are chosen.
+
+    Attributes:
+      name: as it was asked for.
+      selection: "top_n", "pruning" or "building".
+      scorer: a baseline, a power index, or "greedy".
+    """
+
+    name: str
+    selection: str
+    scorer: str
+
+    @property
+    def is_game(self) -> bool:
+        """Whether coalitions are evaluated."""
+        return self.scorer in (*INDICES, "greedy")
+
+
+def parse_method(name: str) -> CurveMethod:
+    """What the name of a method means.
+
+    Args:
+      name: a baseline; a power index, by which the best of one estimate stay; or
+        "building" and "pruning", round by round, by Shapley values or by the index (or
+        "greedy") that follows a hyphen.
+
+    Raises:
+      InputError: it means nothing.
+
+    Example:
+      >>> parse_method("building-banzhaf")[1:], parse_method("taylor")[1:]
+      (('building', 'banzhaf'), ('top_n', 'taylor'))
+    """
+    known = method_names()
+    if name not in known:
+        raise InputError(f"no method {name!r}{closest(name, known)}")
+    if name in (*BASELINE_METHODS, *INDICES):
+        return CurveMethod(name, "top_n", name)
+    selection, _, scorer = name.partition("-")
+    return CurveMethod(name, selection, scorer or "shapley")
+
+
+def method_names() -> tuple[str, ...]:
+    """All names that `parse_method` knows."""
+    iterated = [
+        f"{way}{suffix}"
+        for way in ITERATED
+        for suffix in ("", *(f"-{index}" for index in (*INDICES, "greedy")))
+    ]
+    return (*INDICES, *iterated, *BASELINE_METHODS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CurveSettings:
+    """What `gamepruning curve` was asked to do.
+
+    Raises:
+      InputError: a setting is out of range.
+    """
+
+    dataset: Annotated[
+        str, arg(metavar="NAME|FILE.csv", help="Data set; see gamepruning datasets.")
+    ] = "digits"
+    model: Annotated[str | None, arg(metavar="NAME", help="Network to train.")] = None
+    module: Annotated[
+        str | None,
+        arg(metavar="FILE.py:FACTORY", help="A network of your own instead."),
+    ] = None
+    widths: Annotated[
+        tuple[int, ...], arg(metavar="N ...", help="Hidden units of each layer.")
+    ] = ()
+    methods: Annotated[
+        tuple[str, ...],
+        arg(
+            metavar="NAME ...",
+            help="How to choose who stays: a power index (shapley, banzhaf, "
+            "biased_banzhaf: the best of one estimate), building or pruning round by "
+            "round (by Shapley values; building-banzhaf or pruning-greedy by another), "
+            "or a baseline (magnitude, magnitude_l1, weight_gradient, taylor, "
+            "taylor_second, activation, random, loss_oracle).",
+        ),
+    ] = ("building", "shapley", "banzhaf", "magnitude", "random")
+    sizes: Annotated[
+        tuple[float, ...],
+        arg(metavar="SHARE ...", help="Fractions of the players to keep."),
+    ] = SIZES
+    seeds: Annotated[
+        int,
+        arg(
+            metavar="N", help="Networks to train and prune, from the seeds 0 to N - 1."
+        ),
+    ] = 2
+    evaluations: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help="Coalitions evaluated for each estimate of a power index, in each "
+            "round of building and pruning.",
+            help_behavior_hint="(default: 10 for each player, 2 in rounds)",
+        ),
+    ] = None
+    step: Annotated[
+        float,
+        arg(
+            metavar="N|SHARE",
+            help="Players decided on in a round, or a fraction of those who are in.",
+        ),
+    ] = 0.1
+    swaps: Annotated[
+        int,
+        arg(
+            metavar="N",
+            help="Players exchanged at most after every round of building or pruning, "
+            "while that raises the value.",
+        ),
+    ] = 16
+    bias: Annotated[
+        float,
+        arg(
+            metavar="D",
+            help="Of biased_banzhaf: the probability with which a player is in a "
+            "coalition; gamepruning bands finds one.",
+        ),
+    ] = 0.2
+    value: Annotated[
+        Value,
+        arg(
+            help="What a coalition is worth on the validation data: the metric or the "
+            "negative loss; auto is the loss."
+        ),
+    ] = "auto"
+    rows: Annotated[
+        int, arg(metavar="N", help="Validation examples that coalitions are valued on.")
+    ] = 2000
+    fine_tune: Annotated[
+        int,
+        arg(metavar="EPOCHS", help="Passes over the data after removal, at each size."),
+    ] = 0
+    standardise: Annotated[
+        bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
+    ] = False
+    epochs: Annotated[
+        int | None, arg(metavar="N", help="Passes over the training data.")
+    ] = None
+    batch_size: Annotated[int | None, arg(metavar="N", help="Examples a step.")] = None
+    data_dir: Annotated[
+        Path | None, arg(metavar="FOLDER", help="Where data lie that are not built in.")
+    ] = None
+
+    def __post_init__(self):
+        _check_lists(self)
+        for name, least in {"seeds": 1, "rows": 1, "evaluations": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"expected --{name} >= {least}, got {value}")
+        if not (0 < self.step < 1 or (self.step >= 1 and self.step == int(self.step))):
+            raise InputError(
+                "expected --step as a number of players, or as a fraction in (0, 1) of "
+                f"those who are in, got {self.step:g}"
+            )
+        if self.swaps < 0:
+            raise InputError(f"expected --swaps >= 0, got {self.swaps}")
+        if not 0 < self.bias < 1:
+            raise InputError(f"expected --bias in (0, 1), got {self.bias:g}")
+        if self.value not in ("auto", "metric", "loss"):
+            raise InputError(f"expected --value auto, metric or loss, got {self.value}")
+        self.as_prune(0)
+
+    def as_prune(self, seed: int) -> PruneSettings:
+        """The part that the run of one seed has, too: the same network comes of it."""
+        return PruneSettings(
+            dataset=self.dataset,
+            model=self.model,
+            module=self.module,
+            widths=self.widths,
+            standardise=self.standardise,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            fine_tune=self.fine_tune,
+            data_dir=self.data_dir,
+            seed=seed,
+        )
+
+    def command(self) -> str:
+        """The command line that makes these curves again."""
+        return command_of("curve", self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-able data."""
+        data = dataclasses.asdict(self)
+        data["data_dir"] = None if self.data_dir is None else str(self.data_dir)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "CurveSettings":
+        """The inverse of `to_dict`.
+
+        Raises:
+          InputError: it is not such a dict.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(data) != names:
+            raise InputError("config.json is not that of curves of this version")
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+        }
+        if values["data_dir"] is not None:
+            values["data_dir"] = Path(values["data_dir"])
+        return cls(**values)
+
+
+def _check_lists(settings: CurveSettings) -> None:
+    for name in ("methods", "sizes"):
+        values = getattr(settings, name)
+        if not values:
+            raise InputError(f"--{name} needs a value")
+        if len(set(values)) < len(values):
+            raise InputError(f"--{name} names something twice: {values}")
+    for method in settings.methods:
+        parse_method(method)
+    for size in settings.sizes:
+        if not 0 < size < 1:
+            raise InputError(f"expected --sizes as fractions in (0, 1), got {size:g}")

@@ -1,0 +1,241 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Who holds the power in a network
+#
+# The hidden neurons of a network form coalitions. A coalition is worth what the network
+# does with these neurons alone, and a power index asks how much a player adds to the
+# coalitions that it could join (arXiv 2311.10468):
+#
+# $$\varphi_i = \mathbb{E}_C\,[\nu(C \cup i) - \nu(C \setminus i)]$$
+#
+# The indices differ in the law of $C$: for Shapley's value all sizes are equally
+# likely, for Banzhaf's index each player is in with probability 1/2, for the biased one
+# with probability $d$. This notebook estimates them with error bars, looks for the size
+# at which a network falls apart, and builds a small network player by player.
+
+# %%
+import functools
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+
+import gamepruning as gp
+from gamepruning.workbench.datasets import load_dataset
+from gamepruning.workbench.models import build_model
+
+# %% [markdown]
+# ## A game that is known
+#
+# The Council of the European Economic Community of 1958: twelve of seventeen votes pass
+# a law. Luxembourg's one vote never decides, so that its power is zero: votes are not
+# power. The exact indices come from dynamic programming; the sampled ones use the same
+# estimators that are used for networks, and should lie within their error bars.
+
+# %%
+countries = ["France", "Germany", "Italy", "Belgium", "Netherlands", "Luxembourg"]
+quota, votes = 12, [4, 4, 4, 2, 2, 1]
+council = gp.voting_game(quota, votes)
+exact = gp.weighted_voting_shapley(quota, votes)
+sampled = gp.shapley_values(jax.random.key(0), council, 6, num_evaluations=600)
+
+figure, axis = plt.subplots(figsize=(7, 2.8))
+places = np.arange(6)
+axis.bar(places, exact.value, color="#8fb3d9", label="exact")
+axis.errorbar(
+    places, sampled.value, 1.96 * sampled.stderr, fmt="o", color="k", label="sampled"
+)
+axis.set_xticks(places, [f"{c} {v}" for c, v in zip(countries, votes, strict=True)])
+axis.tick_params(axis="x", rotation=20)
+axis.set_ylabel("Shapley value")
+axis.legend()
+plt.show()
+
+# %% [markdown]
+# ## A network as a game
+#
+# A small network for handwritten digits. A coalition's value is the negative loss on
+# validation data; the test data are for the end.
+
+# %%
+digits = load_dataset("digits", seed=0)
+model = build_model("mlp", input_shape=(8, 8, 1), num_outputs=10, widths=(48, 24))
+x, y = jnp.asarray(digits.train.inputs), jnp.asarray(digits.train.labels)
+test_x, test_y = jnp.asarray(digits.test.inputs), jnp.asarray(digits.test.labels)
+
+
+def train(params, num_steps=1500):
+    tx = optax.adam(2e-3)
+
+    def step(carry, rows):
+        params, state = carry
+
+        def loss(params):
+            return gp.cross_entropy(model.apply(params, x[rows]), y[rows])
+
+        updates, state = tx.update(jax.grad(loss)(params), state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    rows = jax.random.randint(jax.random.key(1), (num_steps, 64), 0, len(x))
+    return jax.jit(lambda carry: jax.lax.scan(step, carry, rows)[0][0])(
+        (params, tx.init(params))
+    )
+
+
+params = train(model.init(jax.random.key(0)))
+players = gp.find_players(model.apply, params, x[:8])
+
+
+held = digits.validation
+value_fn = gp.value_function(
+    players, params, gp.negative_cross_entropy, held.inputs, held.labels
+)
+accuracy_fn = gp.value_function(players, params, gp.accuracy, test_x, test_y)
+print(players)
+
+# %% [markdown]
+# How much a coalition is worth depends on its size, and coalitions of one size differ.
+
+# %%
+sizes = np.linspace(0.05, 0.95, 19)
+keys = jax.random.split(jax.random.key(2), len(sizes))
+shape = (60, players.num_players)
+draws = [
+    np.asarray(jax.random.bernoulli(k, p, shape))
+    for k, p in zip(keys, sizes, strict=True)
+]
+accuracies = np.stack([accuracy_fn(masks) for masks in draws])
+figure, axis = plt.subplots(figsize=(7, 2.8))
+axis.plot(sizes, accuracies, ".", color="#8fb3d9", markersize=3)
+axis.plot(sizes, accuracies.mean(axis=1), color="k", label="mean of 60 coalitions")
+axis.set_xlabel("probability that a player is in")
+axis.set_ylabel("test accuracy")
+axis.legend()
+plt.show()
+
+# %% [markdown]
+# ## Indices with error bars
+#
+# Three indices of the same players, each with its standard error. They disagree more
+# than their errors allow: who matters in a small coalition need not matter in a large
+# one.
+
+# %%
+num = players.num_players
+budget = 30 * num
+indices = {
+    "Shapley": gp.shapley_values(
+        jax.random.key(3), value_fn, num, num_evaluations=budget
+    ),
+    "Banzhaf": gp.banzhaf_values(
+        jax.random.key(4), value_fn, num, num_evaluations=budget
+    ),
+    "biased, d = 0.25": gp.banzhaf_values(
+        jax.random.key(5), value_fn, num, bias=0.25, num_evaluations=budget
+    ),
+}
+order = np.argsort(-np.asarray(indices["Banzhaf"].value))
+figure, axes = plt.subplots(3, 1, figsize=(7, 5), sharex=True)
+for axis, (name, scores) in zip(axes, indices.items(), strict=True):
+    value, stderr = np.asarray(scores.value)[order], np.asarray(scores.stderr)[order]
+    axis.errorbar(np.arange(num), value, 1.96 * stderr, fmt=".", lw=0.8)
+    axis.axhline(0, color="k", lw=0.6)
+    axis.set_title(f"{name}: {scores.num_evaluations:,} evaluations", fontsize=9)
+axes[-1].set_xlabel("players, by Banzhaf's index")
+plt.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## Where the network falls apart
+#
+# Sub-networks that lost few players agree with each other, and those that lost nearly
+# all are alike in knowing nothing. In between their outputs vary most. GTAP takes
+# players out in two stages of share $p$ each, and the bias $d = 1 - t^*$ from the peak
+# $t^*$. What "output" means is a choice that moves the peak, so that it is named here.
+
+# %%
+figure, axis = plt.subplots(figsize=(7, 2.8))
+for output in ("probabilities", "label", "correct"):
+    bands = gp.mcue(
+        jax.random.key(6),
+        players,
+        params,
+        held.inputs,
+        held.labels,
+        output=output,
+        num_samples=60,
+    )
+    curve = np.asarray(bands.diagonal)
+    axis.plot(bands.p, curve / curve.max(), label=f"{output}: d = {bands.bias:.2f}")
+axis.set_xlabel("p, the share that each stage takes out")
+axis.set_ylabel("variance, largest = 1")
+axis.legend()
+plt.show()
+
+# %% [markdown]
+# ## Who stays
+#
+# The best of one estimate (top-n) ignores that players replace each other. Building
+# starts with nobody: the best few enter, and the rest are judged again beside them.
+# Exchanging players after every round, while that raises the value, mends what a step
+# got wrong. Everything is chosen on validation data; the curves are those of the test
+# data, right after removal, without any training.
+
+# %%
+scorer = functools.partial(gp.shapley_values, num_evaluations=3 * num)
+sizes = np.arange(4, num, 4)
+magnitude = gp.magnitude_scores(players, params)
+building = gp.iterated_building(
+    jax.random.key(7), value_fn, int(sizes[-1]), step=4, scorer=scorer
+)
+exchanging = gp.iterated_building(
+    jax.random.key(7),
+    value_fn,
+    int(sizes[-1]),
+    step=4,
+    scorer=scorer,
+    swaps=16,
+    swaps_at_once=4,
+)
+pruning = gp.iterated_pruning(
+    jax.random.key(8), value_fn, int(sizes[0]), step=4, scorer=scorer
+)
+masks = {
+    "building with exchanges": [exchanging.mask_at(int(size)) for size in sizes],
+    "iterated building": [building.mask_at(int(size)) for size in sizes],
+    "iterated pruning": [pruning.mask_at(int(size)) for size in sizes],
+    "top-n, Banzhaf": [gp.top_n(indices["Banzhaf"], int(size)) for size in sizes],
+    "magnitude": [gp.top_n(magnitude, int(size)) for size in sizes],
+}
+figure, axis = plt.subplots(figsize=(7, 3.2))
+for name, chosen in masks.items():
+    axis.plot(sizes, accuracy_fn(np.stack(chosen)), "o-", ms=3, label=name)
+axis.set_xlabel("players kept")
+axis.set_ylabel("test accuracy, no retraining")
+axis.legend()
+plt.show()
+
+# %% [markdown]
+# ## Gone for real
+#
+# A coalition's value is that of the network without the others. `compact` takes them
+# out of the arrays, and compares the small network with the gated one.
+
+# %%
+mask = exchanging.mask_at(16)
+small = gp.compact(players, params, mask, inputs=(x[:64],))
+outputs = small.apply(small.params, test_x)
+print(f"{gp.accuracy(outputs, test_y):.3f} with 16 of {num} players")
+print(f"the gated network has {accuracy_fn(mask[None])[0]:.3f}")
+print(jax.tree.map(jnp.shape, small.params))

@@ -1,0 +1,357 @@
+"""The value function of a network: exact, checked, and the same however it is cut."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gamepruning.coalitions.evaluate as evaluate
+from gamepruning import metrics
+from gamepruning.coalitions import measures, rows
+from gamepruning.coalitions.values import value_function
+from gamepruning.players import find_players
+from gamepruning.types import InputError
+from tests.small import apply_mlp, make_mlp
+
+
+def random_masks(shape, seed=0):
+    return np.random.default_rng(seed).random(shape) < 0.5
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def full_passes(players, params, metric, inputs, labels, masks):
+    """The twin: gates on the activations, all examples at once, nothing hoisted."""
+
+    def value(mask):
+        return metric(players.gated(params, mask, *inputs), labels)
+
+    return np.asarray(jax.jit(jax.vmap(value))(masks))
+
+
+def convnet(params, x):
+    """Players: the filters, and the hidden units behind them."""
+    x = jax.lax.conv(x, params["conv0"], (1, 1), "SAME")
+    x = jax.lax.conv(jax.nn.relu(x), params["conv1"], (2, 2), "SAME")
+    x = jax.nn.relu(x).reshape(len(x), -1)
+    return {"logits": jax.nn.relu(x @ params["w0"]) @ params["w1"]}
+
+
+def attention(params, x, positions):
+    """Players: what queries and keys share, what the values carry, hidden units."""
+    x = x + positions  # two inputs
+    q, k, v = (x @ params[name] for name in "qkv")
+    weights = jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", q, k))
+    x = x + jnp.einsum("bqk,bkd->bqd", weights, v) @ params["o"]
+    return (x + jax.nn.gelu(x @ params["up"]) @ params["down"]).sum(axis=1)
+
+
+def make_convnet():
+    params = {
+        "conv0": normal(0, 4, 2, 3, 3),
+        "conv1": normal(1, 3, 4, 3, 3),
+        "w0": normal(2, 12, 6),
+        "w1": normal(3, 6, 3),
+    }
+    return convnet, params, (normal(4, 10, 2, 4, 4),)
+
+
+def make_attention():
+    names = {"q": (4, 3), "k": (4, 3), "v": (4, 5), "o": (5, 4)}
+    names |= {"up": (4, 6), "down": (6, 4)}
+    params = {name: normal(k, *shape) for k, (name, shape) in enumerate(names.items())}
+    return attention, params, (normal(7, 10, 3, 4), normal(8, 10, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "make", [make_convnet, make_attention], ids=["convnet", "attention"]
+)
+def test_values_are_those_of_the_gated_network(make):
+    apply, params, inputs = make()
+    players = find_players(apply, params, *inputs)
+    labels = jax.random.randint(jax.random.key(9), (10,), 0, 3)
+
+    def metric(outputs, labels):
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        return measures.true_class_probability(logits[:, :3], labels)
+
+    masks = random_masks((9, players.num_players))
+    value_fn = value_function(players, params, metric, inputs, labels)
+    expected = full_passes(players, params, metric, inputs, labels, masks)
+    values = value_fn(masks)
+    assert values.dtype == np.float64
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+    assert len(np.unique(values)) > 5
+
+
+@pytest.fixture(scope="module")
+def game():
+    """Rows enough for three tiles of 200, or five tiles of 128 and a rest."""
+    return make_mlp(jax.random.key(0), (5, 24, 16, 3), num_examples=600)
+
+
+METRICS = (
+    metrics.accuracy,
+    measures.negative_cross_entropy,
+    lambda outputs, labels: metrics.r2(outputs[:, 0], labels),  # no mean over examples
+)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=["accuracy", "loss", "r2"])
+def test_metrics_and_layer_wise_games(game, metric):
+    players, params, inputs, labels = game
+    full = np.ones((12, players.num_players), bool)
+    full[:, :24] = random_masks((12, 24))
+    value_fn = value_function(players, params, metric, inputs, labels, varying="dense0")
+    assert value_fn.free.tolist() == list(range(24))
+    values = value_fn(full[:, :24])
+    expected = full_passes(players, params, metric, (inputs,), labels, full)
+    np.testing.assert_allclose(values, expected, rtol=2e-5)
+    np.testing.assert_array_equal(value_fn.expand(full[:, :24]), full)
+    tiled = value_fn._evaluator.rows != rows.Rows(600, 1, 0)
+    assert tiled == measures.is_mean(metric)
+
+
+def test_values_do_not_depend_on_chunks_or_devices(game, monkeypatch):
+    monkeypatch.setattr(evaluate, "MOST_AT_ONCE", 8)
+    players, params, inputs, labels = game
+    masks = random_masks((85, players.num_players))
+    found = {}
+    for devices in (1, 4):
+        value_fn = value_function(
+            players,
+            params,
+            measures.negative_cross_entropy,
+            inputs,
+            labels,
+            rows_at_once=128,
+            devices=jax.devices()[:devices],
+        )
+        for chunk_size in (1, 40, None):
+            value_fn._chunk_size = chunk_size
+            found[devices, chunk_size] = value_fn(masks)
+    one_by_one = np.concatenate([value_fn(mask[None]) for mask in masks[:11]])
+    for values in found.values():
+        np.testing.assert_array_equal(values, found[1, None])
+    np.testing.assert_array_equal(one_by_one, found[1, None][:11])
+    metric = measures.negative_cross_entropy
+    expected = full_passes(players, params, metric, (inputs,), labels, masks)
+    np.testing.assert_allclose(found[1, None], expected, rtol=1e-5)
+
+
+def test_always_in_and_always_out(game):
+    players, params, inputs, labels = game
+    everybody = value_function(players, params, metrics.accuracy, inputs, labels)
+    some = value_function(
+        players,
+        params,
+        metrics.accuracy,
+        inputs,
+        labels,
+        always_in="dense1",
+        always_out=[0, 3],
+    )
+    fewer = everybody.restrict(always_in="dense1").restrict(always_out=[0, 3])
+    masks = random_masks((20, 22))
+    full = some.expand(masks)
+    assert full[:, 24:].all() and not full[:, [0, 3]].any()
+    assert some.free.tolist() == fewer.free.tolist() == [1, 2, *range(4, 24)]
+    np.testing.assert_array_equal(fewer.expand(masks), full)
+    np.testing.assert_allclose(some(masks), everybody(full), atol=2e-3)
+    np.testing.assert_array_equal(fewer(masks), everybody(full))
+    assert fewer.num_evaluations == some.num_evaluations == 20
+    assert everybody.num_evaluations == 20 + 20 + 20  # the restricted ones' included
+    assert fewer._evaluator is everybody._evaluator
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_prefixes_and_toggles_are_values(game, incremental):
+    players, params, inputs, labels = game
+    metric = measures.true_class_probability
+    out = np.arange(players.num_players) < 25  # leaves 15 players to play
+    value_fn = value_function(
+        players, params, metric, inputs[:40], labels[:40], always_out=out
+    ).restrict(always_in=[30])
+    if incremental:
+        value_fn._sweeps._options["max_share"] = float("inf")
+    else:
+        value_fn._sweeps._made.append(None)
+    assert value_fn.is_incremental == incremental
+    orders = np.stack([np.random.default_rng(k).permutation(14) for k in range(3)])
+    masks = random_masks((2, 14))
+    done = []
+    value_fn._progress = done.append
+    prefixes, (base, toggled) = value_fn.prefixes(orders), value_fn.toggles(masks)
+    assert value_fn.num_evaluations == 3 * 15 + 2 * 15
+    assert done == [15, 30, 45, 15, 30] if incremental else done == [45, 30]
+    for row, order in enumerate(orders):
+        for size in (0, 1, 7, 14):
+            mask = np.isin(np.arange(14), order[:size])
+            assert prefixes[row, size] == pytest.approx(value_fn(mask[None])[0])
+    np.testing.assert_allclose(base, value_fn(masks), rtol=1e-5)
+    for player in (0, 13):
+        flipped = masks ^ (np.arange(14) == player)
+        np.testing.assert_allclose(toggled[:, player], value_fn(flipped), rtol=1e-5)
+
+
+def test_single_weights_play():
+    _, params, inputs, labels = make_mlp(jax.random.key(1))
+    players = find_players(apply_mlp, params, inputs, granularity="weight")
+    masks = random_masks((4, players.num_players), seed=1)
+    metric = measures.negative_cross_entropy
+    value_fn = value_function(players, params, metric, inputs, labels)
+    expected = full_passes(players, params, metric, (inputs,), labels, masks)
+    np.testing.assert_allclose(value_fn(masks), expected, rtol=1e-5)
+
+
+def test_a_network_that_mixes_examples_is_not_cut(game):
+    players, params, inputs, labels = game
+
+    def centred(params, x):
+        outputs = apply_mlp(params, x)
+        return outputs - outputs.mean(axis=0, keepdims=True)
+
+    players = find_players(centred, params, inputs)
+    value_fn = value_function(players, params, metrics.accuracy, inputs, labels)
+    masks = random_masks((5, players.num_players))
+    expected = full_passes(players, params, metrics.accuracy, (inputs,), labels, masks)
+    np.testing.assert_allclose(value_fn(masks), expected, atol=1e-6)
+
+
+def test_a_player_that_is_not_finite_can_leave():
+    params = {
+        "dense0": {"kernel": jnp.ones((1, 3)), "bias": jnp.array([0.0, jnp.inf, 1.0])},
+        "dense1": {"kernel": jnp.ones((3, 1)), "bias": jnp.zeros(1)},
+    }
+    inputs = jnp.ones((4, 1))
+    players = find_players(apply_mlp, params, inputs)
+
+    def mean(outputs, labels):
+        return outputs.mean()
+
+    value_fn = value_function(players, params, mean, inputs, None)
+    assert value_fn(np.array([[True, False, True]])).tolist() == [3.0]
+    with pytest.raises(InputError, match=r"coalition 2, which has 2 players \(0, 1\)"):
+        value_fn(np.array([[1, 0, 0], [0, 0, 1], [1, 1, 0], [0, 1, 0]], bool))
+
+
+def test_progress_counts_the_values_of_each_chunk(game, monkeypatch):
+    monkeypatch.setattr(evaluate, "MOST_AT_ONCE", 8)
+    players, params, inputs, labels = game
+    done = []
+    value_fn = value_function(
+        players,
+        params,
+        metrics.accuracy,
+        inputs[:8],
+        labels[:8],
+        chunk_size=9,
+        devices=jax.devices()[:1],
+        progress=done.append,
+    )
+    assert value_fn(np.zeros((0, 40), bool)).shape == (0,)
+    value_fn(random_masks((36, 40)))
+    assert done == [16, 32, 36]  # whole tiles of 8
+    assert value_fn.num_evaluations == 36
+
+
+def test_out_of_memory_makes_smaller_chunks_then_smaller_tiles(game, monkeypatch):
+    monkeypatch.setattr(evaluate, "MOST_AT_ONCE", 8)
+    players, params, inputs, labels = game
+    value_fn = value_function(
+        players,
+        params,
+        metrics.accuracy,
+        inputs[:8],
+        labels[:8],
+        devices=jax.devices()[:1],
+    )
+    masks = random_masks((50, 40))
+    expected = value_fn(masks)
+    start, asked, most = value_fn._evaluator.start, [], 4
+
+    def start_small(masks, used):
+        asked.append(len(masks))
+        if len(masks) > most or value_fn._evaluator.num_at_once > most:
+            text = "RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes"
+            raise jax.errors.JaxRuntimeError(text)
+        return start(masks, used)
+
+    monkeypatch.setattr(value_fn._evaluator, "start", start_small)
+    np.testing.assert_allclose(value_fn(masks), expected, atol=1e-6)
+    assert asked[:3] == [50, 32, 16] and asked[-1] <= 4
+    assert value_fn._evaluator.num_at_once == 4
+    assert value_fn.num_evaluations == 100
+    most = 0
+    with pytest.raises(InputError, match="out of memory with one coalition"):
+        value_fn(masks)
+
+
+def test_other_errors_of_the_device_are_not_taken_for_memory(game, monkeypatch):
+    players, params, inputs, labels = game
+    value_fn = value_function(players, params, metrics.accuracy, inputs[:8], labels[:8])
+
+    def fail(masks, used):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(value_fn._evaluator, "start", fail)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        value_fn(random_masks((2, 40)))
+
+
+BAD = (
+    ({"always_in": [1, 2], "always_out": [2]}, "player 2 is both"),
+    ({"always_in": ["dense0", "dense1"]}, "nobody is free"),
+    ({"varying": "dense1", "always_out": [0]}, "add it to varying"),
+    ({"always_in": [40]}, r"expected always_in as bool \[40\]"),
+    ({"always_out": [0.5]}, r"expected always_out as bool \[40\]"),
+    ({"always_out": np.ones(3, bool)}, "mask has shape"),
+    ({"varying": "conv7"}, "no family 'conv7'"),
+    ({"chunk_size": 0}, "chunk_size >= 1"),
+    ({"rows_at_once": 0}, "rows_at_once >= 1"),
+    ({"devices": []}, "at least one device"),
+)
+
+
+@pytest.mark.parametrize(("options", "message"), BAD)
+def test_bad_arguments(game, options, message):
+    players, params, inputs, labels = game
+    with pytest.raises(InputError, match=message):
+        value_function(
+            players, params, metrics.accuracy, inputs[:8], labels[:8], **options
+        )
+
+
+def test_bad_calls(game):
+    players, params, inputs, labels = game
+    make = functools.partial(value_function, players, params)
+    value_fn = make(metrics.accuracy, inputs[:8], labels[:8])
+    for masks in (np.ones((2, 3), bool), np.ones((2, 40)), np.ones(40, bool)):
+        with pytest.raises(InputError, match=r"expected masks bool \[S, 40\]"):
+            value_fn(masks)
+    with pytest.raises(InputError, match="traced"):
+        jax.jit(value_fn)(np.ones((2, 40), bool))
+    with pytest.raises(InputError, match="permutation of 0 to 39"):
+        value_fn.prefixes(np.zeros((1, 40), int))
+    with pytest.raises(InputError, match="both always in and always out"):
+        value_fn.restrict(always_in=[3]).restrict(always_out=[3])
+    with pytest.raises(InputError, match="nobody is free"):
+        value_fn.restrict(always_in=["dense0", "dense1"])
+    with pytest.raises(InputError, match="to be one number"):
+        make(lambda outputs, labels: outputs[0], inputs, labels)(random_masks((1, 40)))
+    with pytest.raises(InputError, match="at least one example"):
+        make(metrics.accuracy, inputs[:0], labels[:0])
+
+
+def test_true_class_probability():
+    logits = jnp.log(jnp.array([[0.2, 0.8], [0.5, 0.5]]))
+    labels = jnp.array([1, 0])
+    value = measures.true_class_probability(logits, labels)
+    assert float(value) == pytest.approx((0.8 + 0.5) / 2)
+    assert np.isnan(measures.true_class_probability(logits, jnp.array([1, 2])))
+    loss = measures.negative_cross_entropy(logits, labels)
+    assert float(loss) == pytest.approx((np.log(0.8) + np.log(0.5)) / 2)

@@ -1,0 +1,172 @@
+"""`gamepruning curve`: one folder, every method at every size, true after removal."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from gamepruning.types import InputError
+from gamepruning.workbench.cli import main
+from gamepruning.workbench.curve_settings import (
+    CurveSettings,
+    method_names,
+    parse_method,
+)
+from gamepruning.workbench.job import curving
+from gamepruning.workbench.job.curving import run_curves
+
+SMALL = CurveSettings(
+    widths=(14, 6),
+    methods=("building", "biased_banzhaf", "pruning-greedy", "random"),
+    sizes=(0.4, 0.2, 0.6),
+    seeds=1,
+    evaluations=100,
+    step=5,
+    epochs=6,
+    rows=100,
+)
+
+
+def draw(settings, out, **options):
+    console = Console(file=io.StringIO(), width=100)
+    folder = run_curves(settings, out=out, console=console, **options)
+    return folder, console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def read(folder):
+    data = json.loads((folder / "curve.json").read_text())
+    for row in data["rows"]:
+        del row["seconds"]
+    return data
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    return draw(SMALL, tmp_path_factory.mktemp("curve") / "run")
+
+
+def test_the_folder_is_whole(done):
+    folder, text = done
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [
+        "config.json",
+        "curve.csv",
+        "curve.json",
+        "figures",
+        "metrics.jsonl",
+    ]
+    assert [path.name for path in (folder / "figures").iterdir()] == ["curve.png"]
+    for name in SMALL.methods:
+        assert name in text
+    config = json.loads((folder / "config.json").read_text())
+    assert CurveSettings.from_dict(config["settings"]) == SMALL
+    assert read(folder)["command"] == config["command"] == SMALL.command()
+
+
+def test_rows_are_networks_after_removal(done):
+    data = read(done[0])
+    rows = data["rows"]
+    assert [row["method"] for row in rows] == list(SMALL.methods)
+    for row in rows:
+        assert row["sizes"] == [4, 8, 12] and row["num_players"] == 20
+        assert row["compacted"] == pytest.approx(row["values"][0], abs=0.004)
+        assert (row["evaluations"] > 0) == (row["method"] != "random")
+    assert len(data["dense"]) == 1 and data["dense"][0] > 0.7
+    own = {row["method"]: row for row in rows}
+    assert own["building"]["area"] > own["random"]["area"]
+    assert own["building"]["values"][-1] > 0.6
+    with (done[0] / "curve.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(rows) * 3
+    assert [float(line["accuracy"]) for line in lines[:3]] == rows[0]["values"]
+    assert [float(line["size"]) for line in lines[:3]] == [0.2, 0.4, 0.6]
+
+
+def test_it_goes_on_where_it_was_cut_off(done, tmp_path, monkeypatch):
+    calls = []
+
+    def interrupted(*args, **options):
+        calls.append(f"{args[0].name} {args[1].seed}")
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return draw_curve(*args, **options)
+
+    draw_curve = curving.draw_curve
+    monkeypatch.setattr(curving, "draw_curve", interrupted)
+    few = dataclasses.replace(SMALL, methods=("magnitude", "random"), seeds=2)
+    with pytest.raises(KeyboardInterrupt, match="curve --resume --out"):
+        draw(few, tmp_path / "run")
+    folder, _ = draw(CurveSettings(), tmp_path / "run", resume=True)
+    rest = ["random 0", "magnitude 1", "random 1"]
+    assert calls == ["magnitude 0", "random 0", *rest]
+    again, before = read(folder), read(done[0])
+    assert again["dense"][:1] == before["dense"] != again["dense"][1:]
+    assert again["rows"][1] in before["rows"]  # whatever else was drawn beside it
+    assert [row["seed"] for row in again["rows"]] == [0, 0, 1, 1]
+
+
+def test_fine_tuning_comes_after_removal(done, tmp_path):
+    settings = dataclasses.replace(
+        SMALL, methods=("random",), sizes=(0.4,), fine_tune=2
+    )
+    folder, text = draw(settings, tmp_path / "run")
+    (row,) = read(folder)["rows"]
+    before = next(row for row in read(done[0])["rows"] if row["method"] == "random")
+    assert row["values"] == before["values"][1:2]
+    assert row["tuned"][0] > row["values"][0] and row["area"] is None
+    figures = sorted(path.name for path in (folder / "figures").iterdir())
+    assert figures == ["curve.png", "fine_tuned.png"] and "after fine-tuning" in text
+
+
+def test_names_of_methods():
+    for name in method_names():
+        method = parse_method(name)
+        assert method.name == name
+        assert method.selection in ("top_n", "pruning", "building")
+    assert parse_method("pruning")[1:] == ("pruning", "shapley")
+    assert parse_method("building-biased_banzhaf").is_game
+    assert not parse_method("loss_oracle").is_game
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--methods shaply", "no method 'shaply': did you mean shapley"),
+        ("--methods building-taylor", "no method 'building-taylor'"),
+        ("--methods random random", "names something twice"),
+        ("--methods", "methods"),
+        ("--sizes 0.2 1.5", "fractions in (0, 1), got 1.5"),
+        (
+            "--widths 9 3 --sizes 0.1",
+            "keeps 1 of 12 players, but each of the 2 families",
+        ),
+        ("--widths 9 3 --sizes 0.99", "keeps all 12 players"),
+        ("--widths 9 3 --sizes 0.2 0.2001", "different sizes"),
+        (
+            "--widths 9 3 --sizes 0.5 --evaluations 2",
+            "--evaluations 2: budget too small",
+        ),
+        ("--seeds 0", "expected --seeds >= 1"),
+        ("--step 0", "expected --step as"),
+        ("--step nan", "expected --step as"),
+        ("--bias 1", "expected --bias in (0, 1)"),
+        ("--rows 0", "expected --rows >= 1"),
+        ("--fine-tune -1", "--fine-tune >= 0"),
+        ("--dataset nonsense", "no data set 'nonsense'"),
+        ("--resume", "--resume needs --out"),
+    ],
+)
+def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["curve", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_settings_of_another_version():
+    with pytest.raises(InputError, match="not that of curves"):
+        CurveSettings.from_dict({"methods": ["random"]})

@@ -1,0 +1,47 @@
+"""The figure of compression curves shows what it was given."""
+
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from gamepruning.workbench.report import theme
+from gamepruning.workbench.report.curve_plots import plot_curves
+
+SIZES = [0.05, 0.2, 0.6]
+CURVES = {
+    "building": np.array([[0.5, 0.9, 0.97], [0.7, 0.9, 0.95]]),
+    "random": np.array([[0.1, 0.2, 0.5], [0.1, 0.4, 0.7]]),
+}
+
+
+def test_lines_are_means_and_bands_one_standard_deviation():
+    axis = plot_curves(CURVES, SIZES, dense=0.98, marked=0.225).axes[0]
+    for line, name in zip(axis.lines, CURVES, strict=False):
+        assert line.get_label() == name
+        np.testing.assert_allclose(line.get_xdata(), SIZES)
+        np.testing.assert_allclose(line.get_ydata(), CURVES[name].mean(axis=0))
+    band = axis.collections[0].get_paths()[0].vertices
+    spread = 0.2 / np.sqrt(2)  # of .5 and .7, with one degree of freedom
+    at_first = band[np.isclose(band[:, 0], 0.05)][:, 1]
+    assert at_first.min() == pytest.approx(0.6 - spread)
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels == list(CURVES)
+
+
+def test_one_seed_has_no_band_and_svg_is_whole():
+    figure = plot_curves({"taylor": [[0.1, 0.2, 0.3]]}, SIZES, metric="R^2")
+    assert not figure.axes[0].collections
+    svg = theme.to_svg(figure, name="curve")
+    root = xml.etree.ElementTree.fromstring(svg)
+    assert root.tag.endswith("svg") and "var(--hero" in svg
+
+
+def test_many_methods_look_different():
+    names = [f"m{number}" for number in range(12)]
+    lines = (
+        plot_curves({name: [[0.1, 0.2, 0.3]] for name in names}, SIZES).axes[0].lines
+    )
+    looks = {(to_hex(line.get_color()), str(line.get_linestyle())) for line in lines}
+    assert len(looks) == 12
