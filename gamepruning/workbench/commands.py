@@ -30,6 +30,8 @@ def prune(
       gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
       gamepruning prune --keep 0.1 --unit params
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20
+      gamepruning prune --method banzhaf --keep 0.05
+      gamepruning prune --method shapley --selection top_n --keep 0.3
       gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
       gamepruning prune --resume --out runs/mine
 

@@ -49,6 +49,30 @@ def game(tmp_path_factory) -> tuple[Finished, str]:
     return prune(GAME, tmp_path_factory.mktemp("game") / "run")
 
 
+@pytest.mark.parametrize(
+    ("method", "selection"),
+    [("banzhaf", "building"), ("shapley", "pruning"), ("biased_banzhaf", "top_n")],
+)
+def test_power_indices_choose(method, selection, tmp_path):
+    settings = dataclasses.replace(
+        BASELINE, method=method, selection=selection, keep="9", scope="global"
+    )
+    (folder, result), _ = prune(settings, tmp_path / "run")
+    assert result.num_kept == 9 and result.method == method
+    with np.load(folder / "players.npz") as stored:
+        mask = np.asarray(stored["mask"])
+    assert mask.sum() == 9 and [mask[:24].sum(), mask[24:].sum()] == [
+        *result.pruned.kept
+    ]
+
+
+def test_a_budget_too_small_is_told_before_training(tmp_path):
+    settings = dataclasses.replace(BASELINE, method="shapley", evaluations=3)
+    with pytest.raises(InputError, match="--evaluations 3: budget too small"):
+        prune(settings, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_run_folder_is_whole(game):
     folder = game[0].folder
     assert sorted(path.name for path in folder.iterdir()) == [

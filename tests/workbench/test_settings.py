@@ -37,6 +37,19 @@ from gamepruning.workbench.settings import PruneSettings, parse_keep
         ({"widths": (8, 0)}, "--widths >= 1"),
         ({"module": "net.py:make", "model": "mlp"}, "--model does not change"),
         ({"round_to": 0}, "--round-to >= 1"),
+        ({"bias": 0.2}, "--bias goes with --method shapley, banzhaf, biased_banzhaf"),
+        ({"method": "taylor", "keep": "9", "selection": "top_n"}, "--selection goes"),
+        ({"method": "banzhaf", "keep": "9", "bias": 0.2}, "--bias goes with --method"),
+        ({"method": "biased_banzhaf", "keep": "9", "bias": 1.0}, r"in \(0, 1\), got 1"),
+        ({"method": "banzhaf"}, "--method banzhaf needs --keep"),
+        (
+            {"method": "shapley", "keep": "6/3", "selection": "building"},
+            "compares all players with each other",
+        ),
+        (
+            {"method": "shapley", "keep": "9", "round_to": 8, "selection": "pruning"},
+            "--round-to 8 goes with --selection top_n",
+        ),
     ],
 )
 def test_out_of_range(settings, message):

@@ -12,7 +12,7 @@ from gamepruning.selection import SelectionTrace
 from gamepruning.workbench.curve_settings import CurveMethod, CurveSettings
 from gamepruning.workbench.job.absorb import without_gates
 from gamepruning.workbench.job.choose import Choice, check_keep, select
-from gamepruning.workbench.job.curve_methods import choose
+from gamepruning.workbench.job.curve_methods import check_budget, choose
 from gamepruning.workbench.job.stages import Trainer
 from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.settings import PruneSettings, parse_keep
@@ -100,11 +100,21 @@ def least_certain_bias(key: jax.Array, task: Task, params: Any) -> float:
     return float(np.clip(bands.bias, 0.05, 0.95))
 
 
+def check_indices(task: Task, settings: PruneSettings) -> None:
+    """Whether size and budget fit the network; asked before anything is trained.
+
+    Raises:
+      InputError: they do not.
+    """
+    check_budget(_as_curve(settings, task), task.players.num_players)
+
+
 def _as_curve(settings: PruneSettings, task: Task) -> CurveSettings:
     """The same wishes as a curve of one size."""
     keep = check_keep(task.players, settings)
     count = keep if isinstance(keep, int) else sum(keep)
     return CurveSettings(
+        methods=(settings.method,),
         sizes=(count / task.players.num_players,),
         evaluations=settings.evaluations,
         value=settings.value,

@@ -13,7 +13,7 @@ from rich.text import Text
 from gamepruning import __version__
 from gamepruning.types import InputError
 from gamepruning.workbench.checkpoints import load_weights
-from gamepruning.workbench.job.by_indices import choose_by_indices
+from gamepruning.workbench.job.by_indices import check_indices, choose_by_indices
 from gamepruning.workbench.job.choose import (
     Choice,
     check_keep,
@@ -156,6 +156,8 @@ def _settle(settings: PruneSettings, task: Task) -> PruneSettings:
         make_game_step(task, settings)  # a budget that cannot be met is an error now
     else:
         check_keep(task.players, settings)
+        if settings.method in POWER_INDICES:
+            check_indices(task, settings)
     return settings
 
 
