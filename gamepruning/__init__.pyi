@@ -13,6 +13,7 @@ from .coalitions import (
     ValueFunction as ValueFunction,
     banzhaf_values as banzhaf_values,
     beta_semivalue as beta_semivalue,
+    calibrated_likelihood as calibrated_likelihood,
     estimate_indices as estimate_indices,
     exact_banzhaf as exact_banzhaf,
     exact_semivalue as exact_semivalue,

@@ -17,6 +17,7 @@ from gamepruning.coalitions.indices import (
 )
 from gamepruning.coalitions.mcue import Bands, mcue, mcue_each
 from gamepruning.coalitions.measures import (
+    calibrated_likelihood,
     negative_cross_entropy,
     true_class_probability,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "banzhaf",
     "banzhaf_values",
     "beta_semivalue",
+    "calibrated_likelihood",
     "choose_method",
     "estimate_indices",
     "exact_banzhaf",

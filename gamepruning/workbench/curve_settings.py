@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from tyro.conf import arg
 
@@ -23,7 +23,7 @@ BASELINE_METHODS = (
 INDICES = ("shapley", "banzhaf", "biased_banzhaf")
 ITERATED = ("pruning", "building")
 SIZES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
-Value = Literal["auto", "metric", "loss"]
+Value = Literal["auto", "metric", "loss", "calibrated"]
 
 
 class CurveMethod(NamedTuple):
@@ -154,8 +154,9 @@ class CurveSettings:
     value: Annotated[
         Value,
         arg(
-            help="What a coalition is worth on the validation data: the metric or the "
-            "negative loss; auto is the loss."
+            help="What a coalition is worth on the validation data: the metric, the "
+            "negative loss, or that at the best of five temperatures (classes only); "
+            "auto is the loss."
         ),
     ] = "auto"
     rows: Annotated[
@@ -191,8 +192,9 @@ class CurveSettings:
             raise InputError(f"expected --swaps >= 0, got {self.swaps}")
         if not 0 < self.bias < 1:
             raise InputError(f"expected --bias in (0, 1), got {self.bias:g}")
-        if self.value not in ("auto", "metric", "loss"):
-            raise InputError(f"expected --value auto, metric or loss, got {self.value}")
+        if self.value not in get_args(Value):
+            choices = ", ".join(get_args(Value))
+            raise InputError(f"expected --value as one of {choices}, got {self.value}")
         self.as_prune(0)
 
     def as_prune(self, seed: int) -> PruneSettings:

@@ -28,7 +28,7 @@ Method = Literal[
 ]
 POWER_INDICES = ("shapley", "banzhaf", "biased_banzhaf")
 Selection = Literal["auto", "top_n", "pruning", "building"]
-Value = Literal["auto", "metric", "loss"]
+Value = Literal["auto", "metric", "loss", "calibrated"]
 Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
 Scope = Literal["family", "global"]
 DataTask = Literal["auto", "classification", "regression"]
@@ -142,8 +142,9 @@ class PruneSettings:
     value: Annotated[
         Value,
         arg(
-            help="What a coalition is worth on the validation data: the metric or the "
-            "negative loss; auto is the loss."
+            help="What a coalition is worth on the validation data: the metric, the "
+            "negative loss, or that at the best of five temperatures (classes only); "
+            "auto is the loss."
         ),
     ] = "auto"
     evaluations: Annotated[

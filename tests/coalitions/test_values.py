@@ -355,3 +355,14 @@ def test_true_class_probability():
     assert np.isnan(measures.true_class_probability(logits, jnp.array([1, 2])))
     loss = measures.negative_cross_entropy(logits, labels)
     assert float(loss) == pytest.approx((np.log(0.8) + np.log(0.5)) / 2)
+
+
+def test_calibrated_likelihood_is_the_best_of_its_temperatures():
+    logits = jax.random.normal(jax.random.key(1), (20, 5))
+    labels = jax.random.randint(jax.random.key(2), (20,), 0, 5)
+    probabilities = [np.exp(t * logits) for t in (0.5, 1, 2, 4, 8)]
+    picked = [p[np.arange(20), labels] / p.sum(axis=1) for p in probabilities]
+    best = max(np.log(p).mean() for p in picked)
+    value = measures.calibrated_likelihood(logits, labels)
+    assert float(value) == pytest.approx(best, rel=1e-5)
+    assert jnp.isnan(measures.calibrated_likelihood(logits, labels.at[3].set(5)))

@@ -12,7 +12,10 @@ import jax.numpy as jnp
 from gamepruning.baselines import BASELINES
 from gamepruning.coalitions.choose import choose_method
 from gamepruning.coalitions.indices import banzhaf_values, shapley_values
-from gamepruning.coalitions.measures import negative_cross_entropy
+from gamepruning.coalitions.measures import (
+    calibrated_likelihood,
+    negative_cross_entropy,
+)
 from gamepruning.coalitions.semivalues import banzhaf, shapley
 from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.metrics import squared_error
@@ -141,7 +144,10 @@ def _metric(task: Task, value: str) -> Callable[..., Any]:
     if value == "metric":
         return task.metric
     if task.metric_name == "accuracy":
-        return negative_cross_entropy
+        is_calibrated = value == "calibrated"
+        return calibrated_likelihood if is_calibrated else negative_cross_entropy
+    if value == "calibrated":
+        raise InputError("--value calibrated is for classes: take loss or metric")
     return lambda outputs, labels: -squared_error(outputs, labels)
 
 
