@@ -31,6 +31,7 @@ from experiments.gtap.speed_peers import (
 )
 from experiments.gtap.speed_reference import VALUES, make_reference
 from gamepruning.coalitions.values import value_function
+from gamepruning.workbench.cores import use_cores_as_devices
 from gamepruning.workbench.datasets.places import cache_folder
 from gamepruning.workbench.job.summary import versions
 
@@ -328,6 +329,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--fresh", action="store_true", help="measure all rows again")
     args = parser.parse_args()
+    use_cores_as_devices()  # torch has all cores as threads
     begun = time.perf_counter()
     folder = args.cache or cache_folder(None) / "gtap-speed"
     net, setting, references = prepare(folder, args.cap, args.reference)
