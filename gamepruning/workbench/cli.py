@@ -16,6 +16,8 @@ from typing import NoReturn
 
 INTERRUPTED = 130
 _DEAF = "_xla_gc_callback"  # Python drops what is raised in a callback of its collector
+_PATIENCE = 10.0  # seconds; saving a checkpoint takes less
+_ASKING: list[threading.Timer] = []
 _DISK = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
     *(errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
@@ -30,6 +32,7 @@ def console() -> NoReturn:
         code = main()
     except KeyboardInterrupt:  # again, while the first one was being told
         code = INTERRUPTED
+    _stop_asking()
     if code == INTERRUPTED:  # XLA's threads still compute: tearing down can crash
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -75,13 +78,29 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; where it would be dropped, try again a little later."""
+    """Raise KeyboardInterrupt; where it would be dropped, try again a little later.
+
+    Other callbacks drop it, too: who still runs after some seconds is asked again.
+    """
     while frame is not None:
         if frame.f_code.co_name == _DEAF:
-            threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+            _ask_again(0.05, number)
             return
         frame = frame.f_back
+    _ask_again(_PATIENCE, number)
     raise KeyboardInterrupt
+
+
+def _ask_again(seconds: float, number: int) -> None:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    _ASKING.append(timer)
+    timer.start()
+
+
+def _stop_asking() -> None:
+    while _ASKING:
+        _ASKING.pop().cancel()
 
 
 def _fail(message: str, code: int) -> int:

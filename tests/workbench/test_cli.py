@@ -351,7 +351,11 @@ def test_an_interrupted_run_says_how_to_go_on(here):
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=60)
+    try:
+        _, said = run.communicate(timeout=120)
+    finally:
+        run.kill()
+        run.communicate()
     assert run.returncode == 130
     assert said.splitlines() == [
         "gamepruning: interrupted; go on with: gamepruning prune --resume --out run"

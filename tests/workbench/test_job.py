@@ -51,7 +51,7 @@ def game(tmp_path_factory) -> tuple[Finished, str]:
 
 @pytest.mark.parametrize(
     ("method", "selection"),
-    [("banzhaf", "building"), ("shapley", "pruning"), ("biased_banzhaf", "top_n")],
+    [("banzhaf", "building"), ("biased_banzhaf", "top_n")],
 )
 def test_power_indices_choose(method, selection, tmp_path):
     settings = dataclasses.replace(
