@@ -4,7 +4,7 @@ python -m experiments.gtap.kill
 
 The players are the neurons of an MLP on digits; a process that estimates their Banzhaf
 indices is killed (SIGKILL) after random times, started again on its checkpoint, and at
-last let finish. Takes two or three minutes.
+last let finish. Takes about four minutes.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from gamepruning.workbench.training import fit, make_train_step
 
 OUT = Path(__file__).with_name("kill.json")
 WIDTHS = (128, 64)
-NUM_EVALUATIONS = 100_000
+NUM_EVALUATIONS = 1_000_000
 ROUND = 256  # evaluations between checkpoints
 
 
@@ -72,7 +72,9 @@ def estimate(game, num_evaluations: int, **options):
 def work(folder: Path, checkpoint: bool) -> None:
     """Estimate, and leave the result in the folder."""
     game = make_game(folder.parent / "net.npz")
-    estimate(game, 4 * ROUND)  # so that what is killed works, and does not compile
+    estimate(
+        game, 40 * game.num_players
+    )  # so that what is killed works, and does not compile
     print("begun", flush=True)
     kept = {"checkpoint": folder / "state.npz", "round_size": ROUND}
     scores = estimate(game, NUM_EVALUATIONS, **(kept if checkpoint else {}))

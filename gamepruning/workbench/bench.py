@@ -304,6 +304,8 @@ def _print(what: str, result: dict[str, Any]) -> None:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict) and "median" not in value:
+        return " ".join(f"{name} {_text(entry)}" for name, entry in value.items())
     if isinstance(value, dict):
         return f"{value['median']:.3g} ({value['p10']:.3g} to {value['p90']:.3g})"
     if isinstance(value, list):
