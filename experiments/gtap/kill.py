@@ -72,9 +72,7 @@ def estimate(game, num_evaluations: int, **options):
 def work(folder: Path, checkpoint: bool) -> None:
     """Estimate, and leave the result in the folder."""
     game = make_game(folder.parent / "net.npz")
-    estimate(
-        game, 40 * game.num_players
-    )  # so that what is killed works, and does not compile
+    estimate(game, 40 * game.num_players)  # compile before the work begins
     print("begun", flush=True)
     kept = {"checkpoint": folder / "state.npz", "round_size": ROUND}
     scores = estimate(game, NUM_EVALUATIONS, **(kept if checkpoint else {}))
