@@ -135,7 +135,11 @@ def main() -> None:
                 row = coverage(value_fn, method, semivalue, budget, options.num_keys)
                 rows.append({"game": game, **row})
                 print(rows[-1], flush=True)
-    result = {"seconds": round(time.perf_counter() - start), "rows": rows}
+    result = {
+        "command": "python -m experiments.gtap.coverage",
+        "seconds": round(time.perf_counter() - start),
+        "rows": rows,
+    }
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
