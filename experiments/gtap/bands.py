@@ -168,7 +168,10 @@ def main() -> None:
             two_digits(mnist), size, **few, rows=args.rows
         ),
     }
-    result: dict[str, Any] = {"settings": vars(args) | {"out": args.out.name}}
+    result: dict[str, Any] = {
+        "command": "python -m experiments.gtap.bands",
+        "settings": vars(args) | {"out": args.out.name},
+    }
     for name, make in cases.items():
         start = time.perf_counter()
         case = make()

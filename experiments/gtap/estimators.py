@@ -80,6 +80,7 @@ def main() -> None:
             if estimator.misfit(law) is None and not is_slow:
                 rows += _curve(value_fn, index, law, method, reference)
     result = {
+        "command": "python -m experiments.gtap.estimators",
         "evaluations_per_second": rate,
         "seconds": round(time.perf_counter() - start),
         "rows": rows,
