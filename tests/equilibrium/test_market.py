@@ -33,7 +33,7 @@ def clear(benefits, costs, budget, limits=SIZES, **options):
 # -- clearing --------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.integers(-20, 20), min_size=12, max_size=12, unique=True),
     st.integers(3, 12),
@@ -76,7 +76,7 @@ def test_smaller_players_take_what_is_too_little_for_a_large_one():
     assert np.flatnonzero(demand).tolist() == [0, 1, 2, 3, 4, 7, 8, 9, 10]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(13, 60))
 def test_it_is_the_greedy_choice(seed, budget):
     """One player after the other, by what it earns for its size, while it fits."""

@@ -210,9 +210,10 @@ def check_excluded(bench: Bench) -> None:
 
 def test_single_precision(single: Bench):
     """The same in float32."""
+    if single.case.heavy:
+        pytest.skip("takes long to compile, and shows no more than the others")
     assert single.small.report.max_error <= single.bound
-    if not single.case.heavy:
-        check_excluded(single)
+    check_excluded(single)
 
 
 def test_whole_family_may_leave(bench: Bench):
