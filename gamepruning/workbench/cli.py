@@ -27,7 +27,7 @@ _DISK = (
 def console() -> NoReturn:
     """Run the command of this process, and end the process with its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGINT, _insist)
     try:
         code = main()
     except KeyboardInterrupt:  # again, while the first one was being told
@@ -78,17 +78,22 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; where it would be dropped, try again a little later.
-
-    Other callbacks drop it, too: who still runs after some seconds is asked again.
-    """
+    """Raise KeyboardInterrupt; where it would be dropped, try again a little later."""
     while frame is not None:
         if frame.f_code.co_name == _DEAF:
             _ask_again(0.05, number)
             return
         frame = frame.f_back
-    _ask_again(_PATIENCE, number)
     raise KeyboardInterrupt
+
+
+def _insist(number: int, frame: FrameType | None) -> None:
+    """Interrupt; if the program still runs after some seconds, ask again.
+
+    Other callbacks than the one known drop an exception, too.
+    """
+    _ask_again(_PATIENCE, number)
+    _interrupt(number, frame)
 
 
 def _ask_again(seconds: float, number: int) -> None:
