@@ -34,7 +34,6 @@ BASELINES = (
     "loss_oracle",
 )
 TILTS = (0.0, 0.5, 1.0, 1.5, 2.0)  # log-odds of a later family above the first one's
-SHARPNESS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class Network(NamedTuple):
@@ -75,21 +74,6 @@ class Effort(NamedTuple):
     sweeps: int = 3
     step: float = 0.1
     exchange_rounds: int = 8
-
-
-def calibrated_likelihood(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean log-probability of the true class at the best of five temperatures.
-
-    Networks of few players have small outputs: right, but unsure. Cross-entropy then
-    mostly measures the scale of the outputs, which this does not.
-    """
-    own = jnp.take_along_axis(outputs, labels[:, None], axis=1)[:, 0]
-
-    def at(sharpness):
-        norm = jax.scipy.special.logsumexp(sharpness * outputs, axis=1)
-        return (sharpness * own - norm).mean()
-
-    return functools.reduce(jnp.maximum, [at(s) for s in SHARPNESS])
 
 
 def sharp_likelihood(outputs: jax.Array, labels: jax.Array) -> jax.Array:
@@ -273,13 +257,13 @@ class Study:
         make = functools.partial(value_fn, network, self.players)
         rows = effort.rows
         self.games = {
-            "calibrated": make(calibrated_likelihood, network.validation, rows),
+            "calibrated": make(gp.calibrated_likelihood, network.validation, rows),
             "likelihood": make(gp.negative_cross_entropy, network.validation, rows),
             "probability": make(gp.true_class_probability, network.validation, rows),
             "sharp": make(sharp_likelihood, network.validation, rows),
         }
         self.judge = make(
-            calibrated_likelihood, network.validation, effort.exchange_rows
+            gp.calibrated_likelihood, network.validation, effort.exchange_rows
         )
         self.validation = make(gp.accuracy, network.validation, 10**9)
         self.test = make(gp.accuracy, network.test, 10**9)

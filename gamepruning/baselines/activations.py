@@ -6,11 +6,11 @@ from jaxtyping import Array, PyTree
 
 from gamepruning.baselines.examples import (
     as_inputs,
-    compiled,
     exact_scores,
     mean_over_chunks,
 )
 from gamepruning.players import Players
+from gamepruning.players.programs import compiled
 from gamepruning.types import Scores
 
 

@@ -71,24 +71,6 @@ def mean_over_chunks(
     return jax.tree.map(lambda m, x: m + (x - m) * (rest / total), mean, last)
 
 
-def compiled(
-    fn: Callable[[PyTree, PyTree], jax.Array], params: PyTree, data: PyTree
-) -> jax.Array:
-    """fn(params, data) as one program, whose arguments are the arrays among them.
-
-    Closing over large parameters would compile them in as constants.
-    """
-    leaves, treedef = jax.tree.flatten(params)
-    arrays = {place: x for place, x in enumerate(leaves) if hasattr(x, "dtype")}
-
-    @jax.jit
-    def run(arrays, data):
-        full = [arrays.get(place, leaf) for place, leaf in enumerate(leaves)]
-        return fn(jax.tree.unflatten(treedef, full), data)
-
-    return run(arrays, data)
-
-
 def _refuse_nothing(data: PyTree) -> None:
     if any(jnp.shape(leaf)[:1] == (0,) for leaf in jax.tree.leaves(data)):
         raise ValueError("expected inputs and labels of at least one example, got none")

@@ -10,11 +10,11 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from gamepruning.baselines.examples import (
     as_inputs,
-    compiled,
     count_examples,
     exact_scores,
 )
 from gamepruning.players import Players
+from gamepruning.players.programs import compiled
 from gamepruning.types import Scores
 
 

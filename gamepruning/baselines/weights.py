@@ -10,11 +10,11 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from gamepruning.baselines.examples import (
     as_inputs,
-    compiled,
     exact_scores,
     mean_over_chunks,
 )
 from gamepruning.players import Family, Players
+from gamepruning.players.programs import compiled
 from gamepruning.types import Scores
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gamepruning.coalitions.incremental import Incremental, make_incremental
-from gamepruning.coalitions.rows import compiled, cut, cut_rows, same_length
+from gamepruning.coalitions.rows import cut, cut_rows, same_length
 from gamepruning.players import Players
 from gamepruning.players.hoisting import Split, split
+from gamepruning.players.programs import compiled
 from gamepruning.types import InputError
 
 ENTRIES = {"cpu": 2**18}  # of the widest value of a tile

@@ -12,12 +12,12 @@ import jax
 import numpy as np
 
 from gamepruning.coalitions.rank_one import compile_sweeps
+from gamepruning.coalitions.rows import rows_are_independent
 from gamepruning.coalitions.tiles import (
     choose_tile,
     count_rows,
     cut_in_tiles,
     metric_of_all,
-    rows_are_independent,
     sum_over_rows,
     tile_shapes,
 )

@@ -14,8 +14,9 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from gamepruning.coalitions.tiles import Tiles, split_arrays
+from gamepruning.coalitions.tiles import Tiles
 from gamepruning.players.incremental import Residuals, Updates
+from gamepruning.players.programs import split_arrays
 
 WHOLE, TILED = PartitionSpec(), PartitionSpec("tiles")
 

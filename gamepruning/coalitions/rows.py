@@ -11,6 +11,7 @@ import numpy as np
 
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.players import Players
+from gamepruning.players.programs import compiled
 from gamepruning.types import InputError
 
 # Rows of a tile, about: small enough for a cache, large enough for a product.
@@ -58,7 +59,7 @@ def cut_rows(
     most = ROWS.get(platform, MANY_ROWS)
     if not is_mean(metric) or num_rows <= most:
         return Rows(num_rows, 1, 0)
-    if not _row_by_row(players, params, inputs):
+    if not rows_are_independent(players.apply, params, inputs):
         return Rows(num_rows, 1, 0)
     even = [size for size in range(most, most // 2, -1) if num_rows % size == 0]
     return Rows(*_full(even[0] if even else most, num_rows))
@@ -70,28 +71,38 @@ def same_length(data: Any) -> int | None:
     return lengths.pop()[0] if len(lengths) == 1 and () not in lengths else None
 
 
-def _full(size: int, num_rows: int) -> tuple[int, int, int]:
-    return size, *divmod(num_rows, size)
+def rows_are_independent(apply: Callable[..., Any], params: Any, inputs: tuple) -> bool:
+    """True if the outputs of two halves are the halves of the outputs.
 
-
-def _row_by_row(players: Players, params: Any, inputs: tuple) -> bool:
-    """True if the outputs of two halves are the halves of the outputs."""
+    Args:
+      apply: (params, *inputs) -> outputs.
+      params: its parameters; leaves may be other than arrays.
+      inputs: examples on axis 0 of each leaf; eight of them are looked at.
+    """
+    half = min(4, len(jax.tree.leaves(inputs)[0]) // 2)
+    parts = [(0, half), (half, 2 * half)] if half else [(0, 1)]
 
     def outputs(start: int, stop: int) -> list:
-        cut = jax.tree.map(lambda leaf: jnp.asarray(leaf)[start:stop], inputs)
-        run = compiled(lambda params, xs: players.apply(params, *xs), params, cut)
+        own = jax.tree.map(lambda leaf: jnp.asarray(leaf)[start:stop], inputs)
+        run = compiled(lambda params, xs: apply(params, *xs), params, own)
         return [np.asarray(x) for x in jax.tree.leaves(run)]
 
     try:
-        both, one, two = outputs(0, 8), outputs(0, 4), outputs(4, 8)
+        whole = outputs(0, parts[-1][1])
+        halves = [outputs(*part) for part in parts]
     except (TypeError, ValueError):  # a model for one batch size only
         return False
+    sizes = [stop - start for start, stop in parts]
     return all(
-        np.shape(b)[:1] == (8,)
-        and np.shape(x)[:1] == np.shape(y)[:1] == (4,)
-        and np.allclose(b, np.concatenate([x, y]), rtol=1e-2, atol=1e-4)
-        for b, x, y in zip(both, one, two, strict=True)
+        np.shape(x)[:1] == (sum(sizes),)
+        and [np.shape(y)[:1] for y in own] == [(size,) for size in sizes]
+        and np.allclose(x, np.concatenate(own), rtol=1e-2, atol=1e-4, equal_nan=True)
+        for x, *own in zip(whole, *halves, strict=True)
     )
+
+
+def _full(size: int, num_rows: int) -> tuple[int, int, int]:
+    return size, *divmod(num_rows, size)
 
 
 def cut(data: Any, rows: Rows) -> list[tuple[bool, Any]]:
@@ -105,15 +116,3 @@ def cut(data: Any, rows: Rows) -> list[tuple[bool, Any]]:
     )
     last = jax.tree.map(lambda leaf: leaf[num * size :], data)
     return [(True, full)] + [(False, last)] * bool(rest)
-
-
-def compiled(fn: Callable[..., Any], params: Any, data: Any) -> Any:
-    """fn(params, data) as one program, whose arguments are the arrays among them."""
-    leaves, treedef = jax.tree.flatten(params)
-    arrays = {place: x for place, x in enumerate(leaves) if hasattr(x, "dtype")}
-
-    def run(arrays, data):
-        full = [arrays.get(place, leaf) for place, leaf in enumerate(leaves)]
-        return fn(jax.tree.unflatten(treedef, full), data)
-
-    return jax.jit(run)(arrays, data)

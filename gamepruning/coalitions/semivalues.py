@@ -5,15 +5,12 @@ estimators: weights over coalition sizes, and one random number t a coalition, w
 every player then joins with probability t.
 """
 
-import functools
 import math
 import operator
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Float
 
 from gamepruning.types import InputError
 
@@ -68,41 +65,6 @@ class Semivalue(NamedTuple):
             return np.full(self.num_players, 1 / self.num_players)
         weights = np.exp(self.log_weights())
         return weights / weights.sum()
-
-    def inclusion(self, key: Array, num: int) -> Float[Array, " S"]:
-        """The probability t with which each player joins, drawn for `num` coalitions.
-
-        t = p for Banzhaf, t ~ U(0, 1) for Shapley, t ~ Beta(beta, alpha) for Beta:
-        w_k = C(N-1, k) E[t^k (1-t)^(N-1-k)].
-
-        Args:
-          key: the random key; coalition s has its own, whatever `num` is.
-          num: how many coalitions, S.
-
-        Returns:
-          float [S] in [0, 1].
-        """
-        return _inclusion(self.name, self.parameters, key, num)
-
-    def coalitions(self, key: Array, num: int) -> Bool[Array, "S N"]:
-        """Draw coalitions: player i is in where u_i < t, with u_i ~ U(0, 1).
-
-        E[v(S + i) - v(S - i)] over these coalitions is the semivalue of player i. For
-        Shapley all sizes 0..N are equally likely.
-
-        Args:
-          key: the random key; coalition s has its own, whatever `num` is.
-          num: how many coalitions, S.
-
-        Returns:
-          bool [S, N], True = in.
-
-        Example:
-          >>> import jax
-          >>> shapley(3).coalitions(jax.random.key(0), 5).shape
-          (5, 3)
-        """
-        return _coalitions(self.name, self.parameters, key, num, self.num_players)
 
     def _log_odds(self, k: np.ndarray, after: np.ndarray) -> np.ndarray:
         """log E[t^(k+1) (1-t)^after] - log E[t^k (1-t)^(after+1)]."""
@@ -214,31 +176,3 @@ def check_num_players(num_players: int) -> int:
             f"expected a whole number of players, at least 1, got {num_players!r}"
         )
     return count
-
-
-@functools.partial(jax.jit, static_argnames=("name", "num"))
-def _inclusion(name: str, parameters: tuple, key: Array, num: int) -> Array:
-    keys = jax.random.split(key, num)
-    return jax.vmap(lambda key: _draw(name, parameters, key)[0])(keys)
-
-
-@functools.partial(jax.jit, static_argnames=("name", "num", "num_players"))
-def _coalitions(
-    name: str, parameters: tuple, key: Array, num: int, num_players: int
-) -> Array:
-    def coalition(key):
-        t, key = _draw(name, parameters, key)
-        return jax.random.uniform(key, (num_players,)) < t
-
-    return jax.vmap(coalition)(jax.random.split(key, num))
-
-
-def _draw(name: str, parameters: tuple, key: Array) -> tuple[Array, Array]:
-    """t of one coalition, and the key that is left for its players."""
-    key, rest = jax.random.split(key)
-    if name == "banzhaf":
-        return jnp.asarray(parameters[0], jnp.float32), rest
-    if name == "shapley":
-        return jax.random.uniform(key), rest
-    out, into = jax.random.loggamma(key, jnp.stack(parameters))  # alpha, beta
-    return jax.nn.sigmoid(into - out), rest

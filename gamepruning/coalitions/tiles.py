@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.players.traced import is_array
 from gamepruning.types import InputError
 
 TILE_BYTES = 2**17  # of running results: a quarter of a usual L2 cache
@@ -94,39 +93,6 @@ def cut_in_tiles(inputs: tuple, labels: Any, tile: int, num_devices: int) -> Til
     inputs, labels = jax.tree.map(cut, (inputs, labels))
     counts = (np.arange(tiles * tile) < num_rows).reshape(tiles, tile)
     return Tiles(inputs, labels, counts)
-
-
-def split_arrays(params: Any) -> tuple[list, Callable[[list], Any]]:
-    """The arrays of params, and a function that puts them back.
-
-    Leaves that are not arrays, such as numbers, are part of the model: jit must not
-    make arrays of them.
-    """
-    leaves, treedef = jax.tree.flatten(params)
-
-    def rebuild(arrays):
-        given = iter(arrays)
-        filled = [next(given) if is_array(leaf) else leaf for leaf in leaves]
-        return jax.tree.unflatten(treedef, filled)
-
-    return [leaf for leaf in leaves if is_array(leaf)], rebuild
-
-
-def rows_are_independent(apply: Callable, params: Any, inputs: tuple) -> bool:
-    """True if the first example has the same outputs alone and beside the second."""
-    pair = jax.tree.map(lambda x: np.asarray(x[:2]), inputs)
-    one = jax.tree.map(lambda x: x[:1], pair)
-    arrays, rebuild = split_arrays(params)
-    run = jax.jit(lambda arrays, inputs: apply(rebuild(arrays), *inputs))
-    both, alone = run(arrays, pair), run(arrays, one)
-
-    def is_same(a, b):
-        per_row = a.ndim > 0 and len(a) == len(jax.tree.leaves(pair)[0])
-        if not per_row or b.shape != (1, *a.shape[1:]):
-            return False
-        return np.allclose(a[:1], b, rtol=1e-3, atol=1e-5, equal_nan=True)
-
-    return all(jax.tree.leaves(jax.tree.map(is_same, both, alone)))
 
 
 def sum_over_rows(metric: Callable) -> Callable:

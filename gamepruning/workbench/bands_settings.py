@@ -1,15 +1,15 @@
 """The settings of `gamepruning bands`, checked before anything is done."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, ClassVar, get_args
 
 from tyro.conf import arg
 
 from gamepruning.coalitions.mcue_outputs import McueOutput
 from gamepruning.types import InputError
-from gamepruning.workbench.settings import DEFAULT_MODEL, PruneSettings, command_of
+from gamepruning.workbench.settings import DEFAULT_MODEL, PruneSettings
+from gamepruning.workbench.stored import StoredSettings
 
 RANGES = {
     "points": (3, 500),
@@ -20,12 +20,14 @@ RANGES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BandsSettings:
+class BandsSettings(StoredSettings):
     """What `gamepruning bands` was asked to do.
 
     Raises:
       InputError: a setting is out of range.
     """
+
+    COMMAND: ClassVar[str] = "bands"
 
     dataset: Annotated[
         str, arg(metavar="NAME|FILE.csv", help="Data set; see gamepruning datasets.")
@@ -139,30 +141,3 @@ class BandsSettings:
             load=self.load,
             data_dir=self.data_dir,
         )
-
-    def command(self) -> str:
-        """The command line that makes these bands again."""
-        return command_of("bands", self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON-able data."""
-        data = dataclasses.asdict(self)
-        for name in ("load", "data_dir"):
-            data[name] = None if data[name] is None else str(data[name])
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "BandsSettings":
-        """The inverse of `to_dict`.
-
-        Raises:
-          InputError: it is not such a dict.
-        """
-        if set(data) != {field.name for field in dataclasses.fields(cls)}:
-            raise InputError("config.json is not that of bands of this version")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        for name in ("load", "data_dir"):
-            values[name] = None if values[name] is None else Path(values[name])
-        return cls(**values)

@@ -2,13 +2,14 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, ClassVar, NamedTuple, get_args
 
 from tyro.conf import arg
 
 from gamepruning.types import InputError
 from gamepruning.workbench.names import closest
-from gamepruning.workbench.settings import PruneSettings, command_of
+from gamepruning.workbench.settings import PruneSettings, Value
+from gamepruning.workbench.stored import StoredSettings
 
 BASELINE_METHODS = (
     "magnitude",
@@ -23,7 +24,6 @@ BASELINE_METHODS = (
 INDICES = ("shapley", "banzhaf", "biased_banzhaf")
 ITERATED = ("pruning", "building")
 SIZES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
-Value = Literal["auto", "metric", "loss", "calibrated"]
 
 
 class CurveMethod(NamedTuple):
@@ -80,12 +80,14 @@ def method_names() -> tuple[str, ...]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CurveSettings:
+class CurveSettings(StoredSettings):
     """What `gamepruning curve` was asked to do.
 
     Raises:
       InputError: a setting is out of range.
     """
+
+    COMMAND: ClassVar[str] = "curve"
 
     dataset: Annotated[
         str, arg(metavar="NAME|FILE.csv", help="Data set; see gamepruning datasets.")
@@ -211,33 +213,6 @@ class CurveSettings:
             data_dir=self.data_dir,
             seed=seed,
         )
-
-    def command(self) -> str:
-        """The command line that makes these curves again."""
-        return command_of("curve", self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON-able data."""
-        data = dataclasses.asdict(self)
-        data["data_dir"] = None if self.data_dir is None else str(self.data_dir)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "CurveSettings":
-        """The inverse of `to_dict`.
-
-        Raises:
-          InputError: it is not such a dict.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        if set(data) != names:
-            raise InputError("config.json is not that of curves of this version")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        if values["data_dir"] is not None:
-            values["data_dir"] = Path(values["data_dir"])
-        return cls(**values)
 
 
 def _check_lists(settings: CurveSettings) -> None:

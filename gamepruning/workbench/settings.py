@@ -2,15 +2,13 @@
 
 import dataclasses
 import math
-import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from tyro.conf import arg
 
 from gamepruning.types import InputError
+from gamepruning.workbench.stored import StoredSettings, flag_of
 
 Method = Literal[
     "equilibrium",
@@ -41,7 +39,7 @@ DEFAULT_MODEL = "mlp"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PruneSettings:
+class PruneSettings(StoredSettings):
     """What `gamepruning prune` was asked to do; None where it chooses itself.
 
     Every setting is checked on its own here; what depends on the data is filled in and
@@ -50,6 +48,8 @@ class PruneSettings:
     Raises:
       InputError: a setting is out of range.
     """
+
+    COMMAND: ClassVar[str] = "prune"
 
     dataset: Annotated[
         str,
@@ -268,7 +268,7 @@ class PruneSettings:
         for name in ("price", "learning_rate", "gate_learning_rate"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise InputError(f"expected {_flag(name)} > 0, got {value}")
+                raise InputError(f"expected {flag_of(name)} > 0, got {value}")
         if not 0 < self.threshold < 1:
             raise InputError(f"expected --threshold in (0, 1), got {self.threshold}")
         self._check_indices()
@@ -279,8 +279,8 @@ class PruneSettings:
         for name in ("model", "widths"):
             if self.module is not None and getattr(self, name):
                 raise InputError(
-                    f"--module is a network of your own, which {_flag(name)} does not "
-                    "change: leave one of them out"
+                    f"--module is a network of your own, which {flag_of(name)} does "
+                    "not change: leave one of them out"
                 )
 
     def _check_indices(self) -> None:
@@ -289,7 +289,7 @@ class PruneSettings:
             is_asked = getattr(self, name) != default[name]
             if is_asked and self.method not in POWER_INDICES:
                 raise InputError(
-                    f"{_flag(name)} goes with --method {', '.join(POWER_INDICES)}"
+                    f"{flag_of(name)} goes with --method {', '.join(POWER_INDICES)}"
                 )
         if self.bias is not None and self.method != "biased_banzhaf":
             raise InputError("--bias goes with --method biased_banzhaf")
@@ -330,7 +330,7 @@ class PruneSettings:
         for name in ("preset", "price", "norm", "benefit", "round_to"):
             if getattr(self, name) != default[name]:
                 raise InputError(
-                    f"{_flag(name)} does nothing where --keep says how many stay: "
+                    f"{flag_of(name)} does nothing where --keep says how many stay: "
                     "leave one of them out"
                 )
         if "/" in (self.keep or "") and self.unit != "players":
@@ -342,35 +342,6 @@ class PruneSettings:
     def has_budget(self) -> bool:
         """Whether the equilibrium game is to end at a given size."""
         return self.method == "equilibrium" and self.keep is not None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON-able data."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "PruneSettings":
-        """The inverse of `to_dict`.
-
-        Raises:
-          InputError: a setting is unknown, missing, of another type or out of range.
-        """
-        kinds = get_type_hints(cls)
-        for name in sorted(data.keys() ^ kinds.keys()):
-            what = "unknown" if name in data else "missing"
-            raise InputError(f"{what} setting {name!r} in config.json")
-        for name, kind in kinds.items():
-            if not _is_json_of(data[name], kind):
-                raise InputError(
-                    f"config.json: setting {name!r} cannot be {data[name]!r:.60}"
-                )
-        data = dict(data)
-        for name in ("load", "data_dir"):
-            data[name] = None if data[name] is None else Path(data[name])
-        data["widths"] = tuple(data["widths"])
-        return cls(**data)
 
     @property
     def network(self) -> str:
@@ -386,30 +357,6 @@ class PruneSettings:
             for name in names
             if getattr(self, name) != getattr(default, name)
         }
-
-    def command(self) -> str:
-        """The command line that makes this run again: only what is not the default."""
-        return command_of("prune", self)
-
-
-def command_of(name: str, settings: Any) -> str:
-    """The command line of some settings: only what is not the default.
-
-    Args:
-      name: of the command.
-      settings: dataclass with a default for each field.
-    """
-    words = ["gamepruning", name]
-    default = dataclasses.asdict(type(settings)())
-    for field, value in dataclasses.asdict(settings).items():
-        if value == default[field] or value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(_flag(field) if value else f"--no-{_flag(field)[2:]}")
-        else:
-            values = value if isinstance(value, tuple) else (value,)
-            words += [_flag(field), *map(str, values)]
-    return shlex.join(words)
 
 
 _CHOICES = {
@@ -467,7 +414,7 @@ def parse_keep(keep: str) -> float | int | tuple[int, ...]:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(
-            f"expected {_flag(name)} to be one of {', '.join(choices)}, got {value!r}"
+            f"expected {flag_of(name)} to be one of {', '.join(choices)}, got {value!r}"
         )
 
 
@@ -475,27 +422,6 @@ def _check_range(name: str, value: int | None, least: int, most: int) -> None:
     if value is None:
         return
     if value < least:
-        raise InputError(f"expected {_flag(name)} >= {least}, got {value}")
+        raise InputError(f"expected {flag_of(name)} >= {least}, got {value}")
     if value > most:
-        raise InputError(f"expected {_flag(name)} <= {most}, got {value}")
-
-
-def _is_json_of(value: Any, kind: Any) -> bool:
-    """Whether JSON data can be a setting of this type."""
-    args = get_args(kind)
-    if get_origin(kind) is UnionType:
-        return any(_is_json_of(value, arg) for arg in args)
-    if get_origin(kind) is Literal:
-        return value in args
-    if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(
-            _is_json_of(item, args[0]) for item in value
-        )
-    if isinstance(value, bool):
-        return kind is bool
-    types = {float: (int, float), Path: str}
-    return isinstance(value, types.get(kind, kind))
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+        raise InputError(f"expected {flag_of(name)} <= {most}, got {value}")

@@ -3,24 +3,27 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 from tyro.conf import arg
 
 from gamepruning.types import InputError
-from gamepruning.workbench.settings import Benefit, Norm, PruneSettings, command_of
+from gamepruning.workbench.settings import Benefit, Norm, PruneSettings
+from gamepruning.workbench.stored import StoredSettings, flag_of
 
 MOST_POINTS = 256
 LISTS = ("alpha", "beta", "gamma", "eta", "learning_rate", "gate_learning_rate")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SweepSettings:
+class SweepSettings(StoredSettings):
     """What `gamepruning sweep` was asked to do: every combination of the lists.
 
     Raises:
       InputError: a setting is out of range.
     """
+
+    COMMAND: ClassVar[str] = "sweep"
 
     dataset: Annotated[
         str, arg(metavar="NAME|FILE.csv", help="Data set; see gamepruning datasets.")
@@ -74,11 +77,11 @@ class SweepSettings:
         for name in LISTS:
             values, positive = getattr(self, name), name.endswith("rate")
             if not values and not positive:
-                raise InputError(f"{_flag(name)} needs a value")
+                raise InputError(f"{flag_of(name)} needs a value")
             for value in values:
                 if not (value > 0 if positive else value >= 0) or value == math.inf:
                     bound = "> 0" if positive else ">= 0"
-                    raise InputError(f"expected {_flag(name)} {bound}, got {value}")
+                    raise InputError(f"expected {flag_of(name)} {bound}, got {value}")
         count = math.prod(max(len(getattr(self, name)), 1) for name in LISTS)
         if count * self.seeds > MOST_POINTS:
             raise InputError(
@@ -101,34 +104,3 @@ class SweepSettings:
             batch_size=self.batch_size,
             data_dir=self.data_dir,
         )
-
-    def command(self) -> str:
-        """The command line that makes this sweep again."""
-        return command_of("sweep", self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON-able data."""
-        data = dataclasses.asdict(self)
-        data["data_dir"] = None if self.data_dir is None else str(self.data_dir)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "SweepSettings":
-        """The inverse of `to_dict`.
-
-        Raises:
-          InputError: it is not such a dict.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        if set(data) != names:
-            raise InputError("config.json is not that of a sweep of this version")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        if values["data_dir"] is not None:
-            values["data_dir"] = Path(values["data_dir"])
-        return cls(**values)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -3,10 +3,10 @@
 import math
 from fractions import Fraction
 
-import jax
 import numpy as np
 import pytest
 
+from gamepruning.coalitions import sampling
 from gamepruning.coalitions.semivalues import banzhaf, beta_semivalue, shapley
 from gamepruning.types import InputError
 
@@ -86,7 +86,7 @@ def test_symmetry_is_that_of_the_weights(make):
 
 @every_kind
 def test_the_others_in_a_coalition_are_k_with_probability_w_k(make, key):
-    masks = np.asarray(make(6).coalitions(key, NUM))
+    masks = sampling.coalitions(key, make(6), 0, NUM)
     assert masks.shape == (NUM, 6)
     expected = make(6).weights()
     for player in range(6):
@@ -94,24 +94,6 @@ def test_the_others_in_a_coalition_are_k_with_probability_w_k(make, key):
         share = np.bincount(others, minlength=6) / NUM
         stderr = np.sqrt(expected * (1 - expected) / NUM)
         assert (abs(share - expected) < 5 * stderr + 1e-12).all()
-
-
-def test_inclusion_is_p_or_uniform(key):
-    t = np.asarray(banzhaf(5, 0.3).inclusion(key, NUM))
-    np.testing.assert_array_equal(t, np.full(NUM, np.float32(0.3)))
-    t = np.asarray(shapley(5).inclusion(key, NUM))
-    assert t.shape == (NUM,)
-    assert abs(t.mean() - 1 / 2) < 4.5 * math.sqrt(1 / 12 / NUM)
-    assert abs(t.var() - 1 / 12) < 4.5 * math.sqrt(1 / 180 / NUM)
-    assert t.min() < 0.01 and t.max() > 0.99
-
-
-@every_kind
-def test_coalitions_do_not_depend_on_how_many_are_drawn(make, key):
-    many, few = (np.asarray(make(6).coalitions(key, num)) for num in (NUM, 30))
-    np.testing.assert_array_equal(many[:30], few)
-    other = np.asarray(make(6).coalitions(jax.random.fold_in(key, 1), 30))
-    assert (few != other).any()
 
 
 def test_a_semivalue_is_a_static_value():

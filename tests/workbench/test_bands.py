@@ -105,5 +105,5 @@ def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
 
 
 def test_settings_of_another_version():
-    with pytest.raises(InputError, match="not that of bands"):
+    with pytest.raises(InputError, match="setting .* in config.json"):
         BandsSettings.from_dict({"samples": 10})

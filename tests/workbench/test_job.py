@@ -21,7 +21,8 @@ from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.job import stages
 from gamepruning.workbench.job.absorb import without_gates
 from gamepruning.workbench.job.choose import Choice
-from gamepruning.workbench.job.run import Finished, _tell_version, run_prune
+from gamepruning.workbench.job.opening import _tell_version
+from gamepruning.workbench.job.run import Finished, run_prune
 from gamepruning.workbench.job.runfolder import RunFolder, read_records
 from gamepruning.workbench.job.task import make_task
 from gamepruning.workbench.job.writing import receptive_fields

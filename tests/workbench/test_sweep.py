@@ -124,5 +124,5 @@ def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
 
 
 def test_settings_of_another_version(tmp_path):
-    with pytest.raises(InputError, match="not that of a sweep"):
+    with pytest.raises(InputError, match="setting .* in config.json"):
         SweepSettings.from_dict({"gamma": [0.1]})

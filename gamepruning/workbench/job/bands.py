@@ -19,9 +19,9 @@ from gamepruning.workbench.bands_settings import BandsSettings
 from gamepruning.workbench.checkpoints import load_weights
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.learning import weight_optimizer
-from gamepruning.workbench.job.runfolder import RunFolder, place_of, working_in
+from gamepruning.workbench.job.opening import open_folder, write_config
+from gamepruning.workbench.job.runfolder import RunFolder, working_in
 from gamepruning.workbench.job.stages import make_trainer, new_progress, train_weights
-from gamepruning.workbench.job.summary import versions
 from gamepruning.workbench.job.task import Task, make_task
 from gamepruning.workbench.settings import PruneSettings
 from gamepruning.workbench.training import evaluate, make_train_step
@@ -60,12 +60,10 @@ def run_bands(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    stem = f"{Path(settings.dataset).stem}-{settings.as_prune().network}-bands"
-    folder = place_of(out, resume, stem=stem, what="run")
-    folder.check()
-    if resume:
-        config = folder.read_config()
-        settings = BandsSettings.from_dict(dict(config.get("settings", {})))
+    stem = (settings.dataset, settings.as_prune().network, "bands")
+    folder, settings = open_folder(
+        settings, stem, out=out, resume=resume, console=console
+    )
     keys = _Keys(*jax.random.split(jax.random.key(settings.seed), 4))
     with console.status("reading data"):
         task = make_task(settings.as_prune(), keys.init)
@@ -74,7 +72,7 @@ def run_bands(
         if settings.load is not None:
             start = load_weights(settings.load, task.params)
     with working_in(folder, "gamepruning bands"):
-        folder.write_text("config.json", _config(settings, resolved))
+        write_config(folder, settings, resolved)
         with new_progress(console) as progress:
             params = start
             if settings.load is None:
@@ -144,16 +142,6 @@ def _measure(keys: _Keys, task: Task, settings: BandsSettings, params: Any, prog
         progress=show,
     )
     return {bands.output: bands for bands in found}
-
-
-def _config(settings: BandsSettings, resolved: PruneSettings) -> str:
-    data = {
-        "command": settings.command(),
-        "settings": settings.to_dict(),
-        "resolved": resolved.to_dict(),
-        "versions": versions(),
-    }
-    return json.dumps(data, indent=2) + "\n"
 
 
 def _write(

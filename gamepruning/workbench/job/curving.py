@@ -19,9 +19,9 @@ from gamepruning.workbench.curve_settings import CurveSettings, parse_method
 from gamepruning.workbench.job.curve_drawing import draw_curve, train_network
 from gamepruning.workbench.job.curve_methods import check_budget
 from gamepruning.workbench.job.defaults import resolve
-from gamepruning.workbench.job.runfolder import RunFolder, place_of, working_in
+from gamepruning.workbench.job.opening import open_folder, write_config
+from gamepruning.workbench.job.runfolder import RunFolder, working_in
 from gamepruning.workbench.job.stages import make_trainer, new_progress
-from gamepruning.workbench.job.summary import versions
 from gamepruning.workbench.job.task import Task, make_task
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.settings import PruneSettings
@@ -55,19 +55,16 @@ def run_curves(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    network = Path(settings.as_prune(0).network.split(":")[0]).stem
-    stem = f"{Path(settings.dataset).stem}-{network}-curve"
-    folder = place_of(out, resume, stem=stem, what="curve")
-    folder.check()
-    if resume:
-        config = folder.read_config()
-        settings = CurveSettings.from_dict(dict(config.get("settings", {})))
+    stem = (settings.dataset, settings.as_prune(0).network, "curve")
+    folder, settings = open_folder(
+        settings, stem, out=out, resume=resume, console=console
+    )
     with console.status("reading data"):
         task, resolved = _prepare(settings, 0)
         _check_sizes(settings, task)
         check_budget(settings, task.players.num_players)
     with working_in(folder, "gamepruning curve"):
-        folder.write_text("config.json", _config(settings, resolved))
+        write_config(folder, settings, resolved)
         dense, rows = _draw_all(settings, (task, resolved), folder, console)
         _write(folder, task, settings, dense, rows)
     console.print(_table(task, settings, dense, rows))
@@ -97,16 +94,6 @@ def _check_sizes(settings: CurveSettings, task: Task) -> None:
     if round(largest * total) == total:
         raise InputError(f"--sizes {largest:g} keeps all {total} players")
     masks_at(np.arange(total, dtype=float), settings.sizes, players=players)
-
-
-def _config(settings: CurveSettings, resolved: PruneSettings) -> str:
-    data = {
-        "command": settings.command(),
-        "settings": settings.to_dict(),
-        "resolved": resolved.to_dict(),
-        "versions": versions(),
-    }
-    return json.dumps(data, indent=2) + "\n"
 
 
 def _draw_all(

@@ -10,8 +10,6 @@ import jax
 from rich.console import Console
 from rich.text import Text
 
-from gamepruning import __version__
-from gamepruning.types import InputError
 from gamepruning.workbench.checkpoints import load_weights
 from gamepruning.workbench.job.by_indices import check_indices, choose_by_indices
 from gamepruning.workbench.job.choose import (
@@ -24,7 +22,8 @@ from gamepruning.workbench.job.choose import (
 from gamepruning.workbench.job.comparison import Comparison, compare
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.learning import make_game_step, weight_optimizer
-from gamepruning.workbench.job.runfolder import CONFIG, RunFolder, place_of, working_in
+from gamepruning.workbench.job.opening import open_folder, write_config
+from gamepruning.workbench.job.runfolder import RunFolder, working_in
 from gamepruning.workbench.job.stages import (
     Trainer,
     make_trainer,
@@ -33,7 +32,7 @@ from gamepruning.workbench.job.stages import (
 )
 from gamepruning.workbench.job.summary import summarise
 from gamepruning.workbench.job.task import Task, make_task
-from gamepruning.workbench.job.writing import write_config, write_run
+from gamepruning.workbench.job.writing import write_run
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
 from gamepruning.workbench.settings import POWER_INDICES, PruneSettings
@@ -98,12 +97,10 @@ def run_prune(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    network = Path(settings.network.split(":")[0]).stem
-    stem = f"{Path(settings.dataset).stem}-{network}-{settings.method}"
-    folder = place_of(out, resume, stem=stem, what="run")
-    folder.check()
-    if resume:
-        settings = _stored(folder, settings, console)
+    stem = (settings.dataset, settings.network, settings.method)
+    folder, settings = open_folder(
+        settings, stem, out=out, resume=resume, console=console
+    )
     asked, watch = settings, Watch()
     keys = Keys(*jax.random.split(jax.random.key(settings.seed), 4))
     with watch("data and network"), console.status("reading data"):
@@ -117,34 +114,6 @@ def run_prune(
     print_result(console, result)
     console.print(f"report: {folder.out / 'report.html'}", markup=False, soft_wrap=True)
     return Finished(folder.out, result)
-
-
-def _stored(folder: RunFolder, asked: PruneSettings, console: Console) -> PruneSettings:
-    """The settings of the interrupted run; flags beside --resume must agree."""
-    config = folder.read_config()
-    _tell_version(config.get("versions"), console)
-    if not isinstance(config.get("settings"), dict):
-        raise InputError(
-            f"{folder.partial / CONFIG} holds no settings of a run: delete the folder "
-            "and start again"
-        )
-    stored = PruneSettings.from_dict(config["settings"])
-    default = PruneSettings().to_dict()
-    for name, value in asked.to_dict().items():
-        if value not in (default[name], stored.to_dict()[name]):
-            raise InputError(
-                f"the interrupted run has {name}={stored.to_dict()[name]!r}, not "
-                f"{value!r}: --resume goes on under its own settings"
-            )
-    return stored
-
-
-def _tell_version(versions: Any, console: Console) -> None:
-    """Say so if the interrupted run was begun by another version."""
-    begun = versions.get("gamepruning") if isinstance(versions, dict) else None
-    if begun != __version__:
-        line = f"Note: gamepruning {begun or 'of unknown version'} began this run, "
-        console.print(Text(f"{line}{__version__} goes on with it", style="yellow"))
 
 
 def _settle(settings: PruneSettings, task: Task) -> PruneSettings:

@@ -135,20 +135,19 @@ class RunFolder:
         self.write_text(METRICS, "".join(json.dumps(line) + "\n" for line in kept))
 
 
-def place_of(out: Path | None, resume: bool, *, stem: str, what: str) -> RunFolder:
+def place_of(out: Path | None, resume: bool, *, stem: str) -> RunFolder:
     """The folder that was asked for, or the next free one in `runs`.
 
     Args:
       out: the folder asked for; None for `runs/<stem>-<n>`.
       resume: whether to go on with an interrupted run.
       stem: how a folder that nobody named is named.
-      what: "run", say, for the error.
 
     Raises:
       InputError: going on, but with which?
     """
     if out is None and resume:
-        raise InputError(f"--resume needs --out: which interrupted {what} is meant?")
+        raise InputError("--resume needs --out: which interrupted run is meant?")
     return RunFolder(fresh_name(Path("runs"), stem) if out is None else out, resume)
 
 

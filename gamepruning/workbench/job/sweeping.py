@@ -31,16 +31,15 @@ from gamepruning.workbench.job.choose import CHECKED
 from gamepruning.workbench.job.contest import counts_of
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.learning import optimizer_at
-from gamepruning.workbench.job.runfolder import RunFolder, place_of, working_in
+from gamepruning.workbench.job.opening import open_folder, write_config
+from gamepruning.workbench.job.runfolder import RunFolder, working_in
 from gamepruning.workbench.job.stages import (
     Stage,
     make_trainer,
     new_progress,
     run_stage,
 )
-from gamepruning.workbench.job.summary import versions
 from gamepruning.workbench.job.task import Task, make_task
-from gamepruning.workbench.settings import PruneSettings
 from gamepruning.workbench.sweep_settings import SweepSettings
 from gamepruning.workbench.training import Split, TrainInfo, evaluate, keep_statistics
 
@@ -96,12 +95,10 @@ def run_sweep(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    stem = f"{Path(settings.dataset).stem}-{settings.as_prune().network}-sweep"
-    folder = place_of(out, resume, stem=stem, what="sweep")
-    folder.check()
-    if resume:
-        config = folder.read_config()
-        settings = SweepSettings.from_dict(dict(config.get("settings", {})))
+    stem = (settings.dataset, settings.as_prune().network, "sweep")
+    folder, settings = open_folder(
+        settings, stem, out=out, resume=resume, console=console
+    )
     with console.status("reading data"):
         task = make_task(settings.as_prune(), jax.random.key(0))
         num_train = len(task.dataset.train.labels)
@@ -112,22 +109,12 @@ def run_sweep(
         settings, resolved.learning_rate or 0.0, resolved.gate_learning_rate or 0.0
     )
     with working_in(folder, "gamepruning sweep"):
-        folder.write_text("config.json", _config(settings, resolved))
+        write_config(folder, settings, resolved)
         rows = _play(task, settings, resolved, points, folder, console)
         _write(folder, task, settings, rows)
     console.print(_table(task, rows))
     console.print(f"all rows: {folder.out / 'sweep.csv'}", markup=False, soft_wrap=True)
     return folder.out
-
-
-def _config(settings: SweepSettings, resolved: PruneSettings) -> str:
-    data = {
-        "command": settings.command(),
-        "settings": settings.to_dict(),
-        "resolved": resolved.to_dict(),
-        "versions": versions(),
-    }
-    return json.dumps(data, indent=2) + "\n"
 
 
 def _play(task: Task, settings, resolved, points, folder, console) -> list[dict]:

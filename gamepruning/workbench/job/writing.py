@@ -1,7 +1,6 @@
 """The files of a run folder."""
 
 import dataclasses
-import json
 import re
 
 import jax
@@ -16,8 +15,7 @@ from gamepruning.compaction.export import (
 )
 from gamepruning.workbench.job.choose import CHECKED, Choice
 from gamepruning.workbench.job.comparison import Comparison
-from gamepruning.workbench.job.runfolder import CONFIG, RunFolder
-from gamepruning.workbench.job.summary import versions
+from gamepruning.workbench.job.runfolder import RunFolder
 from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.report.page import Picture, render_report
 from gamepruning.workbench.report.results import RunResult
@@ -26,25 +24,6 @@ from gamepruning.workbench.training import predict
 
 ROUND_TRIP = 1e-5  # relative to the largest output, in float32
 _INPUT = re.compile(r"it meets axis \d+ of input 0")  # why a parameter's axis stays
-
-
-def write_config(
-    folder: RunFolder, asked: PruneSettings, resolved: PruneSettings
-) -> None:
-    """Write `config.json`: the command, every setting, and the versions used.
-
-    Args:
-      folder: where to.
-      asked: the settings as asked for; an interrupted run goes on under these.
-      resolved: the same with nothing left to choose.
-    """
-    data = {
-        "command": asked.command(),
-        "settings": asked.to_dict(),
-        "resolved": resolved.to_dict(),
-        "versions": versions(),
-    }
-    folder.write_text(CONFIG, json.dumps(data, indent=2) + "\n")
 
 
 def write_run(
