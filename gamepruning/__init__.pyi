@@ -1,3 +1,25 @@
+from .bandits import (
+    POLICIES as POLICIES,
+    BanditResult as BanditResult,
+    MethodComparison as MethodComparison,
+    RemovalArms as RemovalArms,
+    compare_methods as compare_methods,
+    epsilon_greedy as epsilon_greedy,
+    exp3 as exp3,
+    friedman_test as friedman_test,
+    hedge as hedge,
+    mean_ranks as mean_ranks,
+    nemenyi_test as nemenyi_test,
+    play as play,
+    play_bandit as play_bandit,
+    removal_arms as removal_arms,
+    softmax as softmax,
+    thompson as thompson,
+    thompson_beta as thompson_beta,
+    ucb1 as ucb1,
+    uniform as uniform,
+    wilcoxon_test as wilcoxon_test,
+)
 from .baselines import (
     BASELINES as BASELINES,
     activation_scores as activation_scores,
@@ -101,6 +123,7 @@ from .selection import (
     marginal_values as marginal_values,
     masks_at as masks_at,
     round_mask as round_mask,
+    safe_removal as safe_removal,
     top_n as top_n,
 )
 from .types import (

@@ -108,14 +108,30 @@ def _within(
     for owned in family.slices:
         if owned.role in OWN_ROLES:
             theta = _by_player(family, owned, leaves[owned.path]).astype(gates.dtype)
-            # The player's axis stays where it is: transposing costs more than the sums.
             axis = range(theta.ndim)[owned.axis]
+            pull += _pull(theta, axis, gates)
             rest = [k for k in range(theta.ndim) if k != axis]
-            total = jnp.tensordot(gates, theta, (0, axis))  # Theta^T s
-            pull += jnp.tensordot(theta, total, (rest, list(range(total.ndim))))
             if norms is None:
                 pull -= gates * jnp.square(theta).sum(axis=rest)
     return pull
+
+
+def _pull(theta: Array, axis: int, gates: Array) -> Array:
+    """Theta Theta^T s, [n], for the players of one axis.
+
+    The axis stays where it is, and where it is the first or the last one both products
+    are of a matrix and a vector: transposing would cost more than they do.
+    """
+    num = theta.shape[axis]
+    if theta.size == num * np.prod(theta.shape[:axis]):
+        theta = theta.reshape(-1, num)
+        return (theta @ gates) @ theta
+    if axis == 0:
+        theta = theta.reshape(num, -1)
+        return theta @ (gates @ theta)
+    rest = [k for k in range(theta.ndim) if k != axis]
+    total = jnp.tensordot(gates, theta, (0, axis))
+    return jnp.tensordot(theta, total, (rest, list(range(total.ndim))))
 
 
 def _by_player(family: Family, owned: AxisSlice, leaf: ArrayLike) -> Array:

@@ -8,6 +8,7 @@ from gamepruning.selection.iterated import (
     iterated_pruning,
 )
 from gamepruning.selection.round_mask import round_mask
+from gamepruning.selection.safe_removal import safe_removal
 from gamepruning.selection.top_n import top_n
 from gamepruning.selection.trace import Round, SelectionTrace
 
@@ -24,5 +25,6 @@ __all__ = [
     "marginal_values",
     "masks_at",
     "round_mask",
+    "safe_removal",
     "top_n",
 ]

@@ -74,6 +74,7 @@ def iterated_pruning(
     protect: Sequence[str] = (),
     swaps: int = 0,
     swaps_at_once: int = 1,
+    max_drop: float | None = None,
     checkpoint: str | Path | None = None,
     callback: Callable[[Round], None] | None = None,
 ) -> SelectionTrace:
@@ -100,6 +101,8 @@ def iterated_pruning(
       protect: names of families of which nobody leaves.
       swaps: exchanges that `local_search` may make after every round.
       swaps_at_once: players that it exchanges together to begin with.
+      max_drop: end before the round that makes the value fall further than this below
+        the value of everybody, though more than n are left; never, if None.
       checkpoint: file to write after every round, and to go on from if it is there.
       callback: called with every new `Round`.
 
@@ -195,7 +198,7 @@ def iterated_building(
     References:
       Diaz-Ortiz et al., arXiv 2311.10468, section III-B b), iterated building.
     """
-    return _select("building", **locals())
+    return _select("building", max_drop=None, **locals())
 
 
 def _select(
@@ -214,6 +217,7 @@ def _select(
     protect,
     swaps,
     swaps_at_once,
+    max_drop,
     checkpoint,
     callback,
 ) -> SelectionTrace:
@@ -225,6 +229,7 @@ def _select(
         step,
         swaps,
         swaps_at_once,
+        max_drop,
         scorer,
         make_scorer,
         num_evaluations,
@@ -242,6 +247,7 @@ def _select(
         "num_evaluations": num_evaluations,
         "min_units": min_units if players is not None else 0,
         "protect": list(protect),
+        **({} if max_drop is None else {"max_drop": max_drop}),
         "key": np.asarray(jax.random.key_data(key)).tolist(),
     }
     path = None if checkpoint is None else Path(checkpoint)
@@ -249,11 +255,17 @@ def _select(
     if path is not None:
         trace = load_trace(path, method, total, about)
         _check_same_game(trace, value_fn, path)
+    least = -math.inf
+    if max_drop is not None:
+        least = float(coalition_values(value_fn, np.ones((1, total), bool))[0])
+        least -= max_drop
     while int(trace.mask.sum()) != n:
         search = (swaps, swaps_at_once)
         new = _play(
             trace, value_fn, n, key, step, make, num_evaluations, floors, search
         )
+        if new.value < least:
+            break
         trace = SelectionTrace(method, total, (*trace.rounds, new))
         if path is not None:
             save_trace(path, trace, about)
@@ -361,7 +373,16 @@ def _num_players(value_fn, num_players: int | None) -> int:
 
 
 def _check_settings(
-    method, n, total, step, swaps, swaps_at_once, scorer, make_scorer, evaluations
+    method,
+    n,
+    total,
+    step,
+    swaps,
+    swaps_at_once,
+    max_drop,
+    scorer,
+    make_scorer,
+    evaluations,
 ) -> None:
     if n != int(n) or not 0 < n < total:
         raise InputError(
@@ -374,6 +395,8 @@ def _check_settings(
         )
     if swaps < 0:
         raise InputError(f"expected swaps >= 0, got {swaps}")
+    if max_drop is not None and not 0 <= max_drop < math.inf:
+        raise InputError(f"expected max_drop >= 0, got {max_drop}")
     if swaps_at_once < 1:
         raise InputError(f"expected swaps_at_once >= 1, got {swaps_at_once}")
     if scorer is not None and make_scorer is not None:

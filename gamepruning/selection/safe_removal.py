@@ -1,0 +1,117 @@
+"""Bandit pruning: who is safe to take out, round by round."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gamepruning.bandits.arms import RemovalArms
+from gamepruning.bandits.play import PULLS_AN_ARM, play
+from gamepruning.bandits.policies import Policy
+from gamepruning.selection.iterated import Progress, Scorer, iterated_pruning
+from gamepruning.selection.trace import Round, SelectionTrace
+from gamepruning.types import Scores
+
+
+def safe_removal(
+    key: jax.Array,
+    policy: Policy,
+    arms: RemovalArms,
+    value_fn: Callable[..., Any],
+    n: int,
+    *,
+    step: int | float = 0.1,
+    num_pulls: int | None = None,
+    pulls_at_once: int = 1,
+    max_drop: float | None = None,
+    players: Any = None,
+    min_units: int = 1,
+    protect: Sequence[str] = (),
+    checkpoint: str | Path | None = None,
+    callback: Callable[[Round], None] | None = None,
+) -> SelectionTrace:
+    """Take out the players that a bandit finds safe, and play again among the rest.
+
+    `iterated_pruning` whose scorer plays a game in every round, on the network as it
+    then is.
+
+    Args:
+      key: random key; round k uses `fold_in(key, k)`.
+      policy: such as `gp.ucb1()`.
+      arms: `gp.removal_arms` of the N players.
+      value_fn: coalitions, bool [S, N] -> values [S], on validation data; for the
+        trace and for `max_drop`.
+      n: players left at the end, 0 < n < N.
+      step: players removed in a round, or a fraction in (0, 1) of those who are in.
+        N - n removes all of them by one game.
+      num_pulls: pulls in each round; 10 a player if None.
+      pulls_at_once: pulls between two looks at the results; fewer when fewer are left.
+      max_drop: end before the round that makes the value fall further than this below
+        that of the full network; never, if None.
+      players: the `Players`, whose families keep at least `min_units` each.
+      min_units: see players.
+      protect: names of families of which nobody leaves.
+      checkpoint: file to write after every round, and to go on from if it is there.
+      callback: called with every new `Round`.
+
+    Returns:
+      `SelectionTrace`. Cost: `num_pulls` pulls, one pass over the arms' examples and
+      one evaluation a round.
+
+    Raises:
+      InputError: see `iterated_pruning` and `play`.
+
+    Example: f = 3 s_0 + s_1 / 50 + s_2, and the target is everybody's output.
+      >>> import jax, jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {
+      ...     "in": jnp.array([[3.0, 2.0, 1.0]]),
+      ...     "out": jnp.array([[1.0], [0.01], [1.0]]),
+      ... }
+      >>> x, y = jnp.ones((4, 1)), jnp.full(4, 4.02)
+      >>> players = gp.find_players(apply, params, x)
+      >>> arms = gp.removal_arms(players, params, gp.squared_error, x, y)
+      >>> metric = lambda out, y: -gp.squared_error(out, y)
+      >>> value_fn = gp.value_function(players, params, metric, x, y)
+      >>> key = jax.random.key(0)
+      >>> trace = safe_removal(key, gp.ucb1(), arms, value_fn, 1, step=1)
+      >>> trace.order.tolist()
+      [1, 2]
+      >>> trace = safe_removal(key, gp.ucb1(), arms, value_fn, 1, step=1, max_drop=0.5)
+      >>> trace.order.tolist()
+      [1]
+
+    References:
+      arXiv 2606.07615; rounds with scores made anew are a choice of this library.
+    """
+    budget = PULLS_AN_ARM * arms.num_arms if num_pulls is None else num_pulls
+
+    def make_scorer(now: Progress) -> Scorer:
+        def scorer(key: jax.Array, game: Any, num_free: int) -> Scores:
+            at_once = min(pulls_at_once, num_free)
+            left = arms.without(now.kept)
+            found = play(key, policy, left, num_pulls=budget, pulls_at_once=at_once)
+            scores = found.scores
+            value = np.asarray(scores.value)[now.kept]
+            return Scores(
+                value, np.asarray(scores.stderr)[now.kept], scores.num_evaluations
+            )
+
+        return scorer
+
+    return iterated_pruning(
+        key,
+        value_fn,
+        n,
+        step=step,
+        make_scorer=make_scorer,
+        max_drop=max_drop,
+        players=players,
+        min_units=min_units,
+        protect=protect,
+        checkpoint=checkpoint,
+        callback=callback,
+    )

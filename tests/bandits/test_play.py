@@ -1,0 +1,304 @@
+"""Pulls against full passes, and games against what must come of them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gamepruning as gp
+from gamepruning.bandits import POLICIES, count_turns, make_plays, play, safe_reward
+from gamepruning.types import InputError
+
+
+def mlp(params, x):
+    h = jax.nn.relu(x @ params["w1"] + params["b1"][None])
+    h = jax.nn.relu(h @ params["w2"])
+    return h @ params["w3"]
+
+
+def convnet(params, x):
+    dims = ("NHWC", "HWIO", "NHWC")
+    conv = jax.lax.conv_general_dilated
+    h = jax.nn.relu(conv(x, params["k1"], (1, 1), "SAME", dimension_numbers=dims))
+    h = jax.nn.relu(conv(h, params["k2"], (2, 2), "SAME", dimension_numbers=dims))
+    return h.reshape(len(x), -1) @ params["w"]
+
+
+def normal(seed, *shape):
+    return 0.5 * jax.random.normal(jax.random.key(seed), shape)
+
+
+MODELS = {
+    "mlp": (
+        mlp,
+        {
+            "w1": normal(0, 6, 9),
+            "b1": normal(1, 9),
+            "w2": normal(2, 9, 5),
+            "w3": normal(3, 5, 3),
+        },
+        normal(4, 90, 6),
+    ),
+    "convnet": (
+        convnet,
+        {
+            "k1": normal(0, 3, 3, 1, 4),
+            "k2": normal(1, 3, 3, 4, 3),
+            "w": normal(2, 48, 3),
+        },
+        normal(3, 40, 8, 8, 1),
+    ),
+}
+
+
+@functools.cache
+def setting(name="mlp", granularity="unit"):
+    apply, params, x = MODELS[name]
+    y = jnp.arange(len(x)) % 3
+    players = gp.find_players(apply, params, x[:2], granularity=granularity)
+    return players, params, x, y
+
+
+def loss_change(players, params, x, y, gates, player):
+    """By two full passes."""
+    gates = jnp.asarray(gates, float)
+    with_it = gp.cross_entropy(players.gated(params, gates, x), y)
+    without = players.gated(params, gates.at[player].set(0.0), x)
+    return float(gp.cross_entropy(without, y) - with_it)
+
+
+@pytest.mark.parametrize("most_bytes", [2**29, 40_000, 0])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_pull_is_the_difference_of_two_full_passes(name, most_bytes):
+    players, params, x, y = setting(name)
+    arms = gp.removal_arms(
+        players, params, gp.cross_entropy, x, y, batch_size=20, most_bytes=most_bytes
+    )
+    pull = jax.jit(arms.pull)
+    for player in range(players.num_players):
+        batch = player % arms.num_batches
+        rows = slice(20 * batch, 20 * batch + 20)
+        gates = np.ones(players.num_players)
+        expected = loss_change(players, params, x[rows], y[rows], gates, player)
+        found = float(pull(arms.data, player, batch))
+        assert abs(found - expected) < 1e-5
+
+
+def test_single_weights_are_pulled_too():
+    players, params, x, y = setting(granularity="weight")
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=90)
+    assert arms.share == 1
+    for player in (0, 50, 113):
+        gates = np.ones(players.num_players)
+        expected = loss_change(players, params, x, y, gates, player)
+        assert abs(float(arms.pull(arms.data, player, 0)) - expected) < 1e-5
+
+
+def test_all_loss_changes_are_the_greedy_oracle():
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
+    oracle = gp.loss_oracle_scores(players, params, gp.cross_entropy, x, y)
+    np.testing.assert_allclose(arms.loss_changes(), oracle.value, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_arms_without_some_players(name):
+    players, params, x, y = setting(name)
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=20)
+    kept = np.ones(players.num_players, bool)
+    kept[[1, 5]] = False
+    left = arms.without(kept)
+    for player in (0, 3, 6):
+        expected = loss_change(players, params, x[:20], y[:20], kept, player)
+        assert abs(float(left.pull(left.data, player, 0)) - expected) < 1e-5
+    found = play(jax.random.key(0), gp.ucb1(), left, num_pulls=40)
+    assert found.pulls[[1, 5]].tolist() == [0, 0] and found.pulls.sum() == 40
+    assert np.isneginf(found.scores.value[[1, 5]]).all()
+    assert np.isfinite(found.scores.value[kept]).all()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_enough_pulls_give_the_oracle(name):
+    """Arms walk through the mini-batches: after all of them a mean is exact."""
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=45)
+    found = play(jax.random.key(1), POLICIES[name](), arms, num_pulls=300)
+    assert found.scores.num_evaluations == found.pulls.sum() == 300
+    seen = np.bincount(found.arms, minlength=14)
+    np.testing.assert_array_equal(seen, found.pulls)
+    exact = np.asarray(arms.loss_changes())
+    even = (found.pulls % 2 == 0) & (found.pulls > 0)
+    assert even.any()
+    np.testing.assert_allclose(found.scores.value[even], exact[even], atol=1e-6)
+    assert (found.scores.stderr[even] == 0).all()
+
+
+def test_scores_are_within_their_standard_errors():
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=3)
+    exact = np.asarray(arms.loss_changes())
+    apart = []
+    for seed in range(30):
+        found = play(jax.random.key(seed), gp.uniform(), arms, num_pulls=14 * 10)
+        enough = (found.pulls >= 8) & (found.scores.stderr > 1e-7)
+        apart += list(((found.scores.value - exact) / found.scores.stderr)[enough])
+    assert len(apart) > 200
+    assert 0.85 < np.mean(np.abs(apart) < 1.96) < 0.98  # Student's t, about .92
+    assert abs(np.mean(apart)) < 0.2
+
+
+def test_rewards_are_bounded_and_fall_with_the_loss():
+    changes = jnp.array([-100.0, -1.0, 0.0, 1.0, 100.0])
+    rewards = np.asarray(safe_reward(changes, jnp.asarray(1.0)))
+    assert rewards[2] == 0.5 and (np.diff(rewards) <= 0).all()
+    assert rewards.min() >= 0 and rewards.max() <= 1
+    assert np.isfinite(safe_reward(changes, jnp.asarray(0.0))).all()
+
+
+@pytest.mark.parametrize("at_once", [2, 7, 14])
+def test_pulls_side_by_side(at_once):
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
+    key = jax.random.key(0)
+    found = play(key, gp.ucb1(), arms, num_pulls=140, pulls_at_once=at_once)
+    assert found.pulls.sum() == 14 + at_once * count_turns(140, 14, at_once)
+    exact = np.asarray(arms.loss_changes())
+    assert np.corrcoef(found.scores.value, exact)[0, 1] > 0.9
+
+
+def test_a_value_function_is_played_on_the_host():
+    players, params, x, y = setting()
+    value_fn = gp.value_function(players, params, gp.negative_cross_entropy, x, y)
+    key = jax.random.key(0)
+    scores = gp.play_bandit(key, gp.thompson(), value_fn, num_pulls=40)
+    oracle = gp.loss_oracle_scores(players, params, gp.cross_entropy, x, y)
+    np.testing.assert_allclose(scores.value, oracle.value, atol=1e-5)
+    assert isinstance(scores, gp.Scores) and scores.num_evaluations == 40
+
+
+def test_seeds_by_vmap_are_the_seeds_alone():
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
+    plays = make_plays(gp.softmax(), arms, num_pulls=80)
+    is_open = jnp.ones(14, bool)
+
+    def whole(key):
+        game = plays.init(arms.data, key, is_open)
+        return plays.advance(arms.data, game, 0, count_turns(80, 14))
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    games = jax.jit(jax.vmap(whole))(keys)
+    alone = play(keys[1], gp.softmax(), arms, num_pulls=80)
+    np.testing.assert_array_equal(games.arms[1][:80], alone.arms)
+    assert len({tuple(row) for row in np.asarray(games.arms)}) == 3
+
+
+def test_it_stops_when_the_cut_is_settled():
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
+    exact, seen = np.asarray(arms.loss_changes()), []
+    count = 1 + int(np.argmax(np.diff(np.sort(exact))[:-1]))  # where the gap is large
+    found = play(
+        *(jax.random.key(0), gp.uniform(), arms),
+        num_pulls=5000,
+        stop_at=count,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert found.status == "separated" and found.pulls.sum() < 5000
+    chosen = set(np.argsort(found.scores.value)[:count].tolist())
+    assert chosen == set(np.argsort(exact)[:count].tolist())
+    assert seen[0] == (14, 5000) and seen[-1][0] == found.pulls.sum()
+    assert play(jax.random.key(0), gp.uniform(), arms).status == "budget"
+
+
+def test_the_same_key_is_the_same_game():
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
+    one, two, other = (
+        play(jax.random.key(seed), gp.thompson(), arms).arms for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(one, two)
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("policy", ["ucb1", "thompson"])
+def test_removal_round_by_round(policy, tmp_path):
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
+    value_fn = gp.value_function(players, params, gp.negative_cross_entropy, x, y)
+    key, make = jax.random.key(0), POLICIES[policy]
+    trace = gp.safe_removal(
+        *(key, make(), arms, value_fn, 5),
+        step=3,
+        players=players,
+        checkpoint=tmp_path / "rounds.npz",
+    )
+    assert trace.mask.sum() == 5 and len(trace.rounds) == 3
+    spans = [slice(f.start, f.stop) for f in players.families]
+    assert all(trace.mask[span].any() for span in spans)
+    removed = []
+    for round in trace.rounds:  # each was scored in the network of its round
+        left = arms.without(np.isin(np.arange(14), round.players))
+        assert not set(removed) & set(round.players.tolist())
+        exact = np.asarray(left.loss_changes())[round.players]
+        assert np.corrcoef(np.asarray(round.scores.value), exact)[0, 1] > 0.8
+        removed += round.decided.tolist()
+    again = gp.safe_removal(
+        *(key, make(), arms, value_fn, 5),
+        step=3,
+        players=players,
+        checkpoint=tmp_path / "rounds.npz",
+    )
+    np.testing.assert_array_equal(again.order, trace.order)
+
+
+def test_removal_ends_before_the_value_drops():
+    players, params, x, _ = setting()
+    y = jnp.argmax(mlp(params, x), axis=1)  # so that removal hurts
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=45)
+    value_fn = gp.value_function(players, params, gp.negative_cross_entropy, x, y)
+    full = float(value_fn(np.ones((1, 14), bool))[0])
+    run = functools.partial(
+        gp.safe_removal, jax.random.key(0), gp.ucb1(), arms, value_fn, 1, step=2
+    )
+    drops = [full - round.value for round in run().rounds]
+    bound = run(max_drop=drops[-1] / 2)
+    count = next(k for k, drop in enumerate(drops) if drop > drops[-1] / 2)
+    assert 0 < count < len(drops) == 7
+    assert [full - round.value for round in bound.rounds] == drops[:count]
+    with pytest.raises(InputError, match="max_drop >= 0"):
+        run(max_drop=-1.0)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"num_pulls": 0}, "num_pulls >= 14, one pull for each arm, got 0"),
+        ({"num_pulls": 13}, "num_pulls >= 14"),
+        ({"pulls_at_once": 15}, r"pulls_at_once in \[1, 14\]"),
+        ({"stop_at": 14}, r"stop_at in \(0, 14\)"),
+    ],
+)
+def test_bad_budgets(options, message):
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y)
+    with pytest.raises(InputError, match=message):
+        play(jax.random.key(0), gp.ucb1(), arms, **options)
+
+
+def test_bad_arms():
+    players, params, x, y = setting()
+    with pytest.raises(InputError, match="same number of examples"):
+        gp.removal_arms(players, params, gp.cross_entropy, x, y[:-1])
+    with pytest.raises(InputError, match="batch_size >= 1"):
+        gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=0)
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y)
+    with pytest.raises(InputError, match=r"bool \[14\] with somebody in"):
+        arms.without(np.zeros(14, bool))
+    with pytest.raises(InputError, match="num_arms="):
+        play(jax.random.key(0), gp.ucb1(), lambda masks: masks.sum(1))
+    nan = gp.removal_arms(players, params, gp.cross_entropy, x * jnp.nan, y)
+    with pytest.raises(InputError, match="loss change of player 0 is nan"):
+        play(jax.random.key(0), gp.ucb1(), nan)
