@@ -93,32 +93,25 @@ class RemovalArms:
     def __init__(
         self, players, params, loss_fn, inputs, labels, batch_size, key, most_bytes
     ):
-        given = inputs if isinstance(inputs, tuple) else (inputs,)
-        rows = _count_rows(given, labels)
         if batch_size < 1:
             raise InputError(f"expected batch_size >= 1, got {batch_size}")
-        size = min(batch_size, rows)
         self.num_arms = players.num_players
-        self.num_batches = rows // size
-        self.is_open = np.ones(self.num_arms, bool)
-        order = np.arange(rows)
-        if key is not None:
-            order = np.asarray(jax.random.permutation(key, rows))
-        chosen = order[: self.num_batches * size].reshape(self.num_batches, size)
-        cut = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], (given, labels))
-        one = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), cut[0]
-        )
         self._players, self._loss_fn, self._most_bytes = players, loss_fn, most_bytes
+        self._batch_size = batch_size
         self._arrays, self._rebuild = split_arrays(params)
-        self.compiled: dict[Any, Any] = {}  # of games; shared by `without`
+        self._cut(inputs, labels, key)
+        self.compiled: dict[Any, Any] = {}  # shared by all copies
         self._updates: Any = None  # for single weights
         self.share = 1.0
         if players.granularity != "weight":
+            one = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype),
+                self._batches[0],
+            )
             everyone = np.ones(self.num_arms, bool)
             self._updates = Updates(players, params, one, everyone)
             self.share = self._updates.moves.share
-        self._batches = cut
+        self.is_open = np.ones(self.num_arms, bool)
         self._prepare()
 
     def without(self, kept: ArrayLike) -> "RemovalArms":
@@ -141,6 +134,29 @@ class RemovalArms:
             )
         other = copy.copy(self)
         other.is_open = kept
+        other._prepare()
+        return other
+
+    def renewed(
+        self, params: Any, inputs: Any, labels: Any, *, key: Array | None = None
+    ) -> "RemovalArms":
+        """The same arms on other weights and examples of the same shapes.
+
+        What is compiled is shared: a study of many splits compiles once.
+
+        Args:
+          params: other parameters; leaves that are not arrays as they were.
+          inputs: other examples, of the same number and shape.
+          labels: their labels.
+          key: see `removal_arms`.
+
+        Returns:
+          `RemovalArms` with everybody in. Cost: one pass.
+        """
+        other = copy.copy(self)
+        other._arrays, other._rebuild = split_arrays(params)
+        other._cut(inputs, labels, key)
+        other.is_open = np.ones(self.num_arms, bool)
         other._prepare()
         return other
 
@@ -169,53 +185,65 @@ class RemovalArms:
           float [N]; players that are not in get 0.
         """
         count = self.num_batches if num_batches is None else num_batches
-        found = _all_changes(self, self.data, count)
+        run = self.compile_once(("changes", count), lambda: _all_changes(self, count))
+        found = run(self.data)
         return jnp.where(jnp.asarray(self.is_open), found, 0.0)
 
     # -- what is kept ------------------------------------------------------------------
 
+    def _cut(self, inputs: Any, labels: Any, key: Array | None) -> None:
+        """The examples in mini-batches."""
+        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        rows = _count_rows(given, labels)
+        size = min(self._batch_size, rows)
+        self.num_batches = rows // size
+        order = np.arange(rows)
+        if key is not None:
+            order = np.asarray(jax.random.permutation(key, rows))
+        chosen = order[: self.num_batches * size].reshape(self.num_batches, size)
+        self._batches = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf)[chosen], (given, labels)
+        )
+
+    def compile_once(self, name: Any, make: Callable[[], Callable]) -> Callable:
+        """A compiled function, made when it is first asked for; all copies share it."""
+        if name not in self.compiled:
+            self.compiled[name] = jax.jit(make())
+        return self.compiled[name]
+
     def _prepare(self) -> None:
         """Compute what pulls share: losses, and residuals and states where they fit."""
         gates = jnp.asarray(self.is_open, jnp.result_type(float))
-        inputs, labels = self._batches
-        data: dict[str, Any] = {"arrays": self._arrays, "gates": gates}
         if self._updates is None:
-            losses = _losses(self, self._arrays, gates, self._batches)
-            data |= {"batches": self._batches, "losses": losses}
-            self.data = data
-            return
-        shared, rows, states = self._sizes(gates)
-        keep = "states" if rows + states <= self._most_bytes else "rows"
+            run = self.compile_once("losses", lambda: _losses(self))
+            losses = run(self._arrays, gates, self._batches)
+            self.data = {"batches": self._batches, "losses": losses}
+        else:
+            keep = self._how_much_fits(gates)
+            run = self.compile_once(("kept", keep), lambda: _kept(self, keep))
+            self.data = run(self._arrays, gates, self._batches)
+        self.data |= {"arrays": self._arrays, "gates": gates}
+
+    def _how_much_fits(self, gates) -> str:
+        rows, states = self._sizes(gates)
         if rows > self._most_bytes:
-            keep = "inputs"
-        losses, kept = _kept(self, keep, self._arrays, gates, self._batches)
-        data["losses"] = losses
-        data["batches"] = (inputs if keep == "inputs" else (), labels)
-        if keep != "inputs":
-            first = jax.tree.map(lambda x: x[0], inputs)
-            prepared = jax.jit(self._residuals)(self._arrays, first)
-            data["shared"] = prepared.shared
-            data["rows"] = kept["rows"]
-        if keep == "states":
-            data["states"] = kept["states"]
-        self.data = data
+            return "inputs"
+        return "states" if rows + states <= self._most_bytes else "rows"
 
     def _residuals(self, arrays, inputs) -> Residuals:
         return self._updates.prepare(self._rebuild(arrays), inputs)
 
-    def _sizes(self, gates) -> tuple[int, int, int]:
-        """Bytes of what one could keep: shared, rows, states."""
+    def _sizes(self, gates) -> tuple[int, int]:
+        """Bytes of the residuals and of the states of all mini-batches."""
         first = jax.tree.map(lambda x: x[0], self._batches[0])
 
         def all_of(arrays, inputs):
             residuals = self._residuals(arrays, inputs)
-            return residuals, self._updates.start(residuals, gates)[0]
+            return residuals.rows, self._updates.start(residuals, gates)[0]
 
-        residuals, states = jax.eval_shape(all_of, self._arrays, first)
-        num = self.num_batches
-        parts = (residuals.shared, residuals.rows, states)
-        shared, rows, kept = (sum(_num_bytes(x) for x in part) for part in parts)
-        return shared, rows * num, kept * num
+        found = jax.eval_shape(all_of, self._arrays, first)
+        rows, states = (sum(map(_num_bytes, part)) for part in found)
+        return rows * self.num_batches, states * self.num_batches
 
     def _outputs(self, data, inputs, batch, gates, after, player):
         if self._updates is None:
@@ -243,8 +271,9 @@ class RemovalArms:
         return lax.switch(kind_of[player], list(map(make_branch, kinds)), *operands)
 
 
-def _losses(arms: RemovalArms, arrays, gates, batches) -> Array:
-    @jax.jit
+def _losses(arms: RemovalArms) -> Callable:
+    """(arrays, gates, batches) -> the losses of all mini-batches, [M]."""
+
     def run(arrays, gates, batches):
         params = arms._rebuild(arrays)
 
@@ -254,13 +283,12 @@ def _losses(arms: RemovalArms, arrays, gates, batches) -> Array:
 
         return lax.map(one, batches)
 
-    return run(arrays, gates, batches)
+    return run
 
 
-def _kept(arms: RemovalArms, keep: str, arrays, gates, batches) -> tuple[Array, dict]:
-    """The losses of all mini-batches, and what is kept of them."""
+def _kept(arms: RemovalArms, keep: str) -> Callable:
+    """(arrays, gates, batches) -> what pulls read, as much of it as `keep` says."""
 
-    @jax.jit
     def run(arrays, gates, batches):
         def one(batch):
             inputs, labels = batch
@@ -270,13 +298,21 @@ def _kept(arms: RemovalArms, keep: str, arrays, gates, batches) -> tuple[Array, 
             names = {"inputs": (), "rows": ("rows",), "states": ("rows", "states")}
             return arms._loss_fn(outputs, labels), {k: kept[k] for k in names[keep]}
 
-        return lax.map(one, batches)
+        inputs, labels = batches
+        losses, kept = lax.map(one, batches)
+        data = {"losses": losses, **kept}
+        data["batches"] = (inputs if keep == "inputs" else (), labels)
+        if keep != "inputs":
+            first = jax.tree.map(lambda x: x[0], inputs)
+            data["shared"] = arms._residuals(arrays, first).shared
+        return data
 
-    return run(arrays, gates, batches)
+    return run
 
 
-def _all_changes(arms: RemovalArms, data, num_batches: int) -> Array:
-    @jax.jit
+def _all_changes(arms: RemovalArms, num_batches: int) -> Callable:
+    """data -> the mean loss change of every player over the first mini-batches, [N]."""
+
     def run(data):
         def of_player(player):
             batches = jnp.arange(num_batches)
@@ -284,7 +320,7 @@ def _all_changes(arms: RemovalArms, data, num_batches: int) -> Array:
 
         return lax.map(of_player, jnp.arange(arms.num_arms))
 
-    return run(data)
+    return run
 
 
 def _count_rows(inputs: tuple, labels: Any) -> int:

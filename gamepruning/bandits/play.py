@@ -202,7 +202,8 @@ def play(
     game = run.init(arms.data, key, jnp.asarray(arms.is_open))
     done, status = 0, "budget"
     num_turns = count_turns(budget, total, pulls_at_once)
-    block = max(1, math.ceil(num_turns / BLOCKS))
+    is_watched = progress is not None or stop_at is not None
+    block = max(1, math.ceil(num_turns / BLOCKS) if is_watched else num_turns)
     _report(progress, total, budget)
     while done < num_turns:
         if stop_at is not None and _are_separated(game, arms.num_batches, stop_at):
@@ -246,15 +247,20 @@ def make_plays(
       (5, 12)
     """
     num_arms, num_batches = arms.num_arms, arms.num_batches
-    length = num_arms + count_turns(num_pulls, 0, pulls_at_once) * pulls_at_once
+    begin = jax.jit(functools.partial(_begin, policy, num_pulls, pulls_at_once))
 
     def init(data, key, is_open) -> Game:
         start_key, key = jax.random.split(key)
         offset = jax.random.randint(start_key, (num_arms,), 0, num_batches)
+        first = first_pulls(data, offset)
+        return begin(first, offset, key, is_open)
+
+    def pull_all(data, offset):
         numbers = jnp.arange(num_arms)
-        pulled = lax.map(lambda at: arms.pull(data, *at), (numbers, offset))
-        first = jnp.where(is_open, pulled, 0.0)
-        return _first_game(policy, first, offset, key, is_open, num_pulls, length)
+        return lax.map(lambda at: arms.pull(data, *at), (numbers, offset))
+
+    # Compiled once for all policies.
+    first_pulls = arms.compile_once(("first", num_batches), lambda: pull_all)
 
     def turn(number, carry):
         data, game = carry
@@ -291,13 +297,17 @@ def safe_reward(change: Array, spread: Array) -> Array:
 # -- a turn ------------------------------------------------------------------------
 
 
-def _first_game(policy, first, offset, key, is_open, num_pulls, length) -> Game:
+def _begin(
+    policy: Policy, num_pulls: int, at_once: int, first, offset, key, is_open
+) -> Game:
     """The game after one pull of every open arm."""
     num_arms = len(first)
+    length = num_arms + count_turns(num_pulls, 0, at_once) * at_once
+    first = jnp.where(is_open, first, 0.0)
     sizes = jnp.where(is_open & (first != 0), jnp.abs(first), jnp.nan)
     spread = jnp.nan_to_num(jnp.nanmedian(sizes), nan=1.0)
     state = policy.init(num_arms, num_pulls, is_open)
-    state = _teach_first(policy, state, safe_reward(first, spread), is_open)
+    state = _count_first(state, safe_reward(first, spread), is_open)
     zeros = jnp.zeros_like(first)
     arms = jnp.full(length, -1, jnp.int32)
     arms = arms.at[:num_arms].set(jnp.where(is_open, jnp.arange(num_arms), -1))
@@ -305,9 +315,8 @@ def _first_game(policy, first, offset, key, is_open, num_pulls, length) -> Game:
     return Game(state, first, zeros, zeros, spread, offset, key, arms, changes)
 
 
-def _teach_first(policy: Policy, state, rewards, is_open):
-    """Count the first pulls; those that draw arms learn nothing from a given one."""
-    del policy
+def _count_first(state: PolicyState, rewards: Array, is_open: Array) -> PolicyState:
+    """Count the first pulls; weights stay, for no policy chose these pulls."""
     return state._replace(
         counts=is_open.astype(state.counts.dtype),
         totals=jnp.where(is_open, rewards, 0.0).astype(state.totals.dtype),
@@ -344,10 +353,10 @@ def _learn(policy: Policy, game: Game, number, chosen: Array, changes: Array) ->
 
 def _compiled(policy: Policy, arms: RemovalArms, budget: int, at_once: int) -> Plays:
     """The game of these arms, compiled once for all rounds of a removal."""
-    known = (policy, budget, at_once)
+    known = (policy, budget, at_once, arms.num_batches)
     if known not in arms.compiled:
         plays = make_plays(policy, arms, num_pulls=budget, pulls_at_once=at_once)
-        arms.compiled[known] = Plays(jax.jit(plays.init), jax.jit(plays.advance))
+        arms.compiled[known] = plays._replace(advance=jax.jit(plays.advance))
     return arms.compiled[known]
 
 
@@ -387,11 +396,9 @@ class _HostPlays:
     def init(self, data, key, is_open) -> Game:
         num = self.arms.num_arms
         first = jnp.asarray(self.arms.pull(np.arange(num)))
-        length = num + count_turns(self.num_pulls, 0, self.at_once) * self.at_once
         offset = jnp.zeros(num, int)
-        return _first_game(
-            self.policy, first, offset, key, is_open, self.num_pulls, length
-        )
+        args = (first, offset, key, is_open)
+        return _begin(self.policy, self.num_pulls, self.at_once, *args)
 
     def advance(self, data, game: Game, start: int, stop: int) -> Game:
         for number in range(start, stop):

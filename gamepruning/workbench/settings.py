@@ -23,8 +23,19 @@ Method = Literal[
     "shapley",
     "banzhaf",
     "biased_banzhaf",
+    "epsilon_greedy",
+    "softmax",
+    "ucb1",
+    "thompson",
+    "thompson_beta",
+    "hedge",
+    "exp3",
 ]
 POWER_INDICES = ("shapley", "banzhaf", "biased_banzhaf")
+BANDITS = ("epsilon_greedy", "softmax", "ucb1", "thompson", "thompson_beta") + (
+    "hedge",
+    "exp3",
+)
 Selection = Literal["auto", "top_n", "pruning", "building"]
 Value = Literal["auto", "metric", "loss", "calibrated"]
 Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
@@ -173,6 +184,24 @@ class PruneSettings(StoredSettings):
             help_behavior_hint="(default: target)",
         ),
     ] = None
+    pulls: Annotated[
+        int | None,
+        arg(
+            metavar="N",
+            help="Of the bandits: pulls in each round; a pull takes a player out on "
+            "one mini-batch.",
+            help_behavior_hint="(default: 10 for each player)",
+        ),
+    ] = None
+    max_drop: Annotated[
+        float | None,
+        arg(
+            metavar="X",
+            help="Of the bandits: remove players round by round until the validation "
+            "metric would be this much lower, such as 0.01; instead of --keep.",
+            help_behavior_hint="",
+        ),
+    ] = None
     task: Annotated[
         DataTask,
         arg(help="Of a table; auto tells classes from numbers by the column."),
@@ -285,18 +314,41 @@ class PruneSettings(StoredSettings):
 
     def _check_indices(self) -> None:
         default = {f.name: f.default for f in dataclasses.fields(self)}
-        for name in ("selection", "value", "evaluations", "bias"):
+        games = {
+            "selection": (*POWER_INDICES, *BANDITS),
+            **dict.fromkeys(("value", "evaluations", "bias"), POWER_INDICES),
+            **dict.fromkeys(("pulls", "max_drop"), BANDITS),
+        }
+        for name, methods in games.items():
             is_asked = getattr(self, name) != default[name]
-            if is_asked and self.method not in POWER_INDICES:
+            if is_asked and self.method not in methods:
                 raise InputError(
-                    f"{flag_of(name)} goes with --method {', '.join(POWER_INDICES)}"
+                    f"{flag_of(name)} goes with --method {', '.join(methods)}"
                 )
+        if self.method in BANDITS:
+            self._check_bandit()
         if self.bias is not None and self.method != "biased_banzhaf":
             raise InputError("--bias goes with --method biased_banzhaf")
         if self.bias is not None and not 0 < self.bias < 1:
             raise InputError(f"expected --bias in (0, 1), got {self.bias}")
         if self.selection in ("pruning", "building"):
             self._check_rounds()
+
+    def _check_bandit(self) -> None:
+        if self.selection == "building":
+            raise InputError(
+                "--selection building does not go with bandits, which remove players: "
+                "take pruning or top_n"
+            )
+        if self.max_drop is None:
+            return
+        if not 0 <= self.max_drop < math.inf:
+            raise InputError(f"expected --max-drop >= 0, got {self.max_drop}")
+        if self.keep is not None or self.selection == "top_n" or self.round_to != 1:
+            raise InputError(
+                "--max-drop says when to stop: leave --keep, --selection top_n and "
+                "--round-to out"
+            )
 
     def _check_rounds(self) -> None:
         if "/" in (self.keep or ""):
@@ -317,7 +369,7 @@ class PruneSettings(StoredSettings):
             raise InputError(
                 f"--unit {self.unit} goes with --method equilibrium and --keep"
             )
-        if self.method != "equilibrium" and self.keep is None:
+        if self.max_drop is None and self.method != "equilibrium" and self.keep is None:
             raise InputError(
                 f"--method {self.method} needs --keep: a fraction such as 0.1, a count "
                 "such as 77, or a count for each family such as 51/26"
@@ -379,6 +431,7 @@ _RANGES = {
     "batch_size": (1, 10**9),
     "fine_tune": (0, 10**5),
     "evaluations": (1, 10**9),
+    "pulls": (1, 10**9),
     "seed": (0, 2**32 - 1),  # larger ones would repeat these
 }
 

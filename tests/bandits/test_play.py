@@ -119,6 +119,18 @@ def test_arms_without_some_players(name):
     assert np.isfinite(found.scores.value[kept]).all()
 
 
+def test_arms_on_other_weights_and_examples():
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
+    arms.loss_changes()
+    count = len(arms.compiled)
+    other = jax.tree.map(lambda leaf: 1.3 * leaf + 0.1, params)
+    again = arms.renewed(other, 2 * x, 2 - y)
+    oracle = gp.loss_oracle_scores(players, other, gp.cross_entropy, 2 * x, 2 - y)
+    np.testing.assert_allclose(again.loss_changes(), oracle.value, atol=1e-5)
+    assert len(again.compiled) == count  # nothing was compiled anew
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_enough_pulls_give_the_oracle(name):
     """Arms walk through the mini-batches: after all of them a mean is exact."""

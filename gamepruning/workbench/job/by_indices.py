@@ -82,8 +82,13 @@ def selection_of(settings: PruneSettings) -> str:
     """
     if settings.selection != "auto":
         return settings.selection
+    return "building" if compares_all(settings) else "top_n"
+
+
+def compares_all(settings: PruneSettings) -> bool:
+    """Whether --keep is one number, so that players can leave one by one."""
     one_number = not isinstance(parse_keep(settings.keep or ""), tuple)
-    return "building" if one_number and settings.round_to == 1 else "top_n"
+    return one_number and settings.round_to == 1
 
 
 def least_certain_bias(key: jax.Array, task: Task, params: Any) -> float:
@@ -123,19 +128,19 @@ def _as_curve(settings: PruneSettings, task: Task) -> CurveSettings:
 
 
 def _read(source, task: Task, settings: PruneSettings) -> tuple[np.ndarray, np.ndarray]:
-    """What players are ranked by, and who stays.
+    """What players are ranked by, and who stays."""
+    if isinstance(source, SelectionTrace):
+        return rank_of(source), np.asarray(source.mask)
+    return np.asarray(source.value), select(task.players, source, settings)
 
-    Round by round, the rank says when a player was decided on: those who stay longest
-    or enter first have the largest.
-    """
-    if not isinstance(source, SelectionTrace):
-        return np.asarray(source.value), select(task.players, source, settings)
-    mask = np.asarray(source.mask)
+
+def rank_of(trace: SelectionTrace) -> np.ndarray:
+    """When each player was decided on: who stays longest or enters first is highest."""
+    mask, order = np.asarray(trace.mask), np.asarray(trace.order)
     rank = np.zeros(len(mask))
-    order = np.asarray(source.order)
-    if selection_of(settings) == "building":
+    if trace.method == "building":
         rank[order] = np.arange(len(order), 0, -1)
     else:
         rank[mask] = len(order)
         rank[order] = np.arange(len(order))
-    return rank, mask
+    return rank

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gamepruning.workbench.checkpoints import load_weights
+from gamepruning.workbench.job.by_bandits import check_bandit, choose_by_bandit
 from gamepruning.workbench.job.by_indices import check_indices, choose_by_indices
 from gamepruning.workbench.job.choose import (
     Choice,
@@ -35,7 +36,7 @@ from gamepruning.workbench.job.task import Task, make_task
 from gamepruning.workbench.job.writing import write_run
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
-from gamepruning.workbench.settings import POWER_INDICES, PruneSettings
+from gamepruning.workbench.settings import BANDITS, POWER_INDICES, PruneSettings
 from gamepruning.workbench.training import make_train_step
 
 
@@ -123,6 +124,8 @@ def _settle(settings: PruneSettings, task: Task) -> PruneSettings:
     if settings.method == "equilibrium":
         check_round_to(task.players, settings)
         make_game_step(task, settings)  # a budget that cannot be met is an error now
+    elif settings.method in BANDITS:
+        check_bandit(task, settings)
     else:
         check_keep(task.players, settings)
         if settings.method in POWER_INDICES:
@@ -185,6 +188,8 @@ def _choose(keys: Keys, task, settings, trainer, start, dense) -> Choice:
         return choose_by_equilibrium(keys.train, task, settings, trainer, start)
     if settings.method in POWER_INDICES:
         return choose_by_indices(keys.choose, task, settings, dense, trainer)
+    if settings.method in BANDITS:
+        return choose_by_bandit(keys.choose, task, settings, dense, trainer)
     return choose_by_scores(keys.choose, task, settings, dense)
 
 
