@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from gamepruning.workbench.bands_settings import BandsSettings
+from gamepruning.workbench.compare_settings import CompareSettings
 from gamepruning.workbench.curve_settings import CurveSettings
 from gamepruning.workbench.settings import DEFAULT_MODEL, PruneSettings
 from gamepruning.workbench.sweep_settings import SweepSettings
@@ -133,6 +134,35 @@ def curve(
     from gamepruning.workbench.job.curving import run_curves
 
     run_curves(settings, out=out, resume=resume)
+
+
+def compare(
+    settings: Annotated[CompareSettings, arg(name="")],
+    *,
+    out: Annotated[
+        Path | None,
+        arg(
+            metavar="FOLDER", help_behavior_hint="(default: runs/DATA-MODEL-compare-N)"
+        ),
+    ] = None,
+    resume: bool = False,
+) -> None:
+    """Compare all methods at one size: results, ranks, tests, curves, a report.
+
+    Examples:
+      gamepruning compare
+      gamepruning compare --keep 0.1 --seeds 5 --methods ucb1 building magnitude random
+      gamepruning compare --datasets wine glass vehicle sonar --data-dir DATA
+      gamepruning compare --resume --out runs/mine
+
+    Args:
+        settings: What to do.
+        out: The folder to make.
+        resume: Go on with the interrupted run of --out, under its own settings.
+    """
+    from gamepruning.workbench.job.comparing import run_compare
+
+    run_compare(settings, out=out, resume=resume)
 
 
 def explain(

@@ -8,7 +8,7 @@ from tyro.conf import arg
 
 from gamepruning.types import InputError
 from gamepruning.workbench.names import closest
-from gamepruning.workbench.settings import PruneSettings, Value
+from gamepruning.workbench.settings import BANDITS, PruneSettings, Value
 from gamepruning.workbench.stored import StoredSettings
 
 BASELINE_METHODS = (
@@ -32,7 +32,7 @@ class CurveMethod(NamedTuple):
     Attributes:
       name: as it was asked for.
       selection: "top_n", "pruning" or "building".
-      scorer: a baseline, a power index, or "greedy".
+      scorer: a baseline, a power index, "greedy", or a bandit.
     """
 
     name: str
@@ -44,6 +44,11 @@ class CurveMethod(NamedTuple):
         """Whether coalitions are evaluated."""
         return self.scorer in (*INDICES, "greedy")
 
+    @property
+    def is_bandit(self) -> bool:
+        """Whether a bandit plays in each round."""
+        return self.scorer in BANDITS
+
 
 def parse_method(name: str) -> CurveMethod:
     """What the name of a method means.
@@ -51,7 +56,7 @@ def parse_method(name: str) -> CurveMethod:
     Args:
       name: a baseline; a power index, by which the best of one estimate stay; or
         "building" and "pruning", round by round, by Shapley values or by the index (or
-        "greedy") that follows a hyphen.
+        "greedy") that follows a hyphen; or a bandit, which removes round by round.
 
     Raises:
       InputError: it means nothing.
@@ -65,6 +70,8 @@ def parse_method(name: str) -> CurveMethod:
         raise InputError(f"no method {name!r}{closest(name, known)}")
     if name in (*BASELINE_METHODS, *INDICES):
         return CurveMethod(name, "top_n", name)
+    if name in BANDITS:
+        return CurveMethod(name, "pruning", name)
     selection, _, scorer = name.partition("-")
     return CurveMethod(name, selection, scorer or "shapley")
 
@@ -76,7 +83,7 @@ def method_names() -> tuple[str, ...]:
         for way in ITERATED
         for suffix in ("", *(f"-{index}" for index in (*INDICES, "greedy")))
     ]
-    return (*INDICES, *iterated, *BASELINE_METHODS)
+    return (*INDICES, *iterated, *BANDITS, *BASELINE_METHODS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +114,8 @@ class CurveSettings(StoredSettings):
             help="How to choose who stays: a power index (shapley, banzhaf, "
             "biased_banzhaf: the best of one estimate), building or pruning round by "
             "round (by Shapley values; building-banzhaf or pruning-greedy by another), "
-            "or a baseline (magnitude, magnitude_l1, weight_gradient, taylor, "
+            "a bandit (ucb1, thompson, thompson_beta, epsilon_greedy, softmax, hedge, "
+            "exp3), or a baseline (magnitude, magnitude_l1, weight_gradient, taylor, "
             "taylor_second, activation, random, loss_oracle).",
         ),
     ] = ("building", "shapley", "banzhaf", "magnitude", "random")

@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sweep": commands.sweep,
     "bands": commands.bands,
     "curve": commands.curve,
+    "compare": commands.compare,
     "explain": commands.explain,
     "datasets": commands.datasets,
     "apply-plan": commands.apply_plan,

@@ -14,8 +14,13 @@ from gamepruning.coalitions.values import value_function
 from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.types import InputError, Scores
 from gamepruning.workbench.job.absorb import without_gates
-from gamepruning.workbench.job.by_indices import compares_all, rank_of
-from gamepruning.workbench.job.choose import Choice, check_keep, select
+from gamepruning.workbench.job.choose import (
+    Choice,
+    check_keep,
+    compares_all,
+    rank_of,
+    select,
+)
 from gamepruning.workbench.job.stages import Trainer
 from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.settings import PruneSettings

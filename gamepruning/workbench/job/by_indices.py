@@ -11,11 +11,17 @@ from gamepruning.coalitions.mcue import mcue
 from gamepruning.selection import SelectionTrace
 from gamepruning.workbench.curve_settings import CurveMethod, CurveSettings
 from gamepruning.workbench.job.absorb import without_gates
-from gamepruning.workbench.job.choose import Choice, check_keep, select
+from gamepruning.workbench.job.choose import (
+    Choice,
+    check_keep,
+    compares_all,
+    rank_of,
+    select,
+)
 from gamepruning.workbench.job.curve_methods import check_budget, choose
 from gamepruning.workbench.job.stages import Trainer
 from gamepruning.workbench.job.task import Task
-from gamepruning.workbench.settings import PruneSettings, parse_keep
+from gamepruning.workbench.settings import PruneSettings
 
 UNSURE_ON = 500  # validation examples on which the bias is looked for
 
@@ -85,12 +91,6 @@ def selection_of(settings: PruneSettings) -> str:
     return "building" if compares_all(settings) else "top_n"
 
 
-def compares_all(settings: PruneSettings) -> bool:
-    """Whether --keep is one number, so that players can leave one by one."""
-    one_number = not isinstance(parse_keep(settings.keep or ""), tuple)
-    return one_number and settings.round_to == 1
-
-
 def least_certain_bias(key: jax.Array, task: Task, params: Any) -> float:
     """d = 1 - t*, where the predicted probabilities vary most between coalitions."""
     split = task.dataset.validation
@@ -132,15 +132,3 @@ def _read(source, task: Task, settings: PruneSettings) -> tuple[np.ndarray, np.n
     if isinstance(source, SelectionTrace):
         return rank_of(source), np.asarray(source.mask)
     return np.asarray(source.value), select(task.players, source, settings)
-
-
-def rank_of(trace: SelectionTrace) -> np.ndarray:
-    """When each player was decided on: who stays longest or enters first is highest."""
-    mask, order = np.asarray(trace.mask), np.asarray(trace.order)
-    rank = np.zeros(len(mask))
-    if trace.method == "building":
-        rank[order] = np.arange(len(order), 0, -1)
-    else:
-        rank[mask] = len(order)
-        rank[order] = np.arange(len(order))
-    return rank

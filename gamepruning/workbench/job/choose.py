@@ -14,7 +14,7 @@ from gamepruning.equilibrium import (
     surviving_players,
 )
 from gamepruning.players import Players
-from gamepruning.selection import round_mask, top_n
+from gamepruning.selection import SelectionTrace, round_mask, top_n
 from gamepruning.types import InputError
 from gamepruning.workbench.job.absorb import Absorbed, absorb_gates, without_gates
 from gamepruning.workbench.job.contest import best_of_each
@@ -50,7 +50,13 @@ class Choice(NamedTuple):
 
 
 def choose_by_equilibrium(
-    key: jax.Array, task: Task, settings: PruneSettings, trainer: Trainer, params: Any
+    key: jax.Array,
+    task: Task,
+    settings: PruneSettings,
+    trainer: Trainer,
+    params: Any,
+    *,
+    stage: str = "equilibrium",
 ) -> Choice:
     """Play the game while training (Algorithm 1); who ends below the threshold leaves.
 
@@ -60,6 +66,7 @@ def choose_by_equilibrium(
       settings: resolved settings.
       trainer: with what.
       params: where the weights start.
+      stage: the name of its checkpoint.
 
     Returns:
       The choice.
@@ -69,8 +76,8 @@ def choose_by_equilibrium(
     """
     order_key, step_key = jax.random.split(key)
     init, step = make_game_step(task, settings)
-    stage = Stage(
-        "equilibrium",
+    game = Stage(
+        stage,
         "play the game",
         settings.epochs or 0,
         order_key,
@@ -79,7 +86,7 @@ def choose_by_equilibrium(
         _record_game(task, settings, trainer),
         trace=lambda state: state.game.gates,
     )
-    state, trace = run_stage(stage, trainer)
+    state, trace = run_stage(game, trainer)
     gates = state.game.gates
     alive = np.asarray(surviving_players(gates, threshold=settings.threshold))
     mask = np.asarray(
@@ -242,3 +249,21 @@ def check_keep(players: Players, settings: PruneSettings) -> int | tuple[int, ..
     if sum(keep) == players.num_players:
         raise InputError(f"--keep {settings.keep} keeps everyone: nothing to prune")
     return keep
+
+
+def compares_all(settings: PruneSettings) -> bool:
+    """Whether --keep is one number, so that players can leave one by one."""
+    one_number = not isinstance(parse_keep(settings.keep or ""), tuple)
+    return one_number and settings.round_to == 1
+
+
+def rank_of(trace: SelectionTrace) -> np.ndarray:
+    """When each player was decided on: who stays longest or enters first is highest."""
+    mask, order = np.asarray(trace.mask), np.asarray(trace.order)
+    rank = np.zeros(len(mask))
+    if trace.method == "building":
+        rank[order] = np.arange(len(order), 0, -1)
+    else:
+        rank[mask] = len(order)
+        rank[order] = np.arange(len(order))
+    return rank

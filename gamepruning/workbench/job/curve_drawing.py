@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 from rich.progress import Progress
 
 from gamepruning.coalitions.values import ValueFunction
+from gamepruning.compaction.measure import count_params
 from gamepruning.selection import Curve, compression_curve, masks_at
 from gamepruning.workbench.curve_settings import CurveMethod, CurveSettings
 from gamepruning.workbench.job.absorb import without_gates
@@ -38,6 +39,7 @@ class Trained:
       params: its weights.
       choose_key: for the methods.
       tune_key: for fine-tuning.
+      label: of its checkpoints.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Trained:
     params: Any
     choose_key: jax.Array
     tune_key: jax.Array
+    label: str
 
     def judge(self, apply: Callable, params: Any) -> float:
         """The test metric."""
@@ -78,6 +81,8 @@ def train_network(
     settings: PruneSettings,
     asked: CurveSettings,
     trainer: Trainer,
+    *,
+    label: str | None = None,
 ) -> Trained:
     """The same dense network as that of `gamepruning prune` with this seed.
 
@@ -87,10 +92,12 @@ def train_network(
       settings: resolved settings.
       asked: what the curves are to be.
       trainer: with what.
+      label: of its checkpoints; the seed if None.
     """
+    label = str(seed) if label is None else label
     keys = jax.random.split(jax.random.key(seed), 4)
     params = train_weights(
-        f"dense_{seed}",
+        f"dense_{label}",
         f"train network {seed}",
         epochs=settings.epochs or 0,
         key=keys[1],
@@ -99,11 +106,15 @@ def train_network(
         params=task.params,
         trainer=trainer,
     )
-    return Trained(seed, task, settings, asked, params, keys[2], keys[3])
+    return Trained(seed, task, settings, asked, params, keys[2], keys[3], label)
 
 
 def draw_curve(
-    method: CurveMethod, network: Trained, trainer: Trainer
+    method: CurveMethod,
+    network: Trained,
+    trainer: Trainer,
+    *,
+    tuned: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """The curve of one method on one network, as a row of `curve.json`.
 
@@ -111,13 +122,14 @@ def draw_curve(
       method: how players are chosen.
       network: the trained network.
       trainer: with what to fine-tune.
+      tuned: the sizes to fine-tune at, if there is fine-tuning; all if None.
 
     Returns:
       JSON-able facts; "values" are test metrics right after removal, and "tuned" those
       after fine-tuning, where there is some.
     """
     settings, players = network.asked, network.task.players
-    name = f"{method.name}-{network.seed}"
+    name = f"{method.name}-{network.label}"
     chosen = choose(
         network.choose_key,
         method,
@@ -140,7 +152,12 @@ def draw_curve(
         "compacted": check_removal(network, masks[0], float(curve.values[0])),
     }
     if settings.fine_tune:
-        row["tuned"] = [_tune(network, mask, name, trainer) for mask in masks]
+        shares = sorted(settings.sizes)
+        row["tuned"] = [
+            tune(network, _cut(network, mask), name, trainer)
+            for share, mask in zip(shares, masks, strict=True)
+            if tuned is None or share in tuned
+        ]
     return row
 
 
@@ -178,10 +195,11 @@ def _cut(network: Trained, mask: np.ndarray) -> SmallNetwork:
     return make_small(task, full, inputs)
 
 
-def _tune(network: Trained, mask: np.ndarray, name: str, trainer: Trainer) -> float:
+def tune(network: Trained, small: SmallNetwork, name: str, trainer: Trainer) -> float:
     """The test metric after fine-tuning, alike for all methods and sizes."""
-    small, settings = _cut(network, mask), network.settings
-    epochs, size = settings.fine_tune or 0, int(mask.sum())
+    settings = network.settings
+    epochs = settings.fine_tune or 0
+    size = count_params(small.params)
     steps = len(trainer.train.labels) // trainer.batch_size
     tx = fine_tuning_optimizer(settings, steps * epochs)
     params = train_weights(

@@ -31,6 +31,7 @@ from gamepruning.workbench.curve_settings import (
     CurveSettings,
     parse_method,
 )
+from gamepruning.workbench.job.by_bandits import make_arms, remove_in_rounds
 from gamepruning.workbench.job.choose import SCORED
 from gamepruning.workbench.job.task import Task
 
@@ -43,7 +44,7 @@ class Chosen(NamedTuple):
 
     Attributes:
       source: what `masks_at` takes: scores, or the trace of a selection.
-      num_evaluations: coalitions that were evaluated; 0 for baselines.
+      num_evaluations: coalitions that were evaluated, or pulls; 0 for baselines.
       seconds: wall-clock time it took.
     """
 
@@ -79,6 +80,9 @@ def choose(
       Who stays at every size that the settings ask for.
     """
     start = time.perf_counter()
+    if method.is_bandit:
+        source = _by_bandit(key, method, task, params, settings, checkpoint, progress)
+        return Chosen(source, source.num_evaluations, time.perf_counter() - start)
     if method.is_game and game is None:
         game = make_game(task, params, settings)
     if game is None:
@@ -91,6 +95,20 @@ def choose(
         source = iterate(key, method, task, game, settings, checkpoint, progress)
     count = source.num_evaluations if method.is_game else 0
     return Chosen(source, count, time.perf_counter() - start)
+
+
+def _by_bandit(
+    key, method: CurveMethod, task: Task, params, settings, checkpoint, progress
+) -> SelectionTrace:
+    arms_key, play_key = jax.random.split(key)
+    arms = make_arms(arms_key, task, params)
+    n = round(min(settings.sizes) * task.players.num_players)
+    return remove_in_rounds(
+        *(play_key, method.scorer, task, params, arms, n),
+        pulls=None,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
 
 def check_budget(settings: CurveSettings, num_players: int) -> None:

@@ -60,8 +60,8 @@ def run_curves(
         settings, stem, out=out, resume=resume, console=console
     )
     with console.status("reading data"):
-        task, resolved = _prepare(settings, 0)
-        _check_sizes(settings, task)
+        task, resolved = prepare(settings, 0)
+        check_sizes(settings, task)
         check_budget(settings, task.players.num_players)
     with working_in(folder, "gamepruning curve"):
         write_config(folder, settings, resolved)
@@ -72,7 +72,7 @@ def run_curves(
     return folder.out
 
 
-def _prepare(settings: CurveSettings, seed: int) -> tuple[Task, PruneSettings]:
+def prepare(settings: CurveSettings, seed: int) -> tuple[Task, PruneSettings]:
     """The task of a seed, and its settings without an open choice."""
     asked = settings.as_prune(seed)
     init_key = jax.random.split(jax.random.key(seed), 4)[0]
@@ -81,7 +81,7 @@ def _prepare(settings: CurveSettings, seed: int) -> tuple[Task, PruneSettings]:
     return task, resolve(asked, num_train=num_train, task=task.dataset.task)
 
 
-def _check_sizes(settings: CurveSettings, task: Task) -> None:
+def check_sizes(settings: CurveSettings, task: Task) -> None:
     """Whether the sizes differ, for these players, and empty no family."""
     players = task.players
     total, families = players.num_players, len(players.families)
@@ -109,13 +109,13 @@ def _draw_all(
     dense, rows = [], []
     with new_progress(console) as progress:
         for seed in range(settings.seeds):
-            task, resolved = _prepare(settings, seed) if seed else first
+            task, resolved = prepare(settings, seed) if seed else first
             trainer = make_trainer(task, resolved.batch_size or 1, folder, progress)
             network = train_network(seed, task, resolved, settings, trainer)
             dense.append(network.judge(task.network.apply, network.params))
             for name in settings.methods:
                 path = folder.checkpoints / f"{name}-{seed}.json"
-                row = _load_row(path)
+                row = load_row(path)
                 if row is None:
                     row = draw_curve(parse_method(name), network, trainer)
                     with new_file(path) as temporary:
@@ -124,7 +124,8 @@ def _draw_all(
     return dense, rows
 
 
-def _load_row(path: Path) -> dict | None:
+def load_row(path: Path) -> dict | None:
+    """A row that is on file; None if there is none."""
     if not path.is_file():
         return None
     try:

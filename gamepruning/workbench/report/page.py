@@ -51,28 +51,33 @@ def render_report(
             _header(result),
             _tiles(result),
             _notes(result.notes),
-            _section(
+            section(
                 "Beside the others",
                 _contest_intro(result),
                 contest_table(result),
                 _pictures(pictures, "result"),
             ),
-            _section(
+            section(
                 "Who stays",
                 family_table(result),
                 _pictures(pictures, "players"),
             ),
-            _section("What it costs", cost_table(result)),
-            _section("How training went", _pictures(pictures, "training")),
-            _section("Use the small model", _usage(small_module)),
-            _section("How this was made", _making(result)),
+            section("What it costs", cost_table(result)),
+            section("How training went", _pictures(pictures, "training")),
+            section("Use the small model", _usage(small_module)),
+            section("How this was made", _making(result)),
         ]
     )
+    return make_page(_title(result), body)
+
+
+def make_page(title: str, body: str) -> str:
+    """A page of its own: the look, the title, and what stands on it."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_e(_title(result))}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n"
+        f"<title>{esc(title)}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
@@ -87,10 +92,10 @@ def _header(result: RunResult) -> str:
     dense = format_metric(result.dense.final, result.metric)
     return (
         f'<header><p class="brand">gamepruning</p>'
-        f"<h1>{_e(_title(result))}</h1>"
+        f"<h1>{esc(_title(result))}</h1>"
         f'<p class="lead"><b>{result.num_kept:,} of {result.num_players:,} players '
         f"stay</b>; the others are gone from every array. The small network reaches "
-        f"<b>{small}</b> test {_e(result.metric)} {stage}, the dense one {dense}.</p>"
+        f"<b>{small}</b> test {esc(result.metric)} {stage}, the dense one {dense}.</p>"
         "</header>"
     )
 
@@ -110,12 +115,14 @@ def _tiles(result: RunResult) -> str:
             "largest relative difference from the gated full model",
         ),
     ]
-    cells = "".join(f"<div><b>{_e(a)}</b><span>{_e(b)}</span></div>" for a, b in tiles)
+    cells = "".join(
+        f"<div><b>{esc(a)}</b><span>{esc(b)}</span></div>" for a, b in tiles
+    )
     return f'<div class="tiles">{cells}</div>'
 
 
 def _notes(notes: Iterable[str]) -> str:
-    return "".join(f'<p class="note">{_e(note)}</p>' for note in notes)
+    return "".join(f'<p class="note">{esc(note)}</p>' for note in notes)
 
 
 def _contest_intro(result: RunResult) -> str:
@@ -130,7 +137,7 @@ def _contest_intro(result: RunResult) -> str:
         f"Test {result.metric} on {result.num_test:,} examples on which nothing was "
         f"chosen; choices were made on {result.num_validation:,} validation examples."
     )
-    return f"<p>{_e((rivals if result.rivals else '') + text)}</p>"
+    return f"<p>{esc((rivals if result.rivals else '') + text)}</p>"
 
 
 def contest_table(result: RunResult) -> str:
@@ -142,7 +149,7 @@ def contest_table(result: RunResult) -> str:
         values = [format_metric(v, metric) for v in (row.gated, row.removed, row.tuned)]
         cells = [row.label, format_kept(row), *values]
         rows.append((cells, "hero" if row.key == result.pruned.key else ""))
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def family_table(result: RunResult) -> str:
@@ -153,7 +160,7 @@ def family_table(result: RunResult) -> str:
         bar = f'<span class="bar"><i style="width:{max(share, 0.8):.1f}%"></i></span>'
         rescued = f" ({family.rescued} rescued)" if family.rescued else ""
         rows.append(
-            f"<tr><td>{_e(family.name)}</td><td>{family.kept:,}{rescued}</td>"
+            f"<tr><td>{esc(family.name)}</td><td>{family.kept:,}{rescued}</td>"
             f"<td>{family.total:,}</td><td>{share:.1f} %</td><td>{bar}</td></tr>"
         )
     head = "".join(f"<th>{name}</th>" for name in ("family", "kept", "of", "share", ""))
@@ -196,12 +203,12 @@ def cost_table(result: RunResult) -> str:
         ([name, a, b, format_ratio(getattr(dense, key), getattr(small, key))], "")
         for name, a, b, key in rows
     ]
-    return _table(["", "dense", "small", "ratio"], body)
+    return table(["", "dense", "small", "ratio"], body)
 
 
 def _pictures(pictures: Sequence[Picture], section: str) -> str:
     return "".join(
-        f"<figure><figcaption><b>{_e(picture.title)}</b> {_e(picture.caption)}"
+        f"<figure><figcaption><b>{esc(picture.title)}</b> {esc(picture.caption)}"
         f'</figcaption><div class="scroll">{picture.svg}</div></figure>'
         for picture in pictures
         if picture.section == section
@@ -214,7 +221,7 @@ def _usage(small_module: str) -> str:
         "<code>model/model.safetensors</code>, a program that needs no code of yours "
         "as <code>model/model.stablehlo</code>, and an orbax checkpoint. "
         "<code>plan.json</code> says which indices stay and cuts them out of any "
-        f"checkpoint of the same network.</p><pre>{_e(small_module)}</pre>"
+        f"checkpoint of the same network.</p><pre>{esc(small_module)}</pre>"
     )
 
 
@@ -223,7 +230,7 @@ def _making(result: RunResult) -> str:
     seconds = _pairs({k: f"{v:.1f} s" for k, v in result.seconds.items()})
     versions = _pairs(result.versions)
     return (
-        f"<pre>{_e(result.command)}</pre>"
+        f"<pre>{esc(result.command)}</pre>"
         f"<details><summary>Settings</summary>{settings}</details>"
         f"<details><summary>Time</summary>{seconds}</details>"
         f"<details><summary>Versions</summary>{versions}</details>"
@@ -232,21 +239,23 @@ def _making(result: RunResult) -> str:
 
 def _pairs(values: Mapping) -> str:
     rows = "".join(
-        f"<tr><td>{_e(str(k))}</td><td>{_e(str(v))}</td></tr>"
+        f"<tr><td>{esc(str(k))}</td><td>{esc(str(v))}</td></tr>"
         for k, v in values.items()
     )
     return _wrap(f"<tbody>{rows}</tbody>", kind="pairs")
 
 
-def _section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str) -> str:
+    """A part of the page under its title; nothing if there is nothing in it."""
     content = "\n".join(part for part in parts if part)
-    return f"<section><h2>{_e(title)}</h2>{content}</section>" if content else ""
+    return f"<section><h2>{esc(title)}</h2>{content}</section>" if content else ""
 
 
-def _table(head: Sequence[str], rows: Iterable[tuple[Sequence[str], str]]) -> str:
-    header = "".join(f"<th>{_e(name)}</th>" for name in head)
+def table(head: Sequence[str], rows: Iterable[tuple[Sequence[str], str]]) -> str:
+    """A table of cells; a row comes with its CSS class."""
+    header = "".join(f"<th>{esc(name)}</th>" for name in head)
     body = "".join(
-        f'<tr class="{kind}">' + "".join(f"<td>{_e(c)}</td>" for c in cells) + "</tr>"
+        f'<tr class="{kind}">' + "".join(f"<td>{esc(c)}</td>" for c in cells) + "</tr>"
         for cells, kind in rows
     )
     return _wrap(f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody>")
@@ -256,5 +265,6 @@ def _wrap(table: str, *, kind: str = "") -> str:
     return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
 
 
-def _e(text: str) -> str:
+def esc(text: str) -> str:
+    """Text as HTML."""
     return html.escape(str(text))

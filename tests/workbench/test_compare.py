@@ -1,0 +1,147 @@
+"""`gamepruning compare`, and `prune` by bandits."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gamepruning.bandits import compare_methods
+from gamepruning.types import InputError
+from gamepruning.workbench.cli import main
+from gamepruning.workbench.compare_settings import CompareSettings
+from gamepruning.workbench.job.comparing import blocks_of, rank
+from gamepruning.workbench.report.rank_plots import plot_ranks
+from gamepruning.workbench.settings import PruneSettings
+
+QUICK = "--widths 10 6 --epochs 3 --batch-size 128"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_table(path, seed):
+    """A small table of two classes."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(240, 3))
+    labels = np.where(x[:, 0] + x[:, 1] * x[:, 2] > 0, "yes", "no")
+    rows = [",".join([*(f"{v:.3f}" for v in row), y]) for row, y in zip(x, labels)]  # noqa: B905
+    path.write_text("\n".join(["a,b,c,target", *rows]) + "\n")
+
+
+def test_all_methods_on_two_tables(folder):
+    for seed in (0, 1):
+        write_table(folder / f"t{seed}.csv", seed)
+    words = f"compare --datasets t0.csv t1.csv {QUICK} --seeds 1 --keep 0.5 --sizes 0.7"
+    words += " --fine-tune 1 --methods equilibrium ucb1 magnitude --out run"
+    assert main(words.split()) == 0
+    found = json.loads((folder / "run/compare.json").read_text())
+    rows = found["rows"]
+    assert {(r["dataset"], r["method"]) for r in rows} == {
+        (t, m)
+        for t in ("t0.csv", "t1.csv")
+        for m in ("dense", "equilibrium", "ucb1", "magnitude")
+    }
+    for row in rows:
+        share = 1.0 if row["method"] == "dense" else 0.5
+        assert abs(row["kept"] - share * row["of"]) <= 1
+        assert 0 <= row["before"] <= 1
+        assert (row["after"] is None) == (row["method"] == "dense")
+    table = [
+        [
+            next(r["after"] for r in rows if (r["dataset"], r["method"]) == (t, m))
+            for m in found["ranks"]["methods"]
+        ]
+        for t in ("t0.csv", "t1.csv")
+    ]
+    expected = compare_methods(np.array(table))
+    np.testing.assert_allclose(found["ranks"]["mean_ranks"], expected.ranks)
+    page = (folder / "run/compare.html").read_text()
+    assert page.count("<svg") == 3 and "Iman and Davenport" in page
+    assert len(list((folder / "run/figures").glob("*.png"))) == 3
+    assert len((folder / "run/compare.csv").read_text().splitlines()) == 9
+
+
+def test_one_block_has_no_ranks():
+    settings = CompareSettings(seeds=1, methods=("ucb1", "random"))
+    assert blocks_of(settings) == [("digits", 0)]
+    rows = [
+        {"dataset": "digits", "seed": 0, "method": m, "before": 0.5, "after": None}
+        for m in settings.methods
+    ]
+    assert rank(settings, rows) is None
+
+
+def test_the_diagram_names_everyone():
+    table = np.random.default_rng(0).normal(size=(12, 5)) + np.arange(5)[None]
+    found = compare_methods(table, ["ucb1", "thompson", "magnitude", "random", "hedge"])
+    texts = [t.get_text() for t in plot_ranks(found).axes[0].texts]
+    for name, value in zip(found.names, found.ranks, strict=True):
+        assert any(name in text and f"{value:.2f}" in text for text in texts)
+    assert any("critical difference" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--methods ucb1", "two names or more"),
+        ("--methods ucb1 nobody", "no method 'nobody'"),
+        ("--keep 1.5", "--keep in (0, 1)"),
+        ("--alpha 0", "--alpha in (0, 1)"),
+        ("--datasets digits digits", "each only once"),
+        ("--datasets nothing.csv", "nothing.csv"),
+    ],
+)
+def test_bad_comparisons(folder, capsys, words, message):
+    assert main(["compare", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not any(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words, kept",
+    [
+        ("--method ucb1 --keep 0.5", 8),
+        ("--method hedge --keep 5/3", 8),
+        ("--method thompson --keep 8 --selection top_n --pulls 50", 8),
+    ],
+)
+def test_prune_by_a_bandit(folder, words, kept):
+    write_table(folder / "t.csv", 0)
+    rest = f"--dataset t.csv {QUICK} --fine-tune 1 --no-rivals --out run"
+    assert main(["prune", *words.split(), *rest.split()]) == 0
+    result = json.loads((folder / "run/result.json").read_text())
+    assert sum(row["kept"] for row in result["families"]) == kept
+    assert result["max_error"] < 1e-4
+
+
+def test_prune_until_the_metric_drops(folder):
+    write_table(folder / "t.csv", 0)
+    words = f"prune --method ucb1 --max-drop 0.9 --dataset t.csv {QUICK} --no-rivals"
+    assert main([*words.split(), "--fine-tune", "0", "--out", "run"]) == 0
+    result = json.loads((folder / "run/result.json").read_text())
+    assert sum(row["kept"] for row in result["families"]) == 2  # one a family
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"pulls": 0, "keep": "0.5"}, "--pulls >= 1"),
+        ({"selection": "building", "keep": "0.5"}, "building does not go with"),
+        ({"max_drop": -1.0}, "--max-drop >= 0"),
+        ({"max_drop": 0.1, "keep": "0.5"}, "says when to stop"),
+        ({}, "needs --keep"),
+        ({"evaluations": 9, "keep": "0.5"}, "--evaluations goes with"),
+    ],
+)
+def test_bad_bandit_settings(given, message):
+    with pytest.raises(InputError, match=message):
+        PruneSettings(method="ucb1", **given)
+
+
+def test_too_few_pulls(folder, capsys):
+    assert main("prune --method exp3 --keep 0.1 --pulls 7".split()) == 2
+    assert "fewer than the 768 players" in capsys.readouterr().err
