@@ -338,8 +338,13 @@ def test_the_program_as_a_process(here):
 
 def test_an_interrupted_run_says_how_to_go_on(here):
     """A real interruption of a real process."""
+    # A shell starts what runs in the background deaf to interruptions.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from gamepruning.workbench.cli import console; console()"
+    )
     run = subprocess.Popen(
-        [sys.executable, "-m", "gamepruning.workbench.cli", "prune", "--out", "run"],
+        [sys.executable, "-c", program, "prune", "--out", "run"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
