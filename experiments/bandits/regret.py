@@ -35,17 +35,19 @@ def regret(value: np.ndarray, exact: np.ndarray, count: int) -> float:
 
 
 def main() -> None:
-    rows, oracle_seconds = [], []
+    rows, oracle_seconds, arms = [], [], None
     for seed in SEEDS:
         data, model, params = trained("mnist", "mlp", seed, epochs=8)
         x = jnp.asarray(data.train.inputs[:IMAGES])
         y = jnp.asarray(data.train.labels[:IMAGES])
-        players = gp.find_players(model.apply, params, x[:2])
-        arms = gp.removal_arms(
-            *(players, params, gp.cross_entropy, x, y),
-            batch_size=BATCH,
-            key=jax.random.key(seed),
-        )
+        key = jax.random.key(seed)
+        if arms is None:
+            players = gp.find_players(model.apply, params, x[:2])
+            arms = gp.removal_arms(
+                *(players, params, gp.cross_entropy, x, y), batch_size=BATCH, key=key
+            )
+        else:
+            arms = arms.renewed(params, x, y, key=key)
         arms.loss_changes().block_until_ready()  # compiles
         start = time.perf_counter()
         exact = np.asarray(arms.loss_changes())
@@ -54,7 +56,7 @@ def main() -> None:
             for name in gp.POLICIES:
                 if name in SLOW and budget == max(BUDGETS):
                     continue
-                policy, num = gp.POLICIES[name](), budget * players.num_players
+                policy, num = gp.POLICIES[name](), budget * arms.num_arms
                 key = jax.random.key(100 + seed)
                 start = time.perf_counter()
                 found = play(key, policy, arms, num_pulls=num)
