@@ -62,6 +62,8 @@ def main() -> None:
                 found = play(key, policy, arms, num_pulls=num)
                 spent = time.perf_counter() - start
                 own = [regret(found.scores.value, exact, k) for k in REMOVED]
+                cautious = found.scores.value + 2 * found.scores.stderr
+                careful = [regret(cautious, exact, k) for k in REMOVED]
                 by_policy = [regret(-found.preference, exact, k) for k in REMOVED]
                 rows.append(
                     {
@@ -69,6 +71,9 @@ def main() -> None:
                         "pulls an arm": budget,
                         "seed": seed,
                         "regret": np.round(own, 4).tolist(),
+                        "regret by mean + 2 standard errors": np.round(
+                            careful, 4
+                        ).tolist(),
                         "regret by the policy's own preference": np.round(
                             by_policy, 4
                         ).tolist(),
@@ -89,15 +94,14 @@ def main() -> None:
     }
     with new_file(RESULTS.parent / "regret.json") as temporary:
         temporary.write_text(json.dumps(result) + "\n")
-    for budget in BUDGETS:
-        for name in gp.POLICIES:
-            own = [
-                row["regret"]
-                for row in rows
-                if (row["policy"], row["pulls an arm"]) == (name, budget)
-            ]
-            if own:
-                print(budget, name, np.round(np.mean(own, 0), 3))
+    for kind in ("regret", "regret by mean + 2 standard errors"):
+        print(f"\n{kind}, means of {len(SEEDS)} seeds, {REMOVED} removed")
+        for budget in BUDGETS:
+            for name in gp.POLICIES:
+                asked = (name, budget)
+                own = [r for r in rows if (r["policy"], r["pulls an arm"]) == asked]
+                if own:
+                    print(budget, name, np.round(np.mean([r[kind] for r in own], 0), 3))
 
 
 if __name__ == "__main__":

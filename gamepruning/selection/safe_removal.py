@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from gamepruning.bandits.arms import RemovalArms
-from gamepruning.bandits.play import PULLS_AN_ARM, play
+from gamepruning.bandits.play import PULLS_AN_ARM, play_bandit
 from gamepruning.bandits.policies import Policy
 from gamepruning.selection.iterated import Progress, Scorer, iterated_pruning
 from gamepruning.selection.trace import Round, SelectionTrace
@@ -25,6 +25,7 @@ def safe_removal(
     step: int | float = 0.1,
     num_pulls: int | None = None,
     pulls_at_once: int = 1,
+    caution: float = 0.0,
     max_drop: float | None = None,
     players: Any = None,
     min_units: int = 1,
@@ -48,6 +49,7 @@ def safe_removal(
         N - n removes all of them by one game.
       num_pulls: pulls in each round; 10 a player if None.
       pulls_at_once: pulls between two looks at the results; fewer when fewer are left.
+      caution: standard errors to add to the mean loss change; see `play`.
       max_drop: end before the round that makes the value fall further than this below
         that of the full network; never, if None.
       players: the `Players`, whose families keep at least `min_units` each.
@@ -93,8 +95,12 @@ def safe_removal(
         def scorer(key: jax.Array, game: Any, num_free: int) -> Scores:
             at_once = min(pulls_at_once, num_free)
             left = arms.without(now.kept)
-            found = play(key, policy, left, num_pulls=budget, pulls_at_once=at_once)
-            scores = found.scores
+            scores = play_bandit(
+                *(key, policy, left),
+                num_pulls=budget,
+                pulls_at_once=at_once,
+                caution=caution,
+            )
             value = np.asarray(scores.value)[now.kept]
             return Scores(
                 value, np.asarray(scores.stderr)[now.kept], scores.num_evaluations

@@ -161,6 +161,20 @@ def test_scores_are_within_their_standard_errors():
     assert abs(np.mean(apart)) < 0.2
 
 
+def test_caution_adds_standard_errors():
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
+    key, policy = jax.random.key(0), gp.ucb1()
+    plain = gp.play_bandit(key, policy, arms, num_pulls=60)
+    careful = gp.play_bandit(key, policy, arms, num_pulls=60, caution=2.0)
+    assert plain.stderr.max() > 0
+    np.testing.assert_allclose(careful.value, plain.value + 2 * plain.stderr)
+    value_fn = gp.value_function(players, params, gp.accuracy, x, y)
+    trace = gp.safe_removal(key, policy, arms, value_fn, 10, step=4, caution=2.0)
+    first = gp.play_bandit(jax.random.fold_in(key, 0), policy, arms, caution=2.0)
+    np.testing.assert_array_equal(trace.rounds[0].scores.value, first.value)
+
+
 def test_rewards_are_bounded_and_fall_with_the_loss():
     changes = jnp.array([-100.0, -1.0, 0.0, 1.0, 100.0])
     rewards = np.asarray(safe_reward(changes, jnp.asarray(1.0)))
@@ -291,6 +305,7 @@ def test_removal_ends_before_the_value_drops():
         ({"num_pulls": 13}, "num_pulls >= 14"),
         ({"pulls_at_once": 15}, r"pulls_at_once in \[1, 14\]"),
         ({"stop_at": 14}, r"stop_at in \(0, 14\)"),
+        ({"caution": -1.0}, "caution >= 0"),
     ],
 )
 def test_bad_budgets(options, message):
