@@ -76,7 +76,7 @@ class VGG(nn.Module):
         return nn.Dense(10)(x)
 
 
-@case((16, 16, 32, 32, 64), frozen=(("params/Conv_0/kernel", 2),))
+@case((16, 16, 32, 32, 64), frozen=(("params/Conv_0/kernel", 2),), heavy=True)
 def vgg_batch_norm(draw: Draw) -> Model:
     """The statistics live in a collection of their own and leave with the channel."""
     return linen(draw, VGG(), draw.normal(2, 8, 8, 3))
@@ -202,7 +202,7 @@ class ResNeXt(nn.Module):
         return nn.Dense(4)(x.mean((1, 2)))
 
 
-@case((10, 4, 3, 3, 2, 5, 5))
+@case((10, 4, 3, 3, 2, 5, 5), heavy=True)
 def resnext(draw: Draw) -> Model:
     """Whole groups leave, or the same position in every group."""
     return linen(draw, ResNeXt(), draw.normal(2, 6, 6, 3))
@@ -239,7 +239,7 @@ class UNet(nn.Module):
         return nn.Conv(2, (1, 1))(x)
 
 
-@case((8, 12, 10, 6))
+@case((8, 12, 10, 6), heavy=True)
 def unet(draw: Draw) -> Model:
     return linen(draw, UNet(), draw.normal(2, 8, 8, 3))
 
