@@ -221,7 +221,7 @@ class Study:
 
         def bandit(policy) -> tuple[list, int]:
             trace = gp.safe_removal(
-                *(key, policy, arms, CountedValues(value_fn, self.num)),
+                *(key, policy, arms, value_fn),
                 min(self.sizes),
                 step=STEP,
                 num_pulls=PULLS,
@@ -271,7 +271,6 @@ class Study:
         )
         chosen = [self.choose(dense, split, arms) for split in range(SPLITS)]
         names = list(chosen[0])
-        print("chosen", time.perf_counter() - start)
         masks = np.array(
             [[chosen[s][name]["masks"] for name in names] for s in range(SPLITS)]
         )  # [S, methods, sizes, N]
@@ -295,9 +294,7 @@ class Study:
             ]
 
         before, after = score(spread, "test"), score(tuned, "test")
-        print("judged", time.perf_counter() - start)
         self.check_removal(tuned, lanes)
-        print("checked", time.perf_counter() - start)
         rows = {"unpruned": {"before": before[-1], "after": after[-1]}}
         for m, name in enumerate(names):
             here = slice(m * len(KEPT), (m + 1) * len(KEPT))
@@ -351,16 +348,6 @@ class Study:
                 values.append(float(model.score(x, y)))
             found[name] = {"after": values, "seconds": float(np.median(spent))}
         return found
-
-
-class CountedValues:
-    """A value function that says how many players there are."""
-
-    def __init__(self, value_fn: Callable, num_players: int):
-        self.value_fn, self.num_players = value_fn, num_players
-
-    def __call__(self, masks):
-        return self.value_fn(masks)
 
 
 CLASSIFIERS = {

@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 from gamepruning.players import Players
 from gamepruning.players.incremental import Residuals, Updates
 from gamepruning.players.programs import split_arrays
+from gamepruning.players.rows import count_rows
 from gamepruning.types import InputError
 
 MOST_BYTES = 2**29  # of states that are kept for all mini-batches
@@ -194,7 +195,7 @@ class RemovalArms:
     def _cut(self, inputs: Any, labels: Any, key: Array | None) -> None:
         """The examples in mini-batches."""
         given = inputs if isinstance(inputs, tuple) else (inputs,)
-        rows = _count_rows(given, labels)
+        rows = count_rows((given, labels))
         size = min(self._batch_size, rows)
         self.num_batches = rows // size
         order = np.arange(rows)
@@ -321,16 +322,6 @@ def _all_changes(arms: RemovalArms, num_batches: int) -> Callable:
         return lax.map(of_player, jnp.arange(arms.num_arms))
 
     return run
-
-
-def _count_rows(inputs: tuple, labels: Any) -> int:
-    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((inputs, labels))}
-    if len(lengths) != 1 or () in lengths or (0,) in lengths:
-        raise InputError(
-            "expected inputs and labels with the same number of examples on axis 0, at "
-            f"least one, got lengths {sorted(lengths)}"
-        )
-    return lengths.pop()[0]
 
 
 def _num_bytes(array: Any) -> int:

@@ -257,18 +257,18 @@ def make_plays(
     num_arms, num_batches = arms.num_arms, arms.num_batches
     begin = jax.jit(functools.partial(_begin, policy, num_pulls, pulls_at_once))
 
-    def init(data, key, is_open) -> Game:
-        start_key, key = jax.random.split(key)
-        offset = jax.random.randint(start_key, (num_arms,), 0, num_batches)
-        first = first_pulls(data, offset)
-        return begin(first, offset, key, is_open)
-
     def pull_all(data, offset):
         numbers = jnp.arange(num_arms)
         return lax.map(lambda at: arms.pull(data, *at), (numbers, offset))
 
     # Compiled once for all policies.
     first_pulls = arms.compile_once(("first", num_batches), lambda: pull_all)
+
+    def init(data, key, is_open) -> Game:
+        start_key, key = jax.random.split(key)
+        offset = jax.random.randint(start_key, (num_arms,), 0, num_batches)
+        first = first_pulls(data, offset)
+        return begin(first, offset, key, is_open)
 
     def turn(number, carry):
         data, game = carry

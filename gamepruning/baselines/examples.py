@@ -6,34 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from gamepruning.players.rows import count_rows
 from gamepruning.types import Scores
 
 
 def as_inputs(inputs: PyTree) -> tuple:
     """The network's inputs as a tuple: a tuple stays, anything else is the only one."""
     return inputs if isinstance(inputs, tuple) else (inputs,)
-
-
-def count_examples(data: PyTree) -> int:
-    """The leading length that all leaves share.
-
-    Args:
-      data: a pytree of arrays [B, ...].
-
-    Returns:
-      B, at least 1.
-
-    Raises:
-      ValueError: there is no example, or the leaves disagree.
-    """
-    _refuse_nothing(data)
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
-    if len(lengths) != 1 or () in lengths:
-        raise ValueError(
-            "expected inputs and labels with one leading axis of examples, got leading "
-            f"lengths {sorted(lengths)}"
-        )
-    return lengths.pop()[0]
 
 
 def mean_over_chunks(
@@ -51,12 +30,12 @@ def mean_over_chunks(
       The size-weighted mean over the chunks, the last of which may be smaller.
 
     Raises:
-      ValueError: `at_once` is below 1; see also `count_examples`.
+      ValueError: `at_once` is below 1; see also `count_rows`.
     """
     if at_once is None:
         _refuse_nothing(data)
         return fn(data)
-    total = count_examples(data)
+    total = count_rows(data)
     size = min(at_once, total)
     if size < 1:
         raise ValueError(f"expected at least 1 example at once, got {at_once}")

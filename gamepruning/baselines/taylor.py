@@ -10,11 +10,11 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from gamepruning.baselines.examples import (
     as_inputs,
-    count_examples,
     exact_scores,
 )
 from gamepruning.players import Players
 from gamepruning.players.programs import compiled
+from gamepruning.players.rows import count_rows
 from gamepruning.types import Scores
 
 
@@ -78,7 +78,7 @@ def taylor_scores(
     if order not in (1, 2):
         raise ValueError(f"expected order to be 1 or 2, got {order!r}")
     data = (*as_inputs(inputs), labels)
-    count_examples(data)
+    count_rows(data)
     expand = _first if order == 1 else _second
     num_backward = 1 if order == 1 else _num_outputs(players, params, data)
 

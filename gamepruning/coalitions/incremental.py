@@ -15,7 +15,6 @@ from gamepruning.coalitions.rank_one import compile_sweeps
 from gamepruning.coalitions.rows import rows_are_independent
 from gamepruning.coalitions.tiles import (
     choose_tile,
-    count_rows,
     cut_in_tiles,
     metric_of_all,
     sum_over_rows,
@@ -23,6 +22,7 @@ from gamepruning.coalitions.tiles import (
 )
 from gamepruning.players.incremental import Updates
 from gamepruning.players.players import Players
+from gamepruning.players.rows import count_rows
 from gamepruning.types import InputError
 
 
@@ -116,7 +116,7 @@ def make_incremental(
     if players.granularity == "weight":
         return None
     varying = players.select(varying)
-    num_rows = count_rows(inputs, labels)
+    num_rows = count_rows((inputs, labels))
     example = Updates(players, params, players.example_inputs(), varying)
     moves = example.moves
     if not moves.is_updated.any() or moves.share > max_share:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.players.rows import count_rows
 from gamepruning.types import InputError
 
 TILE_BYTES = 2**17  # of running results: a quarter of a usual L2 cache
@@ -27,21 +28,6 @@ class Tiles(NamedTuple):
     inputs: Any
     labels: Any
     counts: Any
-
-
-def count_rows(inputs: tuple, labels: Any) -> int:
-    """How many examples there are: the length of axis 0 of every leaf.
-
-    Raises:
-      InputError: the leaves differ in it, or there are none.
-    """
-    sizes = sorted({np.shape(x)[:1] for x in jax.tree.leaves((inputs, labels))})
-    if len(sizes) != 1 or sizes[0] in ((), (0,)):
-        raise InputError(
-            "inputs and labels need the same number of examples on axis 0, at least "
-            f"one; their lengths are {[size[0] if size else None for size in sizes]}"
-        )
-    return sizes[0][0]
 
 
 def tile_shapes(inputs: tuple, tile: int) -> tuple:
@@ -81,7 +67,7 @@ def choose_tile(row_tile: int | str, num_rows: int, row_bytes: float) -> int:
 
 def cut_in_tiles(inputs: tuple, labels: Any, tile: int, num_devices: int) -> Tiles:
     """Inputs and labels in tiles, as many on each device."""
-    num_rows = count_rows(inputs, labels)
+    num_rows = count_rows((inputs, labels))
     tiles = num_devices * math.ceil(num_rows / (tile * num_devices))
     index = np.zeros(tiles * tile, np.int64)
     index[:num_rows] = np.arange(num_rows)

@@ -115,6 +115,7 @@ def safe_removal(
         step=step,
         make_scorer=make_scorer,
         max_drop=max_drop,
+        num_players=arms.num_arms,
         players=players,
         min_units=min_units,
         protect=protect,

@@ -48,7 +48,7 @@ class CompareSettings(StoredSettings):
             metavar="NAME ...",
             help="Equilibrium, and what gamepruning curve takes: power indices, "
             "building and pruning, bandits, baselines.",
-            help_behavior_hint="(default: all)",
+            help_behavior_hint="(default: fifteen of them)",
         ),
     ] = ALL
     keep: Annotated[

@@ -9,7 +9,9 @@ from gamepruning.bandits import compare_methods
 from gamepruning.types import InputError
 from gamepruning.workbench.cli import main
 from gamepruning.workbench.compare_settings import CompareSettings
+from gamepruning.workbench.job import comparing
 from gamepruning.workbench.job.comparing import blocks_of, rank
+from gamepruning.workbench.report.compare_page import make_figures, render_compare
 from gamepruning.workbench.report.rank_plots import plot_ranks
 from gamepruning.workbench.settings import PruneSettings
 
@@ -31,37 +33,77 @@ def write_table(path, seed):
     path.write_text("\n".join(["a,b,c,target", *rows]) + "\n")
 
 
-def test_all_methods_on_two_tables(folder):
-    for seed in (0, 1):
-        write_table(folder / f"t{seed}.csv", seed)
-    words = f"compare --datasets t0.csv t1.csv {QUICK} --seeds 1 --keep 0.5 --sizes 0.7"
-    words += " --fine-tune 1 --methods equilibrium ucb1 magnitude --out run"
-    assert main(words.split()) == 0
+def test_it_goes_on_where_it_was_cut_off(folder, monkeypatch):
+    """The equilibrium is done, ucb1 is interrupted, and the rest is done later."""
+    write_table(folder / "t.csv", 0)
+    words = f"compare --datasets t.csv {QUICK} --seeds 1 --keep 0.5 --sizes 0.7"
+    words += " --fine-tune 1 --methods equilibrium ucb1 --out run"
+    plain, asked = comparing._run, []
+
+    def cut_off(settings, dataset, method, *rest):
+        asked.append(method)
+        if method == "ucb1" and len(asked) == 2:
+            raise KeyboardInterrupt
+        return plain(settings, dataset, method, *rest)
+
+    monkeypatch.setattr(comparing, "_run", cut_off)
+    assert main(words.split()) == 130
+    assert not (folder / "run").exists()
+    assert main("compare --resume --out run".split()) == 0
+    assert asked == ["equilibrium", "ucb1", "ucb1"]
     found = json.loads((folder / "run/compare.json").read_text())
-    rows = found["rows"]
-    assert {(r["dataset"], r["method"]) for r in rows} == {
-        (t, m)
-        for t in ("t0.csv", "t1.csv")
-        for m in ("dense", "equilibrium", "ucb1", "magnitude")
-    }
-    for row in rows:
-        share = 1.0 if row["method"] == "dense" else 0.5
-        assert abs(row["kept"] - share * row["of"]) <= 1
+    assert [row["method"] for row in found["rows"]] == ["dense", "equilibrium", "ucb1"]
+    for row in found["rows"]:
+        is_dense = row["method"] == "dense"
+        assert abs(row["kept"] - (1.0 if is_dense else 0.5) * row["of"]) <= 1
         assert 0 <= row["before"] <= 1
-        assert (row["after"] is None) == (row["method"] == "dense")
-    table = [
-        [
-            next(r["after"] for r in rows if (r["dataset"], r["method"]) == (t, m))
-            for m in found["ranks"]["methods"]
-        ]
-        for t in ("t0.csv", "t1.csv")
-    ]
-    expected = compare_methods(np.array(table))
-    np.testing.assert_allclose(found["ranks"]["mean_ranks"], expected.ranks)
+        assert (row["after"] is None) == is_dense
+    assert "ranks" not in found
     page = (folder / "run/compare.html").read_text()
+    assert page.count("<svg") == 1 and "nothing to rank" in page
+    assert len((folder / "run/compare.csv").read_text().splitlines()) == 4
+
+
+def rows_of(results):
+    """Rows of a comparison by (data set, seed, method)."""
+    common = {"metric": "accuracy", "kept": 5, "of": 10, "seconds": 1.0}
+    common |= {"values": [0.4, 0.5], "evaluations": 0}
+    return [
+        {"dataset": t, "seed": s, "method": m, "before": v - 0.1, "after": v, **common}
+        for (t, s, m), v in results.items()
+    ]
+
+
+def test_blocks_are_data_sets_and_their_seeds_are_averaged():
+    settings = CompareSettings(
+        datasets=("a", "b.csv"), methods=("ucb1", "random"), sizes=(0.5,), seeds=2
+    )
+    results = {
+        **{("a", 0, "ucb1"): 0.9, ("a", 1, "ucb1"): 0.5, ("b.csv", 0, "ucb1"): 0.8},
+        **{("a", 0, "random"): 0.6, ("a", 1, "random"): 0.6},
+        **{("b.csv", 1, "ucb1"): 0.8, ("b.csv", 0, "random"): 0.9},
+        **{("b.csv", 1, "random"): 0.9},
+    }  # a: .7 against .6; b: .8 against .9
+    rows = rows_of(results)
+    found = rank(settings, rows)
+    assert found is not None and found.num_blocks == 2
+    assert found.ranks.tolist() == [1.5, 1.5]
+    dense = rows_of({(t, s, "dense"): 1.0 for t in ("a", "b.csv") for s in (0, 1)})
+    figures = make_figures(settings, rows + dense, found)
+    assert set(figures) == {"ranks", "curve-a", "curve-b"}
+    page = render_compare(settings, rows + dense, found, figures)
     assert page.count("<svg") == 3 and "Iman and Davenport" in page
-    assert len(list((folder / "run/figures").glob("*.png"))) == 3
-    assert len((folder / "run/compare.csv").read_text().splitlines()) == 9
+    assert "75.0 %" in page  # the mean of ucb1 after fine-tuning
+
+
+def test_classes_and_numbers_are_compared_apart(folder, capsys):
+    write_table(folder / "a.csv", 0)
+    lines = (folder / "a.csv").read_text().replace("yes", "1.25").replace("no", "3.5")
+    numbers = [f"{line}{k}" if k else line for k, line in enumerate(lines.split("\n"))]
+    (folder / "b.csv").write_text("\n".join(numbers[:-1]) + "\n")
+    words = f"compare --datasets a.csv b.csv {QUICK} --methods ucb1 random"
+    assert main(words.split()) == 2
+    assert "compare them apart" in capsys.readouterr().err
 
 
 def test_one_block_has_no_ranks():

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from gamepruning.bandits import MethodComparison, compare_methods
 from gamepruning.compaction.atomic import new_file
+from gamepruning.types import InputError
 from gamepruning.workbench.compare_settings import EQUILIBRIUM, CompareSettings
 from gamepruning.workbench.curve_settings import parse_method
 from gamepruning.workbench.job.choose import CHECKED, choose_by_equilibrium
@@ -31,7 +32,9 @@ from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.opening import open_folder, write_config
 from gamepruning.workbench.job.runfolder import RunFolder, working_in
 from gamepruning.workbench.job.stages import Trainer, make_trainer, new_progress
+from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.report.formats import format_metric
+from gamepruning.workbench.settings import PruneSettings
 
 
 def run_compare(
@@ -69,11 +72,12 @@ def run_compare(
     )
     with console.status("reading data"):
         prepared = [prepare(settings.as_curve(name), 0) for name in settings.datasets]
+        _check_metrics([task for task, _ in prepared])
         for dataset, (task, _) in zip(settings.datasets, prepared, strict=True):
             check_sizes(settings.as_curve(dataset), task)
     with working_in(folder, "gamepruning compare"):
         write_config(folder, settings, prepared[0][1])
-        rows = _run_all(settings, folder, console)
+        rows = _run_all(settings, prepared, folder, console)
         found = rank(settings, rows)
         _write(folder, settings, rows, found)
     console.print(_table(settings, rows, found))
@@ -125,8 +129,19 @@ def _final(row: dict) -> float:
 # -- running -----------------------------------------------------------------------
 
 
+def _check_metrics(tasks: Sequence[Task]) -> None:
+    """Whether one can take the mean over all data sets."""
+    names = {task.metric_name: task.dataset.name for task in tasks}
+    if len(names) > 1:
+        told = " and ".join(f"{metric} of {name}" for metric, name in names.items())
+        raise InputError(f"--datasets are judged by {told}: compare them apart")
+
+
 def _run_all(
-    settings: CompareSettings, folder: RunFolder, console: Console
+    settings: CompareSettings,
+    prepared: Sequence[tuple[Task, PruneSettings]],
+    folder: RunFolder,
+    console: Console,
 ) -> list[dict]:
     """A row for each data set, seed and method; those on file are not done again."""
     rows = []
@@ -134,7 +149,7 @@ def _run_all(
         for number, dataset in enumerate(settings.datasets):
             asked = settings.as_curve(dataset)
             for seed in range(settings.seeds):
-                task, resolved = prepare(asked, seed)
+                task, resolved = prepare(asked, seed) if seed else prepared[number]
                 trainer = make_trainer(task, resolved.batch_size or 1, folder, progress)
                 name = f"{number}_{seed}"
                 network = train_network(
