@@ -58,6 +58,9 @@ def run_more(name: str, seed: int) -> None:
     for index in ("beta", "banzhaf", "shapley"):
         study.top_n(index, "likelihood")
     study.chosen("top-n, chosen on validation", "top-n")
+    for index in ("shapley", "banzhaf"):
+        study.building(index)
+        study.pruning(index)
 
 
 def tune_seed(name: str, seed: int) -> None:

@@ -17,6 +17,7 @@ from gamepruning.bandits.policies import Policy, PolicyState
 from gamepruning.types import InputError, Scores
 
 PULLS_AN_ARM = 10  # where no budget is given
+MOST_TURNS, MOST_DRAWS = 256, 2**18  # that random numbers are drawn for together
 BLOCKS = 50  # that a game is played in, between reports of progress
 CONFIDENCE = 0.95  # that all arms are on their side of the cut, when a game stops
 Status = Literal["budget", "separated"]
@@ -270,19 +271,37 @@ def make_plays(
         first = first_pulls(data, offset)
         return begin(first, offset, key, is_open)
 
-    def turn(number, carry):
-        data, game = carry
-        own = jax.random.fold_in(game.key, number)
-        chosen = _choose(policy, game.policy, own, pulls_at_once)
+    def turn(data, game, number, drawn) -> Game:
+        chosen = policy.choose(game.policy, drawn, pulls_at_once)
         batch = _next_batches(game, chosen, num_batches)
         if pulls_at_once == 1:
             changes = arms.pull(data, chosen[0], batch[0])[None]
         else:
             changes = lax.map(lambda at: arms.pull(data, *at), (chosen, batch))
-        return data, _learn(policy, game, number, chosen, changes)
+        return _learn(policy, game, number, chosen, changes)
+
+    def draw(key, number):
+        own = jax.random.fold_in(key, number)
+        return policy.draw(own, num_arms, pulls_at_once)
+
+    at_once = max(1, min(MOST_TURNS, MOST_DRAWS // (num_arms * pulls_at_once)))
+
+    def some_turns(carry):
+        """As many turns as numbers are drawn for together."""
+        data, game, start, stop = carry
+        numbers = start + jnp.arange(at_once)
+        drawn = jax.vmap(draw, (None, 0))(game.key, numbers)
+
+        def body(number, game):
+            own = jax.tree.map(lambda leaf: leaf[number - start], drawn)
+            return turn(data, game, number, own)
+
+        end = jnp.minimum(start + at_once, stop)
+        return data, lax.fori_loop(start, end, body, game), end, stop
 
     def advance(data, game, start, stop) -> Game:
-        return lax.fori_loop(start, stop, turn, (data, game))[1]
+        carry = (data, game, jnp.asarray(start), jnp.asarray(stop))
+        return lax.while_loop(lambda c: c[2] < c[3], some_turns, carry)[1]
 
     return Plays(init, advance)
 
@@ -329,12 +348,6 @@ def _count_first(state: PolicyState, rewards: Array, is_open: Array) -> PolicySt
         counts=is_open.astype(state.counts.dtype),
         totals=jnp.where(is_open, rewards, 0.0).astype(state.totals.dtype),
     )
-
-
-def _choose(policy: Policy, state: PolicyState, key: Array, num: int) -> Array:
-    if num == 1:
-        return policy.select(state, key)[None]
-    return policy.select_many(state, key, num)
 
 
 def _next_batches(game: Game, chosen: Array, num_batches: int) -> Array:
@@ -398,7 +411,7 @@ class _HostPlays:
     def __init__(self, policy: Policy, arms: _HostArms, num_pulls: int, at_once: int):
         self.policy, self.arms, self.num_pulls = policy, arms, num_pulls
         self.at_once = at_once
-        self.select = jax.jit(functools.partial(_choose, policy, num=at_once))
+        self.select = jax.jit(functools.partial(policy.select_many, num=at_once))
         self.learn = jax.jit(functools.partial(_learn, policy))
 
     def init(self, data, key, is_open) -> Game:

@@ -1,5 +1,8 @@
 """Six bandit policies, and uniform pulls: pure `init`, `select`, `update`.
 
+A selection is a draw of random numbers, which does not look at the state, and a choice:
+a game draws for many turns at once, which is several times as fast as turn by turn.
+
 Rewards lie in [0, 1]. All policies share one state, so that seeds are a `vmap` away;
 the same settings give the same policy, so that nothing is compiled twice. K is the
 number of arms, T the number of pulls.
@@ -42,21 +45,29 @@ class Policy(NamedTuple):
       name: as on the command line.
       init: (num_arms, num_pulls, is_open=None) -> `PolicyState`; num_pulls is the
         horizon that learning rates are made for.
-      select: (state, key) -> the next arm, an integer.
-      select_many: (state, key, num) -> int [num] arms to pull side by side: the `num`
+      draw: (key, num_arms, num) -> the random numbers of a turn, a pytree.
+      choose: (state, drawn, num) -> int [num] arms to pull side by side: the `num`
         best ones of one look, each once; those that draw from probabilities draw
         independently, because the update divides by them.
-      update: (state, arm, reward) -> state; of one pull, or of [P] that were selected
+      update: (state, arm, reward) -> state; of one pull, or of [P] that were chosen
         together.
       preference: state -> float [K], how safe each arm seems to the policy itself.
     """
 
     name: str
     init: Callable[..., PolicyState]
-    select: Callable[[PolicyState, Array], Int[Array, ""]]
-    select_many: Callable[[PolicyState, Array, int], Int[Array, " P"]]
+    draw: Callable[[Array, int, int], Any]
+    choose: Callable[[PolicyState, Any, int], Int[Array, " P"]]
     update: Callable[[PolicyState, Any, Any], PolicyState]
     preference: Callable[[PolicyState], Float[Array, " K"]]
+
+    def select_many(self, state: PolicyState, key: Array, num: int) -> Array:
+        """`num` arms to pull side by side, int [num]."""
+        return self.choose(state, self.draw(key, len(state.counts), num), num)
+
+    def select(self, state: PolicyState, key: Array) -> Array:
+        """The next arm, an integer."""
+        return self.select_many(state, key, 1)[0]
 
 
 @functools.cache
@@ -85,17 +96,20 @@ def epsilon_greedy(epsilon: float = 0.1, *, decay: bool = False) -> Policy:
             f"expected epsilon in [0, 1], or above it with decay, got {epsilon}"
         )
 
-    def index(state: PolicyState, key: Array) -> Array:
+    def draw(key: Array, num_arms: int) -> tuple[Array, Array]:
         explore_key, noise_key = jax.random.split(key)
+        noise = jax.random.uniform(noise_key, (num_arms,))
+        return jax.random.uniform(explore_key), noise
+
+    def index(state: PolicyState, drawn: tuple[Array, Array]) -> Array:
+        coin, noise = drawn
         share = state.rate
         if decay:
             pulls = jnp.maximum(state.counts.sum(), 1)
             share = jnp.minimum(1.0, share * state.is_open.sum() / pulls)
-        noise = jax.random.uniform(noise_key, state.counts.shape)
-        is_random = jax.random.uniform(explore_key) < share
-        return jnp.where(is_random, noise, means(state))
+        return jnp.where(coin < share, noise, means(state))
 
-    return _by_index("epsilon_greedy", index, rate=epsilon)
+    return _by_index("epsilon_greedy", draw, index, rate=epsilon)
 
 
 @functools.cache
@@ -118,11 +132,10 @@ def softmax(temperature: float = 0.1) -> Policy:
     if not 0 < temperature < math.inf:
         raise InputError(f"expected a temperature above 0, got {temperature}")
 
-    def index(state: PolicyState, key: Array) -> Array:
-        noise = jax.random.gumbel(key, state.counts.shape)
+    def index(state: PolicyState, noise: Array) -> Array:
         return means(state) / state.rate + noise
 
-    return _by_index("softmax", index, rate=temperature)
+    return _by_index("softmax", _one_each(jax.random.gumbel), index, rate=temperature)
 
 
 @functools.cache
@@ -145,14 +158,14 @@ def ucb1(width: float = 2.0) -> Policy:
     if not 0 <= width < math.inf:
         raise InputError(f"expected a width of at least 0, got {width}")
 
-    def index(state: PolicyState, key: Array) -> Array:
-        del key
+    def index(state: PolicyState, drawn: None) -> Array:
+        del drawn
         counts = jnp.maximum(state.counts, 1)
         log_t = jnp.log(jnp.maximum(state.counts.sum(), 1))
         bound = means(state) + jnp.sqrt(state.rate * log_t / counts)
         return jnp.where(state.counts > 0, bound, jnp.inf)
 
-    return _by_index("ucb1", index, rate=width)
+    return _by_index("ucb1", lambda key, num_arms: None, index, rate=width)
 
 
 @functools.cache
@@ -175,12 +188,11 @@ def thompson(scale: float = 1.0) -> Policy:
     if not 0 < scale < math.inf:
         raise InputError(f"expected a scale above 0, got {scale}")
 
-    def index(state: PolicyState, key: Array) -> Array:
-        noise = jax.random.normal(key, state.counts.shape)
+    def index(state: PolicyState, noise: Array) -> Array:
         center = state.totals / (state.counts + 1)
         return center + noise * state.rate / jnp.sqrt(state.counts + 1)
 
-    return _by_index("thompson", index, rate=scale)
+    return _by_index("thompson", _one_each(jax.random.normal), index, rate=scale)
 
 
 @functools.cache
@@ -200,7 +212,7 @@ def thompson_beta() -> Policy:
         failures = jnp.maximum(state.counts - state.totals, 0)
         return jax.random.beta(key, 1 + state.totals, 1 + failures)
 
-    return _by_index("thompson_beta", index)
+    return _by_index("thompson_beta", lambda key, num_arms: key, index)
 
 
 @functools.cache
@@ -286,10 +298,11 @@ def uniform() -> Policy:
       The `Policy`. Regret: T times the mean gap.
     """
 
-    def index(state: PolicyState, key: Array) -> Array:
-        return jax.random.uniform(key, state.counts.shape)
+    def index(state: PolicyState, noise: Array) -> Array:
+        del state
+        return noise
 
-    return _by_index("uniform", index)
+    return _by_index("uniform", _one_each(jax.random.uniform), index)
 
 
 POLICIES: dict[str, Callable[[], Policy]] = {
@@ -334,19 +347,30 @@ def _count(state: PolicyState, arm: Array, reward: Array) -> PolicyState:
     )
 
 
-def _by_index(name: str, index: Callable, rate: float = 0.0) -> Policy:
-    """A policy that pulls the arm of the largest index."""
+def _one_each(sample: Callable) -> Callable[[Array, int], Array]:
+    """Draws of `sample`, one for each arm."""
+    return lambda key, num_arms: sample(key, (num_arms,))
 
-    def among_open(state: PolicyState, key: Array) -> Array:
-        return jnp.where(state.is_open, index(state, key), -jnp.inf)
 
-    def select(state, key):
-        return jnp.argmax(among_open(state, key))
+def _by_index(
+    name: str,
+    draw: Callable[[Array, int], Any],
+    index: Callable[[PolicyState, Any], Array],
+    rate: float = 0.0,
+) -> Policy:
+    """A policy that pulls the arms of the largest index, however many at once."""
 
-    def select_many(state, key, num):
-        return jax.lax.top_k(among_open(state, key), num)[1]
+    def choose(state, drawn, num):
+        among_open = jnp.where(state.is_open, index(state, drawn), -jnp.inf)
+        if num == 1:
+            return jnp.argmax(among_open)[None]
+        return jax.lax.top_k(among_open, num)[1]
 
-    return Policy(name, _init(lambda *_: rate), select, select_many, _count, means)
+    def draw_once(key, num_arms, num):
+        del num
+        return draw(key, num_arms)
+
+    return Policy(name, _init(lambda *_: rate), draw_once, choose, _count, means)
 
 
 def _by_probability(
@@ -354,18 +378,19 @@ def _by_probability(
 ) -> Policy:
     """A policy that draws from probabilities and moves log-weights by `gain`."""
 
-    def select(state, key):
-        return jax.random.categorical(key, log_probs(state))
+    def draw(key, num_arms, num):
+        return jax.random.gumbel(key, (num, num_arms))
 
-    def select_many(state, key, num):
-        return jax.random.categorical(key, log_probs(state), shape=(num,))
+    def choose(state, drawn, num):
+        del num
+        return jnp.argmax(log_probs(state)[None] + drawn, axis=1)
 
     def update(state, arm, reward):
         moved = state.log_weights.at[arm].add(gain(state, arm, reward))
         return _count(state, arm, reward)._replace(log_weights=moved - moved.max())
 
     return Policy(
-        name, _init(rate), select, select_many, update, lambda state: state.log_weights
+        name, _init(rate), draw, choose, update, lambda state: state.log_weights
     )
 
 
