@@ -8,7 +8,7 @@ import pytest
 from tests.fuzz.check import check
 from tests.fuzz.grow import grow
 
-SEEDS = range(1_000_000, 1_000_012)
+SEEDS = range(1_000_000, 1_000_009)
 # networks that were wrong once, in what they were traced as
 ONCE_WRONG = (103, 123)
 

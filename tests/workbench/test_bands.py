@@ -15,6 +15,8 @@ from gamepruning.workbench.cli import main
 from gamepruning.workbench.job import bands as bands_job, stages
 from gamepruning.workbench.job.bands import run_bands
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SMALL = BandsSettings(
     widths=(12, 6), output="vote", points=5, samples=8, examples=60, epochs=8
 )

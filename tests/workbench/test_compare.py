@@ -15,6 +15,8 @@ from gamepruning.workbench.report.compare_page import make_figures, render_compa
 from gamepruning.workbench.report.rank_plots import plot_ranks
 from gamepruning.workbench.settings import PruneSettings
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 QUICK = "--widths 10 6 --epochs 3 --batch-size 128"
 
 

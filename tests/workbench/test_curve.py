@@ -18,6 +18,8 @@ from gamepruning.workbench.curve_settings import (
 from gamepruning.workbench.job import curving
 from gamepruning.workbench.job.curving import run_curves
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SMALL = CurveSettings(
     widths=(14, 6),
     methods=("building", "biased_banzhaf", "pruning-greedy", "random"),

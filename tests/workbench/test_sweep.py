@@ -15,6 +15,8 @@ from gamepruning.workbench.job.sweeping import run_sweep
 from gamepruning.workbench.report import plots
 from gamepruning.workbench.sweep_settings import SweepSettings
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SMALL = SweepSettings(
     widths=(12, 6),
     beta=(0.01,),

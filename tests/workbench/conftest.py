@@ -1,0 +1,14 @@
+"""What the tests of the workbench share."""
+
+from pathlib import Path
+
+import pytest
+
+from gamepruning.workbench.report import theme
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch):
+    """Empty pictures: drawing would take a third of a run that is not about them."""
+    monkeypatch.setattr(theme, "save_png", lambda figure, path: Path(path).touch())
+    monkeypatch.setattr(theme, "to_svg", lambda figure, *, name: "<svg></svg>")
