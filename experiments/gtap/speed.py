@@ -3,6 +3,8 @@
 python -m experiments.gtap.speed
 
 LeNet-300-100, 10,000 rows of MNIST, the accuracy of coalitions of its 400 neurons.
+Ours twice: "auto", whose sweeps look at all rows, and "sampled", where each sweep looks
+at 512 of its own (`ValueFunction.sample_rows`); the peers have all rows, always.
 Needs torch, pyDVL and shapiq beside the library, and MNIST where GAMEPRUNING_DATA says.
 The network and the reference indices are made once and kept in the folder of the cache.
 What speed.json has already is not measured again, unless --fresh is given.
@@ -10,6 +12,7 @@ What speed.json has already is not measured again, unless --fresh is given.
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import os
 import time
@@ -41,6 +44,8 @@ LEAST_RATIO = 10.0
 MARGIN = 1.2  # a peer is given up at this many times what proves the ratio
 PEERS = {"banzhaf": "pyDVL", "shapley": "shapiq"}
 FIRST_BUDGET, LAST_BUDGET = 800, 2**20
+SAMPLED, SAMPLED_ROWS = "sampled", 512  # a method, and how many rows its sweeps see
+FIRST_SAMPLED = 8000  # where sweeps begin to be chosen
 PYDVL_SECONDS = 30.0
 
 
@@ -59,10 +64,11 @@ class Setting(NamedTuple):
 
 def follow_ours(setting: Setting, index: str, key: int, method: str) -> list[Step]:
     """A fresh estimate at every budget, doubled until it is near enough."""
-    steps, budget, spent = [], FIRST_BUDGET, 0.0
+    game, steps, spent = game_of(setting.ours, method), [], 0.0
+    budget = FIRST_SAMPLED if method == SAMPLED else FIRST_BUDGET
     while budget <= LAST_BUDGET and spent < setting.cap:
         start = time.perf_counter()
-        value, used = estimate(setting.ours, index, key, budget, method)
+        value, used = estimate(game, index, key, budget, method)
         seconds = time.perf_counter() - start
         spent += seconds
         rank = rank_correlation(value, setting.references[index])
@@ -73,8 +79,14 @@ def follow_ours(setting: Setting, index: str, key: int, method: str) -> list[Ste
     return steps
 
 
+def game_of(game, method: str):
+    return game.sample_rows(SAMPLED_ROWS) if method == SAMPLED else game
+
+
 def estimate(game, index: str, key: int, budget: int, method: str):
-    given = {"num_evaluations": budget, "method": method}
+    given: dict[str, Any] = {"num_evaluations": budget, "method": method}
+    if method == SAMPLED:  # a sweep takes a millisecond: many between two looks
+        given |= {"method": "auto", "round_size": 2**15}
     scores = VALUES[index](jax.random.key(key), game, game.num_players, **given)
     return np.asarray(scores.value), scores.num_evaluations
 
@@ -82,10 +94,10 @@ def estimate(game, index: str, key: int, budget: int, method: str):
 def measure_compilation(setting: Setting, index: str, method: str) -> float:
     """Seconds that the first estimate takes longer than the second, from nothing."""
     start = time.perf_counter()
-    game = setting.make_ours()
-    times = []
+    game = game_of(setting.make_ours(), method)
+    times, budget = [], FIRST_SAMPLED if method == SAMPLED else FIRST_BUDGET
     for _ in range(2):
-        estimate(game, index, 99, FIRST_BUDGET, method)
+        estimate(game, index, 99, budget, method)
         times.append(time.perf_counter() - start)
         start = time.perf_counter()
     return max(times[0] - times[1], 0.0)
@@ -225,15 +237,16 @@ def names_of_rows(methods: list[str], keys: int, peer_keys: int) -> list[str]:
 def summarise(rows: dict) -> dict:
     """Medians over the keys, and how they compare."""
     summary = {}
-    for index, peer in PEERS.items():
-        ours = [r for n, r in rows.items() if n.startswith(f"auto/{index}/")]
+    for (index, peer), method in itertools.product(PEERS.items(), ("auto", SAMPLED)):
+        ours = [r for n, r in rows.items() if n.startswith(f"{method}/{index}/")]
         theirs = [r for n, r in rows.items() if n.startswith(f"{peer}/{index}/")]
         if not ours or not theirs:
             continue
+        name = index if method == "auto" else f"{index}, {SAMPLED_ROWS} rows a sweep"
         mine, other = median(ours, "seconds"), median(theirs, "seconds")
         whole = mine + median(ours, "compilation")
         reached = all(r["reached"] for r in ours)
-        summary[index] = {
+        summary[name] = {
             "ours, evaluations": median(ours, "evaluations"),
             "ours, seconds": mine,
             "ours, seconds with compilation": whole,
@@ -250,8 +263,8 @@ def summarise(rows: dict) -> dict:
             bare = float(
                 np.median([r["without bookkeeping"]["seconds"] for r in theirs])
             )
-            summary[index]["pyDVL without bookkeeping, seconds"] = bare
-            summary[index]["ratio without bookkeeping"] = bare / mine
+            summary[name]["pyDVL without bookkeeping, seconds"] = bare
+            summary[name]["ratio without bookkeeping"] = bare / mine
     return summary
 
 
@@ -265,11 +278,14 @@ def measure_rates(setting: Setting, seconds: float = 4.0) -> dict:
     rng = np.random.default_rng(0)
     masks = rng.random((512, num)) < 0.5
     orders = rng.permuted(np.tile(np.arange(num), (4, 1)), axis=1)
+    few = setting.ours.sample_rows(SAMPLED_ROWS)
     games = {
         "ours": (setting.ours, masks),
         "torch": (setting.torch_game, masks[:128]),
         "ours, prefixes of orders": (setting.ours.prefixes, orders),
         "ours, toggles": (setting.ours.toggles, masks[:4]),
+        "ours, prefixes of orders, sampled": (few.prefixes, orders),
+        "ours, toggles, sampled": (few.toggles, masks[:4]),
     }
     rates: dict[str, list[float]] = {name: [] for name in games}
     for _ in range(3):
@@ -323,7 +339,9 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=3)
     parser.add_argument("--peer-keys", type=int, default=1)
     parser.add_argument("--cap", type=float, default=180.0, help="seconds a row")
-    parser.add_argument("--methods", default="auto", help="ours, with commas between")
+    parser.add_argument(
+        "--methods", default=f"auto,{SAMPLED}", help="ours, with commas between"
+    )
     parser.add_argument("--reference", type=int, default=4_000_000, help="evaluations")
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=OUT)

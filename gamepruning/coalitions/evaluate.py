@@ -6,6 +6,7 @@ not depend on its neighbours, on the size of a chunk, or on the number of device
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -186,6 +187,13 @@ class Sweeps:
         self._options: dict[str, Any] = {"varying": varying, "devices": devices}
         self._options["row_tile"] = "auto" if in_tiles else None
         self._made: list = []
+
+    def sampled(self, sample_rows: int) -> Sweeps:
+        """Sweeps that look at some examples each."""
+        other = copy.copy(self)
+        other._options = {**self._options, "sample_rows": sample_rows}
+        other._made = []
+        return other
 
     def get(self) -> Incremental | None:
         """The sweeps; None where the trace allows none or they do not pay."""

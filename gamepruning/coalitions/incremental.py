@@ -14,9 +14,11 @@ import numpy as np
 from gamepruning.coalitions.rank_one import compile_sweeps
 from gamepruning.coalitions.rows import rows_are_independent
 from gamepruning.coalitions.tiles import (
+    RowSample,
     choose_tile,
     cut_in_tiles,
     metric_of_all,
+    plan_sample,
     sum_over_rows,
     tile_shapes,
 )
@@ -61,6 +63,7 @@ def make_incremental(
     row_tile: int | None | str = "auto",
     devices: Sequence[Any] | None = None,
     max_share: float = 0.5,
+    sample_rows: int | None = None,
 ) -> Incremental | None:
     """Values along an order, and after single toggles, by updates of rank one.
 
@@ -85,6 +88,9 @@ def make_incremental(
         one for each core the tiles run side by side.
       max_share: the largest mean cost of a move, where a full pass is 1, that is worth
         it.
+      sample_rows: about how many examples each sweep looks at, its own random ones,
+        the same whenever it is asked for; all if None, or where there are hardly more.
+        The values are unbiased.
 
     Returns:
       The two sweeps, exact to rounding; None where a move costs more than `max_share`:
@@ -129,28 +135,42 @@ def make_incremental(
         first = jax.tree.leaves(players.example_inputs())[0]
         tile = choose_tile(row_tile, num_rows, example.state_bytes / first.shape[0])
         score, scale = sum_over_rows(metric), num_rows
+    sample = None
+    if sample_rows is not None:
+        if row_tile is None:
+            raise InputError(
+                "a metric of all examples at once has no unbiased value on some of "
+                "them: leave sample_rows out"
+            )
+        sample = plan_sample(sample_rows, num_rows)
+        tile = tile if sample is None else sample.tile
     updates = Updates(players, params, tile_shapes(inputs, tile), varying)
-    rows = cut_in_tiles(inputs, labels, tile, len(devices))
+    rows = cut_in_tiles(inputs, labels, tile, len(devices), shuffled=sample is not None)
     run = compile_sweeps(updates, score, params, rows, devices)
     families = tuple(
         family.name
         for family in players.families
         if moves.is_updated[family.start : family.stop].any()
     )
-    prefixes, toggles = _sweeps(run, varying, scale)
+    prefixes, toggles = _sweeps(run, varying, scale, sample)
     return Incremental(prefixes, toggles, families, moves.share, tile)
 
 
 # -- the two sweeps ----------------------------------------------------------------
 
 
-def _sweeps(run: Callable, varying: np.ndarray, scale: int):
+def _sweeps(run: Callable, varying: np.ndarray, scale: int, sample: RowSample | None):
     most = int(varying.sum())
 
     def values(mask, order, keep):
         padded = np.zeros(most, np.int32)
         padded[: len(order)] = order
-        sums = np.asarray(run(mask, padded, len(order), keep), np.float64)
+        if sample is None:
+            sums = np.asarray(run(mask, padded, len(order), keep), np.float64)
+        else:
+            tiles, weights = sample.draw(mask, *([padded] if keep else []))
+            sums = np.asarray(run(mask, padded, len(order), keep, tiles), np.float64)
+            sums = sums * weights[:, None]
         return sums.sum(axis=0)[: len(order) + 1] / scale
 
     def prefixes(orders, base=None):

@@ -5,6 +5,7 @@ tiles, and for each tile one over the moves, so that what a move updates stays i
 Nothing is exchanged, and the values do not depend on the number of devices.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,12 +29,12 @@ def compile_sweeps(
     rows: Tiles,
     devices: Sequence[Any],
 ) -> Callable:
-    """run(mask, order, count, keep) -> sums [tiles, M + 1], compiled.
+    """run(mask, order, count, keep, tiles=None) -> sums [tiles, M + 1], compiled.
 
     `run` starts from the coalition `mask`, bool [N], and lets the first `count` players
     of `order`, int [M], change sides: one after the other where `keep`, else each of
     them alone. The sums are those of `score`, at the start and after each move; after
-    `count` moves they are 0.
+    `count` moves they are 0. Of all tiles, or of `tiles`, int [K]: sums [K, M + 1].
 
     Args:
       updates: the moves, at the shapes of one tile.
@@ -62,31 +63,66 @@ def compile_sweeps(
     specs = Residuals(WHOLE, TILED)  # type: ignore[arg-type]
     residuals = spread(prepare, (WHOLE, TILED), specs)(arrays, rows.inputs)
 
-    def sweep(keep):
-        def run(residuals, labels, counts, gates, order, count):
-            def tile(entry):
-                values, labels, counts = entry
-                own = Residuals(residuals.shared, values)
-                scored = lambda outputs: score(outputs, labels, counts)  # noqa: E731
-                return _sweep_tile(updates, scored, own, gates, order, count, keep)
+    def sweep_one(keep, shared, entry, moves):
+        values, labels, counts = entry
+        own = Residuals(shared, values)
+        scored = lambda outputs: score(outputs, labels, counts)  # noqa: E731
+        return _sweep_tile(updates, scored, own, moves, keep)
 
-            return lax.map(tile, (residuals.rows, labels, counts))
+    def sweep_all(keep):
+        def run(residuals, labels, counts, *moves):
+            entries = (residuals.rows, labels, counts)
+            tile = lambda entry: sweep_one(keep, residuals.shared, entry, moves)  # noqa: E731
+            return lax.map(tile, entries)
 
         in_specs = (specs, TILED, TILED, WHOLE, WHOLE, WHOLE)
         return spread(run, in_specs, TILED)
 
-    runs = {keep: sweep(keep) for keep in (True, False)}
+    def sweep_some(keep):
+        """Each device goes through those of the wanted tiles that it has."""
 
-    def run(mask, order, count, keep):
+        def run(residuals, labels, counts, places, *moves):
+            entries = (residuals.rows, labels, counts)
+            first = lax.axis_index("tiles") * counts.shape[0]
+
+            def tile(number, sums):
+                place = places[number] - first
+                is_here = (place >= 0) & (place < counts.shape[0])
+
+                def look(sums):
+                    entry = jax.tree.map(lambda x: x[place], entries)
+                    found = sweep_one(keep, residuals.shared, entry, moves)
+                    return sums.at[number].set(found)
+
+                return lax.cond(is_here, look, lambda sums: sums, sums)
+
+            entry = jax.tree.map(lambda x: x[0], entries)
+            look_at = functools.partial(sweep_one, keep)
+            one = jax.eval_shape(look_at, residuals.shared, entry, moves)
+            sums = jnp.zeros((len(places), *one.shape), one.dtype)
+            return lax.fori_loop(0, len(places), tile, sums)[None]
+
+        in_specs = (specs, TILED, TILED, WHOLE, WHOLE, WHOLE, WHOLE)
+        return spread(run, in_specs, TILED)
+
+    runs = {keep: sweep_all(keep) for keep in (True, False)}
+    runs_of_some = {keep: sweep_some(keep) for keep in (True, False)}
+
+    def run(mask, order, count, keep, tiles=None):
         gates = np.asarray(mask, jnp.result_type(float))
-        count = np.int32(count)
-        return runs[keep](residuals, rows.labels, rows.counts, gates, order, count)
+        held = residuals, rows.labels, rows.counts
+        moves = gates, order, np.int32(count)
+        if tiles is None:
+            return runs[keep](*held, *moves)
+        found = runs_of_some[keep](*held, np.asarray(tiles, np.int32), *moves)
+        return np.asarray(found).sum(axis=0)  # of a tile all but one are 0
 
     return run
 
 
-def _sweep_tile(updates, score, residuals, gates, order, count, keep: bool):
-    """The score at the start and after each of `count` moves; `keep` them, or not."""
+def _sweep_tile(updates, score, residuals, moves: tuple, keep: bool):
+    """The score at the start and after each move; `keep` them, or not."""
+    gates, order, count = moves
     kind_of = jnp.asarray(updates.moves.kind_of)
     states, outputs = updates.start(residuals, gates)
     first = score(outputs)

@@ -285,6 +285,45 @@ class ValueFunction:
         other._parent = self
         return other
 
+    def sample_rows(self, num_rows: int) -> ValueFunction:
+        """The game in which every sweep looks at some of the examples only.
+
+        Orders and coalitions differ so much in what a player adds to them that few
+        examples tell as much of an index as all, for a fraction of the time. Each
+        order of `prefixes` and each coalition of `toggles` has its own examples,
+        pseudo-random, and always the same. Their values are unbiased, and standard
+        errors of estimates know of what is left to chance. Calls with masks look at all
+        examples.
+
+        Args:
+          num_rows: examples a sweep, about: in tiles of at most 64, the same number of
+            each eighth of the shuffled examples. Where that is most of them, sweeps
+            look at all.
+
+        Returns:
+          A `ValueFunction` of the same players, whose evaluations are counted here,
+          too.
+
+        Raises:
+          InputError: num_rows is below 1, or the value function is not incremental, or
+            its metric is not a mean over examples.
+
+        Cost: the examples are prepared once more.
+        """
+        if num_rows < 1:
+            raise InputError(f"expected num_rows >= 1, got {num_rows}")
+        if self._sweeps.get() is None:
+            raise InputError(
+                "sweeps of this network are no cheaper than full passes, which look at "
+                "all examples: see is_incremental"
+            )
+        other = copy.copy(self)
+        other._sweeps = self._sweeps.sampled(num_rows)
+        other._sweeps.get()
+        other.num_evaluations = 0
+        other._parent = self
+        return other
+
     @property
     def is_incremental(self) -> bool:
         """True if `prefixes` and `toggles` cost a small fraction of full passes."""
