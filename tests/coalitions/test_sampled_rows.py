@@ -1,4 +1,4 @@
-"""Sweeps over some of the examples: unbiased, reproducible, honest about their errors."""
+"""Sweeps over some of the examples: unbiased, reproducible, honest about errors."""
 
 import functools
 

@@ -99,10 +99,17 @@ single = benches(lambda case: case.dtypes[0], TWICE)  # float32, some of them
 
 
 @pytest.fixture
-def light(bench: Bench, request: pytest.FixtureRequest) -> Bench:
+def quick(bench: Bench) -> Bench:
     """Models that compile quickly, for what needs no deep network."""
     if bench.case not in LIGHT:
         pytest.skip("takes long to compile, and shows no more than the others")
+    return bench
+
+
+@pytest.fixture
+def light(quick: Bench, request: pytest.FixtureRequest) -> Bench:
+    """Every other one of them."""
+    bench = quick
     turn = zlib.crc32(request.function.__name__.encode()) + LIGHT.index(bench.case)
     if turn % 2 and not THOROUGH:
         pytest.skip("another model's turn")
@@ -180,7 +187,8 @@ def test_slices_lie_within_the_parameters(bench: Bench):
 # -- equal when they leave -------------------------------------------------------------
 
 
-def test_gates_of_one_change_nothing(bench: Bench):
+def test_gates_of_one_change_nothing(quick: Bench):
+    bench = quick
     everyone = np.ones(bench.players.num_players, bool)
     ours = bench.gated(bench.model.params, everyone, *bench.model.inputs)
     full = bench.apply(bench.model.params, *bench.model.inputs)
@@ -225,8 +233,9 @@ def test_single_precision(single: Bench):
     check_excluded(single)
 
 
-def test_whole_family_may_leave(bench: Bench):
+def test_whole_family_may_leave(quick: Bench):
     """Layers of no width: convolutions, products and reshapes of empty arrays."""
+    bench = quick
     family = bench.players.families[-1]
     mask = np.ones(bench.players.num_players, bool)
     mask[family.start : family.stop] = False
