@@ -115,8 +115,9 @@ class CurveSettings(StoredSettings):
             "biased_banzhaf: the best of one estimate), building or pruning round by "
             "round (by Shapley values; building-banzhaf or pruning-greedy by another), "
             "a bandit (ucb1, thompson, thompson_beta, epsilon_greedy, softmax, hedge, "
-            "exp3), or a baseline (magnitude, magnitude_l1, weight_gradient, taylor, "
-            "taylor_second, activation, random, loss_oracle).",
+            "exp3, or uniform pulls), or a baseline (magnitude, magnitude_l1, "
+            "weight_gradient, taylor, taylor_second, activation, random, "
+            "loss_oracle).",
         ),
     ] = ("building", "shapley", "banzhaf", "magnitude", "random")
     sizes: Annotated[

@@ -30,11 +30,13 @@ Method = Literal[
     "thompson_beta",
     "hedge",
     "exp3",
+    "uniform",
 ]
 POWER_INDICES = ("shapley", "banzhaf", "biased_banzhaf")
 BANDITS = ("epsilon_greedy", "softmax", "ucb1", "thompson", "thompson_beta") + (
     "hedge",
     "exp3",
+    "uniform",
 )
 Selection = Literal["auto", "top_n", "pruning", "building"]
 Value = Literal["auto", "metric", "loss", "calibrated"]

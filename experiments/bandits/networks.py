@@ -1,0 +1,153 @@
+"""Bandits and baselines on image, text and attention networks.
+
+python -m experiments.bandits.networks run       # goes on where it was cut off
+python -m experiments.bandits.networks summary   # writes networks.json and NETWORKS.md
+
+Each network is a `gamepruning compare` under `results/networks-*`: the same trained
+network of each seed for all methods, the same fine-tuning, test data read at the end.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gamepruning as gp
+from experiments.bandits.common import HERE, RESULTS
+from gamepruning.bandits import MethodComparison
+from gamepruning.compaction.atomic import new_file
+from gamepruning.workbench.compare_settings import CompareSettings
+from gamepruning.workbench.job.comparing import run_compare
+
+COMMAND = "python -m experiments.bandits.networks run; ... summary"
+METHODS = ("ucb1", "thompson", "softmax", "epsilon_greedy", "hedge", "exp3", "uniform")
+METHODS += ("loss_oracle", "magnitude", "activation", "taylor", "random")
+KEEP, SIZES, SEEDS = 0.25, (0.5, 0.1), 3
+NETWORKS: dict[str, dict[str, Any]] = {
+    "MLP, MNIST": {"datasets": ("mnist",), "model": "mlp", "epochs": 5},
+    "LeNet-5, MNIST": {"datasets": ("mnist",), "model": "lenet_5", "epochs": 3},
+    "text MLP, emotion": {"datasets": ("emotion",), "model": "text_mlp", "epochs": 4},
+    "text MLP, topic": {"datasets": ("topic",), "model": "text_mlp", "epochs": 4},
+    "transformer, digits": {
+        "datasets": ("digits",),
+        "model": "transformer",
+        "epochs": 40,
+        "fine_tune": 8,
+    },
+}
+
+
+def settings_of(name: str) -> CompareSettings:
+    """What is compared on a network; the fine-tuning is a fifth of the training."""
+    given = {"fine_tune": 1, **NETWORKS[name]}
+    return CompareSettings(
+        methods=METHODS, keep=KEEP, sizes=SIZES, seeds=SEEDS, **given
+    )
+
+
+def place_of(name: str) -> Path:
+    slug = name.lower().replace(",", "").replace(" ", "-")
+    return RESULTS / f"networks-{slug}.json"
+
+
+def run(names: list[str]) -> None:
+    """Compare on each network; only the rows are kept of its run folder."""
+    for name in names:
+        place = place_of(name)
+        if place.exists():
+            continue
+        folder = Path(tempfile.gettempdir()) / f"gamepruning-{place.stem}"
+        resume = folder.with_name(folder.name + ".partial").exists()
+        done = folder
+        if not (folder / "compare.json").exists():
+            done = run_compare(settings_of(name), out=folder, resume=resume)
+        rows = json.loads((done / "compare.json").read_text())["rows"]
+        with new_file(place) as temporary:
+            found = {"command": COMMAND, "network": NETWORKS[name], "rows": rows}
+            temporary.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def table_of(runs: dict[str, list[dict]], stage: str) -> np.ndarray:
+    """Means over seeds [networks, methods]; "before", "after" or a place in a curve."""
+
+    def value(row: dict) -> float:
+        return row["values"][int(stage)] if stage.isdigit() else row[stage]
+
+    return np.array(
+        [
+            [
+                np.mean([value(row) for row in rows if row["method"] == method])
+                for method in METHODS
+            ]
+            for rows in runs.values()
+        ]
+    )
+
+
+def summary() -> None:
+    """Means, ranks and tests; blocks are the networks, or networks and seeds."""
+    places = {name: place_of(name) for name in NETWORKS}
+    runs = {
+        name: json.loads(place.read_text())["rows"]
+        for name, place in places.items()
+        if place.exists()
+    }
+    sizes = sorted({*SIZES, KEEP})
+    text = ["<!-- made by: python -m experiments.bandits.networks summary -->", ""]
+    found: dict[str, Any] = {"command": COMMAND, "networks": list(runs)}
+    stages = {f"{size:.0%} kept, before": str(k) for k, size in enumerate(sizes)}
+    stages[f"{KEEP:.0%} kept, fine-tuned"] = "after"
+    for title, stage in stages.items():
+        table = table_of(runs, stage)
+        compared = gp.compare_methods(table, list(METHODS))
+        found[title] = part_of(compared, table)
+        text += markdown(title, list(runs), table, compared)
+    dense = {
+        name: float(np.mean([r["before"] for r in rows if r["method"] == "dense"]))
+        for name, rows in runs.items()
+    }
+    found["dense"] = dense
+    with new_file(HERE / "networks.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=1) + "\n")
+    with new_file(HERE / "NETWORKS.md") as temporary:
+        temporary.write_text("\n".join(text) + "\n")
+    print("\n".join(text))
+    print("dense", dense)
+
+
+def part_of(compared: MethodComparison, table: np.ndarray) -> dict[str, Any]:
+    return {
+        "methods": list(METHODS),
+        "mean ranks": dict(zip(METHODS, compared.ranks.round(2).tolist(), strict=True)),
+        "friedman p": compared.friedman.p_value,
+        "critical difference": compared.critical_difference,
+        "table": table.round(4).tolist(),
+    }
+
+
+def markdown(title: str, names: list[str], table: np.ndarray, compared) -> list[str]:
+    head = [f"**{title}**, % of test examples, mean of {SEEDS} seeds", ""]
+    head += ["| method | " + " | ".join(names) + " | mean rank |"]
+    head += ["| --- |" + " ---: |" * (len(names) + 1)]
+    order = np.argsort(compared.ranks)
+    rows = [
+        f"| {METHODS[k]} | "
+        + " | ".join(f"{100 * v:.1f}" for v in table[:, k])
+        + f" | {compared.ranks[k]:.2f} |"
+        for k in order
+    ]
+    p = compared.friedman.p_value
+    tail = (
+        f"Friedman p = {p:.2g}; critical difference {compared.critical_difference:.2f}"
+    )
+    return [*head, *rows, "", tail, ""]
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "run":
+        run(sys.argv[2:] or list(NETWORKS))
+    else:
+        summary()
