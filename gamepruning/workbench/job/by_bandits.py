@@ -18,6 +18,7 @@ from gamepruning.workbench.job.choose import (
     Choice,
     check_keep,
     compares_all,
+    measure_of,
     rank_of,
     select,
 )
@@ -77,7 +78,7 @@ def choose_by_bandit(
             checkpoint=trainer.folder.checkpoints / "bandit.npz",
             progress=progress,
         )
-        value, mask = rank_of(trace), np.asarray(trace.mask)
+        value, mask, measure = rank_of(trace), np.asarray(trace.mask), measure_of(trace)
         if mask.all():
             raise InputError(
                 f"the first round already costs more than --max-drop "
@@ -88,9 +89,10 @@ def choose_by_bandit(
             play_key, settings.method, arms, settings.pulls, progress=progress
         )
         value, mask = np.asarray(scores.value), select(task.players, scores, settings)
+        measure = "loss change without it"
     full = without_gates(task.network.apply, task.players, dense, mask)
     nobody = (0,) * len(task.players.families)
-    return Choice(mask, value, full, None, dense, nobody, None)
+    return Choice(mask, value, full, None, dense, nobody, None, measure)
 
 
 def how(settings: PruneSettings) -> str:

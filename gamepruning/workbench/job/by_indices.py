@@ -15,6 +15,7 @@ from gamepruning.workbench.job.choose import (
     Choice,
     check_keep,
     compares_all,
+    measure_of,
     rank_of,
     select,
 )
@@ -72,9 +73,11 @@ def choose_by_indices(
         progress=progress,
     )
     value, mask = _read(chosen.source, task, settings)
+    source = chosen.source
+    measure = measure_of(source) if isinstance(source, SelectionTrace) else "score"
     full = without_gates(task.network.apply, task.players, dense, mask)
     nobody = (0,) * len(task.players.families)
-    return Choice(mask, value, full, None, dense, nobody, None)
+    return Choice(mask, value, full, None, dense, nobody, None, measure)
 
 
 def selection_of(settings: PruneSettings) -> str:

@@ -38,6 +38,7 @@ class Choice(NamedTuple):
       params: the full network's weights without the gates.
       rescued: players of each family kept only because it would be empty.
       trace: participation after each epoch, float [E, N]; None for baselines.
+      measure: what the value is, for an axis.
     """
 
     mask: np.ndarray
@@ -47,6 +48,7 @@ class Choice(NamedTuple):
     params: Any
     rescued: tuple[int, ...]
     trace: np.ndarray | None
+    measure: str = "score"
 
 
 def choose_by_equilibrium(
@@ -267,3 +269,9 @@ def rank_of(trace: SelectionTrace) -> np.ndarray:
         rank[mask] = len(order)
         rank[order] = np.arange(len(order))
     return rank
+
+
+def measure_of(trace: SelectionTrace) -> str:
+    """What `rank_of` counts."""
+    how = "entered before" if trace.method == "building" else "outlasted"
+    return f"{how} so many players"

@@ -155,7 +155,9 @@ def draw(
         )
     else:
         drawings["players"] = (
-            plots.plot_scores(choice.value, result.families, choice.mask),
+            plots.plot_scores(
+                choice.value, result.families, choice.mask, measure=choice.measure
+            ),
             "Scores.",
             f"Sorted; in colour those that stay.{shown}",
             "players",

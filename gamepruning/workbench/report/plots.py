@@ -268,7 +268,11 @@ def _thin(indices: np.ndarray, limit: int) -> np.ndarray:
 
 
 def plot_scores(
-    value: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarray
+    value: np.ndarray,
+    families: Sequence[FamilyRow],
+    mask: np.ndarray,
+    *,
+    measure: str = "score",
 ) -> Figure:
     """Sorted scores of each family, those that stay in colour.
 
@@ -276,6 +280,7 @@ def plot_scores(
       value: score of each player, float [N].
       families: names and sizes, in the order of the players.
       mask: who stays, bool [N].
+      measure: what a score is.
 
     Returns:
       One panel a family, the first `MAX_FAMILIES`.
@@ -295,7 +300,7 @@ def plot_scores(
             axis.set_title(_title(family, len(shown)))
             axis.set_xlabel("rank")
             start += family.total
-        axes[0].set_ylabel("score")
+        axes[0].set_ylabel(measure)
     return figure
 
 
