@@ -18,6 +18,9 @@ from gamepruning.workbench.datasets import Dataset, load_dataset
 from gamepruning.workbench.models import build_model
 
 HERE = Path(__file__).parent
+# XLA rounds a sum by how it is split among threads, and training by another course ends
+# elsewhere. Four threads, whatever the cores: so the files here can be made again.
+os.environ.setdefault("NPROC", "4")
 
 
 class Recipe(NamedTuple):
