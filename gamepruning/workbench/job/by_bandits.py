@@ -30,6 +30,9 @@ PULL_ROWS = 10_000  # training examples that pulls draw mini-batches from, at mo
 PULL_BATCH = 64
 STEP = 0.1  # of those who are in, removed in a round
 VALUE_ROWS = 2000
+CAUTION = (
+    2.0  # standard errors: the lowest means of few pulls are those of noisy players
+)
 Show = Callable[[int, int], None]
 
 
@@ -89,7 +92,7 @@ def choose_by_bandit(
             play_key, settings.method, arms, settings.pulls, progress=progress
         )
         value, mask = np.asarray(scores.value), select(task.players, scores, settings)
-        measure = "loss change without it"
+        measure = "loss change without it, + 2 s.e."
     full = without_gates(task.network.apply, task.players, dense, mask)
     nobody = (0,) * len(task.players.families)
     return Choice(mask, value, full, None, dense, nobody, None, measure)
@@ -143,7 +146,8 @@ def score_by_bandit(
     key: jax.Array, name: str, arms: RemovalArms, pulls: int | None, *, progress: Show
 ) -> Scores:
     """One game for all players."""
-    return play_bandit(key, POLICIES[name](), arms, num_pulls=pulls, progress=progress)
+    policy, given = POLICIES[name](), {"num_pulls": pulls, "caution": CAUTION}
+    return play_bandit(key, policy, arms, progress=progress, **given)
 
 
 def remove_in_rounds(
@@ -176,6 +180,7 @@ def remove_in_rounds(
         n,
         step=STEP,
         num_pulls=PULLS_AN_ARM * total if pulls is None else pulls,
+        caution=CAUTION,
         max_drop=max_drop,
         players=task.players,
         checkpoint=checkpoint,
