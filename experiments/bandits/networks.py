@@ -3,8 +3,9 @@
 python -m experiments.bandits.networks run       # goes on where it was cut off
 python -m experiments.bandits.networks summary   # writes networks.json and NETWORKS.md
 
-Each network is a `gamepruning compare` under `results/networks-*`: the same trained
-network of each seed for all methods, the same fine-tuning, test data read at the end.
+Each network is a `gamepruning compare`, of which the rows are kept
+(`results/networks-*.json`): the same trained network of each seed for all methods, the
+same fine-tuning, test data read at the end.
 """
 
 import json

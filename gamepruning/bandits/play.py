@@ -17,8 +17,9 @@ from gamepruning.bandits.policies import Policy, PolicyState
 from gamepruning.types import InputError, Scores
 
 PULLS_AN_ARM = 10  # where no budget is given
-MOST_TURNS, MOST_DRAWS = 256, 2**18  # that random numbers are drawn for together
 BLOCKS = 50  # that a game is played in, between reports of progress
+FEWEST_TURNS, MOST_TURNS = 16, 256  # that random numbers are drawn for together
+MOST_DRAWS = 2**18
 CONFIDENCE = 0.95  # that all arms are on their side of the cut, when a game stops
 Status = Literal["budget", "separated"]
 
@@ -284,7 +285,9 @@ def make_plays(
         own = jax.random.fold_in(key, number)
         return policy.draw(own, num_arms, pulls_at_once)
 
-    at_once = max(1, min(MOST_TURNS, MOST_DRAWS // (num_arms * pulls_at_once)))
+    block = math.ceil(count_turns(num_pulls, num_arms, pulls_at_once) / BLOCKS)
+    at_once = min(max(block, FEWEST_TURNS), MOST_TURNS)
+    at_once = max(1, min(at_once, MOST_DRAWS // (num_arms * pulls_at_once)))
 
     def some_turns(carry):
         """As many turns as numbers are drawn for together."""

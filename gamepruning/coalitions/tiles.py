@@ -116,7 +116,7 @@ class RowSample(NamedTuple):
         for group in np.array_split(np.arange(self.num_tiles), TILES_BY):
             some = rng.permutation(group)[: self.each]
             tiles.append(some)
-            weights.append(np.full(len(some), len(group) / max(len(some), 1)))
+            weights.append(np.full(len(some), len(group) / len(some)))
         return np.concatenate(tiles), np.concatenate(weights)
 
 

@@ -310,8 +310,6 @@ class ValueFunction:
 
         Cost: the examples are prepared once more.
         """
-        if num_rows < 1:
-            raise InputError(f"expected num_rows >= 1, got {num_rows}")
         if self._sweeps.get() is None:
             raise InputError(
                 "sweeps of this network are no cheaper than full passes, which look at "

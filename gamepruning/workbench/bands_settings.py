@@ -9,6 +9,10 @@ from tyro.conf import arg
 from gamepruning.coalitions.mcue_outputs import McueOutput
 from gamepruning.types import InputError
 from gamepruning.workbench.settings import DEFAULT_MODEL, PruneSettings
+from gamepruning.workbench.shared_settings import (
+    DatasetName,
+    Standardise,
+)
 from gamepruning.workbench.stored import StoredSettings
 
 RANGES = {
@@ -29,9 +33,7 @@ class BandsSettings(StoredSettings):
 
     COMMAND: ClassVar[str] = "bands"
 
-    dataset: Annotated[
-        str, arg(metavar="NAME|FILE.csv", help="Data set; see gamepruning datasets.")
-    ] = "digits"
+    dataset: DatasetName = "digits"
     model: Annotated[
         str | None,
         arg(
@@ -76,9 +78,7 @@ class BandsSettings(StoredSettings):
             help_behavior_hint="(default: all)",
         ),
     ] = ()
-    standardise: Annotated[
-        bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
-    ] = False
+    standardise: Standardise = False
     epochs: Annotated[
         int | None,
         arg(

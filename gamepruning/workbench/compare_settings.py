@@ -1,7 +1,6 @@
 """The settings of a comparison, checked before anything is done."""
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from tyro.conf import arg
@@ -9,6 +8,14 @@ from tyro.conf import arg
 from gamepruning.types import InputError
 from gamepruning.workbench.curve_settings import SIZES, CurveSettings, parse_method
 from gamepruning.workbench.settings import PruneSettings
+from gamepruning.workbench.shared_settings import (
+    BatchSize,
+    DataDir,
+    Epochs,
+    ModelName,
+    Standardise,
+    Widths,
+)
 from gamepruning.workbench.stored import StoredSettings
 
 EQUILIBRIUM = "equilibrium"
@@ -38,10 +45,8 @@ class CompareSettings(StoredSettings):
             "the tests; with one its seeds are.",
         ),
     ] = ("digits",)
-    model: Annotated[str | None, arg(metavar="NAME", help="Network to train.")] = None
-    widths: Annotated[
-        tuple[int, ...], arg(metavar="N ...", help="Hidden units of each layer.")
-    ] = ()
+    model: ModelName = None
+    widths: Widths = ()
     methods: Annotated[
         tuple[str, ...],
         arg(
@@ -70,16 +75,10 @@ class CompareSettings(StoredSettings):
     alpha: Annotated[
         float, arg(metavar="P", help="The level of the critical difference.")
     ] = 0.05
-    standardise: Annotated[
-        bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
-    ] = False
-    epochs: Annotated[
-        int | None, arg(metavar="N", help="Passes over the training data.")
-    ] = None
-    batch_size: Annotated[int | None, arg(metavar="N", help="Examples a step.")] = None
-    data_dir: Annotated[
-        Path | None, arg(metavar="FOLDER", help="Where data lie that are not built in.")
-    ] = None
+    standardise: Standardise = False
+    epochs: Epochs = None
+    batch_size: BatchSize = None
+    data_dir: DataDir = None
 
     def __post_init__(self):
         if not self.datasets or len(set(self.datasets)) < len(self.datasets):

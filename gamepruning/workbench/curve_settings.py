@@ -1,7 +1,6 @@
 """The settings of compression curves, checked before anything is done."""
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, get_args
 
 from tyro.conf import arg
@@ -9,6 +8,15 @@ from tyro.conf import arg
 from gamepruning.types import InputError
 from gamepruning.workbench.names import closest
 from gamepruning.workbench.settings import BANDITS, PruneSettings, Value
+from gamepruning.workbench.shared_settings import (
+    BatchSize,
+    DataDir,
+    DatasetName,
+    Epochs,
+    ModelName,
+    Standardise,
+    Widths,
+)
 from gamepruning.workbench.stored import StoredSettings
 
 BASELINE_METHODS = (
@@ -96,17 +104,13 @@ class CurveSettings(StoredSettings):
 
     COMMAND: ClassVar[str] = "curve"
 
-    dataset: Annotated[
-        str, arg(metavar="NAME|FILE.csv", help="Data set; see gamepruning datasets.")
-    ] = "digits"
-    model: Annotated[str | None, arg(metavar="NAME", help="Network to train.")] = None
+    dataset: DatasetName = "digits"
+    model: ModelName = None
     module: Annotated[
         str | None,
         arg(metavar="FILE.py:FACTORY", help="A network of your own instead."),
     ] = None
-    widths: Annotated[
-        tuple[int, ...], arg(metavar="N ...", help="Hidden units of each layer.")
-    ] = ()
+    widths: Widths = ()
     methods: Annotated[
         tuple[str, ...],
         arg(
@@ -177,16 +181,10 @@ class CurveSettings(StoredSettings):
         int,
         arg(metavar="EPOCHS", help="Passes over the data after removal, at each size."),
     ] = 0
-    standardise: Annotated[
-        bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
-    ] = False
-    epochs: Annotated[
-        int | None, arg(metavar="N", help="Passes over the training data.")
-    ] = None
-    batch_size: Annotated[int | None, arg(metavar="N", help="Examples a step.")] = None
-    data_dir: Annotated[
-        Path | None, arg(metavar="FOLDER", help="Where data lie that are not built in.")
-    ] = None
+    standardise: Standardise = False
+    epochs: Epochs = None
+    batch_size: BatchSize = None
+    data_dir: DataDir = None
 
     def __post_init__(self):
         _check_lists(self)

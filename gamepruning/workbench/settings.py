@@ -8,6 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from tyro.conf import arg
 
 from gamepruning.types import InputError
+from gamepruning.workbench.shared_settings import (
+    Standardise,
+)
 from gamepruning.workbench.stored import StoredSettings, flag_of
 
 Method = Literal[
@@ -211,9 +214,7 @@ class PruneSettings(StoredSettings):
     rare_classes: Annotated[
         RareClasses, arg(help="What to do with a table's classes too small to split.")
     ] = "error"
-    standardise: Annotated[
-        bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
-    ] = False
+    standardise: Standardise = False
     epochs: Annotated[
         int | None,
         arg(

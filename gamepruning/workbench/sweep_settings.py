@@ -2,13 +2,21 @@
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from tyro.conf import arg
 
 from gamepruning.types import InputError
 from gamepruning.workbench.settings import Benefit, Norm, PruneSettings
+from gamepruning.workbench.shared_settings import (
+    BatchSize,
+    DataDir,
+    DatasetName,
+    Epochs,
+    ModelName,
+    Standardise,
+    Widths,
+)
 from gamepruning.workbench.stored import StoredSettings, flag_of
 
 MOST_POINTS = 256
@@ -25,13 +33,9 @@ class SweepSettings(StoredSettings):
 
     COMMAND: ClassVar[str] = "sweep"
 
-    dataset: Annotated[
-        str, arg(metavar="NAME|FILE.csv", help="Data set; see gamepruning datasets.")
-    ] = "digits"
-    model: Annotated[str | None, arg(metavar="NAME", help="Network to train.")] = None
-    widths: Annotated[
-        tuple[int, ...], arg(metavar="N ...", help="Hidden units of each layer.")
-    ] = ()
+    dataset: DatasetName = "digits"
+    model: ModelName = None
+    widths: Widths = ()
     alpha: Annotated[
         tuple[float, ...], arg(metavar="X ...", help="Weights of the benefit.")
     ] = (1.0,)
@@ -60,16 +64,10 @@ class SweepSettings(StoredSettings):
     threshold: Annotated[
         float, arg(metavar="S", help="Players whose gate is smaller leave.")
     ] = 0.01
-    standardise: Annotated[
-        bool, arg(help="Give image pixels mean 0 and variance 1 instead of [0, 1].")
-    ] = False
-    epochs: Annotated[
-        int | None, arg(metavar="N", help="Passes over the training data.")
-    ] = None
-    batch_size: Annotated[int | None, arg(metavar="N", help="Examples a step.")] = None
-    data_dir: Annotated[
-        Path | None, arg(metavar="FOLDER", help="Where data lie that are not built in.")
-    ] = None
+    standardise: Standardise = False
+    epochs: Epochs = None
+    batch_size: BatchSize = None
+    data_dir: DataDir = None
 
     def __post_init__(self):
         if not 1 <= self.seeds <= MOST_POINTS:

@@ -117,7 +117,7 @@ def test_it_is_counted_and_restricted_like_any_other():
 
 
 def test_refusals():
-    with pytest.raises(InputError, match="num_rows >= 1, got 0"):
+    with pytest.raises(InputError, match="sample_rows >= 1, got 0"):
         game().sample_rows(0)
     with pytest.raises(InputError, match="a metric of all examples at once"):
         game(lambda out, y: out.mean()).sample_rows(100)

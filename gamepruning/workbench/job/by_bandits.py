@@ -30,9 +30,8 @@ PULL_ROWS = 10_000  # training examples that pulls draw mini-batches from, at mo
 PULL_BATCH = 64
 STEP = 0.1  # of those who are in, removed in a round
 VALUE_ROWS = 2000
-CAUTION = (
-    2.0  # standard errors: the lowest means of few pulls are those of noisy players
-)
+# Standard errors: the lowest means of few pulls are those of noisy players.
+CAUTION = 2.0
 Show = Callable[[int, int], None]
 
 

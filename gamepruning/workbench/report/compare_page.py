@@ -1,5 +1,6 @@
 """The report of a comparison, as one HTML page."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,7 +34,8 @@ def make_figures(
             for name in names
         }
         dense = [row["before"] for row in own if row["method"] == "dense"]
-        figures[f"curve-{dataset.split('/')[-1].removesuffix('.csv')}"] = plot_curves(
+        plain = re.sub(r"\W+", "-", dataset.removesuffix(".csv")).strip("-")
+        figures[f"curve-{plain}"] = plot_curves(
             curves,
             sorted({*settings.sizes, settings.keep}),
             metric=own[0]["metric"],
