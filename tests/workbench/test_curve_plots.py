@@ -45,3 +45,15 @@ def test_many_methods_look_different():
     )
     looks = {(to_hex(line.get_color()), str(line.get_linestyle())) for line in lines}
     assert len(looks) == 12
+
+
+def test_many_names_stand_beside_the_curves():
+    many = {f"method {k}": [[0.1, 0.9]] for k in range(9)}
+    few = dict(list(many.items())[:4])
+    for curves, beside in ((many, True), (few, False)):
+        figure = plot_curves(curves, [0.2, 0.5])
+        figure.draw_without_rendering()
+        axis = figure.axes[0]
+        names = axis.get_legend().get_window_extent()
+        assert (names.x0 > axis.get_window_extent().x1) == beside
+        assert names.x1 < figure.bbox.x1

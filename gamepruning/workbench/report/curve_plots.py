@@ -48,7 +48,7 @@ def plot_curves(
     """
     shares = np.asarray(sizes, float)
     with style():
-        figure, axes = new_figure(7.2, 4.2)
+        figure, axes = new_figure(7.2 if len(curves) <= len(COLOURS) else 8.6, 4.2)
         axis = axes[0]
         for number, (name, values) in enumerate(curves.items()):
             _draw_curve(axis, number, name, shares, np.atleast_2d(np.asarray(values)))
@@ -62,7 +62,9 @@ def plot_curves(
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
         if metric == "accuracy":
             axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-        if curves:
+        if len(curves) > len(COLOURS):  # inside it would hide what it is about
+            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), **LEGEND)
+        elif curves:
             axis.legend(loc="lower right", **LEGEND)
     return figure
 
