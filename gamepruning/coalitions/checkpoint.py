@@ -1,14 +1,13 @@
 """Checkpoints of an estimate: one `.npz` file, there whole or not at all."""
 
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gamepruning.compaction.atomic import new_file
 from gamepruning.types import InputError
 
 _SETTINGS = "__settings__"
@@ -26,20 +25,8 @@ def save(path: Path, settings: dict[str, Any], arrays: dict[str, np.ndarray]) ->
       {'method': 'toggle'}
     """
     text = np.frombuffer(json.dumps(settings).encode(), np.uint8)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
-        ) as file:
-            temporary = file.name
-            np.savez(file, allow_pickle=False, **{_SETTINGS: text}, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    with new_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{_SETTINGS: text}, **arrays)
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
