@@ -16,6 +16,8 @@ SCRIPTS = [
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_notebook_runs(script: Path, tmp_path: Path, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # else pictures are not shown
+    # They compute more than tests do: some optimisation is faster.
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=1")
     notebook = jupytext.read(script)
     client = NotebookClient(
         notebook,

@@ -240,7 +240,7 @@ def _order(key, num_rows: int, batch_size: int):
     return order.astype(jnp.int32).reshape(num_steps, batch_size)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, inline=True)
 def _step_rows(step, state, data, rows):
     return step(state, Split(data.inputs[rows], data.labels[rows]))
 
@@ -248,7 +248,7 @@ def _step_rows(step, state, data, rows):
 @functools.partial(jax.jit, static_argnums=0)
 def _scan_epoch(step, state, data, order):
     def visit(state, rows):
-        return step(state, Split(data.inputs[rows], data.labels[rows]))
+        return _step_rows(step, state, data, rows)  # traced already
 
     state, infos = jax.lax.scan(visit, state, order)
     return state, jax.tree.map(lambda leaf: leaf.mean(0), infos)

@@ -47,9 +47,9 @@ def sampled():
 def test_values_are_unbiased(sweep, sampled):
     """Over many sweeps the error is that of their mean."""
     if sweep == "prefixes":
-        found, full = (g.prefixes(orders_of(400)) for g in (sampled, game()))
+        found, full = (g.prefixes(orders_of(150)) for g in (sampled, game()))
     else:
-        masks = np.random.default_rng(1).random((400, 12)) < 0.5
+        masks = np.random.default_rng(1).random((150, 12)) < 0.5
         pairs = (g.toggles(masks) for g in (sampled, game()))
         found, full = (np.column_stack(pair) for pair in pairs)
     error = found - full

@@ -29,10 +29,7 @@ def test_random_network(seed: int):
 
 def test_most_networks_have_players():
     """Equal because nothing left would prove nothing."""
-    with_players = 0
-    for seed in SEEDS[:5]:
-        with_players += check(seed, 4).players > 0
-    assert with_players >= 3
+    assert sum(check(seed, 2).players > 0 for seed in SEEDS[:5]) >= 3
 
 
 def test_same_seed_same_network():

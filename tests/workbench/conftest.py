@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from gamepruning.workbench.job import summary
 from gamepruning.workbench.report import theme
+
+
+@pytest.fixture(autouse=True)
+def hasty_latencies(monkeypatch):
+    """A tenth of a second to time networks whose latency nobody asks about."""
+    monkeypatch.setattr(summary, "LATENCY_BUDGET", 0.1)
 
 
 @pytest.fixture
