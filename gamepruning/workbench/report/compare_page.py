@@ -11,6 +11,7 @@ from gamepruning.workbench.compare_settings import EQUILIBRIUM, CompareSettings
 from gamepruning.workbench.job.comparing import blocks_of, cells_of, headline
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.curve_plots import plot_curves
+from gamepruning.workbench.report.formats import format_count
 from gamepruning.workbench.report.page import esc, make_page, section, table
 from gamepruning.workbench.report.rank_plots import plot_ranks
 
@@ -67,9 +68,9 @@ def render_compare(
     title = f"{len(names)} ways to prune {', '.join(settings.datasets)}"
     intro = (
         f"Every method keeps {100 * settings.keep:g} % of the players of the same "
-        f"networks and gets {settings.fine_tune} epochs of fine-tuning. Means over "
-        f"{settings.seeds} seeds of each data set, on test data that nothing was "
-        "chosen by."
+        f"networks and gets {format_count(settings.fine_tune, 'epoch')} of "
+        f"fine-tuning. Means over {format_count(settings.seeds, 'seed')} of each "
+        "data set, on test data that nothing was chosen by."
     )
     lines = [
         (cells_of(name, rows, ranks), "hero" if name == names[0] and ranks else "")
@@ -98,9 +99,9 @@ def _blocks(settings: CompareSettings) -> str:
         return ""
     count = len(blocks_of(settings))
     return (
-        f"<p>The blocks of the tests are {count} seeds on one data set: they speak of "
-        "this network and these data alone. Name several data sets to compare the "
-        "methods as such.</p>"
+        f"<p>The blocks of the tests are {format_count(count, 'seed')} on one data "
+        "set: they speak of this network and these data alone. Name several data sets "
+        "to compare the methods as such.</p>"
     )
 
 

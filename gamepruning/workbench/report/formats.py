@@ -15,6 +15,16 @@ def format_metric(value: float | None, metric: str) -> str:
     return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.3f}"
 
 
+def format_count(count: int, noun: str) -> str:
+    """A number of things.
+
+    Example:
+      >>> format_count(1, "epoch"), format_count(1200, "seed")
+      ('1 epoch', '1,200 seeds')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def format_bytes(count: int) -> str:
     """A size as people read it.
 
