@@ -11,13 +11,14 @@ import pytest
 import gamepruning
 
 PACKAGE = Path(gamepruning.__file__).parent
-BASE = {"types", "metrics"}
+BASE = {"types", "metrics", "atomic"}
 GAMES = {"equilibrium", "coalitions", "bandits", "baselines"}
 # What each part of the package may import, apart from itself.
 MAY_IMPORT = {
     "__init__": set(),
     "types": set(),
     "metrics": {"types"},
+    "atomic": {"types"},
     "players": BASE,
     **{game: BASE | {"players"} for game in GAMES},
     "selection": BASE | {"players"} | GAMES,

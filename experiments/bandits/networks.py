@@ -18,8 +18,8 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.bandits.common import HERE, RESULTS
+from gamepruning.atomic import new_file
 from gamepruning.bandits import MethodComparison
-from gamepruning.compaction.atomic import new_file
 from gamepruning.workbench.compare_settings import CompareSettings
 from gamepruning.workbench.job.comparing import run_compare
 

@@ -19,8 +19,8 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.bandits.common import HERE
+from gamepruning.atomic import new_file
 from gamepruning.bandits import play
-from gamepruning.compaction.atomic import new_file
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.models import build_model
 

@@ -27,7 +27,7 @@ from sklearn import ensemble, linear_model, svm
 from threadpoolctl import threadpool_limits
 
 import gamepruning as gp
-from gamepruning.compaction.atomic import new_file
+from gamepruning.atomic import new_file
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.datasets.recipes import RECIPES
 from gamepruning.workbench.models import build_model

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import gamepruning as gp
-from gamepruning.compaction.atomic import new_file
+from gamepruning.atomic import new_file
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.rank_plots import plot_ranks
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gamepruning.compaction.atomic import new_file
+from gamepruning.atomic import new_file
 from gamepruning.types import InputError
 
 _SETTINGS = "__settings__"

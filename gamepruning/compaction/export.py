@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.atomic import checksum, new_file, new_folder
 from gamepruning.compaction.arrays import BARE, to_arrays, to_tree, with_arrays
-from gamepruning.compaction.atomic import checksum, new_file, new_folder
 from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.stablehlo import export_stablehlo, load_stablehlo
 from gamepruning.compaction.trees import named_leaves

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from gamepruning.atomic import new_file
 from gamepruning.compaction import plan_format as form
-from gamepruning.compaction.atomic import new_file
 from gamepruning.compaction.slicing import slice_opt_state, slice_tree
 from gamepruning.compaction.trees import (
     Axes,

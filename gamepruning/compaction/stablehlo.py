@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax import export as jax_export
 
-from gamepruning.compaction.atomic import checksum, new_file
+from gamepruning.atomic import checksum, new_file
 from gamepruning.compaction.trees import named_leaves
 from gamepruning.types import InputError
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gamepruning import metrics
-from gamepruning.compaction.atomic import new_file
+from gamepruning.atomic import new_file
 from gamepruning.compaction.compact import compact
 from gamepruning.compaction.measure import Latency, measure_latencies
 from gamepruning.equilibrium import (

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.compaction.atomic import new_file
+from gamepruning.atomic import new_file
 from gamepruning.compaction.export import import_safetensors
 from gamepruning.types import InputError
 

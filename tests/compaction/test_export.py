@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gamepruning.compaction.atomic import new_file, new_folder
+from gamepruning.atomic import new_file, new_folder
 from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.export import (
     export_model,

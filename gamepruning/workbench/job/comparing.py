@@ -14,8 +14,8 @@ from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 
+from gamepruning.atomic import new_file
 from gamepruning.bandits import MethodComparison, compare_methods
-from gamepruning.compaction.atomic import new_file
 from gamepruning.types import InputError
 from gamepruning.workbench.compare_settings import EQUILIBRIUM, CompareSettings
 from gamepruning.workbench.curve_settings import parse_method

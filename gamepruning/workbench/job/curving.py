@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 
-from gamepruning.compaction.atomic import new_file
+from gamepruning.atomic import new_file
 from gamepruning.selection import masks_at
 from gamepruning.types import InputError
 from gamepruning.workbench.curve_settings import CurveSettings, parse_method

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from gamepruning.compaction.atomic import new_file
+from gamepruning.atomic import new_file
 from gamepruning.types import InputError
 
 CHECKPOINTS = "checkpoints"

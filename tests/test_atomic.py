@@ -4,7 +4,7 @@ import jax.export
 import numpy as np
 import pytest
 
-from gamepruning.compaction.atomic import new_file
+from gamepruning.atomic import new_file
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.compaction.stablehlo import export_stablehlo
 from gamepruning.types import InputError
