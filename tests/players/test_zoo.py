@@ -99,17 +99,10 @@ single = benches(lambda case: case.dtypes[0], TWICE)  # float32, some of them
 
 
 @pytest.fixture
-def quick(bench: Bench) -> Bench:
-    """Models that compile quickly, for what needs no deep network."""
+def light(bench: Bench, request: pytest.FixtureRequest) -> Bench:
+    """Every third of the models that compile quickly, another third for each test."""
     if bench.case not in LIGHT:
         pytest.skip("takes long to compile, and shows no more than the others")
-    return bench
-
-
-@pytest.fixture
-def light(quick: Bench, request: pytest.FixtureRequest) -> Bench:
-    """Every third of them."""
-    bench = quick
     turn = zlib.crc32(request.function.__name__.encode()) + LIGHT.index(bench.case)
     if turn % 3 and not THOROUGH:
         pytest.skip("another model's turn")
@@ -187,8 +180,8 @@ def test_slices_lie_within_the_parameters(bench: Bench):
 # -- equal when they leave -------------------------------------------------------------
 
 
-def test_gates_of_one_change_nothing(quick: Bench):
-    bench = quick
+def test_gates_of_one_change_nothing(light: Bench):
+    bench = light
     everyone = np.ones(bench.players.num_players, bool)
     ours = bench.gated(bench.model.params, everyone, *bench.model.inputs)
     full = bench.apply(bench.model.params, *bench.model.inputs)
@@ -210,9 +203,9 @@ def test_other_masks(light: Bench):
     assert light.compact(fewer).report.max_error <= light.bound
 
 
-def test_excluded_model_equals_gated_model(bench: Bench):
+def test_excluded_model_equals_gated_model(light: Bench):
     """Zeroed parameters in the model as it is, or a refusal."""
-    check_excluded(bench)
+    check_excluded(light)
 
 
 def check_excluded(bench: Bench) -> None:
