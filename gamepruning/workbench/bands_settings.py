@@ -9,10 +9,7 @@ from tyro.conf import arg
 from gamepruning.coalitions.mcue_outputs import McueOutput
 from gamepruning.types import InputError
 from gamepruning.workbench.settings import DEFAULT_MODEL, PruneSettings
-from gamepruning.workbench.shared_settings import (
-    DatasetName,
-    Standardise,
-)
+from gamepruning.workbench.shared_settings import DatasetName, Standardise
 from gamepruning.workbench.stored import StoredSettings
 
 RANGES = {

@@ -8,9 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from tyro.conf import arg
 
 from gamepruning.types import InputError
-from gamepruning.workbench.shared_settings import (
-    Standardise,
-)
+from gamepruning.workbench.shared_settings import Standardise
 from gamepruning.workbench.stored import StoredSettings, flag_of
 
 Method = Literal[

@@ -91,7 +91,7 @@ def choose_by_bandit(
             play_key, settings.method, arms, settings.pulls, progress=progress
         )
         value, mask = np.asarray(scores.value), select(task.players, scores, settings)
-        measure = "loss change without it, + 2 s.e."
+        measure = f"loss change without it, + {CAUTION:g} s.e."
     full = without_gates(task.network.apply, task.players, dense, mask)
     nobody = (0,) * len(task.players.families)
     return Choice(mask, value, full, None, dense, nobody, None, measure)
