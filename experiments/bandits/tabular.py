@@ -44,6 +44,7 @@ ROUNDS = 11
 PULL_ROWS = 2000  # training rows that pulls and baselines look at, at most
 BATCH = 64  # of training
 PULL_BATCH = 16
+CAUTION = 2.0  # standard errors, as in `gamepruning prune`
 TRAIN = {"epochs": 200, "least": 600, "most": 3000, "rate": 3e-3}
 TUNE = {"epochs": 40, "least": 120, "most": 600, "rate": 1e-3}
 POLICIES = (
@@ -219,12 +220,13 @@ class Study:
             pulls = trace.num_evaluations - len(trace.rounds)
             return [trace.mask_at(size) for size in self.sizes], pulls
 
-        def bandit(policy) -> tuple[list, int]:
+        def bandit(policy, caution: float = CAUTION) -> tuple[list, int]:
             trace = gp.safe_removal(
                 *(key, policy, arms, value_fn),
                 min(self.sizes),
                 step=STEP,
                 num_pulls=PULLS,
+                caution=caution,
                 players=self.players,
             )
             pulls = trace.num_evaluations - len(trace.rounds)
@@ -244,9 +246,12 @@ class Study:
 
         for name in POLICIES:
             add(name, functools.partial(bandit, gp.POLICIES[name]()))
+        add("ucb1, by the mean", lambda: bandit(gp.ucb1(), caution=0.0))
         add("greedy oracle", functools.partial(rounds, oracle))
         at_once = functools.partial(
-            gp.play_bandit, key, gp.ucb1(), arms, num_pulls=ROUNDS * PULLS
+            *(gp.play_bandit, key, gp.ucb1(), arms),
+            num_pulls=ROUNDS * PULLS,
+            caution=CAUTION,
         )
         add("ucb1, at once", lambda: (ranked(at_once(), "global")[0], ROUNDS * PULLS))
         magnitude = gp.magnitude_scores(self.players, params)

@@ -16,6 +16,7 @@ POLICIES += ("hedge", "exp3")
 PRUNERS = (
     *POLICIES,
     "uniform",
+    "ucb1, by the mean",
     "ucb1, at once",
     "greedy oracle",
     "magnitude",
@@ -125,7 +126,8 @@ def markdown(task: str, runs: dict, part: dict) -> list[str]:
     lines = [f"### {task.capitalize()}: {len(runs)} tables", ""]
     heads = [f"{size} kept" for size in SIZES]
     for stage, title in (("before", "without"), ("after", "with")):
-        lines += [f"Mean rank of 16 ({metric}), {title} fine-tuning:", ""]
+        many = len(PRUNERS) + 1
+        lines += [f"Mean rank of {many} ({metric}), {title} fine-tuning:", ""]
         lines += ["| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * 4]
         rows = [part["ranks"][f"{size} kept, {stage}"] for size in SIZES]
         for method in ("unpruned", *PRUNERS):
