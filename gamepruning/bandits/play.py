@@ -54,7 +54,9 @@ class Plays(NamedTuple):
     """A game as pure functions of `RemovalArms.data`; for jit, vmap and loops.
 
     Attributes:
-      init: (data, key, is_open) -> `Game` after the first pull of every arm.
+      init: (data, key, is_open, horizon=None) -> `Game` after the first pull of every
+        open arm; horizon is the number of pulls that policies expect, at most what
+        the game was made for, and that if None.
       advance: (data, game, start, stop) -> `Game` after those turns, of
         `pulls_at_once` pulls each.
     """
@@ -108,7 +110,7 @@ def play_bandit(
       policy: such as `gp.ucb1()`.
       value_or_loss: `gp.removal_arms`, whose pulls run compiled, or a value function:
         coalitions, bool [S, N] -> values [S], higher is better.
-      num_pulls: budget, at least one pull an arm; 10 an arm if None.
+      num_pulls: budget, at least one pull an open arm; 10 an open arm if None.
       num_arms: N, where a value function does not say.
       pulls_at_once: pulls between two looks at the results.
       stop_at: see `play`.
@@ -175,7 +177,7 @@ def play(
       key: random key.
       policy: such as `gp.ucb1()`.
       arms: `gp.removal_arms`, or a value function; see `play_bandit`.
-      num_pulls: budget, at least one pull an arm; 10 an arm if None.
+      num_pulls: budget, at least one pull an open arm; 10 an open arm if None.
       num_arms: N, where a value function does not say.
       pulls_at_once: pulls between two looks at the results.
       stop_at: stop once this many players of the lowest loss change are apart from the
@@ -191,7 +193,7 @@ def play(
       `BanditResult`.
 
     Raises:
-      InputError: a budget below one pull an arm, more pulls at once than arms, a
+      InputError: a budget below one pull an open arm, more pulls at once than arms, a
         `stop_at` outside (0, K), caution below 0, or a loss that is not finite.
 
     Cost: num_pulls pulls, each a fraction `arms.share` of a pass over a mini-batch.
@@ -208,8 +210,10 @@ def play(
     if isinstance(arms, _HostArms):
         run = _HostPlays(policy, arms, budget, pulls_at_once)
     else:
-        run = _compiled(policy, arms, budget, pulls_at_once)
-    game = run.init(arms.data, key, jnp.asarray(arms.is_open))
+        # One program for all rounds of a removal, whose budgets shrink by themselves.
+        most = PULLS_AN_ARM * arms.num_arms if num_pulls is None else budget
+        run = _compiled(policy, arms, most, pulls_at_once)
+    game = run.init(arms.data, key, jnp.asarray(arms.is_open), budget)
     done, status = 0, "budget"
     num_turns = count_turns(budget, total, pulls_at_once)
     is_watched = progress is not None or stop_at is not None
@@ -259,18 +263,25 @@ def make_plays(
     num_arms, num_batches = arms.num_arms, arms.num_batches
     begin = jax.jit(functools.partial(_begin, policy, num_pulls, pulls_at_once))
 
-    def pull_all(data, offset):
-        numbers = jnp.arange(num_arms)
-        return lax.map(lambda at: arms.pull(data, *at), (numbers, offset))
+    def pull_all(data, offset, is_open):
+        order = jnp.argsort(~is_open, stable=True)  # open arms first
+
+        def body(number, found):
+            arm = order[number]
+            return found.at[arm].set(arms.pull(data, arm, offset[arm]))
+
+        zeros = jnp.zeros(num_arms, data["losses"].dtype)
+        return lax.fori_loop(0, is_open.sum(), body, zeros)
 
     # Compiled once for all policies.
     first_pulls = arms.compile_once(("first", num_batches), lambda: pull_all)
 
-    def init(data, key, is_open) -> Game:
+    def init(data, key, is_open, horizon=None) -> Game:
         start_key, key = jax.random.split(key)
         offset = jax.random.randint(start_key, (num_arms,), 0, num_batches)
-        first = first_pulls(data, offset)
-        return begin(first, offset, key, is_open)
+        first = first_pulls(data, offset, is_open)
+        expected = num_pulls if horizon is None else horizon
+        return begin(first, offset, key, is_open, expected)
 
     def turn(data, game, number, drawn) -> Game:
         chosen = policy.choose(game.policy, drawn, pulls_at_once)
@@ -328,15 +339,15 @@ def safe_reward(change: Array, spread: Array) -> Array:
 
 
 def _begin(
-    policy: Policy, num_pulls: int, at_once: int, first, offset, key, is_open
+    policy: Policy, most_pulls: int, at_once: int, first, offset, key, is_open, horizon
 ) -> Game:
     """The game after one pull of every open arm."""
     num_arms = len(first)
-    length = num_arms + count_turns(num_pulls, 0, at_once) * at_once
+    length = num_arms + count_turns(most_pulls, 0, at_once) * at_once
     first = jnp.where(is_open, first, 0.0)
     sizes = jnp.where(is_open & (first != 0), jnp.abs(first), jnp.nan)
     spread = jnp.nan_to_num(jnp.nanmedian(sizes), nan=1.0)
-    state = policy.init(num_arms, num_pulls, is_open)
+    state = policy.init(num_arms, horizon, is_open)
     state = _count_first(state, safe_reward(first, spread), is_open)
     zeros = jnp.zeros_like(first)
     arms = jnp.full(length, -1, jnp.int32)
@@ -354,8 +365,14 @@ def _count_first(state: PolicyState, rewards: Array, is_open: Array) -> PolicySt
 
 
 def _next_batches(game: Game, chosen: Array, num_batches: int) -> Array:
-    """The mini-batches that the chosen arms have not seen for longest."""
-    return (game.offset[chosen] + game.policy.counts[chosen].astype(int)) % num_batches
+    """The mini-batches that the chosen arms have not seen for longest.
+
+    An arm that was chosen twice in one turn sees two of them.
+    """
+    seen = game.policy.counts[chosen].astype(int)
+    if len(chosen) > 1:
+        seen += jnp.tril(chosen[:, None] == chosen[None], -1).sum(axis=1)
+    return (game.offset[chosen] + seen) % num_batches
 
 
 def _learn(policy: Policy, game: Game, number, chosen: Array, changes: Array) -> Game:
@@ -417,11 +434,11 @@ class _HostPlays:
         self.select = jax.jit(functools.partial(policy.select_many, num=at_once))
         self.learn = jax.jit(functools.partial(_learn, policy))
 
-    def init(self, data, key, is_open) -> Game:
+    def init(self, data, key, is_open, horizon=None) -> Game:
         num = self.arms.num_arms
         first = jnp.asarray(self.arms.pull(np.arange(num)))
         offset = jnp.zeros(num, int)
-        args = (first, offset, key, is_open)
+        args = (first, offset, key, is_open, horizon or self.num_pulls)
         return _begin(self.policy, self.num_pulls, self.at_once, *args)
 
     def advance(self, data, game: Game, start: int, stop: int) -> Game:

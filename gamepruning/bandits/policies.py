@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gamepruning.types import InputError
 
@@ -44,7 +44,7 @@ class Policy(NamedTuple):
     Attributes:
       name: as on the command line.
       init: (num_arms, num_pulls, is_open=None) -> `PolicyState`; num_pulls is the
-        horizon that learning rates are made for.
+        horizon that learning rates are made for, with the number of open arms as K.
       draw: (key, num_arms, num) -> the random numbers of a turn, a pytree.
       choose: (state, drawn, num) -> int [num] arms to pull side by side: the `num`
         best ones of one look, each once; those that draw from probabilities draw
@@ -239,8 +239,8 @@ def hedge(learning_rate: float | None = None) -> Policy:
     """
     _check_rate(learning_rate)
 
-    def rate(num_arms: int, num_pulls: int) -> float:
-        best = math.sqrt(2 * math.log(num_arms) / (num_pulls * num_arms))
+    def rate(num_open: Array, num_pulls: ArrayLike) -> ArrayLike:
+        best = jnp.sqrt(2 * jnp.log(num_open) / (num_pulls * num_open))
         return best if learning_rate is None else learning_rate
 
     def gain(state: PolicyState, arm: Array, reward: Array) -> Array:
@@ -274,9 +274,9 @@ def exp3(mixing: float | None = None) -> Policy:
     if mixing is not None and not 0 < mixing <= 1:
         raise InputError(f"expected mixing in (0, 1], got {mixing}")
 
-    def rate(num_arms: int, num_pulls: int) -> float:
-        best = num_arms * math.log(num_arms) / ((math.e - 1) * num_pulls)
-        return min(1.0, math.sqrt(best)) if mixing is None else mixing
+    def rate(num_open: Array, num_pulls: ArrayLike) -> ArrayLike:
+        best = num_open * jnp.log(num_open) / ((math.e - 1) * num_pulls)
+        return jnp.minimum(1.0, jnp.sqrt(best)) if mixing is None else mixing
 
     def log_probs(state: PolicyState) -> Array:
         weights = jax.nn.softmax(jnp.where(state.is_open, state.log_weights, -jnp.inf))
@@ -325,16 +325,20 @@ def means(state: PolicyState) -> Float[Array, " K"]:
 # -- what policies share -----------------------------------------------------------
 
 
-def _init(rate: Callable[[int, int], float]) -> Callable[..., PolicyState]:
-    def init(num_arms: int, num_pulls: int, is_open: Any = None) -> PolicyState:
-        if num_arms < 1 or num_pulls < 1:
+Rate = Callable[[Array, ArrayLike], ArrayLike]  # of open arms and the horizon
+
+
+def _init(rate: Rate) -> Callable[..., PolicyState]:
+    def init(num_arms: int, num_pulls: Any, is_open: Any = None) -> PolicyState:
+        is_known = isinstance(num_pulls, int | float)  # not while it is traced
+        if num_arms < 1 or (is_known and num_pulls < 1):
             raise InputError(
                 f"expected at least one arm and one pull, got {num_arms} arms and "
                 f"{num_pulls} pulls"
             )
         zeros = jnp.zeros(num_arms, float)
         opened = jnp.ones(num_arms, bool) if is_open is None else jnp.asarray(is_open)
-        value = jnp.asarray(rate(num_arms, num_pulls), float)
+        value = jnp.asarray(rate(opened.sum(), num_pulls), float)
         return PolicyState(zeros, zeros, zeros, value, opened)
 
     return init
@@ -374,7 +378,7 @@ def _by_index(
 
 
 def _by_probability(
-    name: str, log_probs: Callable, gain: Callable, rate: Callable[[int, int], float]
+    name: str, log_probs: Callable, gain: Callable, rate: Rate
 ) -> Policy:
     """A policy that draws from probabilities and moves log-weights by `gain`."""
 

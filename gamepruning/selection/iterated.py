@@ -1,7 +1,7 @@
 """Iterated pruning and iterated building: decide on a few players, then look again."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +76,7 @@ def iterated_pruning(
     swaps_at_once: int = 1,
     max_drop: float | None = None,
     checkpoint: str | Path | None = None,
+    about: Mapping[str, Any] | None = None,
     callback: Callable[[Round], None] | None = None,
 ) -> SelectionTrace:
     """Take out the `step` players of the lowest scores, score again, and so on.
@@ -104,6 +105,8 @@ def iterated_pruning(
       max_drop: end before the round that makes the value fall further than this below
         the value of everybody, though more than n are left; never, if None.
       checkpoint: file to write after every round, and to go on from if it is there.
+      about: JSON-able settings of the scorer: a checkpoint goes on under the same ones
+        alone.
       callback: called with every new `Round`.
 
     Returns:
@@ -146,6 +149,7 @@ def iterated_building(
     swaps: int = 0,
     swaps_at_once: int = 1,
     checkpoint: str | Path | None = None,
+    about: Mapping[str, Any] | None = None,
     callback: Callable[[Round], None] | None = None,
 ) -> SelectionTrace:
     """Start with nobody, take in the `step` players of the highest scores, and so on.
@@ -175,6 +179,8 @@ def iterated_building(
       swaps: exchanges that `local_search` may make after every round.
       swaps_at_once: players that it exchanges together to begin with.
       checkpoint: file to write after every round, and to go on from if it is there.
+      about: JSON-able settings of the scorer: a checkpoint goes on under the same ones
+        alone.
       callback: called with every new `Round`.
 
     Returns:
@@ -219,6 +225,7 @@ def _select(
     swaps_at_once,
     max_drop,
     checkpoint,
+    about,
     callback,
 ) -> SelectionTrace:
     total = _num_players(value_fn, num_players)
@@ -237,7 +244,8 @@ def _select(
     floors = make_floors(value_fn, total, players, min_units, protect)
     floors.check(n)
     make = make_scorer or _same_scorer(scorer)
-    about = {
+    facts = {
+        **(about or {}),
         "method": method,
         "num_players": total,
         "n": n,
@@ -253,7 +261,7 @@ def _select(
     path = None if checkpoint is None else Path(checkpoint)
     trace = SelectionTrace(method, total, ())
     if path is not None:
-        trace = load_trace(path, method, total, about)
+        trace = load_trace(path, method, total, facts)
         _check_same_game(trace, value_fn, path)
     least = -math.inf
     if max_drop is not None:
@@ -268,7 +276,7 @@ def _select(
             break
         trace = SelectionTrace(method, total, (*trace.rounds, new))
         if path is not None:
-            save_trace(path, trace, about)
+            save_trace(path, trace, facts)
         if callback is not None:
             callback(new)
     return trace

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from gamepruning.bandits.arms import RemovalArms
-from gamepruning.bandits.play import PULLS_AN_ARM, play_bandit
+from gamepruning.bandits.play import play_bandit
 from gamepruning.bandits.policies import Policy
 from gamepruning.selection.iterated import Progress, Scorer, iterated_pruning
 from gamepruning.selection.trace import Round, SelectionTrace
@@ -47,7 +47,7 @@ def safe_removal(
       n: players left at the end, 0 < n < N.
       step: players removed in a round, or a fraction in (0, 1) of those who are in.
         N - n removes all of them by one game.
-      num_pulls: pulls in each round; 10 a player if None.
+      num_pulls: pulls in each round; 10 for each player that is left if None.
       pulls_at_once: pulls between two looks at the results; fewer when fewer are left.
       caution: standard errors to add to the mean loss change; see `play`.
       max_drop: end before the round that makes the value fall further than this below
@@ -89,7 +89,6 @@ def safe_removal(
     References:
       arXiv 2606.07615; rounds with scores made anew are a choice of this library.
     """
-    budget = PULLS_AN_ARM * arms.num_arms if num_pulls is None else num_pulls
 
     def make_scorer(now: Progress) -> Scorer:
         def scorer(key: jax.Array, game: Any, num_free: int) -> Scores:
@@ -97,7 +96,7 @@ def safe_removal(
             left = arms.without(now.kept)
             scores = play_bandit(
                 *(key, policy, left),
-                num_pulls=budget,
+                num_pulls=num_pulls,
                 pulls_at_once=at_once,
                 caution=caution,
             )
@@ -120,5 +119,12 @@ def safe_removal(
         min_units=min_units,
         protect=protect,
         checkpoint=checkpoint,
+        about={
+            "policy": policy.name,
+            "num_pulls": num_pulls,
+            "pulls_at_once": pulls_at_once,
+            "caution": caution,
+            "num_batches": arms.num_batches,
+        },
         callback=callback,
     )

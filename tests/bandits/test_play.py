@@ -259,6 +259,7 @@ def test_removal_round_by_round(policy, tmp_path):
     trace = gp.safe_removal(
         *(key, make(), arms, value_fn, 5),
         step=3,
+        num_pulls=140,
         players=players,
         checkpoint=tmp_path / "rounds.npz",
     )
@@ -275,6 +276,7 @@ def test_removal_round_by_round(policy, tmp_path):
     again = gp.safe_removal(
         *(key, make(), arms, value_fn, 5),
         step=3,
+        num_pulls=140,
         players=players,
         checkpoint=tmp_path / "rounds.npz",
     )
@@ -330,3 +332,67 @@ def test_bad_arms():
     nan = gp.removal_arms(players, params, gp.cross_entropy, x * jnp.nan, y)
     with pytest.raises(InputError, match="loss change of player 0 is nan"):
         play(jax.random.key(0), gp.ucb1(), nan)
+
+
+def test_rounds_of_a_removal_have_ten_pulls_for_each_player_that_is_left():
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
+    value_fn = gp.value_function(players, params, gp.accuracy, x, y)
+    key = jax.random.key(0)
+    trace = gp.safe_removal(key, gp.exp3(), arms, value_fn, 4, step=5)
+    assert [round.scores.num_evaluations for round in trace.rounds] == [140, 90]
+    games = [known for known in arms.compiled if known[0] == gp.exp3()]
+    assert len(games) == 1  # one program for both
+
+
+def test_a_checkpoint_of_another_game_is_refused(tmp_path):
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
+    value_fn = gp.value_function(players, params, gp.accuracy, x, y)
+    run = functools.partial(
+        *(gp.safe_removal, jax.random.key(0)), n=4, step=5, checkpoint=tmp_path / "c"
+    )
+    first = run(gp.uniform(), arms, value_fn)
+    again = run(gp.uniform(), arms, value_fn)
+    np.testing.assert_array_equal(first.order, again.order)
+    for policy, caution in ((gp.thompson(), 0.0), (gp.uniform(), 2.0)):
+        with pytest.raises(InputError, match="checkpoint"):
+            run(policy, arms, value_fn, caution=caution)
+
+
+def test_only_open_arms_are_pulled():
+    """Each pull of the first round adds one to what the pulls call."""
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
+    kept = np.zeros(players.num_players, bool)
+    kept[[2, 6, 7]] = True
+    left = arms.without(kept)
+    pulled = []
+    pull = left.pull
+
+    def watched(data, player, batch):
+        jax.debug.callback(lambda p: pulled.append(int(p)), player)
+        return pull(data, player, batch)
+
+    left.pull = watched
+    found = play(jax.random.key(0), gp.uniform(), left, num_pulls=3)
+    jax.effects_barrier()
+    assert sorted(pulled) == [2, 6, 7]
+    assert found.arms[found.arms >= 0].tolist() == [2, 6, 7]
+
+
+@pytest.mark.parametrize("name", ["hedge", "exp3"])
+def test_an_arm_that_is_drawn_twice_in_a_turn_sees_two_mini_batches(name):
+    """Fourteen draws at once among three arms: every walk of three is then exact."""
+    players, params, x, y = setting()
+    arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
+    found = play(
+        *(jax.random.key(3), POLICIES[name](), arms),
+        num_pulls=14 * 20,
+        pulls_at_once=14,
+    )
+    whole = (found.pulls % 3 == 0) & (found.pulls > 0)
+    assert whole.any()
+    exact = np.asarray(arms.loss_changes())
+    np.testing.assert_allclose(found.scores.value[whole], exact[whole], atol=1e-6)
+    assert (found.scores.stderr[whole] == 0).all()

@@ -258,3 +258,19 @@ def test_many_at_once(name):
 def test_bad_input(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_rates_are_those_of_the_open_arms():
+    """K of the papers is the number of arms that may be pulled."""
+    is_open = np.arange(96) < 12
+    num_open, num_pulls = 12, 192
+    log_k = np.log(num_open)
+    found = exp3().init(96, num_pulls, is_open)
+    assert float(found.rate) == pytest.approx(
+        np.sqrt(num_open * log_k / ((np.e - 1) * num_pulls)), rel=1e-6
+    )
+    found = hedge().init(96, num_pulls, is_open)
+    assert float(found.rate) == pytest.approx(
+        np.sqrt(2 * log_k / (num_pulls * num_open)), rel=1e-6
+    )
+    assert float(exp3().init(96, 192).rate) == 1.0

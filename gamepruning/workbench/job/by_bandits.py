@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.bandits import POLICIES, RemovalArms, play_bandit, removal_arms
-from gamepruning.bandits.play import PULLS_AN_ARM
 from gamepruning.coalitions.values import value_function
 from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.types import InputError, Scores
@@ -178,7 +177,7 @@ def remove_in_rounds(
         value_fn,
         n,
         step=STEP,
-        num_pulls=PULLS_AN_ARM * total if pulls is None else pulls,
+        num_pulls=pulls,
         caution=CAUTION,
         max_drop=max_drop,
         players=task.players,
