@@ -107,8 +107,11 @@ def summary() -> None:
         found[title] = part_of(compared, table)
         text += markdown(title, list(runs), table, compared)
     dense = {
-        name: float(np.mean([r["before"] for r in rows if r["method"] == "dense"]))
-        for name, rows in runs.items()
+        stage: {
+            name: float(np.mean([r[stage] for r in rows if r["method"] == "dense"]))
+            for name, rows in runs.items()
+        }
+        for stage in ("before", "after")
     }
     found["dense"] = dense
     with new_file(HERE / "networks.json") as temporary:

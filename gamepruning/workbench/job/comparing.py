@@ -23,6 +23,7 @@ from gamepruning.workbench.job.choose import CHECKED, choose_by_equilibrium
 from gamepruning.workbench.job.contest import make_small
 from gamepruning.workbench.job.curve_drawing import (
     Trained,
+    cut,
     draw_curve,
     train_network,
     tune,
@@ -35,6 +36,8 @@ from gamepruning.workbench.job.stages import Trainer, make_trainer, new_progress
 from gamepruning.workbench.job.task import Task
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.settings import PruneSettings
+
+DENSE = "dense"
 
 
 def run_compare(
@@ -155,8 +158,7 @@ def _run_all(
                 network = train_network(
                     seed, task, resolved, asked, trainer, label=name
                 )
-                rows.append(_dense_row(dataset, network))
-                for method in settings.methods:
+                for method in (DENSE, *settings.methods):
                     path = folder.checkpoints / f"{method}-{name}.json"
                     row = load_row(path)
                     if row is None:
@@ -165,14 +167,6 @@ def _run_all(
                             temporary.write_text(json.dumps(row), encoding="utf-8")
                     rows.append(row)
     return rows
-
-
-def _dense_row(dataset: str, network: Trained) -> dict[str, Any]:
-    value = network.judge(network.task.network.apply, network.params)
-    num = network.task.players.num_players
-    own = {"kept": num, "of": num, "before": value, "after": None, "seconds": 0.0}
-    names = {"dataset": dataset, "seed": network.seed, "method": "dense"}
-    return {**names, "metric": network.task.metric_name, **own, "evaluations": 0}
 
 
 def _run(
@@ -185,6 +179,8 @@ def _run(
 ) -> dict[str, Any]:
     names = {"dataset": dataset, "seed": network.seed, "method": method}
     names["metric"] = network.task.metric_name
+    if method == DENSE:
+        return names | _dense(settings, network, trainer, name)
     if method == EQUILIBRIUM:
         return names | _equilibrium(settings, dataset, network, trainer, name)
     row = draw_curve(parse_method(method), network, trainer, tuned=(settings.keep,))
@@ -198,6 +194,24 @@ def _run(
         "evaluations": row["evaluations"],
         "sizes": row["sizes"],
         "values": row["values"],
+    }
+
+
+def _dense(
+    settings: CompareSettings, network: Trained, trainer: Trainer, name: str
+) -> dict[str, Any]:
+    """The full network, before and after the same fine-tuning."""
+    everybody = np.ones(network.task.players.num_players, bool)
+    after = None
+    if settings.fine_tune:
+        after = tune(network, cut(network, everybody), f"{DENSE}-{name}", trainer)
+    return {
+        "kept": len(everybody),
+        "of": len(everybody),
+        "before": network.judge(network.task.network.apply, network.params),
+        "after": after,
+        "seconds": None,
+        "evaluations": 0,
     }
 
 
@@ -284,7 +298,7 @@ def _table(
     for name in ("kept", "removed", "fine-tuned", "mean rank", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
-    for name in ("dense", *sorted(settings.methods, key=lambda n: ranks.get(n, 0.0))):
+    for name in (DENSE, *sorted(settings.methods, key=lambda n: ranks.get(n, 0.0))):
         table.add_row(*cells_of(name, rows, ranks))
     return Group(headline(settings, found), table)
 
@@ -306,7 +320,7 @@ def cells_of(name: str, rows: Sequence[dict], ranks: dict[str, float]) -> list[s
         mean("before"),
         mean("after"),
         f"{ranks[name]:.2f}" if name in ranks else "",
-        f"{np.mean(spent):.1f}" if spent and name != "dense" else "",
+        f"{np.mean(spent):.1f}" if spent else "",
     ]
 
 

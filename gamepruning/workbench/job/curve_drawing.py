@@ -154,7 +154,7 @@ def draw_curve(
     if settings.fine_tune:
         shares = sorted(settings.sizes)
         row["tuned"] = [
-            tune(network, _cut(network, mask), name, trainer)
+            tune(network, cut(network, mask), name, trainer)
             for share, mask in zip(shares, masks, strict=True)
             if tuned is None or share in tuned
         ]
@@ -178,7 +178,7 @@ def check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
     Raises:
       RuntimeError: it is another one.
     """
-    small = _cut(network, mask)
+    small = cut(network, mask)
     found = network.judge(small.apply, small.params)
     if abs(found - expected) > max(1e-3, 1.5 / len(network.task.dataset.test.labels)):
         raise RuntimeError(
@@ -188,7 +188,8 @@ def check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
     return found
 
 
-def _cut(network: Trained, mask: np.ndarray) -> SmallNetwork:
+def cut(network: Trained, mask: np.ndarray) -> SmallNetwork:
+    """The network of those who stay, bool [N]; `compact` compares it."""
     task = network.task
     inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
     full = without_gates(task.network.apply, task.players, network.params, mask)
