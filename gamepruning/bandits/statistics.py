@@ -2,6 +2,10 @@
 
 A table has one row a block and one column a method. Blocks are data sets, or whatever
 else is independent; several seeds on one data set are not: take their mean first.
+
+Two results of a block that differ by less than a millionth of their size are a tie: in
+single precision, equal numbers of correct answers differ by that once they are averaged
+over seeds.
 """
 
 import itertools
@@ -16,6 +20,7 @@ from scipy import stats
 from gamepruning.types import InputError
 
 Table = ArrayLike | Sequence[Sequence[float]]
+TIE = 1e-6  # difference of two results over their size, below which they tie
 
 
 class FriedmanResult(NamedTuple):
@@ -26,7 +31,8 @@ class FriedmanResult(NamedTuple):
       p_value: its p-value.
       f_statistic: that of Iman and Davenport, M - 1 and (M - 1)(B - 1) degrees of
         freedom; less conservative.
-      f_p_value: its p-value.
+      f_p_value: its p-value, but at least (1 / M!)^(B - 1): so often do all blocks
+        agree if the methods do not differ, and no test by ranks can be surer.
     """
 
     statistic: float
@@ -91,14 +97,10 @@ def compare_methods(
       Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7
       (2006).
     """
-    table = _checked(table)
+    table = _checked(table, names)
     num_blocks, num_methods = table.shape
     if names is None:
         names = [str(k) for k in range(num_methods)]
-    if len(names) != num_methods:
-        raise InputError(
-            f"expected a name for each of the {num_methods} methods, got {len(names)}"
-        )
     oriented = table if higher_is_better else -table
     return MethodComparison(
         tuple(names),
@@ -168,7 +170,7 @@ def friedman_test(table: Table) -> FriedmanResult:
         statistic,
         float(stats.chi2.sf(statistic, methods - 1)),
         float(f_statistic),
-        float(stats.f.sf(f_statistic, *freedom)),
+        max(float(stats.f.sf(f_statistic, *freedom)), _surest(blocks, methods)),
     )
 
 
@@ -310,24 +312,55 @@ def _ranks(table: np.ndarray, higher_is_better: bool) -> np.ndarray:
     return stats.rankdata(-table if higher_is_better else table, axis=1)
 
 
+def _surest(blocks: int, methods: int) -> float:
+    """The probability that all blocks agree by chance."""
+    return math.exp(-(blocks - 1) * math.lgamma(methods + 1))
+
+
 def _signed_rank(one: np.ndarray, two: np.ndarray) -> float:
     if (one == two).all():
         return 1.0
-    found: Any = stats.wilcoxon(one, two, zero_method="wilcox")
+    apart = one - two
+    sizes = _tied(np.abs(apart), TIE * np.maximum(np.abs(one), np.abs(two)))
+    found: Any = stats.wilcoxon(np.sign(apart) * sizes, zero_method="wilcox")
     return float(found.pvalue)
 
 
-def _checked(table: Table) -> np.ndarray:
-    table = np.asarray(table, float)
+def _tied(values: np.ndarray, slack: np.ndarray) -> np.ndarray:
+    """Values [K], made equal where neighbours differ by at most their slack [K]."""
+    order = np.argsort(values, kind="stable")
+    ordered, allowed = values[order], slack[order]
+    is_new = np.diff(ordered) > np.maximum(allowed[1:], allowed[:-1])
+    first = np.concatenate([[0], np.flatnonzero(is_new) + 1])
+    group = np.concatenate([[0], np.cumsum(is_new)])
+    found = np.empty_like(values)
+    found[order] = ordered[first][group]
+    return found
+
+
+def _checked(table: Table, names: Sequence[str] | None = None) -> np.ndarray:
+    """The table as numbers, with its ties."""
+    try:
+        table = np.asarray(table, float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "expected a table of numbers, with a row of the same length for each block"
+        ) from error
     if table.ndim != 2 or min(table.shape) < 2:
         raise InputError(
             "expected a table [blocks, methods] with at least two of each, got shape "
             f"{list(table.shape)}"
         )
+    if names is not None and len(names) != table.shape[1]:
+        raise InputError(
+            f"expected a name for each of the {table.shape[1]} methods, got "
+            f"{len(names)}"
+        )
     if not np.isfinite(table).all():
         block, method = np.argwhere(~np.isfinite(table))[0]
+        name = method if names is None else names[method]
         raise InputError(
-            f"the result of method {method} on block {block} is {table[block, method]}:"
+            f"the result of method {name} on block {block} is {table[block, method]}:"
             " leave that block out, or the method"
         )
-    return table
+    return np.array([_tied(row, TIE * np.abs(row)) for row in table])

@@ -6,25 +6,30 @@ from typing import Annotated, ClassVar
 from tyro.conf import arg
 
 from gamepruning.types import InputError
-from gamepruning.workbench.curve_settings import SIZES, CurveSettings, parse_method
-from gamepruning.workbench.settings import PruneSettings
+from gamepruning.workbench.curve_settings import (
+    BASELINE_METHODS,
+    INDICES,
+    ITERATED,
+    SIZES,
+    CurveSettings,
+    parse_method,
+)
+from gamepruning.workbench.settings import BANDITS, PruneSettings
 from gamepruning.workbench.shared_settings import (
     BatchSize,
     DataDir,
     Epochs,
     ModelName,
+    Pulls,
+    RareClasses,
     Standardise,
+    Target,
     Widths,
 )
 from gamepruning.workbench.stored import StoredSettings
 
 EQUILIBRIUM = "equilibrium"
-ALL = (
-    EQUILIBRIUM,
-    *("building", "shapley", "banzhaf"),
-    *("ucb1", "thompson", "epsilon_greedy", "softmax", "hedge", "exp3"),
-    *("magnitude", "taylor", "activation", "loss_oracle", "random"),
-)
+ALL = (EQUILIBRIUM, *INDICES, *ITERATED, *BANDITS, *BASELINE_METHODS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ class CompareSettings(StoredSettings):
             metavar="NAME ...",
             help="Equilibrium, and what gamepruning curve takes: power indices, "
             "building and pruning, bandits, baselines.",
-            help_behavior_hint="(default: fifteen of them)",
+            help_behavior_hint="(default: all of them)",
         ),
     ] = ALL
     keep: Annotated[
@@ -75,6 +80,9 @@ class CompareSettings(StoredSettings):
     alpha: Annotated[
         float, arg(metavar="P", help="The level of the critical difference.")
     ] = 0.05
+    pulls: Pulls = None
+    target: Target = None
+    rare_classes: RareClasses = "error"
     standardise: Standardise = False
     epochs: Epochs = None
     batch_size: BatchSize = None
@@ -98,6 +106,7 @@ class CompareSettings(StoredSettings):
 
     def as_curve(self, dataset: str) -> CurveSettings:
         """The part that `gamepruning curve` does, on one data set."""
+        is_table = dataset.endswith(".csv")
         scored = tuple(name for name in self.methods if name != EQUILIBRIUM)
         return CurveSettings(
             dataset=dataset,
@@ -107,6 +116,9 @@ class CompareSettings(StoredSettings):
             sizes=tuple(sorted({*self.sizes, self.keep})),
             seeds=self.seeds,
             fine_tune=self.fine_tune,
+            pulls=self.pulls,
+            target=self.target if is_table else None,
+            rare_classes=self.rare_classes if is_table else "error",
             standardise=self.standardise,
             epochs=self.epochs,
             batch_size=self.batch_size,

@@ -14,7 +14,10 @@ from gamepruning.workbench.shared_settings import (
     DatasetName,
     Epochs,
     ModelName,
+    Pulls,
+    RareClasses,
     Standardise,
+    Target,
     Widths,
 )
 from gamepruning.workbench.stored import StoredSettings
@@ -181,6 +184,9 @@ class CurveSettings(StoredSettings):
         int,
         arg(metavar="EPOCHS", help="Passes over the data after removal, at each size."),
     ] = 0
+    pulls: Pulls = None
+    target: Target = None
+    rare_classes: RareClasses = "error"
     standardise: Standardise = False
     epochs: Epochs = None
     batch_size: BatchSize = None
@@ -188,7 +194,12 @@ class CurveSettings(StoredSettings):
 
     def __post_init__(self):
         _check_lists(self)
-        for name, least in {"seeds": 1, "rows": 1, "evaluations": 1}.items():
+        for name, least in {
+            "seeds": 1,
+            "rows": 1,
+            "evaluations": 1,
+            "pulls": 1,
+        }.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"expected --{name} >= {least}, got {value}")
@@ -213,6 +224,8 @@ class CurveSettings(StoredSettings):
             model=self.model,
             module=self.module,
             widths=self.widths,
+            target=self.target,
+            rare_classes=self.rare_classes,
             standardise=self.standardise,
             epochs=self.epochs,
             batch_size=self.batch_size,

@@ -8,7 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from tyro.conf import arg
 
 from gamepruning.types import InputError
-from gamepruning.workbench.shared_settings import Standardise
+from gamepruning.workbench.shared_settings import (
+    HandleRare,
+    Pulls,
+    RareClasses,
+    Standardise,
+    Target,
+)
 from gamepruning.workbench.stored import StoredSettings, flag_of
 
 Method = Literal[
@@ -44,7 +50,6 @@ Value = Literal["auto", "metric", "loss", "calibrated"]
 Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
 Scope = Literal["family", "global"]
 DataTask = Literal["auto", "classification", "regression"]
-RareClasses = Literal["error", "drop"]
 Norm = Literal["mean", "sum", "unit"]
 Benefit = Literal["descent", "literal"]
 Optimizer = Literal["auto", "sgd", "adam"]
@@ -179,23 +184,8 @@ class PruneSettings(StoredSettings):
     round_to: Annotated[
         int, arg(metavar="N", help="Keep a multiple of N players in every family.")
     ] = 1
-    target: Annotated[
-        str | None,
-        arg(
-            metavar="COLUMN",
-            help="Column of a table to predict.",
-            help_behavior_hint="(default: target)",
-        ),
-    ] = None
-    pulls: Annotated[
-        int | None,
-        arg(
-            metavar="N",
-            help="Of the bandits: pulls in each round; a pull takes a player out on "
-            "one mini-batch.",
-            help_behavior_hint="(default: 10 for each player)",
-        ),
-    ] = None
+    target: Target = None
+    pulls: Pulls = None
     max_drop: Annotated[
         float | None,
         arg(
@@ -209,9 +199,7 @@ class PruneSettings(StoredSettings):
         DataTask,
         arg(help="Of a table; auto tells classes from numbers by the column."),
     ] = "auto"
-    rare_classes: Annotated[
-        RareClasses, arg(help="What to do with a table's classes too small to split.")
-    ] = "error"
+    rare_classes: RareClasses = "error"
     standardise: Standardise = False
     epochs: Annotated[
         int | None,
@@ -418,7 +406,7 @@ _CHOICES = {
     "norm": Norm,
     "scope": Scope,
     "task": DataTask,
-    "rare_classes": RareClasses,
+    "rare_classes": HandleRare,
     "benefit": Benefit,
     "optimizer": Optimizer,
     "unit": Unit,

@@ -1,5 +1,7 @@
 """Ranks and tests against scipy and scikit-posthocs, on tables with ties."""
 
+import itertools
+
 import numpy as np
 import pandas
 import pytest
@@ -66,10 +68,41 @@ def test_iman_davenport_by_hand():
     np.testing.assert_allclose(found.f_p_value, stats.f.sf(27 / 7, 2, 6))
 
 
-def test_a_method_that_always_wins_leaves_no_doubt_to_f():
-    found = friedman_test(np.arange(3.0)[None].repeat(5, axis=0))
-    assert found.statistic == 10 and found.f_statistic == np.inf
-    assert found.f_p_value == 0 < found.p_value
+@pytest.mark.parametrize("blocks, methods", [(2, 2), (3, 2), (2, 3), (3, 3)])
+def test_no_p_value_is_below_that_of_all_orders(blocks, methods):
+    """A method that always wins: the share of all tables of ranks that agree so."""
+    orders = list(itertools.permutations(range(methods)))
+    agree = [len(set(table)) == 1 for table in itertools.product(orders, repeat=blocks)]
+    found = friedman_test(np.arange(methods)[None].repeat(blocks, axis=0))
+    assert found.f_statistic == np.inf
+    np.testing.assert_allclose(found.f_p_value, np.mean(agree))
+
+
+def test_equal_counts_tie_however_their_mean_was_rounded():
+    """Correct answers of three seeds out of 360, in single precision."""
+    counts = np.array([[311, 299, 307], [296, 296, 325], [320, 300, 301]])
+    one, two, best = (counts / 360).astype(np.float32).astype(float).mean(axis=1)
+    assert one != two and round(1080 * one) == round(1080 * two) == 917
+    found = compare_methods([[one, two, best], [two, one, best], [one, two, best]])
+    assert found.ranks.tolist() == [2.5, 2.5, 1.0]
+    assert found.wilcoxon[0, 1] == 1
+
+
+def test_wilcoxon_sees_ties_of_differences():
+    """Differences of 1/360 and 3/360, from other levels in each block."""
+    rng = np.random.default_rng(0)
+    steps = np.array([1, 1, 1, 1, -3, 1, 1, -1, 3, 1, -1, 1])
+    base = rng.integers(100, 300, len(steps))
+    exact = np.stack([base + steps, base], axis=1)
+    rounded = (exact / np.float32(360)).astype(np.float32)
+    differences = rounded[:, 0].astype(float) - rounded[:, 1]
+    assert len(set(np.abs(differences))) > 2
+    np.testing.assert_allclose(wilcoxon_test(rounded), wilcoxon_test(exact))
+
+
+def test_what_differs_is_no_tie():
+    table = [[0.5, 0.50001], [0.2, 0.20001], [1e-9, 2e-9], [-1e6, -1e6 + 10]]
+    assert compare_methods(table).ranks.tolist() == [2, 1]
 
 
 def test_critical_difference_of_published_tables():
@@ -118,12 +151,16 @@ def test_lower_is_better():
         (np.ones((1, 3)), "at least two of each"),
         (np.ones(3), "at least two of each"),
         (np.array([[1.0, np.nan], [1, 2]]), "method 1 on block 0 is nan"),
+        (np.array([["a", "b"], ["c", "d"]]), "a table of numbers"),
+        ([[1.0, 2.0], [1.0]], "a table of numbers"),
     ],
 )
 def test_bad_tables(table, message):
     for test in (compare_methods, friedman_test, nemenyi_test, wilcoxon_test):
         with pytest.raises(InputError, match=message):
             test(table)
+    with pytest.raises(InputError, match="method ucb1 on block 1 is inf"):
+        compare_methods([[1, 2], [np.inf, 3]], ["ucb1", "random"])
     with pytest.raises(InputError, match="a name for each"):
         compare_methods(np.ones((3, 2)), ["a"])
     with pytest.raises(InputError, match="alpha"):

@@ -10,7 +10,7 @@ from gamepruning.types import InputError
 from gamepruning.workbench.cli import main
 from gamepruning.workbench.compare_settings import CompareSettings
 from gamepruning.workbench.job import comparing
-from gamepruning.workbench.job.comparing import blocks_of, rank
+from gamepruning.workbench.job.comparing import blocks_of, headline, rank
 from gamepruning.workbench.report.compare_page import make_figures, render_compare
 from gamepruning.workbench.report.rank_plots import plot_ranks
 from gamepruning.workbench.settings import PruneSettings
@@ -96,6 +96,63 @@ def test_blocks_are_data_sets_and_their_seeds_are_averaged():
     page = render_compare(settings, rows + dense, found, figures)
     assert page.count("<svg") == 3 and "Iman and Davenport" in page
     assert "75.0 %" in page  # the mean of ucb1 after fine-tuning
+
+
+def test_what_is_not_finite_is_behind_and_loses_nothing():
+    settings = CompareSettings(
+        datasets=("a b.csv", "a-b.csv"),
+        methods=("ucb1", "hedge", "random"),
+        sizes=(0.5,),
+        seeds=1,
+    )
+    results = {
+        **{("a b.csv", 0, "ucb1"): 0.5, ("a b.csv", 0, "random"): -2.0},
+        **{("a b.csv", 0, "hedge"): -np.inf, ("a-b.csv", 0, "hedge"): 0.4},
+        **{("a-b.csv", 0, "ucb1"): np.nan, ("a-b.csv", 0, "random"): 0.3},
+    }
+    rows = rows_of(results)
+    found = rank(settings, rows)
+    assert found is not None and found.ranks.tolist() == [2, 2, 2]
+    assert "too few blocks to tell any two methods apart" in headline(settings, found)
+    dense = rows_of({(t, 0, "dense"): 1.0 for t in settings.datasets})
+    figures = make_figures(settings, rows + dense, found)
+    assert len(figures) == 3  # both curves, though their names are alike
+
+
+def test_what_was_computed_survives_a_bad_input_later_on(folder, monkeypatch, capsys):
+    write_table(folder / "t.csv", 0)
+    words = f"compare --datasets t.csv {QUICK} --seeds 1 --keep 0.5 --sizes 0.7"
+    words += " --fine-tune 0 --methods magnitude random --out run"
+    plain = comparing._run
+
+    def broken(settings, dataset, method, *rest):
+        if method == "random":
+            raise InputError("look for NaN in the inputs")
+        return plain(settings, dataset, method, *rest)
+
+    monkeypatch.setattr(comparing, "_run", broken)
+    assert main(words.split()) == 2
+    monkeypatch.setattr(comparing, "_run", plain)
+    assert main("compare --resume --out run".split()) == 0
+
+
+def test_a_table_with_a_rare_class_and_another_target(folder, capsys):
+    write_table(folder / "t.csv", 0)
+    lines = (folder / "t.csv").read_text().replace("target", "kind").splitlines()
+    lines.append("1,2,3,once")
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+    words = f"compare --datasets t.csv {QUICK} --seeds 1 --keep 0.5 --sizes 0.7"
+    words += " --fine-tune 0 --methods ucb1 random --target kind"
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert "t.csv" in error and "'once'" in error and "--rare-classes drop" in error
+    words += " --rare-classes drop"
+    assert main([*words.split(), "--pulls", "5"]) == 2
+    assert "fewer than the 16 players" in capsys.readouterr().err
+    assert main([*words.split(), "--pulls", "40", "--out", "run"]) == 0
+    rows = json.loads((folder / "run/compare.json").read_text())["rows"]
+    pulls = {row["method"]: row["evaluations"] for row in rows}
+    assert pulls["ucb1"] % 40 == 0 and pulls["random"] == 0
 
 
 def test_classes_and_numbers_are_compared_apart(folder, capsys):

@@ -208,9 +208,12 @@ def _split(key, table: Table, labels, classes, recipe: Recipe) -> Rows:
         said = [tuple(row[i] for i in places) for row in table.rows]
     number_of = {value: i for i, value in enumerate(dict.fromkeys(said))}
     groups = np.array([number_of[value] for value in said])
-    rows = split_rows(
-        key, strata, groups=groups, validation=0.15, test=0.25, names=classes
-    )
+    try:
+        rows = split_rows(
+            key, strata, groups=groups, validation=0.15, test=0.25, names=classes
+        )
+    except InputError as error:
+        raise InputError(f"{table.path}: {error}") from error
     for part, numbers in zip(rows._fields, rows, strict=True):
         lacking = set(range(len(classes))) - set(labels[numbers].tolist())
         if classes and lacking:

@@ -118,11 +118,20 @@ def check_bandit(task: Task, settings: PruneSettings) -> None:
     """
     if settings.max_drop is None:
         check_keep(task.players, settings)
-    least = task.players.num_players
-    if settings.pulls is not None and settings.pulls < least:
+    if settings.pulls is not None:
+        check_pulls(settings.pulls, task.players.num_players)
+
+
+def check_pulls(pulls: int, num_players: int) -> None:
+    """Whether there is a pull for each player.
+
+    Raises:
+      InputError: there is not.
+    """
+    if pulls < num_players:
         raise InputError(
-            f"--pulls {settings.pulls} is fewer than the {least} players, each of whom "
-            "is pulled once"
+            f"--pulls {pulls} is fewer than the {num_players} players, each of whom is "
+            "pulled once"
         )
 
 

@@ -28,6 +28,7 @@ from gamepruning.workbench.job.curve_drawing import (
     train_network,
     tune,
 )
+from gamepruning.workbench.job.curve_methods import check_budget
 from gamepruning.workbench.job.curving import check_sizes, load_row, prepare
 from gamepruning.workbench.job.defaults import resolve
 from gamepruning.workbench.job.opening import open_folder, write_config
@@ -78,6 +79,7 @@ def run_compare(
         _check_metrics([task for task, _ in prepared])
         for dataset, (task, _) in zip(settings.datasets, prepared, strict=True):
             check_sizes(settings.as_curve(dataset), task)
+            check_budget(settings.as_curve(dataset), task.players.num_players)
     with working_in(folder, "gamepruning compare"):
         write_config(folder, settings, prepared[0][1])
         rows = _run_all(settings, prepared, folder, console)
@@ -94,7 +96,8 @@ def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | 
     """The methods ranked by their result after fine-tuning; None for a single block.
 
     Blocks are data sets, each the mean of its seeds. With one data set they are its
-    seeds, which says something about this network and these data alone.
+    seeds, which says something about this network and these data alone. A network that
+    puts out no finite numbers is behind all that do.
     """
     table = np.array(
         [
@@ -107,6 +110,9 @@ def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | 
     )
     if len(table) < 2:
         return None
+    is_finite = np.isfinite(table)
+    worst = np.min(table, axis=1, keepdims=True, initial=0.0, where=is_finite)
+    table = np.where(is_finite, table, worst - 1)
     return compare_methods(table, settings.methods, alpha=settings.alpha)
 
 
@@ -295,7 +301,14 @@ def _table(
     """A line a method, the best rank first."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("", no_wrap=True)
-    for name in ("kept", "removed", "fine-tuned", "mean rank", "seconds"):
+    for name in (
+        "kept",
+        "removed",
+        "fine-tuned",
+        "mean rank",
+        "evaluations",
+        "seconds",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
     for name in (DENSE, *sorted(settings.methods, key=lambda n: ranks.get(n, 0.0))):
@@ -320,8 +333,15 @@ def cells_of(name: str, rows: Sequence[dict], ranks: dict[str, float]) -> list[s
         mean("before"),
         mean("after"),
         f"{ranks[name]:.2f}" if name in ranks else "",
+        _evaluations(own),
         f"{np.mean(spent):.1f}" if spent else "",
     ]
+
+
+def _evaluations(rows: Sequence[dict]) -> str:
+    """Coalitions that were evaluated, or pulls; the mean of all seeds."""
+    mean = np.mean([row["evaluations"] for row in rows])
+    return f"{mean:,.0f}" if mean else ""
 
 
 def headline(settings: CompareSettings, found: MethodComparison | None) -> str:
@@ -330,8 +350,11 @@ def headline(settings: CompareSettings, found: MethodComparison | None) -> str:
         return "One data set and one seed make one block: nothing to rank"
     what = "data sets" if len(settings.datasets) > 1 else "seeds of one network"
     p = found.friedman.f_p_value
+    told = f"{found.num_blocks} {what}; Iman and Davenport p = {p:.2g}; "
+    level = f"(Nemenyi, {100 * found.alpha:g} %)"
+    if found.critical_difference > len(found.names) - 1:
+        return f"{told}too few blocks to tell any two methods apart {level}"
     return (
-        f"{found.num_blocks} {what}; Iman and Davenport p = {p:.2g}; mean ranks "
-        f"further apart than {found.critical_difference:.2f} differ (Nemenyi, "
-        f"{100 * found.alpha:g} %)"
+        f"{told}mean ranks further apart than {found.critical_difference:.2f} differ "
+        f"{level}"
     )

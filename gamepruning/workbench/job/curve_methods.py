@@ -31,7 +31,11 @@ from gamepruning.workbench.curve_settings import (
     CurveSettings,
     parse_method,
 )
-from gamepruning.workbench.job.by_bandits import make_arms, remove_in_rounds
+from gamepruning.workbench.job.by_bandits import (
+    check_pulls,
+    make_arms,
+    remove_in_rounds,
+)
 from gamepruning.workbench.job.choose import SCORED
 from gamepruning.workbench.job.task import Task
 
@@ -82,7 +86,8 @@ def choose(
     start = time.perf_counter()
     if method.is_bandit:
         source = _by_bandit(key, method, task, params, settings, checkpoint, progress)
-        return Chosen(source, source.num_evaluations, time.perf_counter() - start)
+        pulls = source.num_evaluations - len(source.rounds)  # and a value a round
+        return Chosen(source, pulls, time.perf_counter() - start)
     if method.is_game and game is None:
         game = make_game(task, params, settings)
     if game is None:
@@ -105,18 +110,21 @@ def _by_bandit(
     n = round(min(settings.sizes) * task.players.num_players)
     return remove_in_rounds(
         *(play_key, method.scorer, task, params, arms, n),
-        pulls=None,
+        pulls=settings.pulls,
         checkpoint=checkpoint,
         progress=progress,
     )
 
 
 def check_budget(settings: CurveSettings, num_players: int) -> None:
-    """Whether the budget is enough for every index; asked before anything is trained.
+    """Whether the budget is enough for every method; asked before anything is trained.
 
     Raises:
       InputError: it is not.
     """
+    has_bandits = any(parse_method(name).is_bandit for name in settings.methods)
+    if settings.pulls is not None and has_bandits:
+        check_pulls(settings.pulls, num_players)
     laws = {
         "shapley": shapley(num_players),
         "banzhaf": banzhaf(num_players, 0.5),

@@ -89,13 +89,20 @@ class RunFolder:
         if kind is None:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             os.replace(self.partial, self.out)
-        elif not self.can_resume or (_is_bad_input(error) and not self.resume):
+        elif not self.can_resume or (
+            _is_bad_input(error) and not self.resume and not self._has_rows
+        ):
             shutil.rmtree(self.partial, ignore_errors=True)
 
     @property
     def can_resume(self) -> bool:
         """Whether there is a checkpoint to go on from."""
         return self.checkpoints.is_dir() and any(self.checkpoints.glob("*.npz"))
+
+    @property
+    def _has_rows(self) -> bool:
+        """Whether some of the results are there, which took long."""
+        return any(self.checkpoints.glob("*.json"))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file whole, or leave the old one."""

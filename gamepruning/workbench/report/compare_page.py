@@ -15,7 +15,8 @@ from gamepruning.workbench.report.formats import format_count
 from gamepruning.workbench.report.page import esc, make_page, section, table
 from gamepruning.workbench.report.rank_plots import plot_ranks
 
-HEAD = ("method", "kept", "after removal", "fine-tuned", "mean rank", "seconds")
+HEAD = ("method", "kept", "after removal", "fine-tuned", "mean rank")
+HEAD += ("evaluations or pulls", "seconds")
 
 
 def make_figures(
@@ -36,7 +37,10 @@ def make_figures(
         }
         dense = [row["before"] for row in own if row["method"] == "dense"]
         plain = re.sub(r"\W+", "-", dataset.removesuffix(".csv")).strip("-")
-        figures[f"curve-{plain}"] = plot_curves(
+        name = f"curve-{plain}"
+        if name in figures:
+            name += f"-{len(figures)}"
+        figures[name] = plot_curves(
             curves,
             sorted({*settings.sizes, settings.keep}),
             metric=own[0]["metric"],

@@ -12,7 +12,9 @@ def format_metric(value: float | None, metric: str) -> str:
     """
     if value is None:
         return "–"
-    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.3f}"
+    if metric == "accuracy":
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}" if abs(value) < 1e4 else f"{value:.1e}"
 
 
 def format_count(count: int, noun: str) -> str:

@@ -64,7 +64,10 @@ def _draw_scale(axis, low: int, high: int, found: MethodComparison) -> None:
     for tick in range(low, high + 1, step):
         axis.plot([tick, tick], [0, 0.25], color=INK, lw=1.0)
         axis.text(tick, 0.4, str(tick), ha="center", va="bottom", color=MUTED)
-    end = min(low + found.critical_difference, high)
+    gap = found.critical_difference
+    end = min(low + gap, high)
     axis.plot([low, end], [1.9, 1.9], color=INK, lw=1.6)
-    label = f"critical difference {found.critical_difference:.2f}"
+    label = f"critical difference {gap:.2f}"
+    if low + gap > high:
+        label += ", longer than the scale"
     axis.text((low + end) / 2, 2.05, label, ha="center", va="bottom", color=INK)
