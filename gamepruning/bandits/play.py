@@ -20,6 +20,7 @@ PULLS_AN_ARM = 10  # where no budget is given
 BLOCKS = 50  # that a game is played in, between reports of progress
 FEWEST_TURNS, MOST_TURNS = 16, 256  # that random numbers are drawn for together
 MOST_DRAWS = 2**18
+SIDE_BY_SIDE = 32  # pulls that are one product, where many are asked for at once
 CONFIDENCE = 0.95  # that all arms are on their side of the cut, when a game stops
 Status = Literal["budget", "separated"]
 
@@ -289,7 +290,11 @@ def make_plays(
         if pulls_at_once == 1:
             changes = arms.pull(data, chosen[0], batch[0])[None]
         else:
-            changes = lax.map(lambda at: arms.pull(data, *at), (chosen, batch))
+            changes = lax.map(
+                lambda at: arms.pull(data, *at),
+                (chosen, batch),
+                batch_size=SIDE_BY_SIDE,
+            )
         return _learn(policy, game, number, chosen, changes)
 
     def draw(key, number):

@@ -33,6 +33,7 @@ def prune(
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20
       gamepruning prune --method banzhaf --keep 0.05
       gamepruning prune --method shapley --selection top_n --keep 0.3
+      gamepruning prune --method ucb1 --max-drop 0.01
       gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
       gamepruning prune --resume --out runs/mine
 

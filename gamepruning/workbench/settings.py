@@ -144,9 +144,10 @@ class PruneSettings(StoredSettings):
     selection: Annotated[
         Selection,
         arg(
-            help="By power indices: the best of one estimate stay (top_n), the worst "
-            "leave round by round (pruning), or the best enter round by round "
-            "(building); auto builds unless --keep counts each family."
+            help="By power indices and bandits: the best of one estimate stay (top_n), "
+            "the worst leave round by round (pruning), or, by power indices, the best "
+            "enter round by round (building). Auto builds by power indices and prunes "
+            "by bandits, unless --keep counts each family."
         ),
     ] = "auto"
     bias: Annotated[
@@ -177,8 +178,8 @@ class PruneSettings(StoredSettings):
     scope: Annotated[
         Scope,
         arg(
-            help="For baselines: the same share of every family stays, or the best of "
-            "all."
+            help="For baselines, and top_n of bandits: the same share of every family "
+            "stays, or the best of all."
         ),
     ] = "family"
     round_to: Annotated[
