@@ -89,7 +89,7 @@ def table_of(runs: dict[str, list[dict]], stage: str) -> np.ndarray:
 
 
 def summary() -> None:
-    """Means, ranks and tests; blocks are the networks, or networks and seeds."""
+    """Means, ranks and tests; blocks are the networks."""
     places = {name: place_of(name) for name in NETWORKS}
     runs = {
         name: json.loads(place.read_text())["rows"]

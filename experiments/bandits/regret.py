@@ -20,7 +20,7 @@ from gamepruning.atomic import new_file
 from gamepruning.bandits import play
 
 COMMAND = "python -m experiments.bandits.regret"
-IMAGES, BATCH = 10_000, 64
+IMAGES, BATCH = 10_000, 80
 BUDGETS = (2, 5, 10, 30)  # pulls an arm
 REMOVED = (38, 77, 192, 384, 691)  # 5, 10, 25, 50, 90 % of 768
 SEEDS = (0, 1, 2)
@@ -94,14 +94,36 @@ def main() -> None:
     }
     with new_file(RESULTS.parent / "regret.json") as temporary:
         temporary.write_text(json.dumps(result) + "\n")
-    for kind in ("regret", "regret by mean + 2 standard errors"):
-        print(f"\n{kind}, means of {len(SEEDS)} seeds, {REMOVED} removed")
+    with new_file(RESULTS.parent / "REGRET.md") as temporary:
+        temporary.write_text(markdown(rows))
+    print(markdown(rows))
+
+
+KINDS = (
+    ("By the mean loss change", "regret"),
+    ("By the mean plus two standard errors", "regret by mean + 2 standard errors"),
+    ("By the policy's own preference", "regret by the policy's own preference"),
+)
+
+
+def markdown(rows: list[dict]) -> str:
+    """Means of the seeds: a table for each way to rank."""
+    lines = [f"<!-- made by: {COMMAND} -->", ""]
+    for title, kind in KINDS:
+        lines += [f"{title}, mean of {len(SEEDS)} seeds:", ""]
+        heads = " | ".join(f"{count} removed" for count in REMOVED)
+        lines += [f"| pulls a neuron | policy | {heads} |"]
+        lines += ["| --- | --- |" + " ---: |" * len(REMOVED)]
         for budget in BUDGETS:
             for name in gp.POLICIES:
                 asked = (name, budget)
                 own = [r for r in rows if (r["policy"], r["pulls an arm"]) == asked]
                 if own:
-                    print(budget, name, np.round(np.mean([r[kind] for r in own], 0), 3))
+                    means = np.mean([row[kind] for row in own], axis=0)
+                    cells = " | ".join(f"{mean:.2f}" for mean in means)
+                    lines.append(f"| {budget} | {name} | {cells} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,9 @@ def study(runs: dict) -> dict[str, Any]:
                     for other in ("unpruned", "uniform", *PRUNERS[8:])
                 },
             }
+    found["pulls and seconds to choose"] = {
+        method: effort(runs, method) for method in PRUNERS
+    }
     methods = ["unpruned", "ucb1", "thompson", *MODELS]
     with_models = [
         [value(run, m, 1, "after") for m in methods] for run in runs.values()
@@ -109,13 +112,23 @@ def study(runs: dict) -> dict[str, Any]:
     return found
 
 
+def effort(runs: dict, method: str) -> dict[str, float]:
+    """Medians over the tables: pulls, and seconds, of one split."""
+    own = [run["methods"][method] for run in runs.values()]
+    return {
+        "pulls": float(np.median([row["pulls"] for row in own])),
+        "seconds": float(np.median([row["seconds"] for row in own])),
+    }
+
+
 def signed_rank(table: np.ndarray, one: int, two: int) -> dict[str, float]:
     """Wilcoxon's test of one pair by itself, and on how many tables each is ahead."""
     pair = gp.wilcoxon_test(table[:, [one, two]])
+    is_apart = ~np.isclose(table[:, one], table[:, two], rtol=1e-6, atol=0)
     return {
         "wilcoxon p": float(pair[0, 1]),
-        "ahead": int((table[:, one] > table[:, two]).sum()),
-        "behind": int((table[:, one] < table[:, two]).sum()),
+        "ahead": int((is_apart & (table[:, one] > table[:, two])).sum()),
+        "behind": int((is_apart & (table[:, one] < table[:, two])).sum()),
     }
 
 
@@ -139,6 +152,11 @@ def markdown(task: str, runs: dict, part: dict) -> list[str]:
         p = ", ".join(f"{row['friedman']['f_p_value']:.1g}" for row in rows)
         gap = rows[0]["critical difference"]
         lines += ["", f"Iman-Davenport p: {p}. Critical difference {gap:.2f}.", ""]
+    lines += ["Pulls and seconds to choose all sizes, of one split, median:", ""]
+    lines += ["| | pulls | seconds |", "| --- | ---: | ---: |"]
+    for method, own in part["pulls and seconds to choose"].items():
+        lines.append(f"| {method} | {own['pulls']:,.0f} | {own['seconds']:.2f} |")
+    lines.append("")
     beside = part["beside standard models, 50 % kept, after"]
     lines += ["Beside standard models (50 % kept, fine-tuned):", ""]
     lines += ["| | mean rank | mean |", "| --- | ---: | ---: |"]
