@@ -9,8 +9,10 @@ same fine-tuning, test data read at the end.
 """
 
 import json
+import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from gamepruning.workbench.job.comparing import run_compare
 COMMAND = "python -m experiments.bandits.networks run; ... summary"
 METHODS = ("ucb1", "thompson", "softmax", "epsilon_greedy", "hedge", "exp3", "uniform")
 METHODS += ("loss_oracle", "magnitude", "activation", "taylor", "random")
+METHODS += ("magnitude-family", "activation-family", "taylor-family")
 KEEP, SIZES, SEEDS = 0.25, (0.5, 0.1), 3
 NETWORKS: dict[str, dict[str, Any]] = {
     "MLP, MNIST": {"datasets": ("mnist",), "model": "mlp", "epochs": 5},
@@ -41,11 +44,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-def settings_of(name: str) -> CompareSettings:
+def settings_of(name: str, methods: Sequence[str]) -> CompareSettings:
     """What is compared on a network; the fine-tuning is a fifth of the training."""
     given = {"fine_tune": 1, **NETWORKS[name]}
     return CompareSettings(
-        methods=METHODS, keep=KEEP, sizes=SIZES, seeds=SEEDS, **given
+        methods=tuple(methods), keep=KEEP, sizes=SIZES, seeds=SEEDS, **given
     )
 
 
@@ -55,20 +58,36 @@ def place_of(name: str) -> Path:
 
 
 def run(names: list[str]) -> None:
-    """Compare on each network; only the rows are kept of its run folder."""
+    """Compare on each network what is not on file; only the rows are kept.
+
+    Raises:
+      RuntimeError: the networks are not those of the rows on file.
+    """
     for name in names:
         place = place_of(name)
-        if place.exists():
+        rows = rows_of(place) if place.exists() else []
+        missing = [m for m in METHODS if m not in {row["method"] for row in rows}]
+        if not missing:
             continue
         folder = Path(tempfile.gettempdir()) / f"gamepruning-{place.stem}"
         resume = folder.with_name(folder.name + ".partial").exists()
-        done = folder
-        if not (folder / "compare.json").exists():
-            done = run_compare(settings_of(name), out=folder, resume=resume)
-        rows = json.loads((done / "compare.json").read_text())["rows"]
+        done = run_compare(settings_of(name, missing), out=folder, resume=resume)
+        new = json.loads((done / "compare.json").read_text())["rows"]
+        if rows and values_of_dense(rows) != values_of_dense(new):
+            raise RuntimeError(f"{place} is of other networks: delete it")
+        rows += [row for row in new if not rows or row["method"] != "dense"]
         with new_file(place) as temporary:
             found = {"command": COMMAND, "network": NETWORKS[name], "rows": rows}
             temporary.write_text(json.dumps(found, indent=1) + "\n")
+        shutil.rmtree(folder)
+
+
+def rows_of(place: Path) -> list[dict]:
+    return json.loads(place.read_text())["rows"]
+
+
+def values_of_dense(rows: list[dict]) -> list[float]:
+    return [row["before"] for row in rows if row["method"] == "dense"]
 
 
 def table_of(runs: dict[str, list[dict]], stage: str) -> np.ndarray:
@@ -91,11 +110,7 @@ def table_of(runs: dict[str, list[dict]], stage: str) -> np.ndarray:
 def summary() -> None:
     """Means, ranks and tests; blocks are the networks."""
     places = {name: place_of(name) for name in NETWORKS}
-    runs = {
-        name: json.loads(place.read_text())["rows"]
-        for name, place in places.items()
-        if place.exists()
-    }
+    runs = {name: rows_of(place) for name, place in places.items() if place.exists()}
     sizes = sorted({*SIZES, KEEP})
     text = ["<!-- made by: python -m experiments.bandits.networks summary -->", ""]
     found: dict[str, Any] = {"command": COMMAND, "networks": list(runs)}

@@ -1,6 +1,7 @@
 """Compression curves: what a network is worth at every size that a method leaves."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gamepruning.coalitions.sweeps import coalition_values
-from gamepruning.selection.top_n import check_scores, top_n
+from gamepruning.selection.top_n import Scope, check_scores, top_n
 from gamepruning.selection.trace import SelectionTrace
 from gamepruning.types import InputError, Scores
 
@@ -148,6 +149,7 @@ def masks_at(
     *,
     players: Any = None,
     min_units: int = 1,
+    scope: Scope = "global",
 ) -> Bool[np.ndarray, "K N"]:
     """Who stays at each size.
 
@@ -156,6 +158,8 @@ def masks_at(
       sizes: numbers of players, or fractions in (0, 1] of all.
       players: the `Players`, with which scores keep `min_units` in every family.
       min_units: see players.
+      scope: of scores: all players against each other ("global"), or the same share of
+        every family ("family"); see `top_n`.
 
     Returns:
       Masks, bool [K, N], in rising order of their sizes.
@@ -175,15 +179,14 @@ def masks_at(
         return _listed(given, sizes)
     value = check_scores(source, players)
     counts = _counts(sizes, len(value))
-    return np.stack([_best(value, n, players, min_units) for n in counts])
-
-
-def _best(value: np.ndarray, n: int, players: Any, min_units: int) -> np.ndarray:
-    if n == len(value):
-        return np.ones(n, bool)
-    if players is None:
-        return np.asarray(top_n(value, n, min_units=0))
-    return np.asarray(top_n(value, n, players=players, min_units=min_units))
+    floor = 0 if players is None else min_units
+    best = functools.partial(
+        top_n, value, players=players, min_units=floor, scope=scope
+    )
+    everybody = np.ones(len(value), bool)
+    return np.stack(
+        [everybody if n == len(value) else np.asarray(best(n)) for n in counts]
+    )
 
 
 def _listed(masks: np.ndarray, sizes: Sequence[int | float]) -> np.ndarray:

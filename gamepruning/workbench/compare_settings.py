@@ -29,7 +29,8 @@ from gamepruning.workbench.shared_settings import (
 from gamepruning.workbench.stored import StoredSettings
 
 EQUILIBRIUM = "equilibrium"
-ALL = (EQUILIBRIUM, *INDICES, *ITERATED, *BANDITS, *BASELINE_METHODS)
+IN_FAMILIES = ("magnitude-family", "activation-family", "taylor-family")
+ALL = (EQUILIBRIUM, *INDICES, *ITERATED, *BANDITS, *BASELINE_METHODS, *IN_FAMILIES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

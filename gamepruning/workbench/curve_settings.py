@@ -32,6 +32,8 @@ BASELINE_METHODS = (
     "random",
     "loss_oracle",
 )
+FAMILY = "-family"
+FAMILY_METHODS = tuple(f"{name}{FAMILY}" for name in BASELINE_METHODS)
 INDICES = ("shapley", "banzhaf", "biased_banzhaf")
 ITERATED = ("pruning", "building")
 SIZES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
@@ -42,7 +44,7 @@ class CurveMethod(NamedTuple):
 
     Attributes:
       name: as it was asked for.
-      selection: "top_n", "pruning" or "building".
+      selection: "top_n", "family" (the best of each family), "pruning" or "building".
       scorer: a baseline, a power index, "greedy", or a bandit.
     """
 
@@ -65,7 +67,8 @@ def parse_method(name: str) -> CurveMethod:
     """What the name of a method means.
 
     Args:
-      name: a baseline; a power index, by which the best of one estimate stay; or
+      name: a baseline, followed by "-family" if the same share of every family is to
+        stay; a power index, by which the best of one estimate stay; or
         "building" and "pruning", round by round, by Shapley values or by the index (or
         "greedy") that follows a hyphen; or a bandit, which removes round by round.
 
@@ -81,6 +84,8 @@ def parse_method(name: str) -> CurveMethod:
         raise InputError(f"no method {name!r}{closest(name, known)}")
     if name in (*BASELINE_METHODS, *INDICES):
         return CurveMethod(name, "top_n", name)
+    if name in FAMILY_METHODS:
+        return CurveMethod(name, "family", name.removesuffix(FAMILY))
     if name in BANDITS:
         return CurveMethod(name, "pruning", name)
     selection, _, scorer = name.partition("-")
@@ -94,7 +99,7 @@ def method_names() -> tuple[str, ...]:
         for way in ITERATED
         for suffix in ("", *(f"-{index}" for index in (*INDICES, "greedy")))
     ]
-    return (*INDICES, *iterated, *BANDITS, *BASELINE_METHODS)
+    return (*INDICES, *iterated, *BANDITS, *BASELINE_METHODS, *FAMILY_METHODS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,7 +129,8 @@ class CurveSettings(StoredSettings):
             "a bandit (ucb1, thompson, thompson_beta, epsilon_greedy, softmax, hedge, "
             "exp3, or uniform pulls), or a baseline (magnitude, magnitude_l1, "
             "weight_gradient, taylor, taylor_second, activation, random, "
-            "loss_oracle).",
+            "loss_oracle; magnitude-family and so on keep the same share of every "
+            "family instead of the best of all).",
         ),
     ] = ("building", "shapley", "banzhaf", "magnitude", "random")
     sizes: Annotated[

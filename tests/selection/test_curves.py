@@ -111,3 +111,18 @@ def test_families_keep_their_floor():
 def test_bad_input(source, sizes, message):
     with pytest.raises(InputError, match=message):
         compression_curve(source, additive, sizes)
+
+
+def test_the_same_share_of_every_family():
+    params = {"a": jnp.ones((3, 8)), "b": jnp.ones((8, 4)), "c": jnp.ones((4, 2))}
+
+    def apply(params, x):
+        hidden = jax.nn.relu(jax.nn.relu(x @ params["a"]) @ params["b"])
+        return hidden @ params["c"]
+
+    players = find_players(apply, params, jnp.ones((2, 3)))
+    value = np.concatenate([np.arange(8.0), 100 + np.arange(4.0)])
+    best = masks_at(value, [6], players=players)[0]
+    even = masks_at(value, [6], players=players, scope="family")[0]
+    assert best[8:].sum() == 4 and even[8:].sum() == 2
+    assert even[[4, 5, 6, 7, 10, 11]].all()

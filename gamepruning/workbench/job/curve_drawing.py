@@ -140,7 +140,8 @@ def draw_curve(
         progress=_bar(trainer.progress, name),
         game=network.game if method.is_game else None,
     )
-    masks = masks_at(chosen.source, settings.sizes, players=players)
+    scope = "family" if method.selection == "family" else "global"
+    masks = masks_at(chosen.source, settings.sizes, players=players, scope=scope)
     curve = compression_curve(masks, network.judge_masks, settings.sizes)
     row = {
         "method": method.name,
