@@ -134,7 +134,8 @@ trace = gp.safe_removal(
     step=0.15,
     players=players,
 )
-at_once = gp.play_bandit(jax.random.key(3), gp.ucb1(), arms, num_pulls=9600)
+num_pulls = sum(round.scores.num_evaluations for round in trace.rounds)
+at_once = gp.play_bandit(jax.random.key(3), gp.ucb1(), arms, num_pulls=num_pulls)
 sizes = [10, 15, 20, 30, 40, 55, 70, 85]
 
 

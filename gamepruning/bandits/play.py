@@ -186,7 +186,7 @@ def play(
         a gap there; never, if None.
       caution: standard errors to add to the mean loss change. The lowest means of few
         pulls are those of noisy players, some of them important; with 2 the first
-        tenth removed from an MLP on MNIST has a fifth of the regret
+        tenth removed from an MLP on MNIST has a quarter of the regret
         (`experiments/bandits`).
       progress: called with (pulls done, pulls in all).
 
