@@ -123,7 +123,9 @@ for name, game in games.items():
 #
 # A neuron that is safe to remove alone may not be safe once others are gone.
 # `gp.safe_removal` takes out a share in each round and plays again in the network that
-# is left; `max_drop` ends it before the validation accuracy falls too far.
+# is left; `max_drop` ends it before the validation accuracy falls too far. The lowest
+# means of few pulls are those of noisy neurons, some of them important: `caution=2`
+# ranks by the mean plus two standard errors.
 
 # %%
 value_fn = gp.value_function(
@@ -132,10 +134,13 @@ value_fn = gp.value_function(
 trace = gp.safe_removal(
     *(jax.random.key(3), gp.ucb1(), arms, value_fn, 10),
     step=0.15,
+    caution=2,
     players=players,
 )
 num_pulls = sum(round.scores.num_evaluations for round in trace.rounds)
-at_once = gp.play_bandit(jax.random.key(3), gp.ucb1(), arms, num_pulls=num_pulls)
+at_once = gp.play_bandit(
+    jax.random.key(3), gp.ucb1(), arms, num_pulls=num_pulls, caution=2
+)
 sizes = [10, 15, 20, 30, 40, 55, 70, 85]
 
 
