@@ -134,12 +134,9 @@ def main() -> None:
     found: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         for name, policy in policies.items():
-            pulls = OURS // 10 if name == "thompson_beta" else OURS
-            if pulls != OURS:
-                play(key, policy, arms, num_pulls=pulls)
             start = time.perf_counter()
-            play(key, policy, arms, num_pulls=pulls)
-            rate = pulls / (time.perf_counter() - start)
+            play(key, policy, arms, num_pulls=OURS)
+            rate = OURS / (time.perf_counter() - start)
             found.setdefault(name, []).append(rate)
         for name, loss in loops.items():
             found.setdefault(name, []).append(loop(loss, num, LOOPS))
