@@ -312,7 +312,8 @@ def _table(
         table.add_column(name, justify="right", no_wrap=True)
     ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
     for name in (DENSE, *sorted(settings.methods, key=lambda n: ranks.get(n, 0.0))):
-        table.add_row(*cells_of(name, rows, ranks))
+        *cells, _, seconds = cells_of(name, rows, ranks)  # evaluations: in the report
+        table.add_row(*cells, seconds)
     return Group(headline(settings, found), table)
 
 
