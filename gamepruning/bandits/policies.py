@@ -330,8 +330,8 @@ Rate = Callable[[Array, ArrayLike], ArrayLike]  # of open arms and the horizon
 
 def _init(rate: Rate) -> Callable[..., PolicyState]:
     def init(num_arms: int, num_pulls: Any, is_open: Any = None) -> PolicyState:
-        is_known = isinstance(num_pulls, int | float)  # not while it is traced
-        if num_arms < 1 or (is_known and num_pulls < 1):
+        is_traced = isinstance(num_pulls, jax.Array)
+        if num_arms < 1 or (not is_traced and num_pulls < 1):
             raise InputError(
                 f"expected at least one arm and one pull, got {num_arms} arms and "
                 f"{num_pulls} pulls"

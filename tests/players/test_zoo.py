@@ -1,6 +1,6 @@
 """Every model of the zoo: the players that we expect, and equal when they leave.
 
-Some tests are for light models, each test for every third of them: they compile the
+Some tests are for light models, each test for every fifth of them: they compile the
 most and find the least. With GAMEPRUNING_THOROUGH=1 they are for all.
 """
 
@@ -100,11 +100,11 @@ single = benches(lambda case: case.dtypes[0], TWICE)  # float32, some of them
 
 @pytest.fixture
 def light(bench: Bench, request: pytest.FixtureRequest) -> Bench:
-    """Every third of the models that compile quickly, another third for each test."""
+    """Every fifth of the models that compile quickly, others for each test."""
     if bench.case not in LIGHT:
         pytest.skip("takes long to compile, and shows no more than the others")
     turn = zlib.crc32(request.function.__name__.encode()) + LIGHT.index(bench.case)
-    if turn % 3 and not THOROUGH:
+    if turn % 5 and not THOROUGH:
         pytest.skip("another model's turn")
     return bench
 

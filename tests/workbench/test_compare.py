@@ -206,7 +206,6 @@ def test_bad_comparisons(folder, capsys, words, message):
     "words, kept",
     [
         ("--method ucb1 --keep 0.5", 8),
-        ("--method hedge --keep 5/3", 8),
         ("--method thompson --keep 8 --selection top_n --pulls 50", 8),
     ],
 )

@@ -127,10 +127,11 @@ def test_names_of_methods():
     for name in method_names():
         method = parse_method(name)
         assert method.name == name
-        assert method.selection in ("top_n", "pruning", "building")
+        assert method.selection in ("top_n", "family", "pruning", "building")
     assert parse_method("pruning")[1:] == ("pruning", "shapley")
     assert parse_method("building-biased_banzhaf").is_game
     assert not parse_method("loss_oracle").is_game
+    assert parse_method("taylor-family")[1:] == ("family", "taylor")
 
 
 @pytest.mark.parametrize(

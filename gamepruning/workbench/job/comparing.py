@@ -301,14 +301,7 @@ def _table(
     """A line a method, the best rank first."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("", no_wrap=True)
-    for name in (
-        "kept",
-        "removed",
-        "fine-tuned",
-        "mean rank",
-        "evaluations",
-        "seconds",
-    ):
+    for name in ("kept", "removed", "fine-tuned", "mean rank", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
     for name in (DENSE, *sorted(settings.methods, key=lambda n: ranks.get(n, 0.0))):
