@@ -8,6 +8,7 @@ import numpy as np
 
 import gamepruning as gp
 from gamepruning.atomic import new_file
+from gamepruning.bandits.statistics import TIE
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.rank_plots import plot_ranks
 
@@ -124,7 +125,7 @@ def effort(runs: dict, method: str) -> dict[str, float]:
 def signed_rank(table: np.ndarray, one: int, two: int) -> dict[str, float]:
     """Wilcoxon's test of one pair by itself, and on how many tables each is ahead."""
     pair = gp.wilcoxon_test(table[:, [one, two]])
-    is_apart = ~np.isclose(table[:, one], table[:, two], rtol=1e-6, atol=0)
+    is_apart = ~np.isclose(table[:, one], table[:, two], rtol=TIE, atol=0)
     return {
         "wilcoxon p": float(pair[0, 1]),
         "ahead": int((is_apart & (table[:, one] > table[:, two])).sum()),

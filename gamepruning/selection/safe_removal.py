@@ -121,6 +121,7 @@ def safe_removal(
         checkpoint=checkpoint,
         about={
             "policy": policy.name,
+            "rate": float(policy.init(arms.num_arms, arms.num_arms).rate),
             "num_pulls": num_pulls,
             "pulls_at_once": pulls_at_once,
             "caution": caution,

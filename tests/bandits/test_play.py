@@ -358,6 +358,10 @@ def test_a_checkpoint_of_another_game_is_refused(tmp_path):
     for policy, caution in ((gp.thompson(), 0.0), (gp.uniform(), 2.0)):
         with pytest.raises(InputError, match="checkpoint"):
             run(policy, arms, value_fn, caution=caution)
+    run = functools.partial(run, checkpoint=tmp_path / "other")
+    run(gp.ucb1(), arms, value_fn)
+    with pytest.raises(InputError, match="rate"):
+        run(gp.ucb1(0.5), arms, value_fn)
 
 
 def test_only_open_arms_are_pulled():

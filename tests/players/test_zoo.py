@@ -181,11 +181,11 @@ def test_slices_lie_within_the_parameters(bench: Bench):
 
 
 def test_gates_of_one_change_nothing(light: Bench):
-    bench = light
-    everyone = np.ones(bench.players.num_players, bool)
-    ours = bench.gated(bench.model.params, everyone, *bench.model.inputs)
-    full = bench.apply(bench.model.params, *bench.model.inputs)
-    assert relative_error(ours, full) <= bench.bound
+    model = light.model
+    everyone = np.ones(light.players.num_players, bool)
+    ours = light.gated(model.params, everyone, *model.inputs)
+    full = light.apply(model.params, *model.inputs)
+    assert relative_error(ours, full) <= light.bound
 
 
 def test_smaller_model_equals_gated_model(bench: Bench):

@@ -90,7 +90,7 @@ class RunFolder:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             os.replace(self.partial, self.out)
         elif not self.can_resume or (
-            _is_bad_input(error) and not self.resume and not self._has_rows
+            _is_bad_input(error) and not self.resume and not self.has_rows
         ):
             shutil.rmtree(self.partial, ignore_errors=True)
 
@@ -100,7 +100,7 @@ class RunFolder:
         return self.checkpoints.is_dir() and any(self.checkpoints.glob("*.npz"))
 
     @property
-    def _has_rows(self) -> bool:
+    def has_rows(self) -> bool:
         """Whether some of the results are there, which took long."""
         return any(self.checkpoints.glob("*.json"))
 
@@ -160,21 +160,29 @@ def place_of(out: Path | None, resume: bool, *, stem: str) -> RunFolder:
 
 @contextlib.contextmanager
 def working_in(folder: RunFolder, command: str) -> Iterator[None]:
-    """Work in a run folder; an interruption says how to go on.
+    """Work in a run folder; an interruption says how to go on, and so does bad input
+    that came to light when some results were there.
 
     Args:
       folder: the folder.
       command: the command that goes on, but for its flags, such as "gamepruning prune".
 
     Raises:
+      InputError: bad input.
       KeyboardInterrupt: interrupted.
     """
+    on = f"{command} --resume --out {folder.out}"
     try:
         with folder:
-            yield
+            try:
+                yield
+            except InputError as error:
+                if folder.has_rows:
+                    told = f"{error}; what was done is kept, go on with: {on}"
+                    raise InputError(told) from error
+                raise
     except KeyboardInterrupt:
         if folder.can_resume:
-            on = f"{command} --resume --out {folder.out}"
             raise KeyboardInterrupt(f"interrupted; go on with: {on}") from None
         raise
 
