@@ -34,7 +34,7 @@ import optax
 import gamepruning as gp
 from gamepruning.equilibrium import own_terms
 from gamepruning.workbench.datasets import load_dataset
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 
 digits = load_dataset("digits", seed=0)
 x, y = jnp.asarray(digits.train.inputs), jnp.asarray(digits.train.labels)

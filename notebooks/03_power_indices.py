@@ -33,7 +33,7 @@ import optax
 
 import gamepruning as gp
 from gamepruning.workbench.datasets import load_dataset
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 
 # %% [markdown]
 # ## A game that is known

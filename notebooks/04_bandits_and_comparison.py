@@ -27,7 +27,7 @@ import optax
 import gamepruning as gp
 from gamepruning.bandits import play
 from gamepruning.workbench.datasets import load_dataset
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.report.rank_plots import plot_ranks
 
 digits = load_dataset("digits", seed=0)

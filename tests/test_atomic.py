@@ -4,9 +4,9 @@ import jax.export
 import numpy as np
 import pytest
 
-from gamepruning.atomic import new_file
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.compaction.stablehlo import export_stablehlo
+from gamepruning.files.atomic import new_file
 from gamepruning.types import InputError
 
 

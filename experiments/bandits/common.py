@@ -7,7 +7,7 @@ import jax
 
 from experiments.gtap.common import train
 from gamepruning.workbench.datasets import Dataset, load_dataset
-from gamepruning.workbench.models import Model, build_model
+from gamepruning.workbench.networks.models import Model, build_model
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -20,10 +20,10 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.bandits.common import HERE, RESULTS
-from gamepruning.atomic import new_file
 from gamepruning.bandits import MethodComparison
-from gamepruning.workbench.compare_settings import CompareSettings
-from gamepruning.workbench.job.comparing import run_compare
+from gamepruning.files.atomic import new_file
+from gamepruning.workbench.jobs.compare import run_compare
+from gamepruning.workbench.settings.compare import CompareSettings
 
 COMMAND = "python -m experiments.bandits.networks run; ... summary"
 METHODS = ("ucb1", "thompson", "softmax", "epsilon_greedy", "hedge", "exp3", "uniform")

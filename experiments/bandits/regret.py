@@ -16,8 +16,8 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.bandits.common import RESULTS, trained
-from gamepruning.atomic import new_file
 from gamepruning.bandits import play
+from gamepruning.files.atomic import new_file
 
 COMMAND = "python -m experiments.bandits.regret"
 IMAGES, BATCH = 10_000, 80

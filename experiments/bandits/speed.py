@@ -19,10 +19,10 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.bandits.common import HERE
-from gamepruning.atomic import new_file
 from gamepruning.bandits import play
+from gamepruning.files.atomic import new_file
 from gamepruning.workbench.datasets import load_dataset
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 
 COMMAND = "python -m experiments.bandits.speed"
 ROWS, BATCH, ROUNDS = 10_000, 128, 5

@@ -27,10 +27,10 @@ from sklearn import ensemble, linear_model, svm
 from threadpoolctl import threadpool_limits
 
 import gamepruning as gp
-from gamepruning.atomic import new_file
+from gamepruning.files.atomic import new_file
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.datasets.recipes import RECIPES
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

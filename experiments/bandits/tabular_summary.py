@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import gamepruning as gp
-from gamepruning.atomic import new_file
-from gamepruning.bandits.statistics import TIE
+from gamepruning.files.atomic import new_file
+from gamepruning.statistics import TIE
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.rank_plots import plot_ranks
 

@@ -17,7 +17,7 @@ import gamepruning as gp
 from experiments.equilibrium_mnist.common import HERE, Clock, write_json
 from gamepruning.equilibrium.market import Unit
 from gamepruning.workbench.datasets import load_dataset
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 
 STEPS, BATCH_SIZE = 300, 64
 SHARES = (0.5, 0.1, 0.05, 0.02)

@@ -15,7 +15,7 @@ import optax
 import gamepruning as gp
 from gamepruning.baselines import make_hard_concrete_step, open_probability
 from gamepruning.workbench.datasets import Dataset, load_dataset
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 
 HERE = Path(__file__).parent
 # XLA rounds a sum by how it is split among threads, and training by another course ends

@@ -20,11 +20,11 @@ import numpy as np
 import optax
 
 import gamepruning as gp
-from gamepruning.coalitions.mcue import Bands, mcue_each
-from gamepruning.coalitions.mcue_outputs import MCUE_OUTPUTS
+from gamepruning.uncertainty.mcue import Bands, mcue_each
+from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.datasets import Dataset, Split, load_dataset
-from gamepruning.workbench.models import build_model
-from gamepruning.workbench.training import evaluate, fit, make_train_step
+from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.training.loop import evaluate, fit, make_train_step
 
 HERE = Path(__file__).parent
 PAPER = {"LeNet-300-100": 0.825, "LeNet-5": 0.775, "LeNet-5, 0 against 1": None}

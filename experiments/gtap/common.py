@@ -18,8 +18,8 @@ import gamepruning as gp
 from gamepruning.selection import Progress
 from gamepruning.types import Scores
 from gamepruning.workbench.datasets import Split
-from gamepruning.workbench.models import Model
-from gamepruning.workbench.training import fit, make_train_step
+from gamepruning.workbench.networks.models import Model
+from gamepruning.workbench.training.loop import fit, make_train_step
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -17,11 +17,11 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
-from gamepruning.coalitions.choose import least_evaluations
 from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.coalitions.estimators.choose import least_evaluations
+from gamepruning.coalitions.estimators.stopping import rank_correlation
 from gamepruning.coalitions.indices import semivalues
 from gamepruning.coalitions.semivalues import banzhaf, shapley
-from gamepruning.coalitions.stopping import rank_correlation
 
 SIZES, NUM_PLAYERS = (128, 64), 192
 BUDGETS = (2, 5, 10, 25, 50)  # evaluations a player

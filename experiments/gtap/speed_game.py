@@ -19,8 +19,8 @@ import torch
 from gamepruning import metrics
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.datasets.splits import Split
-from gamepruning.workbench.models import Model, build_model
-from gamepruning.workbench.training import evaluate, fit, make_train_step
+from gamepruning.workbench.networks.models import Model, build_model
+from gamepruning.workbench.training.loop import evaluate, fit, make_train_step
 
 LAYERS = ("hidden_0", "hidden_1", "output")
 BLOCKS, CHUNKS = (500, 2000, 10_000), (4, 8, 16)

@@ -21,7 +21,7 @@ from experiments.gtap.common import (
 )
 from experiments.gtap.tuning import tune
 from gamepruning.workbench.datasets import load_dataset
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS = 4

@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
-from gamepruning.workbench.job.run import run_prune
+from gamepruning.workbench.jobs.prune import run_prune
 from gamepruning.workbench.report.results import Contender, RunResult
-from gamepruning.workbench.settings import Preset, PruneSettings
+from gamepruning.workbench.settings.prune import Preset, PruneSettings
 
 OUT = Path(__file__).with_name("results.json")
 READINGS: tuple[dict[str, Any], ...] = ({}, {"norm": "sum"}, {"standardise": True})

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gamepruning.workbench.job.run import run_prune
+from gamepruning.workbench.jobs.prune import run_prune
 from gamepruning.workbench.report.results import Contender
-from gamepruning.workbench.settings import PruneSettings
+from gamepruning.workbench.settings.prune import PruneSettings
 
 SEEDS = (0, 1, 2)
 WIDTHS = {"64-256-128-10": (256, 128), "64-512-256-10": (512, 256)}

@@ -24,7 +24,7 @@ from gamepruning.bandits.policies import (
     ucb1,
     uniform,
 )
-from gamepruning.bandits.statistics import (
+from gamepruning.statistics import (
     FriedmanResult,
     MethodComparison,
     cliques,

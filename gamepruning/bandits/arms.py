@@ -11,9 +11,9 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
 from gamepruning.players import Players
-from gamepruning.players.incremental import Residuals, Updates
-from gamepruning.players.programs import split_arrays
-from gamepruning.players.rows import count_rows
+from gamepruning.run.toggle import Residuals, Updates
+from gamepruning.trees.arrays import split_arrays
+from gamepruning.trees.examples import count_rows
 from gamepruning.types import InputError
 
 MOST_BYTES = 2**29  # of states that are kept for all mini-batches

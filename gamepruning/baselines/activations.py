@@ -10,7 +10,7 @@ from gamepruning.baselines.examples import (
     mean_over_chunks,
 )
 from gamepruning.players import Players
-from gamepruning.players.programs import compiled
+from gamepruning.trees.arrays import compiled
 from gamepruning.types import Scores
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from gamepruning.players.rows import count_rows
+from gamepruning.trees.examples import count_rows
 from gamepruning.types import Scores
 
 

@@ -13,8 +13,8 @@ from gamepruning.baselines.examples import (
     exact_scores,
 )
 from gamepruning.players import Players
-from gamepruning.players.programs import compiled
-from gamepruning.players.rows import count_rows
+from gamepruning.trees.arrays import compiled
+from gamepruning.trees.examples import count_rows
 from gamepruning.types import Scores
 
 

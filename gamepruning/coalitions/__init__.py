@@ -1,13 +1,13 @@
 """GAME 2: what players add to coalitions, as power indices with honest errors."""
 
-from gamepruning.coalitions.choose import choose_method
 from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.coalitions.estimators.choose import choose_method
+from gamepruning.coalitions.evaluation.related import Incremental, make_incremental
 from gamepruning.coalitions.exact import (
     exact_banzhaf,
     exact_semivalue,
     exact_shapley,
 )
-from gamepruning.coalitions.incremental import Incremental, make_incremental
 from gamepruning.coalitions.indices import (
     IndexEstimate,
     banzhaf_values,
@@ -15,7 +15,6 @@ from gamepruning.coalitions.indices import (
     semivalues,
     shapley_values,
 )
-from gamepruning.coalitions.mcue import Bands, mcue, mcue_each
 from gamepruning.coalitions.measures import (
     calibrated_likelihood,
     negative_cross_entropy,
@@ -34,6 +33,7 @@ from gamepruning.coalitions.voting import (
     weighted_voting_banzhaf,
     weighted_voting_shapley,
 )
+from gamepruning.uncertainty.mcue import Bands, mcue, mcue_each
 
 __all__ = [
     "ESTIMATORS",

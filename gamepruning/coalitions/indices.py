@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxtyping import Array
 
-from gamepruning.coalitions.engine import IndexEstimate, estimate_indices
+from gamepruning.coalitions.estimate import IndexEstimate, estimate_indices
 from gamepruning.coalitions.estimators.base import ValueFn
 from gamepruning.coalitions.semivalues import Semivalue, banzhaf, shapley
 from gamepruning.types import Scores

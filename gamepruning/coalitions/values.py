@@ -11,7 +11,7 @@ import jax.core
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 
-from gamepruning.coalitions.evaluate import Evaluator, Sweeps
+from gamepruning.coalitions.evaluation.evaluate import Evaluator, Sweeps
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.coalitions.sides import chosen, describe, free_players
 from gamepruning.players import Players

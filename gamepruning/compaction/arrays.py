@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.compaction.trees import named_leaves, path_name
+from gamepruning.trees.paths import named_leaves, path_name
 from gamepruning.types import InputError
 
 BARE = "array"  # the name of a model's only parameter, where it is a bare array

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.atomic import checksum, new_file, new_folder
 from gamepruning.compaction.arrays import BARE, to_arrays, to_tree, with_arrays
 from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.stablehlo import export_stablehlo, load_stablehlo
-from gamepruning.compaction.trees import named_leaves
+from gamepruning.files.atomic import checksum, new_file, new_folder
+from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
 __all__ = [

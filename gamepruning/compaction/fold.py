@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.players.interpret import Gated
-from gamepruning.players.ir import Lit, Node, apply_as_is, bind
-from gamepruning.players.proof import ANY, Proof
+from gamepruning.run.interpret import Gated
+from gamepruning.trace.program import Lit, Node, apply_as_is, bind
+from gamepruning.trace.zeros import ANY, Proof
 from gamepruning.types import InputError
 
 _ADD, _MOVE = ("add", "add_any"), ("reshape", "squeeze", "convert_element_type", "copy")

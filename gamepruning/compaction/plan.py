@@ -15,10 +15,11 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from gamepruning.atomic import new_file
 from gamepruning.compaction import plan_format as form
 from gamepruning.compaction.slicing import slice_opt_state, slice_tree
-from gamepruning.compaction.trees import (
+from gamepruning.files.atomic import new_file
+from gamepruning.players.players import Players
+from gamepruning.trees.paths import (
     Axes,
     Kept,
     Shapes,
@@ -26,7 +27,6 @@ from gamepruning.compaction.trees import (
     check_kept,
     named_shapes,
 )
-from gamepruning.players.players import Players
 from gamepruning.types import InputError
 
 

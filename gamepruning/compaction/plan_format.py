@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gamepruning.compaction.trees import Axes
+from gamepruning.trees.paths import Axes
 from gamepruning.types import InputError
 
 FORMAT, VERSION = "gamepruning plan", 1

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.compaction.trees import (
+from gamepruning.trees.paths import (
     Axes,
     Kept,
     check_kept,

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 from jax import export as jax_export
 
-from gamepruning.atomic import checksum, new_file
-from gamepruning.compaction.trees import named_leaves
+from gamepruning.files.atomic import checksum, new_file
+from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
 FORMAT, VERSION = "gamepruning stablehlo", 1

@@ -40,8 +40,8 @@ import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gamepruning.equilibrium.step import make_gradient, move_both
-from gamepruning.equilibrium.trainable import take_trainable
 from gamepruning.players import Players, Size, size_of
+from gamepruning.trees.trainable import take_trainable
 from gamepruning.types import InputError
 
 Unit = Literal["players", "params", "macs"]

@@ -9,9 +9,9 @@ import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gamepruning.equilibrium.config import UtilityConfig
-from gamepruning.equilibrium.trainable import put_trainable, take_trainable
 from gamepruning.equilibrium.utility import squared_norms, utility_gradient
 from gamepruning.players import Players
+from gamepruning.trees.trainable import put_trainable, take_trainable
 from gamepruning.types import InputError
 
 Updates = Literal["simultaneous", "alternating"]

@@ -29,8 +29,8 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gamepruning.equilibrium.competition import competition
 from gamepruning.equilibrium.config import Norm, UtilityConfig
-from gamepruning.equilibrium.trainable import is_trainable
 from gamepruning.players import Players
+from gamepruning.trees.trainable import is_trainable
 
 
 def utility(

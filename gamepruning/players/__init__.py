@@ -2,9 +2,9 @@
 
 from gamepruning.players.adapters import from_linen, from_nnx
 from gamepruning.players.players import Hoisted, Players, find_players
-from gamepruning.players.rules.registry import register_rule
 from gamepruning.players.sizes import Size, size_of
-from gamepruning.players.structure import AxisSlice, Family, Frozen
+from gamepruning.trace.rules.registry import register_rule
+from gamepruning.trace.units import AxisSlice, Family, Frozen
 
 __all__ = [
     "AxisSlice",

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.players.ir import CUSTOM_CALLS, Graph
-from gamepruning.players.proof import Proof
-from gamepruning.players.structure import kept_entries
+from gamepruning.trace.program import CUSTOM_CALLS, Graph
+from gamepruning.trace.units import kept_entries
+from gamepruning.trace.zeros import Proof
 
 Place = tuple[int, int]
 
@@ -95,7 +95,7 @@ def _uncovered(players, sites, places: set[Place]) -> list:
 
 def _readers(players, site) -> set[Place]:
     """The parameter axes that are summed over at a site."""
-    from gamepruning.players.proof import _partner
+    from gamepruning.trace.zeros import _partner
 
     places: set[Place] = set()
     partner = _partner(site.node, site.operand, site.dim)

@@ -4,8 +4,8 @@ from typing import Any
 
 import jax
 
-from gamepruning.players.structure import Atom
-from gamepruning.players.traced import is_array
+from gamepruning.trace.units import Atom
+from gamepruning.trees.arrays import is_array
 
 _LEAVES = {"kernel", "weight", "weights", "w", "embedding", "value", "raw_value", "W"}
 _COLLECTIONS = {"params", "batch_stats"}

@@ -12,17 +12,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gamepruning.players import naming
-from gamepruning.players.interpret import Gated, entry_gates
-from gamepruning.players.roles import Roles
-from gamepruning.players.structure import (
-    AxisSlice,
-    Columns,
-    Family,
-    Frozen,
-    frozen_axes,
-    kept_entries,
-)
-from gamepruning.players.traced import (
+from gamepruning.run.interpret import Gated, entry_gates
+from gamepruning.trace.model import (
     Call,
     Traced,
     call_key,
@@ -30,6 +21,15 @@ from gamepruning.players.traced import (
     flatten_call,
     trace_model,
 )
+from gamepruning.trace.units import (
+    AxisSlice,
+    Columns,
+    Family,
+    Frozen,
+    frozen_axes,
+    kept_entries,
+)
+from gamepruning.trace.usage import Roles
 from gamepruning.types import InputError
 
 OWN_ROLES = ("out", "bias")
@@ -98,7 +98,7 @@ def find_players(
     _check_choice("reductions", reductions, ("freeze", "gate"))
     _check_choice("granularity", granularity, ("unit", "layer", "weight"))
     if granularity == "weight":
-        from gamepruning.players.weights import find_weight_players
+        from gamepruning.players.weight_players import find_weight_players
 
         return find_weight_players(apply, params, *inputs, keep=keep)
     call = flatten_call(params, inputs)
@@ -423,7 +423,7 @@ class Players:
           mean [N], variance [N]; NaN for a player that is only read inside a while
           loop or a branch.
         """
-        from gamepruning.players.taps import activation_moments
+        from gamepruning.run.activations import activation_moments
 
         return activation_moments(self, params, inputs)
 
@@ -439,7 +439,7 @@ class Players:
           prefix and suffix; `suffix(prefix(params, gates, *inputs), gates)` equals
           `gated(params, gates, *inputs)`.
         """
-        from gamepruning.players.hoisting import hoist
+        from gamepruning.run.hoist import hoist
 
         return Hoisted(*hoist(self, params, inputs, self.select(varying)))
 
@@ -542,13 +542,13 @@ class Players:
 
     def compact_apply(self, mask: ArrayLike) -> Callable:
         """The model's function at the sizes that a mask leaves; see `gp.compact`."""
-        from gamepruning.players.smaller import compact_apply
+        from gamepruning.run.small import compact_apply
 
         return compact_apply(self, self.mask(mask))
 
     def slice_outputs(self, outputs: Any, mask: ArrayLike) -> Any:
         """Outputs of `gated`, those shaped like parameters cut to what stays."""
-        from gamepruning.players.smaller import slice_outputs
+        from gamepruning.run.small import slice_outputs
 
         return slice_outputs(self, outputs, self.mask(mask))
 

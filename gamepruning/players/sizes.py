@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from gamepruning.players.ir import CUSTOM_CALLS, Graph, Lit, Node
+from gamepruning.trace.program import CUSTOM_CALLS, Graph, Lit, Node
 from gamepruning.types import InputError
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Int
 
-from gamepruning.coalitions import checkpoint
+from gamepruning.files import npz as checkpoint
 from gamepruning.types import InputError, Scores
 
 Method = Literal["pruning", "building"]

@@ -8,7 +8,7 @@ import pytest
 import scikit_posthocs
 from scipy import stats
 
-from gamepruning.bandits.statistics import (
+from gamepruning.statistics import (
     cliques,
     compare_methods,
     critical_difference,

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from gamepruning.coalitions import sampling, sweeps
-from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.coalitions import sweeps
+from gamepruning.coalitions.estimators import ESTIMATORS, sampling
 from gamepruning.coalitions.exact import exact_semivalue
 from gamepruning.coalitions.indices import estimate_indices, semivalues
 from gamepruning.coalitions.semivalues import banzhaf, beta_semivalue, shapley

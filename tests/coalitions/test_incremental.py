@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import gamepruning as gp
-from gamepruning.coalitions.incremental import make_incremental
+from gamepruning.coalitions.evaluation.related import make_incremental
 from gamepruning.players import find_players
-from gamepruning.players.incremental import Updates
+from gamepruning.run.toggle import Updates
 from gamepruning.types import InputError
 from tests.zoo.case import Draw, dense, standardise
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gamepruning.coalitions.choose import choose_method, least_evaluations
 from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.coalitions.estimators.choose import choose_method, least_evaluations
 from gamepruning.coalitions.indices import (
     banzhaf_values,
     semivalues,

@@ -12,17 +12,17 @@ import pytest
 from scipy import stats
 
 import gamepruning as gp
-from gamepruning.coalitions.mcue import Bands, mcue, mcue_each
-from gamepruning.coalitions.mcue_grid import (
+from gamepruning.types import InputError
+from gamepruning.uncertainty.grid import (
     SizeLaw,
     jackknife,
     peak_of,
     size_law,
     variance_of,
 )
-from gamepruning.coalitions.mcue_moments import SizeMoments, choose_sizes
-from gamepruning.coalitions.mcue_outputs import MCUE_OUTPUTS
-from gamepruning.types import InputError
+from gamepruning.uncertainty.mcue import Bands, mcue, mcue_each
+from gamepruning.uncertainty.moments import SizeMoments, choose_sizes
+from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 
 
 def linear_model(w):

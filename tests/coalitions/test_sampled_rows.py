@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gamepruning as gp
-from gamepruning.coalitions import tiles
+from gamepruning.coalitions.evaluation import tiles
 from gamepruning.coalitions.exact import exact_semivalue
 from gamepruning.coalitions.semivalues import banzhaf, shapley
 from gamepruning.coalitions.values import value_function

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from gamepruning.coalitions import sampling
+from gamepruning.coalitions.estimators import sampling
 from gamepruning.coalitions.semivalues import banzhaf, beta_semivalue, shapley
 from gamepruning.types import InputError
 

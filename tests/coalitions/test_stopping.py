@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gamepruning.coalitions import stopping
+from gamepruning.coalitions.estimators import stopping
 from gamepruning.coalitions.exact import exact_semivalue
 from gamepruning.coalitions.indices import estimate_indices
 from gamepruning.coalitions.semivalues import banzhaf, shapley

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gamepruning.coalitions.evaluate as evaluate
+import gamepruning.coalitions.evaluation.evaluate as evaluate
 from gamepruning import metrics
-from gamepruning.coalitions import measures, rows
+from gamepruning.coalitions import measures
+from gamepruning.coalitions.evaluation import rows
 from gamepruning.coalitions.values import value_function
 from gamepruning.players import find_players
 from gamepruning.types import InputError

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gamepruning.atomic import new_file, new_folder
 from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.export import (
     export_model,
@@ -27,6 +26,7 @@ from gamepruning.compaction.export import (
 from gamepruning.compaction.plan import KeptFamily, Plan
 from gamepruning.compaction.report import make_report
 from gamepruning.compaction.stablehlo import read_manifest
+from gamepruning.files.atomic import new_file, new_folder
 from gamepruning.types import InputError
 
 NOTHING = {"families": [], "max_error": 0.0}

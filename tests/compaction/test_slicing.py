@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 from gamepruning.compaction.slicing import slice_opt_state, slice_tree, unslice_tree
-from gamepruning.compaction.trees import check_indices, named_leaves
+from gamepruning.trees.paths import check_indices, named_leaves
 from gamepruning.types import InputError
 
 SHAPES = {

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 import gamepruning as gp
 from gamepruning.equilibrium import Seats, clear_market
 from gamepruning.types import InputError
-from gamepruning.workbench.models import build_model
+from gamepruning.workbench.networks.models import build_model
 from tests.small import apply_mlp, make_mlp
 
 SIZES = (4, 3, 5)

@@ -11,7 +11,7 @@ from jax.interpreters import mlir
 from jax.test_util import check_grads
 
 import gamepruning as gp
-from gamepruning.players.rules.label import elementwise
+from gamepruning.trace.rules.shape import elementwise
 from tests.small import apply_mlp, make_mlp
 
 
@@ -192,7 +192,7 @@ def _my_primitive() -> Primitive:
 
 
 def test_a_primitive_without_a_rule_freezes_until_it_gets_one(key, monkeypatch):
-    from gamepruning.players.rules import registry
+    from gamepruning.trace.rules import registry
 
     monkeypatch.setattr(registry, "LABEL_RULES", registry.LABEL_RULES)
     primitive = _my_primitive()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gamepruning.workbench.job import summary
+from gamepruning.workbench.jobs import results as summary
 from gamepruning.workbench.report import theme
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gamepruning.coalitions.mcue import Bands
+from gamepruning.uncertainty.mcue import Bands
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.band_plots import plot_bands
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gamepruning.coalitions.mcue_outputs import MCUE_OUTPUTS
 from gamepruning.types import InputError
-from gamepruning.workbench.bands_settings import BandsSettings
-from gamepruning.workbench.cli import main
-from gamepruning.workbench.job import bands as bands_job, stages
-from gamepruning.workbench.job.bands import run_bands
+from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
+from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.jobs import bands as bands_job
+from gamepruning.workbench.jobs.bands import run_bands
+from gamepruning.workbench.settings.bands import BandsSettings
+from gamepruning.workbench.training import stages
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from benchmarks.bench_coalitions import bench_coalitions, bench_scaling
 from gamepruning.types import InputError
-from gamepruning.workbench.bench_coalitions import bench_coalitions, bench_scaling
 
 
 def test_speed_is_a_share_of_the_products_rate():

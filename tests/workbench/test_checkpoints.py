@@ -8,7 +8,7 @@ import pytest
 
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.types import InputError
-from gamepruning.workbench.checkpoints import (
+from gamepruning.workbench.training.checkpoints import (
     load_checkpoint,
     load_weights,
     save_checkpoint,

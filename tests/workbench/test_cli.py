@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from gamepruning.compaction.export import export_safetensors
-from gamepruning.workbench import cli
-from gamepruning.workbench.cli import main
-from gamepruning.workbench.parsing import COMMANDS, condense, parse, usage
+from gamepruning.workbench.cli import console as cli
+from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.cli.parsing import COMMANDS, condense, parse, usage
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -272,7 +272,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     def fill():
         raise OSError(errno.ENOSPC, "No space left on device", "runs/a")
 
-    monkeypatch.setattr("gamepruning.workbench.parsing.parse", lambda words: fill)
+    monkeypatch.setattr("gamepruning.workbench.cli.parsing.parse", lambda words: fill)
     assert main(["prune"]) == 2
     assert capsys.readouterr().err == "gamepruning: No space left on device: runs/a\n"
 
@@ -281,7 +281,9 @@ def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gamepruning.workbench.parsing.parse", lambda words: interrupt)
+    monkeypatch.setattr(
+        "gamepruning.workbench.cli.parsing.parse", lambda words: interrupt
+    )
     assert main(["prune"]) == 130
     assert capsys.readouterr().err == "gamepruning: interrupted\n"
 
@@ -308,7 +310,7 @@ def test_an_interruption_that_would_be_dropped_comes_again():
 
 def test_a_reader_that_leaves_is_no_error():
     code = (
-        "import sys; from gamepruning.workbench.cli import main; "
+        "import sys; from gamepruning.workbench.cli.console import main; "
         "sys.exit(main(['explain', '--model', 'transformer', '--json']))"
     )
     run = subprocess.run(
@@ -324,7 +326,14 @@ def test_a_reader_that_leaves_is_no_error():
 def test_the_program_as_a_process(here):
     """The real thing: exit code, one line, nothing else on either stream."""
     run = subprocess.run(
-        [sys.executable, "-m", "gamepruning.workbench.cli", "prune", "--out", "taken"],
+        [
+            sys.executable,
+            "-m",
+            "gamepruning.workbench.cli.console",
+            "prune",
+            "--out",
+            "taken",
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -341,7 +350,7 @@ def test_an_interrupted_run_says_how_to_go_on(here):
     # A shell starts what runs in the background deaf to interruptions.
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from gamepruning.workbench.cli import console; console()"
+        "from gamepruning.workbench.cli.console import console; console()"
     )
     run = subprocess.Popen(
         [sys.executable, "-c", program, "prune", "--out", "run"],

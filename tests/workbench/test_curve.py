@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from gamepruning.types import InputError
-from gamepruning.workbench.cli import main
-from gamepruning.workbench.curve_settings import (
+from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.jobs import curve as curving
+from gamepruning.workbench.jobs.curve import run_curves
+from gamepruning.workbench.settings.curve import (
     CurveSettings,
     method_names,
     parse_method,
 )
-from gamepruning.workbench.job import curving
-from gamepruning.workbench.job.curving import run_curves
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

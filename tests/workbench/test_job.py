@@ -16,19 +16,19 @@ import gamepruning
 from gamepruning.compaction.export import import_safetensors, load_stablehlo
 from gamepruning.compaction.plan import Plan
 from gamepruning.types import InputError
-from gamepruning.workbench.cli import main
+from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import Split, load_dataset
-from gamepruning.workbench.job import stages
-from gamepruning.workbench.job.absorb import without_gates
-from gamepruning.workbench.job.choose import Choice
-from gamepruning.workbench.job.opening import _tell_version
-from gamepruning.workbench.job.run import Finished, run_prune
-from gamepruning.workbench.job.runfolder import RunFolder, read_records
-from gamepruning.workbench.job.task import make_task
-from gamepruning.workbench.job.writing import receptive_fields
-from gamepruning.workbench.models import build_model
-from gamepruning.workbench.settings import PruneSettings
-from gamepruning.workbench.training import TrainInfo, evaluate
+from gamepruning.workbench.jobs.artifacts import receptive_fields
+from gamepruning.workbench.jobs.prune import Finished, run_prune
+from gamepruning.workbench.methods.equilibrium import Choice
+from gamepruning.workbench.methods.gates import without_gates
+from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training import stages
+from gamepruning.workbench.training.loop import TrainInfo, evaluate
+from gamepruning.workbench.training.opening import _tell_version
+from gamepruning.workbench.training.run_folder import RunFolder, read_records
+from gamepruning.workbench.training.task import make_task
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -241,7 +241,7 @@ def test_a_corrupt_checkpoint_is_named_and_kept(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("gamepruning.workbench.job.comparison.make_small", cut)
+        patch.setattr("gamepruning.workbench.jobs.rivals.make_small", cut)
         with pytest.raises(KeyboardInterrupt):
             prune(BASELINE, out)
     checkpoint = out.with_name("run.partial") / "checkpoints" / "dense.npz"
@@ -314,7 +314,7 @@ SMALL = {
 def test_other_networks(name, tmp_path, monkeypatch):
     """Batch statistics that training moves; gates between two activations."""
     make = functools.partial(build_model, **SMALL[name])
-    monkeypatch.setattr("gamepruning.workbench.job.task.build_model", make)
+    monkeypatch.setattr("gamepruning.workbench.training.task.build_model", make)
     settings = PruneSettings(
         model=name,
         epochs=1,

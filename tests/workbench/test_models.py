@@ -9,7 +9,7 @@ import pytest
 
 from gamepruning.players import find_players
 from gamepruning.types import InputError
-from gamepruning.workbench.models import MODELS, build_model
+from gamepruning.workbench.networks.models import MODELS, build_model
 
 SHAPES = {
     "mlp": (28, 28, 1),

@@ -4,8 +4,12 @@ import jax.numpy as jnp
 import pytest
 
 from gamepruning.types import InputError
-from gamepruning.workbench.checkpoints import save_checkpoint
-from gamepruning.workbench.job.runfolder import RunFolder, fresh_name, read_records
+from gamepruning.workbench.training.checkpoints import save_checkpoint
+from gamepruning.workbench.training.run_folder import (
+    RunFolder,
+    fresh_name,
+    read_records,
+)
 
 
 def test_it_appears_at_the_end(tmp_path):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gamepruning.types import InputError
-from gamepruning.workbench.job.defaults import resolve
-from gamepruning.workbench.parsing import parse
-from gamepruning.workbench.settings import PruneSettings, parse_keep
+from gamepruning.workbench.cli.parsing import parse
+from gamepruning.workbench.settings.defaults import resolve
+from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
 
 
 @pytest.mark.parametrize(

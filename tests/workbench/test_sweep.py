@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from gamepruning.types import InputError
-from gamepruning.workbench.cli import main
-from gamepruning.workbench.job import stages
-from gamepruning.workbench.job.sweeping import run_sweep
+from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.jobs.sweep import run_sweep
 from gamepruning.workbench.report import plots
-from gamepruning.workbench.sweep_settings import SweepSettings
+from gamepruning.workbench.settings.sweep import SweepSettings
+from gamepruning.workbench.training import stages
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

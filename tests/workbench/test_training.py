@@ -11,8 +11,8 @@ import pytest
 from gamepruning.metrics import accuracy, cross_entropy, squared_error
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Split, load_dataset
-from gamepruning.workbench.models import build_model
-from gamepruning.workbench.training import (
+from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.training.loop import (
     evaluate,
     fit,
     is_slow_in_scan,

@@ -4,8 +4,7 @@ import functools
 
 import numpy as np
 
-from gamepruning.coalitions import sampling
-from gamepruning.coalitions.estimators import moments
+from gamepruning.coalitions.estimators import moments, sampling
 from gamepruning.coalitions.estimators.base import (
     Cost,
     Estimator,

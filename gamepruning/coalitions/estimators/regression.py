@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gamepruning.coalitions import sampling
-from gamepruning.coalitions.estimators import ridge
+from gamepruning.coalitions.estimators import ridge, sampling
 from gamepruning.coalitions.estimators.base import (
     Cost,
     Estimate,

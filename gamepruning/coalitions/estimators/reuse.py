@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gamepruning.coalitions import sampling
+from gamepruning.coalitions.estimators import sampling
 from gamepruning.coalitions.estimators.base import (
     Cost,
     Estimate,

@@ -33,7 +33,7 @@ from gamepruning.workbench.datasets.texts import (
     load_emotion,
     load_topic,
 )
-from gamepruning.workbench.names import closest
+from gamepruning.workbench.settings.spelling import closest
 
 __all__ = [
     "Dataset",

@@ -23,7 +23,7 @@ from gamepruning.workbench.datasets.columns import (
 )
 from gamepruning.workbench.datasets.recipes import Recipe
 from gamepruning.workbench.datasets.splits import Dataset, Rows, Split, Task, split_rows
-from gamepruning.workbench.names import closest
+from gamepruning.workbench.settings.spelling import closest
 
 _NUM_PARTS = 3
 

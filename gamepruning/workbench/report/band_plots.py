@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from gamepruning.coalitions.mcue import Bands
+from gamepruning.uncertainty.mcue import Bands
 from gamepruning.workbench.report.theme import (
     AMBER,
     CARD,

@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gamepruning.bandits import MethodComparison
-from gamepruning.workbench.compare_settings import EQUILIBRIUM, CompareSettings
-from gamepruning.workbench.job.comparing import blocks_of, cells_of, headline
+from gamepruning.workbench.jobs.compare import blocks_of, cells_of, headline
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.curve_plots import plot_curves
 from gamepruning.workbench.report.formats import format_count
 from gamepruning.workbench.report.page import esc, make_page, section, table
 from gamepruning.workbench.report.rank_plots import plot_ranks
+from gamepruning.workbench.settings.compare import EQUILIBRIUM, CompareSettings
 
 HEAD = ("method", "kept", "after removal", "fine-tuned", "mean rank")
 HEAD += ("evaluations or pulls", "seconds")

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gamepruning.workbench.datasets import DatasetInfo
-from gamepruning.workbench.names import as_typed
 from gamepruning.workbench.report.formats import (
     format_bytes,
     format_kept,
@@ -17,6 +16,7 @@ from gamepruning.workbench.report.formats import (
     format_ratio,
 )
 from gamepruning.workbench.report.results import RunResult
+from gamepruning.workbench.settings.spelling import as_typed
 
 
 def print_result(console: Console, result: RunResult) -> None:

@@ -1,0 +1,1 @@
+"""What this machine does: latency, gating, tracing, sweeps, coalition values."""

@@ -1,0 +1,229 @@
+"""Benchmarks of coalition values: against the machine's own matrix products, and scale.
+
+The speed does not depend on the data, which is random in the shape of MNIST.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning import metrics
+from gamepruning.coalitions.values import ValueFunction, value_function
+from gamepruning.compaction.measure import count_macs
+from gamepruning.players import Players, find_players
+from gamepruning.types import InputError
+from gamepruning.workbench.networks.models import build_model
+
+MNIST = (28, 28, 1)
+SHARE = 0.5  # of the measured rate of matrix products
+TIMES = 8.0  # prefixes a second, against full passes
+PRODUCTS = {"10000x300x1600": (10_000, 300, 1600), "2048x2048x2048": (2048,) * 3}
+TURNS = 7
+
+
+def bench_coalitions(
+    repeats: int | None = None, *, rows: int = 10_000, num_coalitions: int = 128
+) -> dict[str, Any]:
+    """Coalition values of LeNet-300-100 a second, as a share of what products allow.
+
+    Large matrix products, full values and prefixes of one order are timed in turns;
+    medians count. The share is the flops of the products that a full pass needs after
+    hoisting, times values a second, over the better rate of the products. The fastest
+    turns tell more on a busy machine, where what takes long loses more of its cores.
+
+    Args:
+      repeats: turns to time.
+      rows: examples.
+      num_coalitions: full values a turn.
+    """
+    players, value_fn, flops = _lenet(rows)
+    num = value_fn.num_players
+    rng = np.random.default_rng(0)
+    masks = rng.random((num_coalitions, num)) < 0.5
+    order = rng.permutation(num)[None]
+    calls: dict[str, Callable[[], Any]] = _products()
+    calls["values"] = lambda: value_fn(masks)
+    if value_fn.is_incremental:
+        calls["prefixes"] = lambda: value_fn.prefixes(order)
+    turns = _in_turns(calls, TURNS if repeats is None else repeats)
+    seconds = {name: float(np.median(times)) for name, times in turns.items()}
+    rates = {name: work / seconds[name] / 1e9 for name, work in _work().items()}
+    per_second = num_coalitions / seconds["values"]
+    share = per_second * flops / 1e9 / max(rates.values())
+    fastest = max(work / min(turns[name]) for name, work in _work().items())
+    result = {
+        "model": "lenet_300_100",
+        "players": players.num_players,
+        "rows": rows,
+        "devices": jax.local_device_count(),
+        "platform": jax.default_backend(),
+        "coalitions": num_coalitions,
+        "values_per_second": per_second,
+        "MFLOP a value": flops / 1e6,
+        "GFLOP/s of values": per_second * flops / 1e9,
+        "GFLOP/s of products": rates,
+        "share in the fastest turns": num_coalitions
+        * flops
+        / min(turns["values"])
+        / fastest,
+        "verdict": _at_least("share of the products' rate", share, SHARE),
+    }
+    if value_fn.is_incremental:
+        prefixes = (num + 1) / seconds["prefixes"]
+        result["prefixes_per_second"] = prefixes
+        result["verdict of prefixes"] = _at_least(
+            "prefixes / full values", prefixes / per_second, TIMES
+        )
+    return result
+
+
+def bench_scaling(
+    repeats: int | None = None,
+    *,
+    coalitions: tuple[int, ...] = (100, 1000, 10_000, 100_000),
+    rows: tuple[int, ...] = (1000, 3000, 10_000),
+) -> dict[str, Any]:
+    """Seconds and memory against the number of coalitions, and against rows.
+
+    A network 64-64-32-10, with 500 rows, or with 1000 coalitions.
+
+    Args:
+      repeats: calls to time at each size, 1 by default; the fastest counts.
+      coalitions: their numbers, rising.
+      rows: numbers of examples, rising.
+    """
+    repeats = 1 if repeats is None else repeats
+    by_coalitions = _scale_coalitions(coalitions, repeats)
+    by_rows = _scale_rows(rows, max(3, repeats))
+    first, last = by_coalitions[0], by_coalitions[-1]
+    growth = last["peak_mib"] - first["peak_mib"] - last["masks_mib"]
+    return {
+        "by coalitions": by_coalitions,
+        "by rows": by_rows,
+        "exponent in coalitions": _exponent(by_coalitions[1:], "coalitions"),
+        "exponent in rows": _exponent(by_rows, "rows"),
+        "verdict": {
+            "MiB from fewest to most, masks apart": growth,
+            "at most": 64.0,
+            "met": bool(growth <= 64.0),
+        },
+    }
+
+
+def _scale_coalitions(sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
+    value_fn = _small_mlp(500)
+    rng = np.random.default_rng(0)
+    rows = []
+    value_fn(rng.random((sizes[0], value_fn.num_players)) < 0.5)
+    for size in sizes:
+        masks = rng.random((size, value_fn.num_players), np.float32) < 0.5
+        seconds = min(_in_turns({"": lambda m=masks: value_fn(m)}, repeats)[""])
+        rows.append(
+            {
+                "coalitions": size,
+                "seconds": seconds,
+                "peak_mib": _peak_mib(),
+                # the random numbers that masks are made of, the masks and the values
+                "masks_mib": (5 * masks.size + 8 * size) / 2**20,
+            }
+        )
+    return rows
+
+
+def _scale_rows(sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
+    rows = []
+    for size in sizes:
+        value_fn = _small_mlp(size)
+        masks = np.random.default_rng(0).random((1000, value_fn.num_players)) < 0.5
+        seconds = min(_in_turns({"": lambda f=value_fn, m=masks: f(m)}, repeats)[""])
+        rows.append({"rows": size, "seconds": seconds, "peak_mib": _peak_mib()})
+    return rows
+
+
+def _lenet(rows: int) -> tuple[Players, ValueFunction, int]:
+    """LeNet-300-100, its accuracy on random rows, and the flops of a value."""
+    model = build_model("lenet_300_100", input_shape=MNIST, num_outputs=10)
+    params = model.init(jax.random.key(0))
+    inputs = jax.random.uniform(jax.random.key(1), (rows, *MNIST))
+    labels = jax.random.randint(jax.random.key(2), (rows,), 0, 10)
+    players = find_players(model.apply, params, inputs[:8])
+    value_fn = value_function(players, params, metrics.accuracy, inputs, labels)
+    gates = jnp.ones(players.num_players)
+    prefix, suffix = players.hoist(params, inputs)
+    residuals = jax.eval_shape(prefix, params, gates, inputs)
+    return players, value_fn, 2 * count_macs(suffix, residuals, gates)
+
+
+def _small_mlp(rows: int) -> ValueFunction:
+    """The accuracy of 64-64-32-10 on random rows."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    widths = (64, 64, 32, 10)
+    params = [
+        jax.random.normal(key, shape) / shape[0] ** 0.5
+        for key, shape in zip(
+            keys[:3], zip(widths, widths[1:], strict=False), strict=True
+        )
+    ]
+
+    def apply(params, x):
+        first, second, last = params
+        return jax.nn.relu(jax.nn.relu(x @ first) @ second) @ last
+
+    inputs = jax.random.normal(keys[3], (rows, 64))
+    labels = jnp.argmax(apply(params, inputs), axis=-1)
+    players = find_players(apply, params, inputs[:8])
+    return value_function(players, params, metrics.accuracy, inputs, labels)
+
+
+def _products() -> dict[str, Callable[[], Any]]:
+    """The matrix products: one that all cores share."""
+    dot = jax.jit(jnp.dot)
+
+    def product(m: int, k: int, n: int) -> Callable[[], Any]:
+        left, right = jnp.ones((m, k)), jnp.ones((k, n))
+        return lambda: dot(left, right)
+
+    return {name: product(*shape) for name, shape in PRODUCTS.items()}
+
+
+def _work() -> dict[str, float]:
+    """The flops of each product."""
+    return {name: 2.0 * m * k * n for name, (m, k, n) in PRODUCTS.items()}
+
+
+def _in_turns(
+    calls: dict[str, Callable[[], Any]], repeats: int
+) -> dict[str, list[float]]:
+    """Seconds of each call, in turns there and back, after one that compiles."""
+    if repeats < 1:
+        raise InputError(f"expected repeats >= 1, got {repeats}")
+    for call in calls.values():
+        jax.block_until_ready(call())
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats):
+        for name in list(calls)[:: 1 if turn % 2 == 0 else -1]:
+            start = time.perf_counter()
+            jax.block_until_ready(calls[name]())
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def _exponent(rows: list[dict[str, Any]], name: str) -> float:
+    """The slope of log seconds against log size: 1 where the cost is linear."""
+    sizes, seconds = ([row[key] for row in rows] for key in (name, "seconds"))
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def _peak_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _at_least(what: str, value: float, target: float) -> dict[str, Any]:
+    return {what: value, "at least": target, "met": bool(value >= target)}

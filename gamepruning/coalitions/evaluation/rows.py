@@ -1,0 +1,118 @@
+"""The examples in tiles of rows, where that changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.coalitions.measures import is_mean
+from gamepruning.players import Players
+from gamepruning.trees.arrays import compiled
+from gamepruning.types import InputError
+
+# Rows of a tile, about: small enough for a cache, large enough for a product.
+ROWS = {"cpu": 256}
+MANY_ROWS = 4096  # where memory is fast
+
+
+class Rows(NamedTuple):
+    """How the examples are cut: `num_full` tiles of `size`, and `rest` more."""
+
+    size: int
+    num_full: int
+    rest: int
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The share of each tile in a mean over all examples."""
+        counts = np.array([self.size] * self.num_full + [self.rest] * bool(self.rest))
+        return counts / counts.sum()
+
+
+def cut_rows(
+    players: Players,
+    params: Any,
+    metric: Callable[..., Any],
+    inputs: tuple,
+    labels: Any,
+    rows_at_once: int | None,
+    platform: str,
+) -> Rows:
+    """Tiles of rows where the metric is a mean and examples do not meet; else one."""
+    num_rows = same_length((inputs, labels))
+    if num_rows == 0:
+        raise InputError("expected at least one example, got none")
+    if rows_at_once is not None:
+        if rows_at_once < 1 or num_rows is None:
+            shapes = [np.shape(leaf) for leaf in jax.tree.leaves((inputs, labels))]
+            raise InputError(
+                "expected rows_at_once >= 1, and inputs and labels with one leading "
+                f"axis of examples; got rows_at_once={rows_at_once} and shapes {shapes}"
+            )
+        return Rows(*_full(min(rows_at_once, num_rows), num_rows))
+    if num_rows is None:
+        return Rows(1, 1, 0)
+    most = ROWS.get(platform, MANY_ROWS)
+    if not is_mean(metric) or num_rows <= most:
+        return Rows(num_rows, 1, 0)
+    if not rows_are_independent(players.apply, params, inputs):
+        return Rows(num_rows, 1, 0)
+    even = [size for size in range(most, most // 2, -1) if num_rows % size == 0]
+    return Rows(*_full(even[0] if even else most, num_rows))
+
+
+def same_length(data: Any) -> int | None:
+    """The leading length that all leaves share, if they do."""
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    return lengths.pop()[0] if len(lengths) == 1 and () not in lengths else None
+
+
+def rows_are_independent(apply: Callable[..., Any], params: Any, inputs: tuple) -> bool:
+    """True if the outputs of two halves are the halves of the outputs.
+
+    Args:
+      apply: (params, *inputs) -> outputs.
+      params: its parameters; leaves may be other than arrays.
+      inputs: examples on axis 0 of each leaf; eight of them are looked at.
+    """
+    half = min(4, len(jax.tree.leaves(inputs)[0]) // 2)
+    parts = [(0, half), (half, 2 * half)] if half else [(0, 1)]
+
+    def outputs(start: int, stop: int) -> list:
+        own = jax.tree.map(lambda leaf: jnp.asarray(leaf)[start:stop], inputs)
+        run = compiled(lambda params, xs: apply(params, *xs), params, own)
+        return [np.asarray(x) for x in jax.tree.leaves(run)]
+
+    try:
+        whole = outputs(0, parts[-1][1])
+        halves = [outputs(*part) for part in parts]
+    except (TypeError, ValueError):  # a model for one batch size only
+        return False
+    sizes = [stop - start for start, stop in parts]
+    return all(
+        np.shape(x)[:1] == (sum(sizes),)
+        and [np.shape(y)[:1] for y in own] == [(size,) for size in sizes]
+        and np.allclose(x, np.concatenate(own), rtol=1e-2, atol=1e-4, equal_nan=True)
+        for x, *own in zip(whole, *halves, strict=True)
+    )
+
+
+def _full(size: int, num_rows: int) -> tuple[int, int, int]:
+    return size, *divmod(num_rows, size)
+
+
+def cut(data: Any, rows: Rows) -> list[tuple[bool, Any]]:
+    """(stacked, data) of the full tiles, and of the rest."""
+    if rows.num_full == 1 and not rows.rest:
+        return [(False, data)]
+    size, num, rest = rows
+    data = jax.tree.map(jnp.asarray, data)
+    full = jax.tree.map(
+        lambda leaf: leaf[: num * size].reshape(num, size, *leaf.shape[1:]), data
+    )
+    last = jax.tree.map(lambda leaf: leaf[num * size :], data)
+    return [(True, full)] + [(False, last)] * bool(rest)

@@ -1,0 +1,1 @@
+"""EXECUTE: the labelled program gated, compacted, hoisted or toggled."""

@@ -1,0 +1,269 @@
+"""What changes when one player enters or leaves: which products, and by how much.
+
+Players that the same nodes read move alike: they are of one kind. A product that reads
+them, and whose operands do not depend on them, is updated; what follows it is computed
+again; everything else stays.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gamepruning.trace.program import CUSTOM_CALLS, Lit, Node, Program
+from gamepruning.trace.rules.contract import dot_numbers
+
+Sites = dict[int, list]  # by node: (operand, axis, columns), as in `gated_sites`
+
+PRODUCTS = ("dot_general", "conv_general_dilated")
+HEAVY = (*PRODUCTS, "ragged_dot_general", "scan", "while", "cond", "sort", "top_k")
+HEAVY_STARTS = ("reduce_window", "select_and_", "cum", "fft", "triangular_solve")
+MAX_KINDS = 32  # each kind of move is compiled on its own
+PASS_COST = 1.0  # multiply-adds that take as long as an entry of a cheap operation
+WRITE_COST = 4.0  # and as an entry of a result that is kept
+
+
+class Site(NamedTuple):
+    """How a product reads the players of one kind.
+
+    Attributes:
+      operand: the operand with the players, 0 or 1.
+      dims: the contracted axis, of operand 0 and of operand 1.
+      columns: the players of each entry of the axis, int [size, k], as in `Columns`.
+      entries: the entries of each player, int [N, r].
+      is_entry: which of those are real, bool [N, r].
+    """
+
+    operand: int
+    dims: tuple[int, int]
+    columns: np.ndarray
+    entries: np.ndarray
+    is_entry: np.ndarray
+
+    def is_run(self) -> bool:
+        """True if the entries of each player lie side by side."""
+        played = self.is_entry.any(axis=1)
+        steps = np.diff(self.entries[played], axis=1)
+        return bool(self.is_entry[played].all() and (steps == 1).all())
+
+
+class Kind(NamedTuple):
+    """What happens when a player of this kind moves.
+
+    Attributes:
+      changed: the nodes whose results change, by id.
+      sites: those of them that are updated, by id; the others run again.
+    """
+
+    changed: frozenset[int]
+    sites: dict[int, Site]
+
+
+class Moves(NamedTuple):
+    """The moves of all varying players.
+
+    Attributes:
+      kinds: the kinds of move.
+      kind_of: the kind of each player, int [N]; players that do not vary have 0.
+      is_updated: whose moves are updates, bool [N]; the others' run everything again.
+      share: mean cost of a move, as estimated from shapes; a full pass has 1.
+    """
+
+    kinds: tuple[Kind, ...]
+    kind_of: np.ndarray
+    is_updated: np.ndarray
+    share: float
+
+
+def find_moves(
+    program: Program, sites: Sites, late: Sequence[Node], varying: np.ndarray
+) -> Moves:
+    """Sort the varying players, bool [N], into kinds.
+
+    Args:
+      program: the traced model.
+      sites: where the players are gated.
+      late: the nodes that depend on varying players, in order.
+      varying: who may move.
+    """
+    reads = {id(node): readers(node, sites, len(varying)) for node in late}
+    groups: dict[tuple, list[int]] = {}
+    for player in np.flatnonzero(varying):
+        nodes = tuple(number for number, read in reads.items() if read[player])
+        groups.setdefault(nodes, []).append(int(player))
+    full = sum(node_cost(program, node) for node in late)
+    found = []
+    for nodes, members in groups.items():
+        kind = _kind(sites, late, nodes, members, len(varying))
+        found.append((_move_cost(program, late, kind) / full, kind, members))
+    return _number(sorted(found, key=lambda row: row[0]), late, varying)
+
+
+def _number(found: list, late: Sequence[Node], varying: np.ndarray) -> Moves:
+    """Number the kinds; players without an update share one that runs everything."""
+    kind_of, is_updated = np.zeros(len(varying), np.int32), np.zeros(len(varying), bool)
+    kinds: list[Kind] = []
+    total, others = 0.0, []
+    for cost, kind, members in found:
+        if not kind.sites or len(kinds) == MAX_KINDS:
+            others += members
+            continue
+        kind_of[members], is_updated[members] = len(kinds), True
+        kinds.append(kind)
+        total += cost * len(members)
+    if others:
+        kind_of[others] = len(kinds)
+        kinds.append(Kind(frozenset(map(id, late)), {}))
+    share = (total + len(others)) / max(int(varying.sum()), 1)
+    return Moves(tuple(kinds), kind_of, is_updated, share)
+
+
+def _kind(
+    sites: Sites,
+    late: Sequence[Node],
+    nodes: Sequence[int],
+    members: Sequence[int],
+    num_players: int,
+) -> Kind:
+    """The move of players that are read by these nodes."""
+    changed = downstream(late, set(nodes))
+    touched: set[int] = set()
+    updated = {}
+    for node in late:
+        if id(node) in nodes and touched.isdisjoint(operands(node)):
+            site = _site(node, sites, members, num_players)
+            if site is not None:
+                updated[id(node)] = site
+        if id(node) in changed:
+            touched.update(node.outs)
+    return Kind(frozenset(changed), updated)
+
+
+def _site(
+    node: Node, sites: Sites, members: Sequence[int], num_players: int
+) -> Site | None:
+    """Where a product reads these players; None where no update is due."""
+    if node.name not in PRODUCTS or not _is_ungrouped(node):
+        return None
+    numbers = np.asarray(members) + 1
+    found = [
+        site for site in sites.get(id(node), ()) if np.isin(site[2], numbers).any()
+    ]
+    if len(found) != 1:
+        return None
+    ((operand, dim, columns),) = found
+    dims = next(pair for pair in _contracted(node) if pair[operand] == dim)
+    entries, is_entry = _entries(columns, numbers, num_players)
+    if entries.shape[1] > 1 and 2 * entries.shape[1] > len(columns):
+        return None
+    return Site(operand, dims, columns, entries, is_entry)
+
+
+def _entries(columns: np.ndarray, numbers: np.ndarray, num_players: int):
+    """The entries of each of some players, padded to equal length, and which are."""
+    lists = [np.flatnonzero((columns == number).any(axis=1)) for number in numbers]
+    entries = np.zeros((num_players, max(map(len, lists))), np.int32)
+    is_entry = np.zeros(entries.shape, bool)
+    for number, found in zip(numbers, lists, strict=True):
+        entries[number - 1, : len(found)] = found
+        is_entry[number - 1, : len(found)] = True
+    return entries, is_entry
+
+
+def _contracted(node: Node) -> list[tuple[int, int]]:
+    """The pairs of axes that a product sums over, channels for a convolution."""
+    if node.name == "conv_general_dilated":
+        spec = node.params["dimension_numbers"]
+        return [(spec.lhs_spec[1], spec.rhs_spec[1])]
+    (lhs, rhs), _ = node.params["dimension_numbers"]
+    return list(zip(lhs, rhs, strict=True))
+
+
+def _is_ungrouped(node: Node) -> bool:
+    groups = ("feature_group_count", "batch_group_count")
+    return all(node.params.get(name, 1) == 1 for name in groups)
+
+
+# -- costs -------------------------------------------------------------------------
+
+
+def node_cost(program: Program, node: Node) -> float:
+    """About how many multiply-adds a node is worth."""
+    entries = _num_entries(program, node)
+    if node.name in PRODUCTS or node.name == "ragged_dot_general":
+        return entries * (_num_summed(program, node) + WRITE_COST)
+    if node.subs:
+        body = node.subs[node.name == "while"]
+        inner = sum(node_cost(program, n) for n in body.nodes)
+        return inner * node.params.get("length", 1)
+    return entries * PASS_COST
+
+
+def _move_cost(program: Program, late: Sequence[Node], kind: Kind) -> float:
+    total = 0.0
+    for node in late:
+        site = kind.sites.get(id(node))
+        if site is not None:
+            entries = _num_entries(program, node)
+            share = site.entries.shape[1] / len(site.columns)
+            summed = share * _num_summed(program, node)
+            total += entries * (summed + WRITE_COST)
+        elif id(node) in kind.changed:
+            total += node_cost(program, node)
+    return total
+
+
+def _num_entries(program: Program, node: Node) -> int:
+    return sum(math.prod(program.shape(value)) for value in node.outs)
+
+
+def _num_summed(program: Program, node: Node) -> int:
+    """How many terms each entry of a product's result is the sum of."""
+    shape = program.shape(node.ins[1])
+    if node.name == "conv_general_dilated":
+        axis = node.params["dimension_numbers"].rhs_spec[0]
+        return math.prod(shape) // max(shape[axis], 1)
+    (_, summed), _ = dot_numbers(node)
+    return math.prod(shape[dim] for dim in summed)
+
+
+# -- the graph ---------------------------------------------------------------------
+
+
+def readers(node: Node, sites: Sites, num_players: int) -> np.ndarray:
+    """The players that are gated in a node, bodies included, bool [N]."""
+    found = np.zeros(num_players + 1, bool)
+    for _, _, columns in sites.get(id(node), ()):
+        found[columns] = True
+    for graph in node.subs:
+        for inner in graph.nodes:
+            found[1:] |= readers(inner, sites, num_players)
+    return found[1:]
+
+
+def downstream(nodes: Sequence[Node], sources: set[int]) -> set[int]:
+    """The ids of these nodes that are among the sources or read from them."""
+    found: set[int] = set()
+    touched: set[int] = set()
+    for node in nodes:
+        if id(node) in sources or not touched.isdisjoint(operands(node)):
+            found.add(id(node))
+            touched.update(node.outs)
+    return found
+
+
+def operands(node: Node) -> Iterator[int]:
+    """The values that a node reads, in its bodies too."""
+    yield from (v for v in node.ins if not isinstance(v, Lit))
+    for graph in node.subs:
+        for inner in graph.nodes:
+            yield from operands(inner)
+
+
+def is_heavy(node: Node) -> bool:
+    """True if a node's result is worth keeping."""
+    if node.name in HEAVY or node.name.startswith(HEAVY_STARTS):
+        return True
+    inner = (n for graph in node.subs for n in graph.nodes)
+    return node.name in CUSTOM_CALLS and any(map(is_heavy, inner))

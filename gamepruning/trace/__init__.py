@@ -1,0 +1,1 @@
+"""UNDERSTAND: from any pure function to its labelled program and its units."""

@@ -1,0 +1,36 @@
+"""Compiling a function of parameters that may hold more than arrays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def is_array(leaf) -> bool:
+    """True for arrays and shapes of arrays; other leaves are part of the model."""
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+
+
+def split_arrays(params: Any) -> tuple[list, Callable[[list], Any]]:
+    """The arrays of params, and a function that puts them back.
+
+    Leaves that are not arrays, such as numbers and names, are part of the model: jit
+    must not make arrays of them.
+    """
+    leaves, treedef = jax.tree.flatten(params)
+
+    def rebuild(arrays):
+        given = iter(arrays)
+        filled = [next(given) if is_array(leaf) else leaf for leaf in leaves]
+        return jax.tree.unflatten(treedef, filled)
+
+    return [leaf for leaf in leaves if is_array(leaf)], rebuild
+
+
+def compiled(fn: Callable[[Any, Any], Any], params: Any, data: Any) -> Any:
+    """fn(params, data) as one program, whose arguments are the arrays among them.
+
+    Closing over large parameters would compile them in as constants.
+    """
+    arrays, rebuild = split_arrays(params)
+    return jax.jit(lambda arrays, data: fn(rebuild(arrays), data))(arrays, data)

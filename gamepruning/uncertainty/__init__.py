@@ -1,0 +1,1 @@
+"""Where a network falls apart under random removal: MCUE."""

@@ -1,0 +1,213 @@
+"""First and second moments of a network's output over random coalitions of each size.
+
+All that MCUE does to a network is to draw a coalition whose size is random and whose
+members, given the size, are equally likely. So the moments at each size serve every
+p and q, and none of the network's passes belongs to one point of the grid alone.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gamepruning.players import Players
+from gamepruning.types import InputError
+from gamepruning.uncertainty.outputs import Reading, has_nan
+
+MOST_GROUPS = 10  # of samples, for standard errors
+# Entries of what coalitions share, times the coalitions side by side: a cache's worth.
+CHUNK_ENTRIES = {"cpu": 2**20, "other": 2**26}
+
+
+class SizeMoments(NamedTuple):
+    """Moments of t, less a constant that no variance notices, at L sizes.
+
+    Cells are the entries whose variances are added up: (input, entry) within an input,
+    entries alone for the total variance.
+
+    Attributes:
+      sizes: of the coalitions, increasing from 0 to the number of players.
+      counts: samples of each group, at each size.
+      square: mean of t^2, added up, of each size and group.
+      own: mean over samples of the square of a sample's cells, the same shape.
+      gram: products of the mean cells of two sizes and groups.
+    """
+
+    sizes: Int[np.ndarray, " L"]
+    counts: Int[np.ndarray, " G"]
+    square: Float[np.ndarray, "L G"]
+    own: Float[np.ndarray, "L G"]
+    gram: Float[np.ndarray, "L G L G"]
+
+
+class _Sums(NamedTuple):
+    cells: Array  # [G, D]
+    square: Array  # [G]
+    own: Array  # [G]
+
+
+def choose_sizes(num_players: int, num_sizes: int) -> Int[np.ndarray, " L"]:
+    """Sizes of coalitions, evenly spaced along the diagonal p = q of MCUE.
+
+    There the share that stays is (1 - p)^2, so the sizes are the squares of evenly
+    spaced numbers. All sizes, where there are no more than `num_sizes`.
+
+    Example:
+      >>> choose_sizes(5, 64).tolist()
+      [0, 1, 2, 3, 4, 5]
+      >>> choose_sizes(100, 6).tolist()
+      [0, 4, 16, 36, 64, 100]
+    """
+    if num_players < num_sizes:
+        return np.arange(num_players + 1)
+    shares = np.linspace(0.0, 1.0, num_sizes) ** 2
+    return np.unique(np.floor(num_players * shares + 0.5).astype(int))
+
+
+def measure_sizes(
+    key: Array,
+    players: Players,
+    params: Any,
+    inputs: tuple,
+    readings: Sequence[Reading],
+    *,
+    sizes: np.ndarray,
+    num_samples: int,
+    varying: np.ndarray,
+    chunk_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[SizeMoments]:
+    """Draw coalitions of each size and take the moments of each definition.
+
+    Args:
+      key: random key.
+      players: the `Players` of the network.
+      params: its parameters.
+      inputs: its inputs, a tuple.
+      readings: definitions of the output, all read from the same passes.
+      sizes: of the coalitions, as `choose_sizes` makes them.
+      num_samples: coalitions of each size, at least 4.
+      varying: who plays, bool [N]; the others are always in.
+      chunk_size: coalitions side by side; changes nothing but speed and memory.
+      progress: called after each size with the evaluations done, and in all.
+
+    Returns:
+      The moments of each definition. Cost: L * `num_samples` evaluations.
+
+    Raises:
+      InputError: the network returned NaN.
+    """
+    everyone = jnp.ones(players.num_players, bool)
+    hoisted = players.hoist(params, *inputs, varying=varying)
+    shared = hoisted.prefix(params, everyone, *inputs)
+
+    def read(shared, gates):
+        outputs = hoisted.suffix(shared, gates)
+        return [reading.read(outputs) for reading in readings], has_nan(outputs)
+
+    free = np.flatnonzero(varying)
+    full, bad = jax.jit(read)(shared, everyone)
+    _refuse_nan(bad, len(free))
+    centres = [
+        t.mean(0, keepdims=True) if reading.total else t
+        for reading, t in zip(readings, full, strict=True)
+    ]
+
+    def sample(key, size, shared, centres):
+        members = jax.random.permutation(key, len(free)) < size
+        values, bad = read(shared, everyone.at[free].set(members))
+        sums = [
+            _sums_of(t - centre, reading.total)
+            for reading, t, centre in zip(readings, values, centres, strict=True)
+        ]
+        return sums, bad
+
+    num_groups = min(MOST_GROUPS, num_samples // 2)
+    add_up = jax.jit(
+        partial(
+            _add_up,
+            sample,
+            num_samples=num_samples,
+            num_groups=num_groups,
+            num_steps=-(-num_samples // (chunk_size or _chunk_of(shared))),
+        )
+    )
+    found = []
+    for level, size in enumerate(sizes):
+        own = jax.random.fold_in(key, level)
+        sums, bad = add_up(own, int(size), shared, centres)
+        _refuse_nan(bad, int(size))
+        found.append(sums)
+        if progress is not None:
+            progress((level + 1) * num_samples, len(sizes) * num_samples)
+    counts = np.bincount(np.arange(num_samples) % num_groups)
+    return [_moments(sizes, counts, sums) for sums in zip(*found, strict=True)]
+
+
+def _add_up(
+    sample: Callable,
+    key: Array,
+    size: Array,
+    shared: Any,
+    centres: Any,
+    *,
+    num_samples: int,
+    num_groups: int,
+    num_steps: int,
+) -> tuple[list[_Sums], Array]:
+    """Sums of each group over samples of one size, a chunk at a time."""
+    numbers = jnp.arange(num_steps * -(-num_samples // num_steps))
+
+    def one(number):
+        return sample(jax.random.fold_in(key, number), size, shared, centres)
+
+    def step(carry, numbers):
+        sums, bad = jax.vmap(one)(numbers)
+        member = jax.nn.one_hot(numbers % num_groups, num_groups)
+        member = jnp.where(numbers[:, None] < num_samples, member, 0.0)
+        by_group = partial(jnp.einsum, "cg,c...->g...", member, precision="highest")
+        added = jax.tree.map(lambda total, part: total + by_group(part), carry[0], sums)
+        return (added, carry[1] | bad.any()), None
+
+    shapes = jax.eval_shape(one, numbers[0])[0]
+    start = jax.tree.map(lambda x: jnp.zeros((num_groups, *x.shape), x.dtype), shapes)
+    chunks = numbers.reshape(num_steps, -1)
+    return jax.lax.scan(step, (start, jnp.zeros((), bool)), chunks)[0]
+
+
+def _sums_of(values: Float[Array, "B K"], total: bool) -> _Sums:
+    """What one coalition adds, so that averages over inputs come out."""
+    num_inputs = values.shape[0]
+    square = jnp.square(values).sum() / num_inputs
+    if not total:
+        return _Sums(values.ravel() / np.sqrt(num_inputs), square, square)
+    cells = values.mean(0)
+    return _Sums(cells, square, jnp.square(cells).sum())
+
+
+def _moments(sizes, counts, sums: Sequence[_Sums]) -> SizeMoments:
+    cells = jnp.stack([part.cells for part in sums]) / counts[None, :, None]
+    gram = jnp.einsum("kgd,lhd->kglh", cells, cells, precision="highest")
+    square, own = (
+        np.stack([np.asarray(x, np.float64) for x in parts]) / counts
+        for parts in ([part.square for part in sums], [part.own for part in sums])
+    )
+    return SizeMoments(sizes, counts, square, own, np.asarray(gram, np.float64))
+
+
+def _chunk_of(shared: Any) -> int:
+    entries = sum(np.size(x) for x in jax.tree.leaves(shared))
+    most = CHUNK_ENTRIES["cpu" if jax.default_backend() == "cpu" else "other"]
+    return max(1, most // max(entries, 1))
+
+
+def _refuse_nan(bad: Array, size: int) -> None:
+    if bad:
+        raise InputError(
+            f"the network returned NaN for a coalition of {size} players: look at its "
+            "parameters and inputs"
+        )

@@ -1,0 +1,1 @@
+"""The command line: parse, dispatch, report errors in one line."""

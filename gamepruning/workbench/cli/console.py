@@ -1,0 +1,119 @@
+"""The command line's entry: exit codes, and one line for every bad end.
+
+Bad input ends in one line on stderr and exit code 2, an interruption in one line and
+130; a traceback is a bug. Nothing heavy is imported before an interruption is caught.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130
+_DEAF = "_xla_gc_callback"  # Python drops what is raised in a callback of its collector
+_PATIENCE = 10.0  # seconds; saving a checkpoint takes less
+_ASKING: list[threading.Timer] = []
+_DISK = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
+    *(errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
+
+
+def console() -> NoReturn:
+    """Run the command of this process, and end the process with its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _insist)
+    try:
+        code = main()
+    except KeyboardInterrupt:  # again, while the first one was being told
+        code = INTERRUPTED
+    _stop_asking()
+    if code == INTERRUPTED:  # XLA's threads still compute: tearing down can crash
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+      argv: the words after `gamepruning`; None for those of the process.
+
+    Returns:
+      The exit code: 0, 2 after bad input, or 130 after an interruption.
+    """
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader left; there is nobody to tell
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(argv: Sequence[str]) -> int:
+    from gamepruning.types import InputError
+    from gamepruning.workbench.cli.parsing import parse
+    from gamepruning.workbench.settings.spelling import as_typed
+
+    try:
+        parse(argv)()
+        sys.stdout.flush()
+    except InputError as error:
+        return _fail(as_typed(str(error)), 2)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        return _fail(f"{error.strerror}: {error.filename or 'the disk'}", 2)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; where it would be dropped, try again a little later."""
+    while frame is not None:
+        if frame.f_code.co_name == _DEAF:
+            _ask_again(0.05, number)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _insist(number: int, frame: FrameType | None) -> None:
+    """Interrupt; if the program still runs after some seconds, ask again.
+
+    Other callbacks than the one known drop an exception, too.
+    """
+    _ask_again(_PATIENCE, number)
+    _interrupt(number, frame)
+
+
+def _ask_again(seconds: float, number: int) -> None:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    _ASKING.append(timer)
+    timer.start()
+
+
+def _stop_asking() -> None:
+    while _ASKING:
+        _ASKING.pop().cancel()
+
+
+def _fail(message: str, code: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    print("gamepruning: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    console()

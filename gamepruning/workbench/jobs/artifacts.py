@@ -1,0 +1,228 @@
+"""The files of a run folder."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.compaction.export import (
+    export_model,
+    export_safetensors,
+    import_safetensors,
+    load_stablehlo,
+)
+from gamepruning.workbench.jobs.rivals import Comparison
+from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
+from gamepruning.workbench.report.page import Picture, render_report
+from gamepruning.workbench.report.results import RunResult
+from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training.loop import predict
+from gamepruning.workbench.training.run_folder import RunFolder
+from gamepruning.workbench.training.task import Task
+
+ROUND_TRIP = 1e-5  # relative to the largest output, in float32
+_INPUT = re.compile(r"it meets axis \d+ of input 0")  # why a parameter's axis stays
+
+
+def write_run(
+    folder: RunFolder,
+    task: Task,
+    settings: PruneSettings,
+    choice: Choice,
+    compared: Comparison,
+    result: RunResult,
+) -> None:
+    """Write the plan, the models, the figures, the result and the report.
+
+    Args:
+      folder: where to.
+      task: data, network, players.
+      settings: resolved settings.
+      choice: who stays.
+      compared: the networks.
+      result: what was found.
+    """
+    why = {"method": settings.method, "settings": settings.to_dict()}
+    write_models(folder, task, choice, compared, result, why)
+    np.savez_compressed(
+        folder.partial / "players.npz",
+        value=choice.value,
+        mask=choice.mask,
+        gates=np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace,
+    )
+    pictures = draw(folder, task, settings, choice, result)
+    folder.write_text("result.json", result.to_json() + "\n")
+    page = render_report(result, pictures, small_module=usage(task))
+    folder.write_text("report.html", page)
+
+
+def write_models(folder, task, choice, compared: Comparison, result, why: dict) -> None:
+    """The dense weights, those the plan was made for, the plan, the small model."""
+    export_safetensors(compared.dense.before, folder.partial / "dense.safetensors")
+    export_safetensors(choice.full.params, folder.partial / "full.safetensors")
+    small, pruned = compared.small.compacted, compared.pruned
+    plan = dataclasses.replace(small.plan, why=why)
+    plan.save(folder.partial / "plan.json")
+    params = pruned.after if result.shipped == "tuned" else pruned.before
+    shipped = small._replace(params=params, plan=plan)
+    inputs = jnp.asarray(task.dataset.train.inputs[:CHECKED])
+    place = folder.partial / "model"
+    export_model(shipped, place, inputs=(inputs,))
+    check_round_trips(place, small.apply, params, inputs)
+
+
+def check_round_trips(place, apply, params, inputs: jax.Array) -> None:
+    """Read the exported files back and compare what they compute.
+
+    Raises:
+      RuntimeError: a file computes something else than the model it was made from.
+    """
+    target = predict(apply, params, inputs)
+    again = import_safetensors(place / "model.safetensors", like=params)
+    loaded = {
+        "model.safetensors": predict(apply, again, inputs),
+        "model.stablehlo": load_stablehlo(place / "model.stablehlo")(inputs),
+    }
+    largest = max(float(jnp.abs(target).max()), 1e-6)
+    for name, outputs in loaded.items():
+        error = float(jnp.abs(outputs - target).max()) / largest
+        if not error <= ROUND_TRIP:
+            raise RuntimeError(
+                f"{name} differs from the model it was made from by {error:.1e}"
+            )
+
+
+def draw(
+    folder: RunFolder,
+    task: Task,
+    settings: PruneSettings,
+    choice: Choice,
+    result: RunResult,
+) -> list[Picture]:
+    """Draw the figures, write them as PNG, and return them for the report."""
+    from gamepruning.workbench.report import (  # matplotlib takes a second to load
+        plots,
+        theme,
+    )
+
+    records, metric = folder.records(), result.metric
+    total = len(result.families)
+    limit = plots.MAX_FAMILIES
+    shown = f" {limit} of {total} families are shown." if total > limit else ""
+    spread = ", with its standard error" if metric == "accuracy" else ""
+    drawings = {
+        "contest": (
+            plots.plot_contest(result),
+            "Same size, same training.",
+            f"Test {metric}{spread}; the dashed line is the dense network.",
+            "result",
+        ),
+        "training": (
+            plots.plot_training(records, result=result),
+            "Epoch by epoch.",
+            "The dashed line marks where players were taken out.",
+            "training",
+        ),
+    }
+    if choice.trace is not None and len(choice.trace):
+        drawings["players"] = (
+            plots.plot_gates(choice.trace, result.families, choice.mask),
+            "Participation.",
+            f"One line a player: in colour those that stay.{shown}",
+            "players",
+        )
+        drawings["dynamics"] = (
+            plots.plot_dynamics(
+                records,
+                choice.trace,
+                result.families,
+                threshold=settings.threshold,
+                metric=metric,
+            ),
+            "The game, epoch by epoch.",
+            "Validation data, gates on.",
+            "training",
+        )
+        drawings["participation"] = (
+            plots.plot_participation(
+                choice.trace[-1], result.families, threshold=settings.threshold
+            ),
+            "Where participation ended.",
+            f"The dashed line is the threshold, {settings.threshold:g}.{shown}",
+            "players",
+        )
+    else:
+        drawings["players"] = (
+            plots.plot_scores(
+                choice.value, result.families, choice.mask, measure=choice.measure
+            ),
+            "Scores.",
+            f"Sorted; in colour those that stay.{shown}",
+            "players",
+        )
+    fields = receptive_fields(task, choice)
+    if fields is not None:
+        drawings["weights"] = (
+            plots.plot_receptive_fields(fields),
+            "What those who stay look at.",
+            "Incoming weights of the first family: blue excites, red inhibits.",
+            "players",
+        )
+    pictures = []
+    for name, (figure, title, caption, section) in drawings.items():
+        (folder.partial / "figures").mkdir(exist_ok=True)
+        theme.save_png(figure, folder.partial / "figures" / f"{name}.png")
+        svg = theme.to_svg(figure, name=name)
+        pictures.append(Picture(svg, title, caption, section))
+    return pictures
+
+
+def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:
+    """Incoming weights over the image of those who stay in the first dense family.
+
+    Returns:
+      float [K, H, W], or None where inputs are no images of one channel or no family
+      reads them whole.
+    """
+    shape = tuple(task.dataset.input_shape)
+    if len(shape) != 3 or shape[2] != 1 or min(shape[:2]) < 4:
+        return None
+    leaves = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(choice.params)
+    }
+    reads_input = {
+        frozen.path
+        for frozen in task.players.frozen
+        if frozen.axis == 0
+        and frozen.count == shape[0] * shape[1]
+        and _INPUT.fullmatch(frozen.reason)
+    }
+    for family in task.players.families:
+        for part in family.slices:
+            leaf = leaves[part.path]
+            if part.role == "out" and part.path in reads_input and leaf.ndim == 2:
+                stays = np.flatnonzero(choice.mask[family.start : family.stop])
+                return np.asarray(leaf)[:, stays].T.reshape(-1, *shape[:2])
+    return None
+
+
+def usage(task: Task) -> str:
+    """Python that loads and calls the small model."""
+    shape = ", ".join(str(size) for size in task.dataset.input_shape)
+    return f"""\
+import gamepruning as gp
+
+# The whole model, without any code of yours; inputs are float32 [batch, {shape}].
+model = gp.load_stablehlo("model/model.stablehlo")
+outputs = model(inputs)
+
+# The weights alone, by parameter path.
+params = gp.import_safetensors("model/model.safetensors")
+
+# The same cut for another checkpoint of the full network.
+plan = gp.Plan.load("plan.json")
+small_params = plan.apply(full_params)
+"""

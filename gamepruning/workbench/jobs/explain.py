@@ -1,0 +1,119 @@
+"""Looking at networks and plans without training anything."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from gamepruning.compaction.export import export_safetensors, import_safetensors
+from gamepruning.compaction.measure import count_params
+from gamepruning.compaction.plan import Plan
+from gamepruning.players import Players, find_players
+from gamepruning.types import InputError
+from gamepruning.workbench.datasets import load_dataset
+from gamepruning.workbench.networks.models import MODELS
+from gamepruning.workbench.networks.user import UserNetwork, load_user_network
+from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training.task import EXAMPLES, workbench_network
+
+NUM_OUTPUTS = 10  # of a network that no data are named for
+
+
+def explained_network(
+    *,
+    model: str | None = None,
+    module: str | None = None,
+    widths: tuple[int, ...] = (),
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+) -> UserNetwork:
+    """A network of the workbench, by shapes alone, or a user's own.
+
+    Args:
+      model: name of one of the workbench; None for its default.
+      module: `path.py:factory` of a user's own.
+      widths: hidden units, for the fully connected ones of the workbench.
+      dataset: whose inputs it reads; None for inputs of the size it was made for.
+      data_dir: where data lie that are not built in.
+
+    Returns:
+      The network with example inputs.
+
+    Raises:
+      InputError: there is no such network or data, or they do not fit each other.
+    """
+    if data_dir is not None and dataset is None:
+        raise InputError("--data-dir goes with --dataset: name one, or leave it out")
+    settings = PruneSettings(model=model, module=module, widths=widths)
+    if module is None:
+        return _by_shapes(settings, dataset, data_dir)
+    if dataset is not None:
+        raise InputError(
+            "--module brings its own inputs, which --dataset does not change: leave "
+            "one of them out"
+        )
+    return load_user_network(module)
+
+
+def _by_shapes(
+    settings: PruneSettings, dataset: str | None, data_dir: Path | None
+) -> UserNetwork:
+    if dataset is None:
+        kind = MODELS.get(settings.network)
+        shape, num_outputs = kind.example if kind else (), NUM_OUTPUTS
+    else:
+        data = load_dataset(dataset, data_dir=data_dir, seed=0)
+        shape, num_outputs = data.input_shape, data.num_outputs
+    network = workbench_network(settings, shape, num_outputs)
+    params = jax.eval_shape(network.fresh, jax.random.key(0))
+    inputs = jax.ShapeDtypeStruct((EXAMPLES, *shape), jnp.float32)
+    return UserNetwork(network.apply, params, (inputs,))
+
+
+def find_players_of(
+    network: UserNetwork, *, granularity: str = "unit", reductions: str = "freeze"
+) -> Players:
+    """The players of a network.
+
+    Args:
+      network: with example inputs.
+      granularity: what is a player: "unit", "layer" or "weight".
+      reductions: "freeze" or "gate"; see `find_players`.
+
+    Returns:
+      The players.
+
+    Raises:
+      InputError: nothing can leave.
+    """
+    return find_players(
+        network.apply,
+        network.params,
+        *network.inputs,
+        granularity=granularity,
+        reductions=reductions,
+    )
+
+
+def cut_checkpoint(plan: Path, checkpoint: Path, out: Path) -> str:
+    """Apply a plan to a checkpoint and write the small one.
+
+    Args:
+      plan: a `plan.json`.
+      checkpoint: `.safetensors` of the full network.
+      out: the `.safetensors` to write; it must not exist.
+
+    Returns:
+      One line that says what was done.
+
+    Raises:
+      InputError: a file is missing or damaged, exists already, or is for another model.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists: name another file with --out")
+    made = Plan.load(plan)
+    params = import_safetensors(checkpoint)
+    small = made.apply(params)
+    export_safetensors(small, out)
+    before, after = count_params(params), count_params(small)
+    return f"{out}: {after:,} of {before:,} parameters stay"

@@ -1,0 +1,222 @@
+"""From the networks of a run to its result: judged on the test data, and measured."""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+import gamepruning
+from gamepruning.compaction.measure import (
+    count_bytes,
+    count_macs,
+    count_params,
+    measure_latencies,
+)
+from gamepruning.compaction.verify import relative_error
+from gamepruning.workbench.jobs.rivals import Comparison, Entrant
+from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
+from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
+from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training.loop import evaluate, predict
+from gamepruning.workbench.training.task import Task
+
+LATENCY_BATCH = 1000
+LATENCY_BUDGET = 1.5  # seconds
+
+
+def summarise(
+    command: str,
+    task: Task,
+    settings: PruneSettings,
+    choice: Choice,
+    compared: Comparison,
+    seconds: Mapping[str, float],
+) -> RunResult:
+    """Judge every network on the test data and measure the two that matter.
+
+    Args:
+      command: what was asked for, as a command line.
+      task: data, network, players.
+      settings: resolved settings.
+      choice: who stays.
+      compared: the networks.
+      seconds: wall-clock time of the parts before.
+
+    Returns:
+      The result.
+    """
+    cost_dense, cost_small = measure_costs(task, compared)
+    data = task.dataset
+    pruned = _judge(task, compared.pruned, "removed")
+    return RunResult(
+        command=command,
+        dataset=data.name,
+        model=task.network.name,
+        method=settings.method,
+        settings=settings.to_dict(),
+        metric=task.metric_name,
+        num_train=len(data.train.labels),
+        num_validation=len(data.validation.labels),
+        num_test=len(data.test.labels),
+        families=_family_rows(task, choice),
+        dense=_judge(task, compared.dense, "gated"),
+        pruned=_with_gates(task, choice, pruned),
+        rivals=tuple(
+            _judge(task, rival, None if rival.key == "scratch" else "removed")
+            for rival in compared.rivals
+        ),
+        cost_dense=cost_dense,
+        cost_small=cost_small,
+        max_error=end_to_end_error(task, choice, compared),
+        shipped=choose_shipped(task, compared.pruned),
+        seconds=dict(seconds),
+        notes=make_notes(task, settings, choice),
+        versions=versions(),
+    )
+
+
+def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
+    """`before` names the stage that the parameters before fine-tuning belong to."""
+
+    def judge(params, split) -> float:
+        return evaluate(entrant.network.apply, params, split, task.metric)
+
+    test = task.dataset.test
+    values: dict[str, float] = {}
+    if before is not None:
+        values[before] = judge(entrant.before, test)
+    last = entrant.before if entrant.after is None else entrant.after
+    if entrant.after is not None or before is None:
+        values["tuned"] = judge(last, test)
+    return Contender(
+        key=entrant.key,
+        label=entrant.label,
+        kept=entrant.kept,
+        validation=judge(last, task.dataset.validation),
+        **values,
+    )
+
+
+def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
+    if choice.gates is None:
+        return pruned
+
+    def gated(joint, inputs):
+        return task.players.gated(*joint, inputs)
+
+    joint = (choice.params, choice.gates)
+    value = evaluate(gated, joint, task.dataset.test, task.metric)
+    return dataclasses.replace(pruned, gated=value)
+
+
+def end_to_end_error(task: Task, choice: Choice, compared: Comparison) -> float:
+    """The small network against the full one with the game's own gates, and against
+    the full one with players masked: the larger relative difference."""
+    found = float(compared.small.compacted.report.max_error)
+    if choice.gates is None:
+        return found
+    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
+    gates = jnp.where(jnp.asarray(choice.mask), choice.gates, 0.0)
+    expected = jax.jit(task.players.gated)(choice.params, gates, inputs)
+    actual = predict(compared.small.apply, compared.small.params, inputs)
+    return max(found, relative_error(expected, actual))
+
+
+def choose_shipped(task: Task, pruned: Entrant) -> str:
+    """Which weights the run folder gets: the better ones on the validation data."""
+    if pruned.after is None:
+        return "removed"
+    before, after = (
+        evaluate(pruned.network.apply, params, task.dataset.validation, task.metric)
+        for params in (pruned.before, pruned.after)
+    )
+    return "tuned" if after >= before else "removed"
+
+
+def measure_costs(task: Task, compared: Comparison) -> tuple[Cost, Cost]:
+    """Size and speed of the dense and the small network, timed in turns."""
+    examples = jnp.asarray(task.dataset.train.inputs[:LATENCY_BATCH])
+    entrants = {"dense": compared.dense, "small": compared.pruned}
+    latencies = measure_latencies(
+        {
+            name: (entrant.network.apply, (entrant.before, examples))
+            for name, entrant in entrants.items()
+        },
+        budget=LATENCY_BUDGET,
+    )
+
+    def cost(name: str) -> Cost:
+        entrant, latency = entrants[name], latencies[name]
+        return Cost(
+            params=count_params(entrant.before),
+            num_bytes=count_bytes(entrant.before),
+            macs=count_macs(entrant.network.apply, entrant.before, examples[:1]),
+            latency_ms=1e3 * latency.median,
+            latency_p10_ms=1e3 * latency.p10,
+            latency_p90_ms=1e3 * latency.p90,
+            latency_batch=len(examples),
+        )
+
+    return cost("dense"), cost("small")
+
+
+def _family_rows(task: Task, choice: Choice) -> tuple[FamilyRow, ...]:
+    return tuple(
+        FamilyRow(
+            name=family.name,
+            kept=int(choice.mask[family.start : family.stop].sum()),
+            total=family.size,
+            rescued=rescued,
+        )
+        for family, rescued in zip(task.players.families, choice.rescued, strict=True)
+    )
+
+
+def make_notes(task: Task, settings: PruneSettings, choice: Choice) -> tuple[str, ...]:
+    """What a reader must know, one sentence each."""
+    notes = []
+    emptied = [
+        f"{family.name} ({rescued:,} of {family.size:,} back)"
+        for family, rescued in zip(task.players.families, choice.rescued, strict=True)
+        if rescued
+    ]
+    if emptied:
+        notes.append(
+            f"The game emptied {', '.join(emptied)}: the players with the highest "
+            "gates came back, so that the network remains connected."
+        )
+    if len(emptied) == len(choice.rescued):
+        notes.append(
+            "Everyone left: more epochs, a lower --gate-learning-rate or a lower "
+            "--price keep more."
+        )
+    if choice.mask.all():
+        notes.append(
+            "Nobody left: at these prices everyone's participation stays above "
+            f"{settings.threshold}. The small network is the dense one."
+        )
+    if choice.full.how == "gates":
+        notes.append(
+            "Some gates act between two activations, where no weight can absorb them: "
+            "the small model keeps them as parameters named gates."
+        )
+    if settings.module and settings.rivals:
+        notes.append(
+            "From scratch starts from the factory's parameters, with the entries of "
+            "each matrix in a new random order, scaled to the smaller size."
+        )
+    return tuple(notes)
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries used, and the device."""
+    device = jax.devices()[0]
+    return {
+        "gamepruning": gamepruning.__version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.device_kind}, {os.cpu_count()} CPU cores",
+    }

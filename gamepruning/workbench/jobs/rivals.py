@@ -1,0 +1,169 @@
+"""The pruned network, its rivals at the same size, and their fine-tuning."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
+from gamepruning.workbench.methods.small_networks import (
+    SmallNetwork,
+    counts_of,
+    cut_rival,
+    make_small,
+    rival_masks,
+    scratch_params,
+)
+from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training.loop import TrainStep, make_train_step
+from gamepruning.workbench.training.optimizers import (
+    FINE_TUNE_RATE,
+    fine_tuning_optimizer,
+    weight_optimizer,
+)
+from gamepruning.workbench.training.stages import Trainer, train_weights
+from gamepruning.workbench.training.task import Task
+
+
+class Entrant(NamedTuple):
+    """A network before and after fine-tuning.
+
+    Attributes:
+      key: "dense", the method's name, "magnitude", "random" or "scratch".
+      label: the name people read.
+      kept: players in each family.
+      network: has apply and train_apply.
+      before: parameters before fine-tuning.
+      after: parameters after it; None without fine-tuning.
+    """
+
+    key: str
+    label: str
+    kept: tuple[int, ...]
+    network: Any
+    before: Any
+    after: Any
+
+
+class Comparison(NamedTuple):
+    """All networks of a run.
+
+    Attributes:
+      dense: the full one.
+      pruned: the outcome of the method.
+      rivals: others of the same size.
+      small: the small network as `compact` returned it.
+    """
+
+    dense: Entrant
+    pruned: Entrant
+    rivals: tuple[Entrant, ...]
+    small: SmallNetwork
+
+
+class _Tuner:
+    """Fine-tunes networks alike; a network is compiled once for all that share it."""
+
+    def __init__(self, key, task: Task, settings: PruneSettings, trainer: Trainer):
+        self.key, self.trainer, self.loss = key, trainer, task.loss
+        self.epochs = settings.fine_tune or 0
+        steps = len(trainer.train.labels) // trainer.batch_size
+        self.tx = fine_tuning_optimizer(settings, steps * self.epochs)
+        self._steps: dict[Callable, TrainStep] = {}
+
+    def __call__(self, key: str, label: str, network: Any, params: Any) -> Any:
+        if not self.epochs:
+            return None
+        if network.apply not in self._steps:
+            made = make_train_step(network, self.loss, self.tx)
+            self._steps[network.apply] = made
+        return train_weights(
+            f"fine_tune_{key}",
+            f"fine-tune {label}",
+            epochs=self.epochs,
+            key=self.key,
+            made=self._steps[network.apply],
+            apply=network.apply,
+            params=params,
+            trainer=self.trainer,
+        )
+
+
+def compare(
+    key: jax.Array,
+    task: Task,
+    settings: PruneSettings,
+    trainer: Trainer,
+    dense: Any,
+    choice: Choice,
+) -> Comparison:
+    """Take players out, find rivals of the same size, fine-tune all alike.
+
+    Args:
+      key: random key.
+      task: data, network, players.
+      settings: resolved settings.
+      trainer: with what.
+      dense: parameters of the dense network.
+      choice: who stays.
+
+    Returns:
+      The networks.
+    """
+    tune_key, mask_key, scratch_key, order_key = jax.random.split(key, 4)
+    tune = _Tuner(tune_key, task, settings, trainer)
+    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
+    small = make_small(task, choice.full, inputs)
+    counts = counts_of(task.players, choice.mask)
+
+    def enter(key: str, label: str, network: Any, params: Any, kept=counts) -> Entrant:
+        after = tune(key, label, network, params)
+        return Entrant(key, label, kept, network, params, after)
+
+    label = settings.method
+    if settings.method == "equilibrium":
+        price = "" if settings.price == 1.0 else f" x {settings.price:g}"
+        label = f"equilibrium ({settings.preset}{price})"
+        if settings.has_budget:
+            label = f"equilibrium (keep {settings.keep} {settings.unit})"
+    pruned = enter(settings.method, label, small, small.params)
+    sizes = tuple(family.size for family in task.players.families)
+    whole = enter("dense", "dense", task.network, dense, sizes)
+    rivals = []
+    if settings.rivals and not choice.mask.all():
+        masks = rival_masks(mask_key, task.players, dense, counts)
+        for name, mask in masks.items():
+            if name == settings.method:
+                continue
+            rival = cut_rival(task, choice.full, small, dense, mask)
+            rivals.append(enter(name, name, rival, rival.params))
+        start = scratch_params(scratch_key, task, choice.full, choice.mask)
+        trained = _train_scratch(order_key, task, settings, trainer, small, start)
+        rivals.append(enter("scratch", "from scratch", small, trained))
+    return Comparison(whole, pruned, tuple(rivals), small)
+
+
+def _train_scratch(key, task, settings, trainer, small: SmallNetwork, start) -> Any:
+    """Train a small network from its start; the better of two rates counts.
+
+    A rate that suits a wide network can be too high for a narrow one, which is no fault
+    of its size.
+    """
+    found = {}
+    for share in (1.0, FINE_TUNE_RATE):
+        rate = share * (settings.learning_rate or 0.0)
+        tx = weight_optimizer(dataclasses.replace(settings, learning_rate=rate))
+        params = train_weights(
+            f"scratch_{share:g}",
+            f"from scratch, rate {rate:g}",
+            epochs=settings.epochs or 0,
+            key=key,
+            made=make_train_step(small, task.loss, tx),
+            apply=small.apply,
+            params=start,
+            trainer=trainer,
+        )
+        found[trainer.judge(small.apply, params)] = params
+    return found[max(found)]

@@ -1,0 +1,1 @@
+"""The methods by name: what each can be asked and how it chooses."""

@@ -1,0 +1,194 @@
+"""Networks of one size, arrived at in different ways and trained alike.
+
+Whoever is compared has the same number of players in every family, starts from the same
+dense network (or, from scratch, from a new one), and gets the same epochs, batches,
+optimizer and fine-tuning.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.baselines import magnitude_scores
+from gamepruning.compaction.compact import CompactModel, compact
+from gamepruning.compaction.plan import make_plan
+from gamepruning.compaction.report import make_report
+from gamepruning.compaction.slicing import slice_tree
+from gamepruning.compaction.verify import relative_error
+from gamepruning.players import Players
+from gamepruning.selection.top_n import Group, take_best
+from gamepruning.workbench.methods.gates import Absorbed
+from gamepruning.workbench.training.loop import predict
+from gamepruning.workbench.training.task import Task
+
+TOLERANCE = 1e-4  # relative to the largest output, in float32
+
+
+class SmallNetwork(NamedTuple):
+    """A compacted network that can be trained on.
+
+    Attributes:
+      apply: (params, inputs) -> outputs.
+      train_apply: (params, inputs, key) -> (outputs, params).
+      params: its parameters.
+      compacted: what `compact` returned.
+    """
+
+    apply: Callable[..., Any]
+    train_apply: Callable[..., Any]
+    params: Any
+    compacted: CompactModel
+
+
+def make_small(task: Task, full: Absorbed, inputs: jax.Array) -> SmallNetwork:
+    """Take the players out for real, verified against the gated full network.
+
+    Args:
+      task: data, network, players.
+      full: the full network and who stays.
+      inputs: examples to verify on.
+
+    Returns:
+      The small network.
+    """
+    small = compact_or_keep(full.players, full.params, full.mask, (inputs,))
+    if task.network.is_plain or full.how == "gates":
+
+        def train_apply(params, x, key):
+            return small.apply(params, x), params
+
+    else:
+        mask = convert_mask(full.players, full.mask, task.train_players)
+        key = jax.random.key(0)
+        training = compact_or_keep(task.train_players, full.params, mask, (inputs, key))
+        train_apply = training.apply
+    return SmallNetwork(small.apply, train_apply, small.params, small)
+
+
+def compact_or_keep(
+    players: Players, params: Any, mask: np.ndarray, inputs: tuple
+) -> CompactModel:
+    """The smaller model; the same model where nobody leaves."""
+    if not mask.all():
+        return compact(players, params, mask, inputs=inputs)
+    call = (players.apply, (params, *inputs))
+    families = [(f.name, f.size, f.size) for f in players.families]
+    report = make_report(call, call, families=families, max_error=0.0)
+    plan = make_plan(players, params, mask)
+    return CompactModel(players.apply, params, None, plan, report, {}, mask)
+
+
+def convert_mask(players: Players, mask: np.ndarray, others: Players) -> np.ndarray:
+    """The same choice for the players of another trace of the same parameters."""
+    return others.mask_from_kept(players.kept_indices(mask))
+
+
+def counts_of(players: Players, mask: np.ndarray) -> tuple[int, ...]:
+    """How many stay in each family."""
+    return tuple(int(mask[f.start : f.stop].sum()) for f in players.families)
+
+
+def best_of_each(
+    players: Players, value: Sequence[float] | np.ndarray, counts: Sequence[int]
+) -> np.ndarray:
+    """The mask that keeps the best `counts[f]` players of each family f."""
+    groups = [Group(f.name, f.start, f.stop, 0) for f in players.families]
+    return np.asarray(take_best(np.asarray(value), groups, counts))
+
+
+def rival_masks(
+    key: jax.Array, players: Players, dense: Any, counts: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Who stays by weight magnitude and at random, at the same size.
+
+    Args:
+      key: random key.
+      players: the players.
+      dense: parameters of the dense network.
+      counts: players to keep in each family.
+
+    Returns:
+      {"magnitude": mask, "random": mask}.
+    """
+    chance = jax.random.uniform(key, (players.num_players,))
+    return {
+        "magnitude": best_of_each(
+            players, np.asarray(magnitude_scores(players, dense).value), counts
+        ),
+        "random": best_of_each(players, np.asarray(chance), counts),
+    }
+
+
+def cut_rival(
+    task: Task, full: Absorbed, small: SmallNetwork, dense: Any, mask: np.ndarray
+) -> SmallNetwork:
+    """A rival at the same size; where it can, it shares the compiled small network.
+
+    Args:
+      task: data, network, players.
+      full: the full network that `small` was made from.
+      small: the network whose size is met.
+      dense: parameters of the dense network, from which the rival is cut.
+      mask: who stays in the rival, bool [N] over `task.players`.
+
+    Returns:
+      The rival, verified like any other small network.
+    """
+    inputs = jnp.asarray(task.dataset.validation.inputs[:64])
+    wrapped, own = full.wrap(dense), full.convert(mask)
+    params = slice_tree(wrapped, full.players.kept_indices(own))
+    if _same_shapes(params, small.params):
+        expected = jax.jit(task.players.gated)(dense, jnp.asarray(mask), inputs)
+        error = relative_error(expected, predict(small.apply, params, inputs))
+        if error <= TOLERANCE:
+            return small._replace(params=params)
+    return make_small(task, full._replace(params=wrapped, mask=own), inputs)
+
+
+def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray) -> Any:
+    """A random start for a network of the small size.
+
+    A new start of the dense network is cut down; weights that read fewer players are
+    made larger, so that their variance fits the new number of inputs as the dense
+    initialisation fits the old one.
+
+    Args:
+      key: random key.
+      task: data, network, players.
+      full: the full network that the small one was made from.
+      mask: who stays, bool [N] over `task.players`.
+
+    Returns:
+      Parameters of the small network.
+    """
+    params = full.wrap(task.network.fresh(key))
+    kept = full.players.kept_indices(full.convert(mask))
+    readers = {
+        (part.path, part.axis)
+        for family in full.players.families
+        for part in family.slices
+        if part.role == "in"
+    }
+    small = slice_tree(params, kept)
+    shapes = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+    def scale(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        gain = 1.0
+        for axis in range(leaf.ndim):
+            if (name, axis) in readers and leaf.shape[axis]:
+                gain *= (shapes[name][axis] / leaf.shape[axis]) ** 0.5
+        return leaf * jnp.asarray(gain, leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(scale, small)
+
+
+def _same_shapes(one: Any, two: Any) -> bool:
+    shapes = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (one, two)]
+    return shapes[0] == shapes[1]

@@ -1,0 +1,1 @@
+"""The networks of the commands, and the user's own."""

@@ -1,0 +1,318 @@
+"""Networks to prune, in flax linen, each behind one pure `apply(params, x)`.
+
+Nothing in the rest of the library knows these networks: they are what a user would
+bring. `build_model` makes one fit for a data set and hides linen's collections: where
+a network has batch statistics, they travel inside its parameters.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gamepruning.types import InputError
+from gamepruning.workbench.settings.spelling import closest
+
+ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "tanh": nn.tanh}
+
+Inputs = Float[Array, "B *shape"]
+Outputs = Float[Array, "B outputs"]
+
+
+class Model(NamedTuple):
+    """A network as pure functions.
+
+    Attributes:
+      name: its name in `MODELS`.
+      module: the linen module.
+      init: key -> params. Where the network has batch statistics, params is
+        `{"params": ..., "batch_stats": ...}`, else the parameters alone.
+      apply: (params, inputs [B, *input_shape]) -> outputs [B, num_outputs], as in use:
+        no dropout, running batch statistics.
+      train_apply: (params, inputs, key) -> (outputs, params), as in training: with
+        dropout, and with the batch statistics brought up to date.
+    """
+
+    name: str
+    module: nn.Module
+    init: Callable[..., Any]
+    apply: Callable[..., Any]
+    train_apply: Callable[..., Any]
+
+
+class MLP(nn.Module):
+    """Fully connected layers; 784-512-256-10 on MNIST (arXiv 2512.22106, 7.1)."""
+
+    num_outputs: int
+    widths: tuple[int, ...] = (512, 256)
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
+        x = x.reshape(x.shape[0], -1)
+        for i, width in enumerate(self.widths):
+            x = ACTIVATIONS[self.activation](nn.Dense(width, name=f"hidden_{i}")(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.num_outputs, name="output")(x)
+
+
+class LeNet300100(MLP):
+    """The fully connected LeNet (LeCun et al. 1998)."""
+
+    widths: tuple[int, ...] = (300, 100)
+
+
+class TextMLP(MLP):
+    """The text classifier of GTAP: three layers of 256 (arXiv 2311.10468, IV-B2)."""
+
+    widths: tuple[int, ...] = (256, 256, 256)
+
+
+class LeNet5(nn.Module):
+    """The convolutional LeNet (LeCun et al. 1998).
+
+    As there, images get a margin of two pixels: 28x28 becomes 32x32, and the dense
+    part reads 5 x 5 x 16 = 400 features.
+    """
+
+    num_outputs: int
+    filters: tuple[int, int] = (6, 16)
+    widths: tuple[int, ...] = (120, 84)
+    pool: str = "max"
+    margin: int = 2
+
+    @nn.compact
+    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
+        pool = {"max": nn.max_pool, "avg": nn.avg_pool}[self.pool]
+        margin = (self.margin, self.margin)
+        x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)))
+        for i, filters in enumerate(self.filters):
+            x = nn.Conv(filters, (5, 5), padding="VALID", name=f"conv_{i}")(x)
+            x = pool(nn.relu(x), (2, 2), strides=(2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for i, width in enumerate(self.widths):
+            x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
+        return nn.Dense(self.num_outputs, name="output")(x)
+
+
+class AlexNet(nn.Module):
+    """AlexNet (Krizhevsky et al. 2012, one tower) for images of 64x64."""
+
+    num_outputs: int
+    filters: tuple[int, int, int, int, int] = (64, 192, 384, 256, 256)
+    widths: tuple[int, ...] = (4096, 4096)
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
+        for i, filters in enumerate(self.filters):
+            size, stride, margin = [(11, 4, 2), (5, 1, 2), (3, 1, 1)][min(i, 2)]
+            conv = nn.Conv(filters, (size, size), stride, margin, name=f"conv_{i}")
+            x = nn.relu(conv(x))
+            if i in (0, 1, 4):
+                x = nn.max_pool(x, (3, 3), strides=(2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for i, width in enumerate(self.widths):
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
+        return nn.Dense(self.num_outputs, name="output")(x)
+
+
+class ResNet(nn.Module):
+    """A small residual network with batch normalisation (He et al. 2016, 4.2)."""
+
+    num_outputs: int
+    filters: tuple[int, ...] = (16, 32, 64)
+    blocks: int = 1
+
+    @nn.compact
+    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
+        def conv_norm(x, filters, size, stride, name):
+            x = nn.Conv(
+                filters, (size, size), stride, use_bias=False, name=f"{name}_conv"
+            )(x)
+            return nn.BatchNorm(not train, momentum=0.9, name=f"{name}_norm")(x)
+
+        x = nn.relu(conv_norm(x, self.filters[0], 3, 1, "stem"))
+        for stage, filters in enumerate(self.filters):
+            for block in range(self.blocks):
+                name = f"stage_{stage}_block_{block}"
+                stride = 2 if stage > 0 and block == 0 else 1
+                y = nn.relu(conv_norm(x, filters, 3, stride, f"{name}_in"))
+                y = conv_norm(y, filters, 3, 1, f"{name}_out")
+                if x.shape != y.shape:
+                    x = conv_norm(x, filters, 1, stride, f"{name}_skip")
+                x = nn.relu(x + y)
+        return nn.Dense(self.num_outputs, name="output")(x.mean((1, 2)))
+
+
+class Transformer(nn.Module):
+    """A small pre-norm transformer encoder (Vaswani et al. 2017), mean-pooled.
+
+    Its tokens are the rows of an image, or `tokens` equal pieces of a vector.
+    """
+
+    num_outputs: int
+    width: int = 64
+    heads: int = 4
+    hidden: int = 128
+    layers: int = 2
+    tokens: int = 16
+
+    @nn.compact
+    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
+        if x.ndim == 2:
+            x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % self.tokens)))
+            x = x.reshape(x.shape[0], self.tokens, -1)
+        x = x.reshape(*x.shape[:2], -1)
+        x = nn.Dense(self.width, name="embed")(x)
+        start = nn.initializers.normal(0.02)
+        x = x + self.param("position", start, (1, *x.shape[1:]))
+        for i in range(self.layers):
+            y = nn.LayerNorm(name=f"norm_attention_{i}")(x)
+            y = nn.MultiHeadDotProductAttention(self.heads, name=f"attention_{i}")(y)
+            x = x + y
+            y = nn.LayerNorm(name=f"norm_hidden_{i}")(x)
+            y = nn.gelu(nn.Dense(self.hidden, name=f"hidden_{i}")(y))
+            x = x + nn.Dense(self.width, name=f"back_{i}")(y)
+        x = nn.LayerNorm(name="norm")(x).mean(1)
+        return nn.Dense(self.num_outputs, name="output")(x)
+
+
+class Kind(NamedTuple):
+    """One row of `MODELS`: a module and what it reads."""
+
+    module: type[nn.Module]
+    min_image: int  # smallest height and width it can read; 0: any input
+    example: tuple[int, ...]  # shape of one example that it was made for
+    summary: str
+
+
+MODELS = {
+    "mlp": Kind(MLP, 0, (28, 28, 1), "fully connected, 512 and 256 hidden units"),
+    "lenet_300_100": Kind(
+        LeNet300100, 0, (28, 28, 1), "fully connected, 300 and 100 hidden units"
+    ),
+    "text_mlp": Kind(
+        TextMLP, 0, (1000,), "fully connected, three times 256 hidden units"
+    ),
+    "lenet_5": Kind(LeNet5, 12, (28, 28, 1), "two convolutions and two hidden layers"),
+    "alexnet": Kind(
+        AlexNet, 63, (64, 64, 3), "five convolutions and two hidden layers, for 64x64"
+    ),
+    "resnet": Kind(ResNet, 4, (32, 32, 3), "small, residual, with batch normalisation"),
+    "transformer": Kind(
+        Transformer, 0, (28, 28, 1), "a small encoder over rows or pieces"
+    ),
+}
+
+
+def build_model(
+    name: str, *, input_shape: tuple[int, ...], num_outputs: int, **options: Any
+) -> Model:
+    """Makes one of the networks in `MODELS` fit for some data.
+
+    Args:
+      name: a key of `MODELS`.
+      input_shape: the shape of one example: (features,) or (height, width, channels).
+      num_outputs: classes, or predicted numbers.
+      **options: fields of the network's module, such as `widths=(64, 32)`.
+
+    Returns:
+      The network as pure functions. They are deterministic given their key.
+
+    Raises:
+      InputError: no such network or option, or it cannot read such inputs.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> model = build_model("mlp", input_shape=(8, 8, 1), num_outputs=10)
+      >>> params = model.init(jax.random.key(0))
+      >>> model.apply(params, jnp.zeros((5, 8, 8, 1))).shape
+      (5, 10)
+    """
+    if name not in MODELS:
+        raise InputError(f"no model {name!r}{closest(name, MODELS)}")
+    kind = MODELS[name]
+    module = kind.module(num_outputs=num_outputs, **_check_options(kind, name, options))
+    _check_inputs(kind, name, input_shape)
+
+    def init(key):
+        variables = module.init(key, jnp.zeros((1, *input_shape)))
+        return variables if "batch_stats" in variables else variables["params"]
+
+    def apply(params, x):
+        return module.apply(_variables(params), x)
+
+    def train_apply(params, x, key):
+        outputs, updates = module.apply(
+            _variables(params),
+            x,
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        return outputs, ({**params, **updates} if _has_stats(params) else params)
+
+    _check_shapes(init, name)
+    return Model(name, module, init, apply, train_apply)
+
+
+def _check_shapes(init: Callable, name: str) -> None:
+    """Traces the start, which costs no computing, to see that all sizes fit."""
+    try:
+        jax.eval_shape(init, jax.random.key(0))
+    except Exception as error:  # whatever linen and XLA say about sizes
+        reason = str(error).strip().splitlines()
+        raise InputError(
+            f"{name} cannot be built with these options for such inputs: "
+            f"{reason[0] if reason else type(error).__name__}"
+        ) from error
+
+
+def _has_stats(params) -> bool:
+    return "batch_stats" in params
+
+
+def _variables(params):
+    return params if _has_stats(params) else {"params": params}
+
+
+def _check_options(kind: Kind, name: str, options: dict) -> dict:
+    known = [
+        field.name
+        for field in dataclasses.fields(kind.module)
+        if field.name not in ("num_outputs", "parent", "name")
+    ]
+    for option in options:
+        if option not in known:
+            raise InputError(f"{name} has no option {option!r}{closest(option, known)}")
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    activation = options.get("activation", "relu")
+    if activation not in ACTIVATIONS:
+        raise InputError(
+            f"no activation {activation!r}{closest(activation, ACTIVATIONS)}"
+        )
+    for option, value in options.items():
+        sizes = value if isinstance(value, tuple) else ()
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise InputError(f"{name}: {option} must be positive integers, got {value}")
+    return options
+
+
+def _check_inputs(kind: Kind, name: str, input_shape: tuple[int, ...]) -> None:
+    if kind.min_image == 0 and input_shape and math.prod(input_shape) > 0:
+        return
+    smallest = kind.min_image
+    if len(input_shape) != 3 or min(input_shape[:2]) < smallest:
+        raise InputError(
+            f"{name} reads images of at least {smallest}x{smallest}, "
+            f"[height, width, channels], got inputs of shape {input_shape}: "
+            "choose another model, such as mlp"
+        )

@@ -1,0 +1,129 @@
+"""Checkpoints: training state to go on from, and weights that users bring.
+
+A training checkpoint is one `.npz` file, written whole or not at all, with every leaf
+under its path. Zip archives carry a checksum for each member, so that damage shows.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.compaction.export import import_safetensors
+from gamepruning.files.atomic import new_file
+from gamepruning.types import InputError
+
+_META = "__meta__"
+
+
+def save_checkpoint(path: Path, tree: Any, *, meta: dict[str, Any]) -> None:
+    """Write a pytree of arrays, and a few plain facts, as one file.
+
+    Args:
+      path: where to, ending in `.npz`; an older file is replaced at the end only.
+      tree: any pytree of arrays, typed random keys included.
+      meta: JSON-able facts, such as the number of epochs done.
+    """
+    arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(tree).items()}
+    arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    with new_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
+    """Read what `save_checkpoint` wrote.
+
+    Args:
+      path: the file.
+      like: a tree of the same structure, shapes and types; its values are not read.
+
+    Returns:
+      (tree, meta).
+
+    Raises:
+      InputError: the file is missing or damaged, or holds another tree.
+    """
+    arrays = _read_npz(path)
+    try:
+        meta = json.loads(arrays.pop(_META).tobytes())
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} is no checkpoint of a run") from error
+    wanted = _named_leaves(like)
+    if arrays.keys() != wanted.keys():
+        first = sorted(arrays.keys() ^ wanted.keys())[0]
+        side = "only in the file" if first in arrays else "missing in the file"
+        raise InputError(f"checkpoint {path} is for another model: {first!r} is {side}")
+    leaves = [
+        _from_numpy(path, name, arrays[name], leaf) for name, leaf in wanted.items()
+    ]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves), meta
+
+
+def load_weights(path: Path, like: Any) -> Any:
+    """Read parameters that a user brings, and check that they fit.
+
+    Args:
+      path: a `.safetensors` file, or a run folder (its `dense.safetensors`).
+      like: parameters of the network they are meant for.
+
+    Returns:
+      A tree like `like` with the values of the file.
+
+    Raises:
+      InputError: the file is missing or damaged, holds another model, or values that
+        are not finite.
+    """
+    path = path / "dense.safetensors" if path.is_dir() else path
+    params = import_safetensors(path, like=like)
+    for name, leaf in _named_leaves(params).items():
+        if not np.isfinite(np.asarray(leaf, np.float64)).all():
+            raise InputError(f"checkpoint {path} holds NaN or infinity in {name!r}")
+    return params
+
+
+def _named_leaves(tree: Any) -> dict[str, Any]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(
+        leaf.dtype, jax.dtypes.prng_key
+    )
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _from_numpy(path: Path, name: str, array: np.ndarray, like: Any) -> jax.Array:
+    target = jax.random.key_data(like) if _is_key(like) else jnp.asarray(like)
+    if array.dtype.kind == "V" and array.dtype.itemsize == target.dtype.itemsize:
+        array = array.view(target.dtype)  # bfloat16 and its like have no npz type
+    if array.shape != target.shape or array.dtype != target.dtype:
+        raise InputError(
+            f"checkpoint {path} is for another model: expected {name!r} as "
+            f"{target.dtype}{list(target.shape)}, got {array.dtype}{list(array.shape)}"
+        )
+    value = jnp.asarray(array)
+    if _is_key(like):
+        return jax.random.wrap_key_data(value, impl=jax.random.key_impl(like))
+    return value
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"checkpoint {path} is corrupt: delete it to begin its stage anew"
+        ) from error

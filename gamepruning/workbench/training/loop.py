@@ -1,0 +1,335 @@
+"""Training: whole epochs as one compiled scan, with the data on the device.
+
+Any pure `step(state, batch) -> (state, info)` can be run, be it plain training
+(`make_train_step`), a game that prunes while it trains, or fine-tuning.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from gamepruning.trees.trainable import put_trainable, take_trainable
+from gamepruning.types import InputError
+from gamepruning.workbench.datasets import Split
+
+Step = Callable[[Any, Split], tuple[Any, Any]]
+
+
+class TrainState(NamedTuple):
+    """What the next step of plain training needs.
+
+    Attributes:
+      params: of the network, batch statistics included.
+      opt_state: of the optimizer.
+      key: for dropout.
+    """
+
+    params: Any
+    opt_state: Any
+    key: jax.Array
+
+
+class TrainInfo(NamedTuple):
+    """What a step of plain training tells.
+
+    Attributes:
+      loss: on the batch, before the update.
+    """
+
+    loss: Float[Array, ""]
+
+
+class TrainStep(NamedTuple):
+    """A pair of pure functions.
+
+    Attributes:
+      init: (key, params) -> state.
+      step: (state, batch) -> (state, info).
+    """
+
+    init: Callable[..., TrainState]
+    step: Callable[..., tuple[TrainState, TrainInfo]]
+
+
+class Fit(NamedTuple):
+    """Where training ended.
+
+    Attributes:
+      state: after the last epoch.
+      infos: the mean of each epoch's infos, stacked: every leaf [epochs, ...].
+    """
+
+    state: Any
+    infos: Any
+
+
+def make_train_step(
+    model: Any, loss_fn: Callable[..., Array], tx: optax.GradientTransformation
+) -> TrainStep:
+    """Plain training: one step of `tx` down the gradient of the loss.
+
+    Args:
+      model: has `train_apply(params, inputs, key) -> (outputs, params)`, as a `Model`
+        of the workbench, or only `apply(params, inputs) -> outputs`, as a compacted
+        one. Batch statistics are never the optimizer's: they come from `train_apply`,
+        or stay as they are. So do parameters that are no real numbers.
+      loss_fn: (outputs, labels) -> scalar.
+      tx: the optimizer.
+
+    Returns:
+      `TrainStep(init, step)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from gamepruning.metrics import cross_entropy
+      >>> from gamepruning.workbench.networks.models import build_model
+      >>> model = build_model("mlp", input_shape=(4,), num_outputs=3, widths=(8,))
+      >>> init, step = make_train_step(model, cross_entropy, optax.sgd(0.1))
+      >>> state = init(jax.random.key(0), model.init(jax.random.key(1)))
+      >>> batch = Split(jnp.ones((2, 4)), jnp.array([0, 2]))
+      >>> state, info = jax.jit(step)(state, batch)
+      >>> info.loss.shape
+      ()
+    """
+
+    def plain(params, inputs, key):
+        return model.apply(params, inputs), params
+
+    forward = getattr(model, "train_apply", plain)
+
+    def init(key, params) -> TrainState:
+        return TrainState(params, tx.init(take_trainable(params)), key)
+
+    def objective(weights, params, batch, key):
+        params = put_trainable(weights, params)
+        outputs, params = forward(params, batch.inputs, key)
+        return loss_fn(outputs, batch.labels), params
+
+    def step(state: TrainState, batch: Split) -> tuple[TrainState, TrainInfo]:
+        key, own = jax.random.split(state.key)
+        weights = take_trainable(state.params)
+        (loss, fresh), grads = jax.value_and_grad(objective, has_aux=True)(
+            weights, state.params, batch, own
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, weights)
+        weights = optax.apply_updates(weights, updates)
+        params = keep_statistics(put_trainable(weights, state.params), fresh)
+        return TrainState(params, opt_state, key), TrainInfo(loss)
+
+    return TrainStep(init, step)
+
+
+def keep_statistics(params: Any, fresh: Any) -> Any:
+    """The parameters with the batch statistics of `fresh`, if there are any."""
+    if isinstance(params, dict) and "batch_stats" in params:
+        return {**params, "batch_stats": fresh["batch_stats"]}
+    return params
+
+
+def fit(
+    key: jax.Array,
+    step: Step,
+    state: Any,
+    train: Split,
+    *,
+    epochs: int,
+    batch_size: int,
+    callback: Callable[[int, Any, Any], None] | None = None,
+) -> Fit:
+    """Runs `step` over the data, in a new random order every epoch.
+
+    Args:
+      key: random key; decides the orders.
+      step: pure, (state, Split of one batch) -> (state, info). It is compiled once for
+        as long as the same function is passed.
+      state: where to start.
+      train: the data; moved to the device once.
+      epochs: passes over the data.
+      batch_size: rows of a step; if there are fewer rows, all of them. Rows that do not
+        fill a last batch wait for another epoch's order.
+      callback: called after every epoch with its number (from 1), the state, and the
+        mean of its infos.
+
+    Returns:
+      The last state, and the mean infos of every epoch.
+
+    Raises:
+      InputError: `info.loss` is not finite, or epochs or batch_size is below one.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> train = Split(jnp.arange(6.0), jnp.zeros(6))
+      >>> def add(total, batch):
+      ...     return total + batch.inputs.sum(), batch.inputs.mean()
+      >>> done = fit(
+      ...     jax.random.key(0), add, jnp.zeros(()), train, epochs=2, batch_size=3
+      ... )
+      >>> float(done.state), done.infos.tolist()
+      (30.0, [2.5, 2.5])
+    """
+    if epochs < 1 or batch_size < 1:
+        raise InputError(
+            f"expected epochs and batch_size of at least 1, got {epochs} and "
+            f"{batch_size}"
+        )
+    data = Split(*(jnp.asarray(part) for part in train))
+    infos = []
+    for epoch, own in enumerate(jax.random.split(key, epochs), start=1):
+        state, info = run_epoch(own, step, state, data, batch_size=batch_size)
+        _check_finite(info, epoch)
+        if callback is not None:
+            callback(epoch, state, info)
+        infos.append(info)
+    return Fit(state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos))
+
+
+def run_epoch(
+    key: jax.Array, step: Step, state: Any, data: Split, *, batch_size: int
+) -> tuple[Any, Any]:
+    """One pass over the data in random order, as one compiled scan.
+
+    On a CPU a step with convolutions is run by a loop in Python instead: inside a scan
+    XLA leaves the gradients of kernels in a form that takes ten times as long.
+
+    Args:
+      key: random key; decides the order.
+      step: pure, (state, Split of one batch) -> (state, info).
+      state: where to start.
+      data: all rows, on the device.
+      batch_size: rows of a step; if there are fewer rows, all of them. The remainder
+        of the order is left out.
+
+    Returns:
+      The state, and the mean of the infos.
+    """
+    batch_size = min(batch_size, len(data.labels))
+    order = _order(key, len(data.labels), batch_size)
+    loops = is_slow_in_scan(step, state, data, batch_size=batch_size)
+    run = _loop_epoch if loops else _scan_epoch
+    return run(step, state, data, order)
+
+
+def is_slow_in_scan(step: Step, state: Any, data: Split, *, batch_size: int) -> bool:
+    """Whether this step has convolutions and a CPU is to run it."""
+    if jax.default_backend() != "cpu":
+        return False
+    leaves, treedef = jax.tree.flatten((state, data))
+    return _has_convolutions(step, treedef, tuple(map(jax.typeof, leaves)), batch_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _has_convolutions(step, treedef, shapes, batch_size: int) -> bool:
+    state, data = jax.tree.unflatten(treedef, shapes)
+    rows = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
+    traced = _step_rows.trace(step, state, data, rows)
+    return "conv_general_dilated[" in str(traced.jaxpr)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _order(key, num_rows: int, batch_size: int):
+    """Row numbers in random order, int32 [steps, batch_size]."""
+    num_steps = num_rows // batch_size
+    order = jax.random.permutation(key, num_rows)[: num_steps * batch_size]
+    return order.astype(jnp.int32).reshape(num_steps, batch_size)
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _step_rows(step, state, data, rows):
+    return step(state, Split(data.inputs[rows], data.labels[rows]))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _scan_epoch(step, state, data, order):
+    def visit(state, rows):
+        return _step_rows(step, state, data, rows)  # traced already
+
+    state, infos = jax.lax.scan(visit, state, order)
+    return state, jax.tree.map(lambda leaf: leaf.mean(0), infos)
+
+
+def _loop_epoch(step, state, data, order):
+    infos = []
+    for rows in order:
+        state, info = _step_rows(step, state, data, rows)
+        infos.append(info)
+    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(0), *infos)
+
+
+def predict(
+    apply: Callable[..., Array], params: Any, inputs: Any, *, batch_size: int = 2000
+) -> Array:
+    """Outputs for all inputs, a batch at a time, compiled once.
+
+    Args:
+      apply: (params, inputs) -> outputs [B, ...].
+      params: of the network.
+      inputs: [B, ...], B >= 1.
+      batch_size: rows at a time; the last batch is filled up and cut again.
+
+    Returns:
+      Outputs [B, ...].
+
+    Example:
+      >>> import numpy as np
+      >>> predict(lambda w, x: w * x, 2.0, np.arange(5.0), batch_size=2).tolist()
+      [0.0, 2.0, 4.0, 6.0, 8.0]
+    """
+    num_rows = len(inputs)
+    batch_size = min(batch_size, num_rows)
+    outputs = []
+    for batch in range(math.ceil(num_rows / batch_size)):
+        rows = np.arange(batch * batch_size, (batch + 1) * batch_size) % num_rows
+        outputs.append(_apply(apply, params, inputs[rows]))
+    return jnp.concatenate(outputs)[:num_rows]
+
+
+def evaluate(
+    apply: Callable[..., Array],
+    params: Any,
+    split: Split,
+    metric_fn: Callable[..., Array],
+    *,
+    batch_size: int = 2000,
+) -> float:
+    """A metric over a whole split.
+
+    Args:
+      apply: (params, inputs) -> outputs.
+      params: of the network.
+      split: the data.
+      metric_fn: (outputs, labels) -> scalar, such as `accuracy`.
+      batch_size: rows at a time.
+
+    Returns:
+      The metric of all outputs together, exactly: not a mean over batches.
+
+    Example:
+      >>> import numpy as np
+      >>> from gamepruning.metrics import squared_error
+      >>> split = Split(np.arange(3.0), np.array([0.0, 2.0, 4.0]))
+      >>> evaluate(lambda w, x: w * x, 2.0, split, squared_error)
+      0.0
+    """
+    outputs = predict(apply, params, split.inputs, batch_size=batch_size)
+    return float(metric_fn(outputs, jnp.asarray(split.labels)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(apply, params, inputs):
+    return apply(params, inputs)
+
+
+def _check_finite(info: Any, epoch: int) -> None:
+    loss = getattr(info, "loss", None)
+    if loss is not None and not np.isfinite(loss):
+        raise InputError(
+            f"training diverged in epoch {epoch}: the loss is {float(loss)}; choose a "
+            "lower learning rate"
+        )

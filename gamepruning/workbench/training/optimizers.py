@@ -1,0 +1,161 @@
+"""The optimizers and the step of a run's stages."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from gamepruning.equilibrium import (
+    EQUILIBRIUM_PRESETS,
+    Budget,
+    EquilibriumState,
+    MarketState,
+    UtilityConfig,
+    joint_optimizer,
+    make_equilibrium_step,
+    make_market_step,
+    projected_gate_ascent,
+)
+from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
+from gamepruning.workbench.training.loop import Split, TrainInfo, keep_statistics
+from gamepruning.workbench.training.task import Task
+
+MOMENTUM = 0.9
+FINE_TUNE_RATE = 0.2  # of the training's learning rate, falling to zero by a cosine
+
+
+class GameState(NamedTuple):
+    """What the next step of the game needs.
+
+    Attributes:
+      game: weights, gates and the optimizers' states.
+      key: for networks that train with one.
+    """
+
+    game: EquilibriumState | MarketState
+    key: jax.Array
+
+
+class GameStep(NamedTuple):
+    """A pair of pure functions.
+
+    Attributes:
+      init: (key, params) -> state, with every gate at one.
+      step: (state, batch) -> (state, info).
+    """
+
+    init: Callable[..., GameState]
+    step: Callable[..., tuple[GameState, TrainInfo]]
+
+
+def weight_optimizer(settings: PruneSettings) -> optax.GradientTransformation:
+    """The optimizer of the weights at a constant rate, the same for all contenders."""
+    return optimizer_at(settings, settings.learning_rate)
+
+
+def fine_tuning_optimizer(
+    settings: PruneSettings, num_steps: int
+) -> optax.GradientTransformation:
+    """The optimizer after removal: a lower rate that falls to zero.
+
+    Args:
+      settings: resolved settings.
+      num_steps: steps of fine-tuning in all.
+    """
+    start = FINE_TUNE_RATE * (settings.learning_rate or 0.0)
+    return optimizer_at(settings, optax.cosine_decay_schedule(start, max(num_steps, 1)))
+
+
+def optimizer_at(settings: PruneSettings, rate) -> optax.GradientTransformation:
+    """The optimizer of the weights at another rate, a number or a schedule."""
+    if settings.optimizer == "sgd":
+        return optax.sgd(rate, MOMENTUM)
+    return optax.adam(rate)
+
+
+def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
+    """Algorithm 1 on the task's network, in the form that a training loop runs.
+
+    Args:
+      task: data, network, players.
+      settings: resolved settings.
+
+    Returns:
+      `GameStep(init, step)`.
+
+    Raises:
+      InputError: --keep cannot be met.
+
+    References:
+      Shah and Khan, arXiv 2512.22106, Algorithm 1.
+    """
+    plain = task.network.is_plain
+    gate_tx = projected_gate_ascent(
+        settings.gate_learning_rate or 0.0,
+        None if settings.has_budget else optax.scale_by_adam(),
+    )
+    tx = joint_optimizer(weight_optimizer(settings), gate_tx)
+
+    def loss_fn(outputs, labels):
+        return task.loss(outputs if plain else outputs[0], labels)
+
+    def merge_fn(params, outputs):
+        return keep_statistics(params, outputs[1])
+
+    merge = None if plain else merge_fn
+    players = task.train_players
+    if settings.has_budget:
+        num_steps = (settings.epochs or 0) * count_steps(task, settings)
+        game: Any = make_market_step(
+            players,
+            loss_fn,
+            tx,
+            make_budget(settings),
+            num_steps=num_steps,
+            every=max(1, min(20, num_steps // 100)),
+            merge_fn=merge,
+        )
+    else:
+        game = make_equilibrium_step(
+            players,
+            loss_fn,
+            tx,
+            game_config(settings),
+            threshold=settings.threshold,
+            merge_fn=merge,
+        )
+
+    def init(key, params) -> GameState:
+        return GameState(game.init(params), key)
+
+    def step(state: GameState, batch: Split) -> tuple[GameState, TrainInfo]:
+        key, own = jax.random.split(state.key)
+        keys = () if plain else (own,)
+        inner, info = game.step(state.game, (batch.inputs, *keys, batch.labels))
+        return GameState(inner, key), TrainInfo(info.loss)
+
+    return GameStep(init, step)
+
+
+def count_steps(task: Task, settings: PruneSettings) -> int:
+    """Steps of an epoch."""
+    return len(task.dataset.train.labels) // (settings.batch_size or 1)
+
+
+def make_budget(settings: PruneSettings) -> Budget:
+    """What --keep and --unit ask for."""
+    return Budget(keep=parse_keep(settings.keep or ""), unit=settings.unit)
+
+
+def game_config(settings: PruneSettings) -> UtilityConfig:
+    """The game's prices: a preset, read as the settings say."""
+    preset = EQUILIBRIUM_PRESETS[settings.preset]
+    return UtilityConfig(
+        alpha=preset.alpha,
+        beta=settings.price * preset.number("beta"),
+        gamma=settings.price * preset.number("gamma"),
+        eta=settings.price * preset.number("eta"),
+        benefit=settings.benefit,
+        norm=settings.norm,
+    )
