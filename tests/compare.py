@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.trees.paths import path_name
 from tests.zoo.case import Model
 
 
@@ -64,8 +65,7 @@ def shrink_outputs(
     if outputs_like is None:
         return outputs
     paths = jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"),
-        model.params,
+        lambda path, _: path_name(path), model.params
     )
 
     def shrink(path: str | None, leaf: Any) -> Any:

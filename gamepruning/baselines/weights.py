@@ -1,7 +1,7 @@
 """Scores from the parameters a player owns: their size, and size times gradient."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from gamepruning.baselines.examples import (
 )
 from gamepruning.players import Family, Players
 from gamepruning.trees.arrays import compiled
+from gamepruning.trees.paths import named_leaves
+from gamepruning.trees.trainable import is_trainable, put_trainable, take_trainable
 from gamepruning.types import Scores
 
 
@@ -101,13 +103,13 @@ def weight_gradient_scores(
     def loss(floats, rest, chunk):
         *xs, y = chunk
         everyone = jnp.ones(players.num_players)
-        return loss_fn(players.gated(_merge(floats, rest), everyone, *xs), y)
+        return loss_fn(players.gated(put_trainable(floats, rest), everyone, *xs), y)
 
     def score(params, data):
         floats, rest = _split(params)
         slope = lambda chunk: jax.grad(loss)(floats, rest, chunk)  # noqa: E731
         grads = mean_over_chunks(slope, data, examples_at_once)
-        product = _merge(jax.tree.map(jnp.multiply, floats, grads), rest)
+        product = put_trainable(jax.tree.map(jnp.multiply, floats, grads), rest)
         return _sum_owned(players, jnp.abs, product)
 
     return exact_scores(compiled(score, params, (*as_inputs(inputs), labels)), 2)
@@ -117,7 +119,7 @@ def _sum_owned(players: Players, fn: Callable[[Array], Array], tree: PyTree) -> 
     """Sum of fn(entry) over each player's own parameters, at least in float32."""
 
     def term(leaf):
-        if not _is_float(leaf):
+        if not is_trainable(leaf):
             return jnp.zeros(np.shape(leaf))
         return fn(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))
 
@@ -132,10 +134,7 @@ def _sum_owned(players: Players, fn: Callable[[Array], Array], tree: PyTree) -> 
 
 def _sum_read(family: Family, terms: PyTree) -> Array:
     """The same over the weights that read input features, which own none."""
-    leaves = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(terms)
-    }
+    leaves = named_leaves(terms)
     total = jnp.zeros(family.size)
     for part in family.slices:
         if part.role == "in":
@@ -147,20 +146,6 @@ def _sum_read(family: Family, terms: PyTree) -> Array:
     return total
 
 
-def _is_float(leaf: Any) -> bool:
-    """False for what has no gradient: counters, random keys, what is no array."""
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-
 def _split(params: PyTree) -> tuple[PyTree, PyTree]:
-    floats = jax.tree.map(lambda leaf: leaf if _is_float(leaf) else None, params)
-    return floats, jax.tree.map(lambda leaf: None if _is_float(leaf) else leaf, params)
-
-
-def _merge(floats: PyTree, rest: PyTree) -> PyTree:
-    return jax.tree.map(
-        lambda one, two: two if one is None else one,
-        floats,
-        rest,
-        is_leaf=lambda leaf: leaf is None,
-    )
+    rest = jax.tree.map(lambda leaf: None if is_trainable(leaf) else leaf, params)
+    return take_trainable(params), rest

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike, Bool
 
+from gamepruning.trees.masks import as_mask
 from gamepruning.types import InputError
 
 
@@ -103,10 +104,4 @@ class Restricted:
 def _mask(value: ArrayLike | None, num_players: int, name: str) -> np.ndarray:
     if value is None:
         return np.zeros(num_players, bool)
-    mask = np.asarray(value)
-    if mask.dtype != bool or mask.shape != (num_players,):
-        raise InputError(
-            f"expected {name} as a bool mask of shape ({num_players},), got "
-            f"{mask.dtype} {mask.shape}"
-        )
-    return mask
+    return as_mask(value, num_players, name=name)

@@ -15,6 +15,7 @@ from gamepruning.coalitions.evaluation.evaluate import Evaluator, Sweeps
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.coalitions.sides import chosen, describe, free_players
 from gamepruning.players import Players
+from gamepruning.trees.masks import as_masks
 from gamepruning.types import InputError
 
 TILES_A_CHUNK = 16  # for each device
@@ -234,18 +235,7 @@ class ValueFunction:
             self._parent._count(number)
 
     def _check(self, masks: ArrayLike) -> np.ndarray:
-        if isinstance(masks, jax.core.Tracer):
-            raise InputError(
-                "the masks are traced (by jit, vmap or grad): a value function is "
-                "called from outside; use players.gated inside"
-            )
-        masks = np.asarray(masks)
-        if masks.dtype != bool or masks.ndim != 2 or masks.shape[1] != self.num_players:
-            raise InputError(
-                f"expected masks bool [S, {self.num_players}], one entry for each free "
-                f"player, True = in; got {masks.dtype} {list(masks.shape)}"
-            )
-        return masks
+        return as_masks(masks, self.num_players)
 
     def expand(self, masks: ArrayLike) -> Bool[np.ndarray, "S N"]:
         """The coalitions with everybody in place: bool [S, M] -> bool [S, N].

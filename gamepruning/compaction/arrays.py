@@ -7,14 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.trees.arrays import is_array
 from gamepruning.trees.paths import named_leaves, path_name
 from gamepruning.types import InputError
 
 BARE = "array"  # the name of a model's only parameter, where it is a bare array
-
-
-def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def _is_key(leaf: Any) -> bool:
@@ -24,7 +21,7 @@ def _is_key(leaf: Any) -> bool:
 def to_arrays(params: Any) -> dict[str, np.ndarray]:
     """The arrays of a tree by path; random keys as their data."""
     leaves = {
-        name: leaf for name, leaf in named_leaves(params).items() if _is_array(leaf)
+        name: leaf for name, leaf in named_leaves(params).items() if is_array(leaf)
     }
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves.values()):
         raise InputError("expected parameters, got only their shapes")
@@ -57,9 +54,7 @@ def to_tree(path: Any, arrays: dict[str, np.ndarray], like: Any) -> Any:
     """
     if like is None:
         return _nested(path, arrays)
-    leaves = {
-        name: leaf for name, leaf in named_leaves(like).items() if _is_array(leaf)
-    }
+    leaves = {name: leaf for name, leaf in named_leaves(like).items() if is_array(leaf)}
     if "" in leaves and arrays.keys() == {BARE}:
         arrays = {"": arrays[BARE]}
     for name in (*leaves, *sorted(arrays)):
@@ -68,7 +63,7 @@ def to_tree(path: Any, arrays: dict[str, np.ndarray], like: Any) -> Any:
             raise InputError(f"{path}: {where} has no parameter {name!r}")
 
     def fill(key_path, leaf):
-        if not _is_array(leaf):
+        if not is_array(leaf):
             return leaf
         name = path_name(key_path)
         return _like_leaf(f"{path}: parameter {name!r}", arrays[name], leaf)

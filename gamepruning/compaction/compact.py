@@ -13,6 +13,7 @@ from gamepruning.compaction.plan import Plan, make_plan
 from gamepruning.compaction.report import CompactionReport, make_report
 from gamepruning.compaction.slicing import slice_opt_state, slice_tree
 from gamepruning.compaction.verify import relative_error, sample_inputs, tolerance
+from gamepruning.trees.arrays import split_arrays
 from gamepruning.types import InputError, Scores
 
 
@@ -192,18 +193,8 @@ def _check_families(players, mask: np.ndarray, min_units: int) -> None:
 
 def _jit(fn: Callable, params, inputs):
     """Evaluate under jit; leaves that are not arrays stay outside of it."""
-    leaves, treedef = jax.tree_util.tree_flatten((params, *inputs))
-    is_array = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves]
-
-    @jax.jit
-    def run(arrays):
-        found = iter(arrays)
-        args = [
-            next(found) if ok else x for x, ok in zip(leaves, is_array, strict=True)
-        ]
-        return fn(*jax.tree_util.tree_unflatten(treedef, args))
-
-    return run([x for x, ok in zip(leaves, is_array, strict=True) if ok])
+    arrays, rebuild = split_arrays((params, *inputs))
+    return jax.jit(lambda arrays: fn(*rebuild(arrays)))(arrays)
 
 
 def _verify(expected, actual, params) -> float:

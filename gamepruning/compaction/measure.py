@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.players.sizes import count_taps
+from gamepruning.trees.arrays import is_array, split_arrays
 
 
 class Macs(NamedTuple):
@@ -167,7 +168,7 @@ def measure_latencies(
 
 
 def _arrays(tree: Any) -> list:
-    return [leaf for leaf in jax.tree.leaves(tree) if _is_array(leaf)]
+    return [leaf for leaf in jax.tree.leaves(tree) if is_array(leaf)]
 
 
 def _prepare(fn: Callable, args: tuple) -> Callable[[], Any]:
@@ -182,20 +183,8 @@ def _prepare(fn: Callable, args: tuple) -> Callable[[], Any]:
 
 def _of_arrays(fn: Callable, args: tuple) -> tuple[Callable, list]:
     """The function of the arrays in its arguments; the rest is fixed."""
-    leaves, treedef = jax.tree.flatten(args)
-    free = [k for k, leaf in enumerate(leaves) if _is_array(leaf)]
-
-    def call(*arrays):
-        full = list(leaves)
-        for k, array in zip(free, arrays, strict=True):
-            full[k] = array
-        return fn(*jax.tree.unflatten(treedef, full))
-
-    return call, [leaves[k] for k in free]
-
-
-def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    arrays, rebuild = split_arrays(args)
+    return lambda *arrays: fn(*rebuild(arrays)), arrays
 
 
 def _concrete(leaf: Any) -> Any:

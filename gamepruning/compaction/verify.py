@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
 
@@ -52,7 +53,7 @@ def tolerance(*trees: Any) -> float:
         leaf.dtype
         for tree in trees
         for leaf in jax.tree_util.tree_leaves(tree)
-        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
+        if is_trainable(leaf)
     ]
     widest = max((float(jnp.finfo(dtype).eps) for dtype in dtypes), default=1e-7)
     return min(max(1000 * widest, 1e-9), 0.1)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gamepruning.players import AxisSlice, Family, Players
+from gamepruning.trees.paths import named_leaves
 
 OWN_ROLES = ("out", "bias", "weight")  # of the parameters that are a player's own
 
@@ -53,7 +54,7 @@ def competition(
     """
     gates = jnp.asarray(gates)
     gates = gates.astype(jnp.promote_types(gates.dtype, jnp.float32))
-    leaves = _named(params)
+    leaves = named_leaves(params)
     pulls = []
     for family in players.families:
         here = slice(family.start, family.stop)
@@ -75,7 +76,7 @@ def owned_rows(players: Players, params: PyTree) -> list[Float[Array, "n d"]]:
     Raises:
       ValueError: the members of a family own different numbers of parameters.
     """
-    leaves = _named(params)
+    leaves = named_leaves(params)
     return [_rows(family, leaves) for family in players.families]
 
 
@@ -88,13 +89,6 @@ def _rows(family: Family, leaves: dict[str, Any]) -> Array:
             theta = jnp.moveaxis(theta, axis, 0).reshape(family.size, -1)
             pieces.append(theta.astype(jnp.promote_types(theta.dtype, jnp.float32)))
     return jnp.concatenate(pieces, axis=1)
-
-
-def _named(params: PyTree) -> dict[str, Any]:
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
 
 
 def _within(

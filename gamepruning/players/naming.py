@@ -6,6 +6,7 @@ import jax
 
 from gamepruning.trace.units import Atom
 from gamepruning.trees.arrays import is_array
+from gamepruning.trees.paths import path_name
 
 _LEAVES = {"kernel", "weight", "weights", "w", "embedding", "value", "raw_value", "W"}
 _COLLECTIONS = {"params", "batch_stats"}
@@ -14,11 +15,7 @@ _COLLECTIONS = {"params", "batch_stats"}
 def leaf_paths(params: Any) -> list[str]:
     """The paths of the array leaves of a tree, "/" between keys."""
     flat, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [
-        jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, leaf in flat
-        if is_array(leaf)
-    ]
+    return [path_name(path) for path, leaf in flat if is_array(leaf)]
 
 
 def place_names(paths: list[str], num_leaves: int) -> list[str]:

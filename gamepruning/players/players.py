@@ -30,6 +30,7 @@ from gamepruning.trace.units import (
     kept_entries,
 )
 from gamepruning.trace.usage import Roles
+from gamepruning.trees.masks import as_mask
 from gamepruning.types import InputError
 
 OWN_ROLES = ("out", "bias")
@@ -291,24 +292,7 @@ class Players:
         Raises:
           InputError: it has the wrong length, is not boolean, or is traced.
         """
-        if isinstance(mask, jax.core.Tracer):
-            raise InputError(
-                "the mask is traced (by jit, vmap or grad), but who stays has to be "
-                "known before: call this outside of it, or use gated, whose gates may "
-                "be traced"
-            )
-        mask = np.asarray(mask)
-        if mask.shape != (self.num_players,):
-            raise InputError(
-                f"mask has shape {mask.shape}, expected ({self.num_players},): one "
-                "entry for each player, True = kept"
-            )
-        if mask.dtype != bool:
-            raise InputError(
-                f"mask has dtype {mask.dtype}, expected bool (True = kept): compare "
-                "gates with a threshold first"
-            )
-        return mask
+        return as_mask(mask, self.num_players)
 
     def participate(self, params: Any, gates: ArrayLike) -> Any:
         """Scale each player's own parameters: theta_i -> s_i theta_i.

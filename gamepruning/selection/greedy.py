@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool
 
 from gamepruning.coalitions.sweeps import coalition_values, toggle_values
+from gamepruning.trees.masks import as_mask
 from gamepruning.types import InputError, Scores
 
 
@@ -30,11 +31,7 @@ def marginal_values(value_fn: Callable[..., Any], mask: ArrayLike) -> Scores:
       >>> marginal_values(v, np.arange(3) == 0).value.tolist()
       [1.0, 0.5, 1.0]
     """
-    mask = np.asarray(mask)
-    if mask.dtype != bool or mask.ndim != 1:
-        raise InputError(
-            f"expected one coalition, a bool mask [N], got {mask.dtype} {mask.shape}"
-        )
+    mask = as_mask(mask)
     value, flipped = _toggles(value_fn, mask)
     marginal = np.where(mask, value - flipped, flipped - value)
     return Scores(marginal, np.zeros_like(marginal), len(mask) + 1)
@@ -134,11 +131,7 @@ def local_search(
       >>> found.mask.tolist(), found.value, found.exchanges
       ([True, True, False], 4.0, ((2, 1),))
     """
-    mask = np.array(mask)
-    if mask.dtype != bool or mask.ndim != 1:
-        raise InputError(
-            f"expected one coalition, a bool mask [N], got {mask.dtype} {mask.shape}"
-        )
+    mask = as_mask(mask).copy()
     if at_once < 1:
         raise InputError(f"expected at_once >= 1, got {at_once}")
     allow = may_exchange or (lambda mask, leaves: np.ones(len(mask), bool))

@@ -12,7 +12,8 @@ from gamepruning.selection.top_n import (
     make_groups,
     take_best,
 )
-from gamepruning.types import InputError, Scores
+from gamepruning.trees.masks import as_mask
+from gamepruning.types import Scores
 
 
 def round_mask(
@@ -49,12 +50,7 @@ def round_mask(
 
         mask = gp.round_mask(players, gp.surviving_players(gates), gates)
     """
-    keep = np.asarray(mask)
-    if keep.dtype != bool or keep.shape != (players.num_players,):
-        raise InputError(
-            f"expected a bool mask of shape ({players.num_players},), got {keep.dtype} "
-            f"{keep.shape}"
-        )
+    keep = as_mask(mask, players.num_players)
     value = check_scores(scores, players)
     groups = make_groups(players, len(value), min_units, round_to, protect)
     quotas = [

@@ -12,6 +12,7 @@ from gamepruning.trace.labels import Analysis
 from gamepruning.trace.program import Program, trace
 from gamepruning.trace.units import Atom, find_atoms
 from gamepruning.trees.arrays import is_array
+from gamepruning.trees.paths import path_name
 from gamepruning.types import InputError
 
 _NEEDS_A_VALUE = ("concrete", "static", "Tracer", "traced")
@@ -56,7 +57,7 @@ class Call(NamedTuple):
         (argument, *keys), _ = jax.tree_util.tree_flatten_with_path(places)[0][leaf]
         if argument.idx:
             return f"input {argument.idx - 1}"
-        return f"parameter {_text(keys)!r}"
+        return f"parameter {path_name(tuple(keys))!r}"
 
 
 def _is_number(leaf) -> bool:
@@ -147,11 +148,7 @@ def _having(shape: tuple | None) -> str:
 def _paths(treedef) -> list[str]:
     places = treedef.unflatten(range(treedef.num_leaves))
     flat, _ = jax.tree_util.tree_flatten_with_path(places)
-    return [_text(path) for path, _ in flat]
-
-
-def _text(path: Sequence) -> str:
-    return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
+    return [path_name(path) for path, _ in flat]
 
 
 def call_key(call: Call) -> tuple:

@@ -1,6 +1,6 @@
 """Compiling a function of parameters that may hold more than arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ def is_array(leaf) -> bool:
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
-def split_arrays(params: Any) -> tuple[list, Callable[[list], Any]]:
+def split_arrays(params: Any) -> tuple[list, Callable[[Sequence], Any]]:
     """The arrays of params, and a function that puts them back.
 
     Leaves that are not arrays, such as numbers and names, are part of the model: jit
@@ -19,7 +19,7 @@ def split_arrays(params: Any) -> tuple[list, Callable[[list], Any]]:
     """
     leaves, treedef = jax.tree.flatten(params)
 
-    def rebuild(arrays):
+    def rebuild(arrays: Sequence) -> Any:
         given = iter(arrays)
         filled = [next(given) if is_array(leaf) else leaf for leaf in leaves]
         return jax.tree.unflatten(treedef, filled)

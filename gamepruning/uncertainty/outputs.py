@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gamepruning.trees.arrays import is_array
 from gamepruning.types import InputError
 
 McueOutput = Literal[
@@ -86,7 +87,7 @@ def _rows_of(function: Callable[[Any], Any]) -> Callable[[Any], Array]:
 
     def read(outputs) -> Float[Array, "B K"]:
         values = function(outputs)
-        if not hasattr(values, "shape") or not hasattr(values, "dtype"):
+        if not is_array(values):
             raise InputError(
                 f"MCUE needs the variance of one array, got {type(values).__name__}: "
                 "pass output=a function of the network's outputs that returns one"

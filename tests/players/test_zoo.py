@@ -19,6 +19,7 @@ import pytest
 
 import gamepruning as gp
 from gamepruning.compaction.slicing import slice_tree
+from gamepruning.trees.paths import named_shapes
 from tests.compare import (
     float_leaves,
     projection,
@@ -163,11 +164,7 @@ def test_masks_travel_by_path_axis_and_index(bench: Bench):
 
 
 def test_slices_lie_within_the_parameters(bench: Bench):
-    leaves = jax.tree_util.tree_leaves_with_path(bench.model.params)
-    shapes = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-        for path, leaf in leaves
-    }
+    shapes = named_shapes(bench.model.params)
     for family in bench.players.families:
         for part in family.slices:
             assert len(part.index) == family.size

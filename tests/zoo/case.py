@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.trees.paths import path_name
+
 FLOATS = ("float32", "float64")
 
 
@@ -131,7 +133,7 @@ class Draw:
             return jax.random.key(0)
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return jnp.ones(leaf.shape, leaf.dtype)
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = path_name(path)
         last = name.removesuffix("/value").rsplit("/", 1)[-1]
         if last in ("var", "scale", "average", "running_var"):
             return self.positive(*leaf.shape)

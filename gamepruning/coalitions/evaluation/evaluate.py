@@ -16,10 +16,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gamepruning.coalitions.evaluation.related import Incremental, make_incremental
-from gamepruning.coalitions.evaluation.rows import cut, cut_rows, same_length
+from gamepruning.coalitions.evaluation.rows import cut, cut_rows
 from gamepruning.players import Players
 from gamepruning.run.hoist import Split, split
 from gamepruning.trees.arrays import compiled
+from gamepruning.trees.examples import same_length
 from gamepruning.types import InputError
 
 ENTRIES = {"cpu": 2**18}  # of the widest value of a tile

@@ -25,6 +25,7 @@ from gamepruning.coalitions.evaluation.tiles import (
 from gamepruning.players.players import Players
 from gamepruning.run.toggle import Updates
 from gamepruning.trees.examples import count_rows
+from gamepruning.trees.masks import as_masks
 from gamepruning.types import InputError
 
 
@@ -221,11 +222,7 @@ def _check_players(numbers, ndim: int, varying: np.ndarray) -> np.ndarray:
 
 
 def _check_masks(masks: np.ndarray, varying: np.ndarray) -> np.ndarray:
-    if masks.ndim != 2 or masks.shape[1] != len(varying) or masks.dtype != bool:
-        raise InputError(
-            f"expected masks bool [S, {len(varying)}], got {masks.dtype} of shape "
-            f"{masks.shape}"
-        )
+    masks = as_masks(masks, len(varying))
     if not masks[:, ~varying].all():
         raise InputError(
             "a player who does not vary is out: name it in `varying`, or put it in"

@@ -12,6 +12,7 @@ import numpy as np
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.players import Players
 from gamepruning.trees.arrays import compiled
+from gamepruning.trees.examples import same_length
 from gamepruning.types import InputError
 
 # Rows of a tile, about: small enough for a cache, large enough for a product.
@@ -63,12 +64,6 @@ def cut_rows(
         return Rows(num_rows, 1, 0)
     even = [size for size in range(most, most // 2, -1) if num_rows % size == 0]
     return Rows(*_full(even[0] if even else most, num_rows))
-
-
-def same_length(data: Any) -> int | None:
-    """The leading length that all leaves share, if they do."""
-    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
-    return lengths.pop()[0] if len(lengths) == 1 and () not in lengths else None
 
 
 def rows_are_independent(apply: Callable[..., Any], params: Any, inputs: tuple) -> bool:

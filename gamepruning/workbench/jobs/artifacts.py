@@ -13,6 +13,7 @@ from gamepruning.compaction.export import (
     import_safetensors,
     load_stablehlo,
 )
+from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
 from gamepruning.workbench.report.page import Picture, render_report
@@ -189,10 +190,7 @@ def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:
     shape = tuple(task.dataset.input_shape)
     if len(shape) != 3 or shape[2] != 1 or min(shape[:2]) < 4:
         return None
-    leaves = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(choice.params)
-    }
+    leaves = named_leaves(choice.params)
     reads_input = {
         frozen.path
         for frozen in task.players.frozen

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.players import Players, find_players
+from gamepruning.trees.paths import named_leaves
 
 TOLERANCE = 1e-4  # relative to the largest output, in float32
 
@@ -96,11 +97,7 @@ def scale_readers(players: Players, params: Any, gates: jax.Array) -> Any:
     Returns:
       Parameters of the same shapes.
     """
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
-    scaled = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in leaves
-    }
+    scaled = named_leaves(params)
     for family in players.families:
         for part in family.slices:
             if part.role == "in":
@@ -112,7 +109,7 @@ def scale_readers(players: Players, params: Any, gates: jax.Array) -> Any:
                 factor = factor.at[rows].multiply(own.astype(leaf.dtype))
                 others = [k for k in range(leaf.ndim) if k != part.axis]
                 scaled[part.path] = leaf * jnp.expand_dims(factor, others)
-    return jax.tree_util.tree_unflatten(treedef, list(scaled.values()))
+    return jax.tree.unflatten(jax.tree.structure(params), list(scaled.values()))
 
 
 def _carry(apply, players, params, gates, mask, inputs) -> Absorbed:

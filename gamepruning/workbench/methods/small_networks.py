@@ -20,6 +20,7 @@ from gamepruning.compaction.slicing import slice_tree
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
 from gamepruning.selection.top_n import Group, take_best
+from gamepruning.trees.paths import named_shapes, path_name
 from gamepruning.workbench.methods.gates import Absorbed
 from gamepruning.workbench.training.loop import predict
 from gamepruning.workbench.training.task import Task
@@ -173,13 +174,10 @@ def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray)
         if part.role == "in"
     }
     small = slice_tree(params, kept)
-    shapes = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
+    shapes = named_shapes(params)
 
     def scale(path, leaf):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = path_name(path)
         gain = 1.0
         for axis in range(leaf.ndim):
             if (name, axis) in readers and leaf.shape[axis]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from gamepruning.compaction.export import import_safetensors
 from gamepruning.files.atomic import new_file
+from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
 _META = "__meta__"
@@ -28,7 +29,7 @@ def save_checkpoint(path: Path, tree: Any, *, meta: dict[str, Any]) -> None:
       tree: any pytree of arrays, typed random keys included.
       meta: JSON-able facts, such as the number of epochs done.
     """
-    arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(tree).items()}
+    arrays = {name: _to_numpy(leaf) for name, leaf in named_leaves(tree).items()}
     arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     with new_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -52,7 +53,7 @@ def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
         meta = json.loads(arrays.pop(_META).tobytes())
     except (KeyError, ValueError) as error:
         raise InputError(f"{path} is no checkpoint of a run") from error
-    wanted = _named_leaves(like)
+    wanted = named_leaves(like)
     if arrays.keys() != wanted.keys():
         first = sorted(arrays.keys() ^ wanted.keys())[0]
         side = "only in the file" if first in arrays else "missing in the file"
@@ -79,17 +80,10 @@ def load_weights(path: Path, like: Any) -> Any:
     """
     path = path / "dense.safetensors" if path.is_dir() else path
     params = import_safetensors(path, like=like)
-    for name, leaf in _named_leaves(params).items():
+    for name, leaf in named_leaves(params).items():
         if not np.isfinite(np.asarray(leaf, np.float64)).all():
             raise InputError(f"checkpoint {path} holds NaN or infinity in {name!r}")
     return params
-
-
-def _named_leaves(tree: Any) -> dict[str, Any]:
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
 
 
 def _is_key(leaf: Any) -> bool:
