@@ -1,0 +1,71 @@
+"""The registry of methods: names, aliases, and what each can be told."""
+
+import pytest
+
+from gamepruning.bandits import POLICIES
+from gamepruning.baselines import BASELINES
+from gamepruning.types import InputError
+from gamepruning.workbench.methods.registry import (
+    METHODS,
+    Method,
+    compared_names,
+    describe_methods,
+    find_method,
+    names_of,
+)
+
+
+def test_names_of_all_kinds():
+    assert names_of("equilibrium") == ("equilibrium",)
+    assert (
+        len(names_of("index")) == 3 + 2 * 4
+    )  # one estimate; in rounds by index, greedy
+    assert len(names_of("baseline")) == 2 * len(BASELINES)
+    assert find_method("building-banzhaf").selection == "building"
+    assert find_method("taylor-family").selection == "family"
+    assert len(compared_names()) == 1 + 3 + 2 + len(POLICIES) + len(BASELINES) + 3
+
+
+def test_every_baseline_and_policy_is_a_method():
+    scorers = {kind: set() for kind in ("baseline", "bandit")}
+    for method in METHODS.values():
+        if method.kind in scorers:
+            scorers[method.kind].add(method.scorer)
+    assert scorers == {"baseline": set(BASELINES), "bandit": set(POLICIES)}
+
+
+def test_aliases_lead_to_one_name():
+    assert find_method("magnitude_l2") is METHODS["magnitude"]
+    assert find_method("magnitude_l2-family") is METHODS["magnitude-family"]
+    assert find_method("pruning-shapley") is METHODS["pruning"]
+    for name, method in METHODS.items():
+        assert method.name == name
+        assert not set(method.aliases) & set(METHODS)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("ucb", "did you mean ucb1"),
+        ("building-taylor", "no method 'building-taylor'"),
+        ("taylor@permutation", "expected a power index before @"),
+        ("shapley@", "an estimator after it"),
+    ],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(InputError, match=message):
+        find_method(name)
+
+
+def test_what_a_method_is_told():
+    assert "bias" in find_method("building-biased_banzhaf").asks
+    assert "bias" not in find_method("banzhaf").asks
+    assert "pulls" in find_method("exp3").asks
+    assert find_method("pruning-greedy").is_iterated
+
+
+def test_a_new_method_is_one_entry(monkeypatch):
+    monkeypatch.setitem(METHODS, "toy", Method("toy", "baseline", "a toy", "random"))
+    assert find_method("toy").scorer == "random"
+    assert "toy" in names_of("baseline") and "toy" in compared_names()
+    assert "a toy" in describe_methods("baseline")
