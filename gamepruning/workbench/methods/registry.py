@@ -91,7 +91,10 @@ _BASELINES = {
     "random": "by chance",
     "loss_oracle": "the loss change when a player is removed alone",
 }
-_WAYS = {"pruning": "removes the worst", "building": "adds the best"}
+_WAYS: dict[Selection, str] = {
+    "pruning": "removes the worst",
+    "building": "adds the best",
+}
 _COMPARED_BY_FAMILY = ("magnitude", "activation", "taylor")
 
 
