@@ -32,8 +32,8 @@ from gamepruning.equilibrium import (
 from gamepruning.files.atomic import new_file
 from gamepruning.players import find_players
 from gamepruning.types import InputError
-from gamepruning.workbench.jobs.results import versions
 from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.versions import versions
 
 MNIST = (28, 28, 1)
 WHOLE_GAME = UtilityConfig(beta=0.05, gamma=0.05, eta=0.001)

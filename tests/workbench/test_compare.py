@@ -9,8 +9,8 @@ from gamepruning.bandits import compare_methods
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import compare as comparing
-from gamepruning.workbench.jobs.compare import blocks_of, headline, rank
 from gamepruning.workbench.report.compare_page import make_figures, render_compare
+from gamepruning.workbench.report.comparison import blocks_of, headline, rank
 from gamepruning.workbench.report.rank_plots import plot_ranks
 from gamepruning.workbench.settings.compare import CompareSettings
 from gamepruning.workbench.settings.prune import PruneSettings

@@ -16,8 +16,9 @@ from gamepruning.compaction.export import (
 from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
-from gamepruning.workbench.report.page import Picture, render_report
+from gamepruning.workbench.report.page import Picture
 from gamepruning.workbench.report.results import RunResult
+from gamepruning.workbench.report.run_page import render_report
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import predict
 from gamepruning.workbench.training.run_folder import RunFolder

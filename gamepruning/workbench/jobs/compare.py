@@ -1,7 +1,5 @@
 """All methods on one budget and one split: curves, ranks, tests, and a report."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich import box
-from rich.console import Console, Group
-from rich.table import Table
+from rich.console import Console
 
-from gamepruning.bandits import MethodComparison, compare_methods
+from gamepruning.bandits import MethodComparison
 from gamepruning.files.atomic import new_file
 from gamepruning.types import InputError
 from gamepruning.workbench.jobs.curve import check_sizes, load_row, prepare
@@ -28,7 +24,14 @@ from gamepruning.workbench.jobs.one_curve import (
 from gamepruning.workbench.methods.equilibrium import CHECKED, choose_by_equilibrium
 from gamepruning.workbench.methods.rank import check_budget
 from gamepruning.workbench.methods.small_networks import make_small
-from gamepruning.workbench.report.formats import format_metric
+from gamepruning.workbench.report.comparison import (
+    DENSE,
+    blocks_of,
+    comparison_csv,
+    comparison_table,
+    headline,
+    rank,
+)
 from gamepruning.workbench.settings.compare import EQUILIBRIUM, CompareSettings
 from gamepruning.workbench.settings.curve import parse_method
 from gamepruning.workbench.settings.defaults import resolve
@@ -37,8 +40,6 @@ from gamepruning.workbench.training.opening import open_folder, write_config
 from gamepruning.workbench.training.run_folder import RunFolder, working_in
 from gamepruning.workbench.training.stages import Trainer, make_trainer, new_progress
 from gamepruning.workbench.training.task import Task
-
-DENSE = "dense"
 
 
 def run_compare(
@@ -85,54 +86,12 @@ def run_compare(
         rows = _run_all(settings, prepared, folder, console)
         found = rank(settings, rows)
         _write(folder, settings, rows, found)
-    console.print(_table(settings, rows, found))
+    console.print(headline(settings, found))
+    console.print(comparison_table(settings, rows, found))
     console.print(
         f"report: {folder.out / 'compare.html'}", markup=False, soft_wrap=True
     )
     return folder.out
-
-
-def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | None:
-    """The methods ranked by their result after fine-tuning; None for a single block.
-
-    Blocks are data sets, each the mean of its seeds. With one data set they are its
-    seeds, which says something about this network and these data alone. A network that
-    puts out no finite numbers is behind all that do.
-    """
-    table = np.array(
-        [
-            [
-                np.mean([_final(r) for r in rows if _is_of(r, block, method)])
-                for method in settings.methods
-            ]
-            for block in blocks_of(settings)
-        ]
-    )
-    if len(table) < 2:
-        return None
-    is_finite = np.isfinite(table)
-    worst = np.min(table, axis=1, keepdims=True, initial=0.0, where=is_finite)
-    table = np.where(is_finite, table, worst - 1)
-    return compare_methods(table, settings.methods, alpha=settings.alpha)
-
-
-def blocks_of(settings: CompareSettings) -> list[tuple[str, int | None]]:
-    """(data set, seed) of each block; no seed where data sets are the blocks."""
-    if len(settings.datasets) > 1:
-        return [(dataset, None) for dataset in settings.datasets]
-    only = next(iter(settings.datasets))
-    return [(only, seed) for seed in range(settings.seeds)]
-
-
-def _is_of(row: dict, block: tuple[str, int | None], method: str) -> bool:
-    dataset, seed = block
-    same = row["method"] == method and row["dataset"] == dataset
-    return same and seed in (None, row["seed"])
-
-
-def _final(row: dict) -> float:
-    """What counts: after fine-tuning, if there was any."""
-    return row["before"] if row["after"] is None else row["after"]
 
 
 # -- running -----------------------------------------------------------------------
@@ -277,78 +236,9 @@ def _write(
             "blocks": [list(block) for block in blocks_of(settings)],
         }
     folder.write_text("compare.json", json.dumps(data, indent=1) + "\n")
-    folder.write_text("compare.csv", _csv(rows))
+    folder.write_text("compare.csv", comparison_csv(rows))
     figures = make_figures(settings, rows, found)
     (folder.partial / "figures").mkdir(exist_ok=True)
     for name, picture in figures.items():
         theme.save_png(picture, folder.partial / "figures" / f"{name}.png")
     folder.write_text("compare.html", render_compare(settings, rows, found, figures))
-
-
-def _csv(rows: Sequence[dict]) -> str:
-    names = ["dataset", "seed", "method", "metric", "kept", "of", "before", "after"]
-    names += ["evaluations", "seconds"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _table(
-    settings: CompareSettings, rows: Sequence[dict], found: MethodComparison | None
-) -> Group:
-    """A line a method, the best rank first."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    table.add_column("", no_wrap=True)
-    for name in ("kept", "removed", "fine-tuned", "mean rank", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
-    for name in (DENSE, *sorted(settings.methods, key=lambda n: ranks.get(n, 0.0))):
-        *cells, _, seconds = cells_of(name, rows, ranks)  # evaluations: in the report
-        table.add_row(*cells, seconds)
-    return Group(headline(settings, found), table)
-
-
-def cells_of(name: str, rows: Sequence[dict], ranks: dict[str, float]) -> list[str]:
-    """One method's line: means over all data sets and seeds."""
-    own = [row for row in rows if row["method"] == name]
-    metric = own[0]["metric"]
-    kept = np.mean([row["kept"] / row["of"] for row in own])
-
-    def mean(kind: str) -> str:
-        values = [row[kind] for row in own if row[kind] is not None]
-        return format_metric(float(np.mean(values)), metric) if values else "–"
-
-    spent = [row["seconds"] for row in own if row["seconds"] is not None]
-    return [
-        name,
-        f"{100 * kept:.1f} %",
-        mean("before"),
-        mean("after"),
-        f"{ranks[name]:.2f}" if name in ranks else "",
-        _evaluations(own),
-        f"{np.mean(spent):.1f}" if spent else "",
-    ]
-
-
-def _evaluations(rows: Sequence[dict]) -> str:
-    """Coalitions that were evaluated, or pulls; the mean of all seeds."""
-    mean = np.mean([row["evaluations"] for row in rows])
-    return f"{mean:,.0f}" if mean else ""
-
-
-def headline(settings: CompareSettings, found: MethodComparison | None) -> str:
-    """What the ranks say, in a sentence."""
-    if found is None:
-        return "One data set and one seed make one block: nothing to rank"
-    what = "data sets" if len(settings.datasets) > 1 else "seeds of one network"
-    p = found.friedman.f_p_value
-    told = f"{found.num_blocks} {what}; Iman and Davenport p = {p:.2g}; "
-    level = f"(Nemenyi, {100 * found.alpha:g} %)"
-    if found.critical_difference > len(found.names) - 1:
-        return f"{told}too few blocks to tell any two methods apart {level}"
-    return (
-        f"{told}mean ranks further apart than {found.critical_difference:.2f} differ "
-        f"{level}"
-    )

@@ -1,14 +1,11 @@
 """From the networks of a run to its result: judged on the test data, and measured."""
 
 import dataclasses
-import os
-import platform
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-import gamepruning
 from gamepruning.compaction.measure import (
     count_bytes,
     count_macs,
@@ -22,6 +19,7 @@ from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, Run
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import evaluate, predict
 from gamepruning.workbench.training.task import Task
+from gamepruning.workbench.versions import versions
 
 LATENCY_BATCH = 1000
 LATENCY_BUDGET = 1.5  # seconds
@@ -209,14 +207,3 @@ def make_notes(task: Task, settings: PruneSettings, choice: Choice) -> tuple[str
             "each matrix in a new random order, scaled to the smaller size."
         )
     return tuple(notes)
-
-
-def versions() -> dict[str, str]:
-    """Of the libraries used, and the device."""
-    device = jax.devices()[0]
-    return {
-        "gamepruning": gamepruning.__version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": f"{device.device_kind}, {os.cpu_count()} CPU cores",
-    }

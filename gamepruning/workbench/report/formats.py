@@ -1,20 +1,45 @@
-"""Numbers as people read them."""
+"""Numbers as people read them: the one place that says how a percentage looks."""
 
-from gamepruning.workbench.report.results import Contender
+from collections.abc import Sequence
+
+MISSING = "–"
+LISTED = 3  # families whose counts stand one by one
 
 
-def format_metric(value: float | None, metric: str) -> str:
-    """A metric as people read it: percent for accuracies, three digits otherwise.
+def format_percent(fraction: float, spread: float | None = None) -> str:
+    """A fraction as a percentage with one decimal, with its spread if it has one.
+
+    Example:
+      >>> format_percent(0.9688), format_percent(0.9688, 0.004)
+      ('96.9 %', '96.9 ± 0.4 %')
+    """
+    if spread is None:
+        return f"{100 * fraction:.1f} %"
+    return f"{100 * fraction:.1f} ± {100 * spread:.1f} %"
+
+
+def format_number(value: float, spread: float | None = None) -> str:
+    """A number with three decimals, or in powers of ten where it is huge.
+
+    Example:
+      >>> format_number(0.95), format_number(-2.5e7), format_number(0.5, 0.02)
+      ('0.950', '-2.5e+07', '0.500 ± 0.020')
+    """
+    text = f"{value:.3f}" if abs(value) < 1e4 else f"{value:.1e}"
+    return text if spread is None else f"{text} ± {spread:.3f}"
+
+
+def format_metric(value: float | None, metric: str, spread: float | None = None) -> str:
+    """A metric: a percentage where it is an accuracy, a number otherwise.
 
     Example:
       >>> format_metric(0.9688, "accuracy"), format_metric(None, "R^2")
       ('96.9 %', '–')
     """
     if value is None:
-        return "–"
-    if metric == "accuracy":
-        return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if abs(value) < 1e4 else f"{value:.1e}"
+        return MISSING
+    as_text = format_percent if metric == "accuracy" else format_number
+    return as_text(value, spread)
 
 
 def format_count(count: int, noun: str) -> str:
@@ -28,7 +53,7 @@ def format_count(count: int, noun: str) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """A size as people read it.
+    """A size.
 
     Example:
       >>> format_bytes(512), format_bytes(2_143_272)
@@ -43,21 +68,25 @@ def format_bytes(count: int) -> str:
 
 
 def format_ratio(before: float, after: float) -> str:
-    """How many times smaller, or the bare fact that it is not.
+    """How many times smaller, or a dash where that has no meaning.
 
     Example:
       >>> format_ratio(100, 4), format_ratio(5000, 1), format_ratio(0, 0)
       ('25×', '5,000×', '–')
     """
     if before <= 0 or after <= 0:
-        return "–"
+        return MISSING
     ratio = before / after
     return f"{ratio:,.0f}×" if ratio >= 20 else f"{ratio:.1f}×"
 
 
-def format_kept(contender: Contender) -> str:
-    """Players kept in each family, as in 9 / 6."""
-    kept = contender.kept
-    if len(kept) > 8:
-        return f"{sum(kept):,} in {len(kept)} families"
+def format_kept(kept: Sequence[int]) -> str:
+    """Players kept in each family, or their sum where there are many families.
+
+    Example:
+      >>> format_kept((9, 6)), format_kept((300,) * 4)
+      ('9 / 6', '1,200')
+    """
+    if len(kept) > LISTED:
+        return f"{sum(kept):,}"
     return " / ".join(f"{count:,}" for count in kept)

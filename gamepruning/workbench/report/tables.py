@@ -1,21 +1,28 @@
-"""The final tables in the terminal."""
+"""The tables of a pruning run and of the data sets."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from gamepruning.workbench.datasets import DatasetInfo
 from gamepruning.workbench.report.formats import (
     format_bytes,
+    format_count,
     format_kept,
     format_metric,
+    format_percent,
     format_ratio,
 )
-from gamepruning.workbench.report.results import RunResult
+from gamepruning.workbench.report.results import Cost, RunResult
+from gamepruning.workbench.report.table import (
+    Column,
+    Row,
+    Table,
+    number_columns,
+    text_columns,
+)
 from gamepruning.workbench.settings.spelling import as_typed
 
 
@@ -23,71 +30,87 @@ def print_result(console: Console, result: RunResult) -> None:
     """Print everything that a run found."""
     for note in result.notes:
         console.print(Text(f"Note: {note}", style="yellow"))
-    console.print(contest(result))
-    console.print(families(result))
-    console.print(costs(result))
+    for table in (contest_table(result), family_table(result), cost_table(result)):
+        console.print(table)
 
 
-def contest(result: RunResult) -> Table:
-    """Test metric of each contender at each stage."""
-    title = f"Test {result.metric} ({result.num_test:,} examples)"
-    table = _table(
-        title, "network", "players", "gates on", "after removal", result.last_stage
+def contest_table(result: RunResult) -> Table:
+    """Test metric of the dense network and of each contender at each stage."""
+    columns = (
+        *text_columns("network"),
+        Column("players", format=format_kept),
+        *number_columns(
+            *("gates on", "after removal", result.last_stage),
+            format=lambda value: format_metric(value, result.metric),
+        ),
     )
-    for row in (result.dense, *result.contenders):
-        values = [
-            format_metric(value, result.metric)
-            for value in (row.gated, row.removed, row.tuned)
-        ]
-        style = "bold" if row.key == result.pruned.key else ""
-        kept = format_kept(row) if len(row.kept) < 4 else f"{sum(row.kept):,}"
-        table.add_row(Text(row.label), kept, *values, style=style)
-    return table
+    rows = [
+        Row(
+            (row.label, row.kept, row.gated, row.removed, row.tuned),
+            "hero" if row.key == result.pruned.key else "",
+        )
+        for row in (result.dense, *result.contenders)
+    ]
+    title = f"Test {result.metric} ({result.num_test:,} examples)"
+    return Table(columns, rows, title)
 
 
-def families(result: RunResult) -> Table:
+def family_table(result: RunResult) -> Table:
     """Players kept in each family."""
-    table = _table("Players", "family", "kept", "of", "share")
+    columns = (
+        *text_columns("family"),
+        *number_columns("kept", "of", format="{:,}".format),
+        Column("share", format=format_percent),
+        Column("", "bar"),
+    )
+    rows = []
     for row in result.families:
-        share = f"{100 * row.kept / max(row.total, 1):.1f} %"
         name = row.name + (f" ({row.rescued} rescued)" if row.rescued else "")
-        table.add_row(Text(name), f"{row.kept:,}", f"{row.total:,}", share)  # no markup
-    left = f"{100 * (1 - result.removed_fraction):.1f} %"
-    table.add_section()
-    table.add_row("all", f"{result.num_kept:,}", f"{result.num_players:,}", left)
-    return table
+        share = row.kept / max(row.total, 1)
+        rows.append(Row((name, row.kept, row.total, share, share)))
+    left = 1 - result.removed_fraction
+    total = ("all", result.num_kept, result.num_players, left, None)
+    return Table(columns, [*rows, Row(total, "total")], "Players")
 
 
-def costs(result: RunResult) -> Table:
+def cost_table(result: RunResult) -> Table:
     """Size and speed, dense and small."""
     dense, small = result.cost_dense, result.cost_small
-    batch = f"{dense.latency_batch:,} examples"
-    rows = [
+    latency = f"latency, {format_count(dense.latency_batch, 'example')}"
+    lines = [
         ("parameters", "params", "{:,}".format),
         ("size", "num_bytes", format_bytes),
         ("multiply-accumulates, one example", "macs", "{:,}".format),
-        (f"latency, {batch}, median", "latency_ms", "{:.3g} ms".format),
+        (f"{latency}, median", "latency_ms", "{:.3g} ms".format),
     ]
-    table = _table("Cost", "", "dense", "small", "ratio")
-    for name, key, text in rows:
+    rows = []
+    for name, key, text in lines:
         before, after = getattr(dense, key), getattr(small, key)
-        table.add_row(name, text(before), text(after), format_ratio(before, after))
-    return table
+        cells = (name, text(before), text(after), format_ratio(before, after))
+        rows.append(Row(cells))
+    ranges = (f"{latency}, middle 80 %", *map(_latencies, (dense, small)), "")
+    columns = (*text_columns(""), *number_columns("dense", "small", "ratio"))
+    return Table(columns, [*rows, Row(ranges)], "Cost")
+
+
+def _latencies(cost: Cost) -> str:
+    return f"{cost.latency_p10_ms:.3g} to {cost.latency_p90_ms:.3g} ms"
 
 
 def data_table(rows: Sequence[DatasetInfo]) -> Table:
-    """What data sets there are."""
-    table = _table("Data sets")
-    for name in ("name", "kind", "task", ""):
-        table.add_column(name)
-    for row in rows:
-        mark = Text("there", style="green") if row.available else Text("missing")
-        table.add_row(Text(row.name), row.kind, row.task, mark)
-    return table
+    """The data sets, and which of them are there."""
+    return Table(
+        text_columns("name", "kind", "task", ""),
+        [
+            Row((row.name, row.kind, row.task, "there" if row.available else "missing"))
+            for row in rows
+        ],
+        "Data sets",
+    )
 
 
 def data_hints(rows: Sequence[DatasetInfo]) -> list[str]:
-    """Where what is there lies and how to get what is missing; tables share a line."""
+    """Where the present data sets are, and how to get the missing ones."""
     hints = [
         f"{row.name}: {row.where if row.available else row.how}"
         for row in rows
@@ -104,13 +127,3 @@ def data_hints(rows: Sequence[DatasetInfo]) -> list[str]:
             "GAMEPRUNING_DATA; any other CSV file works by its path"
         )
     return [as_typed(hint) for hint in hints]
-
-
-def _table(title: str, *columns: str) -> Table:
-    """A table whose first column is text and whose others are numbers."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
-    )
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number else "left")
-    return table

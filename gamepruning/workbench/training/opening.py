@@ -9,9 +9,9 @@ from rich.text import Text
 
 from gamepruning import __version__
 from gamepruning.types import InputError
-from gamepruning.workbench.jobs.results import versions
 from gamepruning.workbench.settings.stored import StoredSettings
 from gamepruning.workbench.training.run_folder import CONFIG, RunFolder, place_of
+from gamepruning.workbench.versions import versions
 
 Settings = TypeVar("Settings", bound=StoredSettings)
 

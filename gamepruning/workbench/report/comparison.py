@@ -1,0 +1,148 @@
+"""What a comparison found: ranks, tests, and the tables of terminal and page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gamepruning.bandits import MethodComparison, compare_methods
+from gamepruning.workbench.report.formats import format_metric, format_percent
+from gamepruning.workbench.report.table import (
+    Column,
+    Row,
+    Table,
+    number_columns,
+    rows_to_csv,
+    text_columns,
+)
+from gamepruning.workbench.settings.compare import CompareSettings
+
+DENSE = "dense"
+CSV_NAMES = (
+    *("dataset", "seed", "method", "metric", "kept", "of", "before", "after"),
+    *("evaluations", "seconds"),
+)
+
+
+def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | None:
+    """The methods ranked by their result after fine-tuning; None for a single block.
+
+    Blocks are data sets, each the mean of its seeds. With one data set they are its
+    seeds, which says something about this network and these data alone. A network that
+    puts out no finite numbers is behind all that do.
+    """
+    table = np.array(
+        [
+            [
+                np.mean([_final(r) for r in rows if _is_of(r, block, method)])
+                for method in settings.methods
+            ]
+            for block in blocks_of(settings)
+        ]
+    )
+    if len(table) < 2:
+        return None
+    is_finite = np.isfinite(table)
+    worst = np.min(table, axis=1, keepdims=True, initial=0.0, where=is_finite)
+    table = np.where(is_finite, table, worst - 1)
+    return compare_methods(table, settings.methods, alpha=settings.alpha)
+
+
+def blocks_of(settings: CompareSettings) -> list[tuple[str, int | None]]:
+    """(data set, seed) of each block; no seed where data sets are the blocks."""
+    if len(settings.datasets) > 1:
+        return [(dataset, None) for dataset in settings.datasets]
+    only = next(iter(settings.datasets))
+    return [(only, seed) for seed in range(settings.seeds)]
+
+
+def headline(settings: CompareSettings, found: MethodComparison | None) -> str:
+    """What the ranks say, in a sentence."""
+    if found is None:
+        return "One data set and one seed make one block: nothing to rank"
+    what = "data sets" if len(settings.datasets) > 1 else "seeds of one network"
+    p = found.friedman.f_p_value
+    told = f"{found.num_blocks} {what}; Iman and Davenport p = {p:.2g}; "
+    level = f"(Nemenyi, {100 * found.alpha:g} %)"
+    if found.critical_difference > len(found.names) - 1:
+        return f"{told}too few blocks to tell any two methods apart {level}"
+    return (
+        f"{told}mean ranks further apart than {found.critical_difference:.2f} differ "
+        f"{level}"
+    )
+
+
+def comparison_table(
+    settings: CompareSettings, rows: Sequence[dict], found: MethodComparison | None
+) -> Table:
+    """A line for the dense network and each method, the best rank first.
+
+    Means over all data sets and seeds.
+    """
+    ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
+    names = sorted(settings.methods, key=lambda name: ranks.get(name, 0.0))
+    metric = rows[0]["metric"]
+    columns = (
+        *text_columns("method"),
+        Column("kept", format=format_percent),
+        *number_columns(
+            *("removed", "fine-tuned"), format=lambda v: format_metric(v, metric)
+        ),
+        Column("mean rank", format="{:.2f}".format),
+        Column("evaluations or pulls", format="{:,.0f}".format, is_detail=True),
+        Column("seconds", format="{:.1f}".format),
+    )
+    body = [
+        Row(_cells(name, rows, ranks), "hero" if ranks and name == names[0] else "")
+        for name in (DENSE, *names)
+    ]
+    return Table(columns, body, is_narrow=True)
+
+
+def _cells(name: str, rows: Sequence[dict], ranks: Mapping[str, float]) -> list[Any]:
+    own = [row for row in rows if row["method"] == name]
+    evaluations = np.mean([row["evaluations"] for row in own])
+    seconds = _mean(own, "seconds")
+    return [
+        name,
+        np.mean([row["kept"] / row["of"] for row in own]),
+        _mean(own, "before"),
+        _mean(own, "after"),
+        ranks.get(name, ""),
+        evaluations if evaluations else "",
+        "" if seconds is None else seconds,
+    ]
+
+
+def _mean(rows: Sequence[dict], kind: str) -> float | None:
+    values = [row[kind] for row in rows if row[kind] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def pairs_table(found: MethodComparison) -> Table:
+    """The p values of the best method against each other one."""
+    best, *others = np.argsort(found.ranks, kind="stable")
+    columns = (
+        *text_columns(f"{found.names[best]} against"),
+        Column("mean rank", format="{:.2f}".format),
+        *number_columns("Nemenyi p", "Wilcoxon-Holm p", format="{:.3f}".format),
+    )
+    tests = (found.ranks, found.nemenyi[best], found.wilcoxon[best])
+    rows = [Row((found.names[k], *(test[k] for test in tests))) for k in others]
+    return Table(columns, rows)
+
+
+def comparison_csv(rows: Sequence[dict]) -> str:
+    """A line for each data set, seed and method."""
+    return rows_to_csv(CSV_NAMES, [[row[name] for name in CSV_NAMES] for row in rows])
+
+
+def _is_of(row: dict, block: tuple[str, int | None], method: str) -> bool:
+    dataset, seed = block
+    same = row["method"] == method and row["dataset"] == dataset
+    return same and seed in (None, row["seed"])
+
+
+def _final(row: dict) -> float:
+    """What counts: after fine-tuning, if there was any."""
+    return row["before"] if row["after"] is None else row["after"]
