@@ -104,81 +104,27 @@ def draw(
     result: RunResult,
 ) -> list[Picture]:
     """Draw the figures, write them as PNG, and return them for the report."""
-    from gamepruning.workbench.report import (  # matplotlib takes a second to load
-        plots,
-        theme,
-    )
+    from gamepruning.workbench.report import run_figures, theme  # takes a second
 
-    records, metric = folder.records(), result.metric
-    total = len(result.families)
-    limit = plots.MAX_FAMILIES
-    shown = f" {limit} of {total} families are shown." if total > limit else ""
-    spread = ", with its standard error" if metric == "accuracy" else ""
-    drawings = {
-        "contest": (
-            plots.plot_contest(result),
-            "Same size, same training.",
-            f"Test {metric}{spread}; the dashed line is the dense network.",
-            "result",
+    played = choice.trace is not None and len(choice.trace) > 0
+    drawings = run_figures.draw_run(
+        result,
+        folder.records(),
+        run_figures.Outcome(
+            mask=choice.mask,
+            scores=choice.value,
+            measure=choice.measure,
+            gates=choice.trace if played else None,
+            threshold=settings.threshold,
+            fields=receptive_fields(task, choice),
         ),
-        "training": (
-            plots.plot_training(records, result=result),
-            "Epoch by epoch.",
-            "The dashed line marks where players were taken out.",
-            "training",
-        ),
-    }
-    if choice.trace is not None and len(choice.trace):
-        drawings["players"] = (
-            plots.plot_gates(choice.trace, result.families, choice.mask),
-            "Participation.",
-            f"One line a player: in colour those that stay.{shown}",
-            "players",
-        )
-        drawings["dynamics"] = (
-            plots.plot_dynamics(
-                records,
-                choice.trace,
-                result.families,
-                threshold=settings.threshold,
-                metric=metric,
-            ),
-            "The game, epoch by epoch.",
-            "Validation data, gates on.",
-            "training",
-        )
-        drawings["participation"] = (
-            plots.plot_participation(
-                choice.trace[-1], result.families, threshold=settings.threshold
-            ),
-            "Where participation ended.",
-            f"The dashed line is the threshold, {settings.threshold:g}.{shown}",
-            "players",
-        )
-    else:
-        drawings["players"] = (
-            plots.plot_scores(
-                choice.value, result.families, choice.mask, measure=choice.measure
-            ),
-            "Scores.",
-            f"Sorted; in colour those that stay.{shown}",
-            "players",
-        )
-    fields = receptive_fields(task, choice)
-    if fields is not None:
-        drawings["weights"] = (
-            plots.plot_receptive_fields(fields),
-            "What those who stay look at.",
-            "Incoming weights of the first family: blue excites, red inhibits.",
-            "players",
-        )
-    pictures = []
-    for name, (figure, title, caption, section) in drawings.items():
-        (folder.partial / "figures").mkdir(exist_ok=True)
-        theme.save_png(figure, folder.partial / "figures" / f"{name}.png")
-        svg = theme.to_svg(figure, name=name)
-        pictures.append(Picture(svg, title, caption, section))
-    return pictures
+    )
+    figures = {name: drawing.figure for name, drawing in drawings.items()}
+    theme.save_figures(figures, folder.partial / "figures")
+    return [
+        Picture(theme.to_svg(figure, name=name), *drawings[name][1:])
+        for name, figure in figures.items()
+    ]
 
 
 def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:

@@ -8,6 +8,7 @@ from gamepruning.uncertainty.mcue import Bands
 from gamepruning.workbench.report.theme import (
     AMBER,
     CARD,
+    DASHED,
     GRID,
     HERO,
     INK,
@@ -49,7 +50,7 @@ def _draw_map(figure: Figure, axis, bands: Bands) -> None:
         interpolation="nearest",
     )
     axis.grid(False)
-    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=(0, (3, 3)))
+    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=DASHED)
     if not bands.is_at_end:
         peak = bands.peak
         axis.plot(peak, peak, "o", ms=8, mfc="none", mec=AMBER, mew=2.0)
@@ -71,7 +72,7 @@ def _draw_diagonal(axis, bands: Bands) -> None:
     if bands.is_at_end:
         axis.set_title("Along the diagonal: no peak")
         return
-    axis.axvline(bands.peak, color=AMBER, linewidth=1.2, linestyle=(0, (3, 3)))
+    axis.axvline(bands.peak, color=AMBER, linewidth=1.2, linestyle=DASHED)
     error = 2 * bands.peak_stderr
     axis.axvspan(
         bands.peak - error, bands.peak + error, color=AMBER, alpha=0.15, linewidth=0

@@ -4,22 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from gamepruning.workbench.report.plots import LEGEND
 from gamepruning.workbench.report.theme import (
-    AMBER,
-    GREEN,
-    HERO,
+    COLOURS,
+    DASHED,
     MUTED,
-    PLUM,
-    ROSE,
-    SLATE,
     new_figure,
+    show_percent,
     style,
 )
 
-COLOURS = (HERO, PLUM, GREEN, ROSE, AMBER, SLATE)
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)))
 
 
@@ -48,37 +42,34 @@ def plot_curves(
     """
     shares = np.asarray(sizes, float)
     with style():
-        figure, axes = new_figure(7.2 if len(curves) <= len(COLOURS) else 8.6, 4.2)
-        axis = axes[0]
+        is_crowded = len(curves) > len(COLOURS)
+        figure, (axis,) = new_figure(8.6 if is_crowded else 7.2, 4.2)
         for number, (name, values) in enumerate(curves.items()):
             _draw_curve(axis, number, name, shares, np.atleast_2d(np.asarray(values)))
         if dense is not None:
             axis.axhline(dense, color=MUTED, lw=1.1, linestyle=(0, (4, 3)), zorder=1)
             axis.text(shares[0], dense, " dense", va="bottom", color=MUTED)
         if marked is not None:
-            axis.axvline(marked, color=MUTED, lw=0.9, linestyle=(0, (3, 3)), zorder=1)
+            axis.axvline(marked, color=MUTED, lw=0.9, linestyle=DASHED, zorder=1)
         axis.set_xlabel("players kept")
         axis.set_title(f"Test {metric} {stage}")
-        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        show_percent(axis.xaxis)
         if metric == "accuracy":
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-        if len(curves) > len(COLOURS):  # inside it would hide what it is about
-            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), **LEGEND)
+            show_percent(axis.yaxis)
+        if is_crowded:  # inside, the legend would hide the curves
+            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
         elif curves:
-            axis.legend(loc="lower right", **LEGEND)
+            axis.legend(loc="lower right")
     return figure
 
 
 def _draw_curve(axis, number: int, name: str, sizes, values: np.ndarray) -> None:
     colour = COLOURS[number % len(COLOURS)]
     dashes = DASHES[number // len(COLOURS) % len(DASHES)]
-    mean, spread = values.mean(axis=0), np.zeros(len(sizes))
+    mean, bold = values.mean(axis=0), number == 0
     if len(values) > 1:
-        spread = values.std(axis=0, ddof=1)
-        axis.fill_between(
-            sizes, mean - spread, mean + spread, color=colour, alpha=0.16, lw=0
-        )
-    first = number == 0
+        low, high = (mean + sign * values.std(axis=0, ddof=1) for sign in (-1, 1))
+        axis.fill_between(sizes, low, high, color=colour, alpha=0.16, lw=0)
     axis.plot(
         sizes,
         mean,
@@ -86,7 +77,7 @@ def _draw_curve(axis, number: int, name: str, sizes, values: np.ndarray) -> None
         linestyle=dashes,
         label=name,
         marker="o",
-        ms=4.5 if first else 3.5,
-        lw=2.4 if first else 1.5,
-        zorder=4 if first else 3,
+        ms=4.5 if bold else 3.5,
+        lw=2.4 if bold else 1.5,
+        zorder=4 if bold else 3,
     )

@@ -21,41 +21,44 @@ def plot_ranks(found: MethodComparison, *, title: str = "") -> Figure:
       Demsar, JMLR 7 (2006), figure 1.
     """
     order = np.argsort(found.ranks, kind="stable")
-    num, bars = len(order), cliques(found)
-    half = (num + 1) // 2
-    low, high = 1, num
+    bars = cliques(found)
+    half = (len(order) + 1) // 2
+    low, high = 1, len(order)
+    margin, top = 0.42 * (high - low), -0.5 * len(bars) - 0.9
     with style():
-        figure, axes = new_figure(7.2, 1.5 + 0.26 * half + 0.12 * len(bars))
-        axis = axes[0]
+        figure, (axis,) = new_figure(7.2, 1.5 + 0.26 * half + 0.12 * len(bars))
         axis.set_axis_off()
-        bottom = -0.5 * len(bars) - 1.0 * half - 0.8
-        axis.set_ylim(bottom, 3.0)
-        margin = 0.42 * (high - low)
+        axis.set_ylim(top + 0.1 - half, 3.0)
         axis.set_xlim(low - margin, high + margin)
         _draw_scale(axis, low, high, found)
         for place, bar in enumerate(bars):
-            ranks = found.ranks[list(bar)]
-            y = -0.45 * (place + 1)
+            ranks, y = found.ranks[list(bar)], -0.45 * (place + 1)
             axis.plot([ranks.min() - 0.04, ranks.max() + 0.04], [y, y], color=INK, lw=3)
-        for place, method in enumerate(order):
-            left = place < half
-            row = place if left else num - 1 - place
-            y = -0.5 * len(bars) - 0.9 - row
-            rank, edge = found.ranks[method], low - 0.1 if left else high + 0.1
-            colour = HERO if place == 0 else MUTED
-            axis.plot([rank, rank, edge], [0, y, y], color=colour, lw=1.0)
-            axis.text(
-                edge + (-0.08 if left else 0.08),
-                y,
-                f"{found.names[method]}  {rank:.2f}"
-                if left
-                else f"{rank:.2f}  {found.names[method]}",
-                ha="right" if left else "left",
-                va="center",
-                color=INK,
-            )
+        for row, method in enumerate(order[:half]):
+            _draw_name(axis, found, method, low - 0.1, top - row, is_best=row == 0)
+        for row, method in enumerate(order[half:][::-1]):
+            _draw_name(axis, found, method, high + 0.1, top - row)
         axis.set_title(title)
     return figure
+
+
+def _draw_name(
+    axis,
+    found: MethodComparison,
+    method: int,
+    edge: float,
+    y: float,
+    *,
+    is_best: bool = False,
+) -> None:
+    """A line from a rank on the scale to an edge, where the method's name stands."""
+    rank, name = found.ranks[method], found.names[method]
+    colour = HERO if is_best else MUTED
+    axis.plot([rank, rank, edge], [0, y, y], color=colour, lw=1.0)
+    is_left = edge < 1
+    text = f"{name}  {rank:.2f}" if is_left else f"{rank:.2f}  {name}"
+    shift, side = (-0.08, "right") if is_left else (0.08, "left")
+    axis.text(edge + shift, y, text, ha=side, va="center", color=INK)
 
 
 def _draw_scale(axis, low: int, high: int, found: MethodComparison) -> None:

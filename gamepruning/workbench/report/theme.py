@@ -1,38 +1,36 @@
 """How figures look, and how they are saved: PNG on white, SVG that follows a theme.
 
 None of it touches pyplot's global state. In SVG the inks become CSS variables, so that
-one drawing suits a light and a dark page.
+one drawing suits a light and a dark page. A figure is laid out once, by whichever form
+is made first.
 """
 
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"
 HERO, AMBER, SLATE, GREEN = "#3a63d8", "#d98a1f", "#8d97a8", "#2f9e77"
 PLUM, ROSE = "#9156c8", "#d2517d"
 CARD = "#fffffe"  # behind text that crosses lines
-FAMILY_COLOURS = (HERO, PLUM, GREEN, ROSE, AMBER, SLATE)
-CONTENDER_COLOURS = {"magnitude": AMBER, "random": SLATE, "scratch": GREEN}
+COLOURS = (HERO, PLUM, GREEN, ROSE, AMBER, SLATE)
 CSS_NAMES = {
-    INK: "ink",
-    MUTED: "muted",
-    GRID: "line",
-    CARD: "card",
-    HERO: "hero",
-    AMBER: "amber",
-    SLATE: "slate",
-    GREEN: "green",
-    PLUM: "plum",
-    ROSE: "rose",
-}
+    INK: "ink", MUTED: "muted", GRID: "line", CARD: "card", HERO: "hero",
+    AMBER: "amber", SLATE: "slate", GREEN: "green", PLUM: "plum", ROSE: "rose",
+}  # fmt: skip
 STYLE: dict[Any, Any] = {
     "font.size": 10.5,
     "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
     "axes.labelcolor": MUTED,
     "axes.titlecolor": INK,
     "axes.titlesize": 11.5,
@@ -50,12 +48,15 @@ STYLE: dict[Any, Any] = {
     "ytick.color": MUTED,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
-    "legend.frameon": False,
+    "legend.facecolor": CARD,
+    "legend.framealpha": 1.0,
+    "legend.edgecolor": "none",
     "lines.linewidth": 1.9,
     "lines.solid_capstyle": "round",
     "svg.fonttype": "none",
-    "figure.dpi": 100,
+    "figure.dpi": 160,
 }
+DASHED = (0, (3, 3))
 
 
 def style():
@@ -80,10 +81,30 @@ def new_figure(width: float, height: float, *, columns: int = 1, **kwargs):
     return figure, axes
 
 
+def show_percent(axis: Axis, decimals: int | None = None) -> None:
+    """Label an axis of fractions as tables do, in percent."""
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals, symbol=" %"))
+
+
+def show_epochs(axes, *, most: int = 6) -> None:
+    """Label the horizontal axis with whole epochs."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Write each figure as NAME.png into a folder, which is made if it is missing."""
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        save_png(figure, folder / f"{name}.png")
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG on white."""
+    figure.set_facecolor("white")
     with style():
-        figure.savefig(path, format="png", dpi=160, facecolor="white")
+        FigureCanvasAgg(figure).print_png(path)
+    figure.set_layout_engine("none")
 
 
 def to_svg(figure: Figure, *, name: str) -> str:
@@ -97,8 +118,10 @@ def to_svg(figure: Figure, *, name: str) -> str:
       The `<svg>` element; its inks are CSS variables with the light theme as fallback.
     """
     buffer = io.StringIO()
+    figure.set_facecolor("none")
     with style(), matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    figure.set_layout_engine("none")
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
@@ -106,11 +129,8 @@ def to_svg(figure: Figure, *, name: str) -> str:
         svg = svg.replace(colour, f"var(--{css}, {colour})")
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", svg)
     svg = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\1{name}-", svg)
-    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', _svg_head(name), svg, count=1)
-
-
-def _svg_head(name: str) -> str:
-    return (
+    head = (
         r'<svg viewBox="\1" role="img" class="figure" '
         r'xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', head, svg, count=1)

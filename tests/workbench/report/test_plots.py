@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from gamepruning.workbench.report import plots, theme
+from gamepruning.workbench.report import family_plots, plots, theme
 from gamepruning.workbench.report.results import FamilyRow
 from tests.workbench.example_result import (
     make_contender,
@@ -28,15 +28,15 @@ def draw_all(result) -> dict[str, Figure]:
     return {
         "contest": plots.plot_contest(result),
         "training": plots.plot_training(make_records(), result=result),
-        "gates": plots.plot_gates(gates, result.families, mask),
-        "dynamics": plots.plot_dynamics(
+        "gates": family_plots.plot_gates(gates, result.families, mask),
+        "dynamics": family_plots.plot_dynamics(
             make_records(), gates, result.families, threshold=0.01, metric="accuracy"
         ),
-        "participation": plots.plot_participation(
+        "participation": family_plots.plot_participation(
             gates[5], result.families, threshold=0.01
         ),
-        "scores": plots.plot_scores(gates[5], result.families, mask),
-        "weights": plots.plot_receptive_fields(gates[:, :64].reshape(-1, 8, 8)),
+        "scores": family_plots.plot_scores(gates[5], result.families, mask),
+        "weights": family_plots.plot_receptive_fields(gates[:, :64].reshape(-1, 8, 8)),
     }
 
 
@@ -59,7 +59,7 @@ def test_svg_is_whole_and_follows_the_theme(name):
 def test_the_dynamics_are_those_of_the_gates():
     result = make_result()
     gates, _ = make_gates(12, result)
-    figure = plots.plot_dynamics(
+    figure = family_plots.plot_dynamics(
         make_records(), gates, result.families, threshold=0.01, metric="accuracy"
     )
     _, sparsity, mean, active = figure.axes
@@ -67,7 +67,7 @@ def test_the_dynamics_are_those_of_the_gates():
     np.testing.assert_allclose(shown, (gates < 0.01).mean(axis=1))
     np.testing.assert_allclose(mean.lines[0].get_ydata(), gates[:, :512].mean(axis=1))
     assert active.lines[1].get_ydata()[-1] == (gates[-1, 512:] >= 0.01).sum()
-    figure = plots.plot_participation(gates[5], result.families, threshold=0.01)
+    figure = family_plots.plot_participation(gates[5], result.families, threshold=0.01)
     counts = [sum(bar.get_height() for bar in axis.patches) for axis in figure.axes]
     assert counts == [512, 256]
 
@@ -98,7 +98,7 @@ def test_nothing_to_draw_is_no_error():
 def test_many_families_show_the_first_four():
     families = [FamilyRow(name=f"f{i}", kept=1, total=2) for i in range(9)]
     gates, mask = np.ones((3, 18)), np.tile([True, False], 9)
-    assert len(plots.plot_gates(gates, families, mask).axes) == 4
+    assert len(family_plots.plot_gates(gates, families, mask).axes) == 4
 
 
 def test_standard_error_is_binomial():
@@ -111,6 +111,31 @@ def test_standard_error_is_binomial():
 @pytest.mark.parametrize(("panels", "room"), [(2, 24), (4, 17)])
 def test_long_names_keep_both_ends(panels, room):
     family = FamilyRow(name="first" + "x" * 90 + "last", kept=1, total=2)
-    name = plots._title(family, panels).replace("\n", ": ").removesuffix(": 1 of 2")
+    name = (
+        family_plots._title(family, panels).replace("\n", ": ").removesuffix(": 1 of 2")
+    )
     assert name.startswith("first") and name.endswith("last") and "…" in name
     assert len(name) == room
+
+
+def test_both_forms_of_a_figure_have_one_layout(tmp_path):
+    for first_png in (True, False):
+        figure = plots.plot_contest(make_result())
+        if first_png:
+            theme.save_figures({"a": figure}, tmp_path / "figures")
+            laid_out = figure.axes[0].get_position().bounds
+            theme.to_svg(figure, name="a")
+        else:
+            theme.to_svg(figure, name="a")
+            laid_out = figure.axes[0].get_position().bounds
+            theme.save_png(figure, tmp_path / "a.png")
+        assert laid_out[0] > 0.1  # room for the labels was made
+        assert figure.axes[0].get_position().bounds == laid_out
+    assert (tmp_path / "figures" / "a.png").stat().st_size > 5000
+
+
+def test_labels_write_percent_as_tables_do():
+    figure = plots.plot_contest(make_result())
+    axis = figure.axes[1]
+    assert "97.1 %" in [text.get_text() for text in axis.texts]
+    assert axis.xaxis.get_major_formatter()(0.9, 0).endswith(" %")
