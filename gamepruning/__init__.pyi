@@ -1,24 +1,18 @@
 from .bandits import (
     POLICIES as POLICIES,
     BanditResult as BanditResult,
-    MethodComparison as MethodComparison,
     RemovalArms as RemovalArms,
-    compare_methods as compare_methods,
     epsilon_greedy as epsilon_greedy,
     exp3 as exp3,
-    friedman_test as friedman_test,
     hedge as hedge,
-    mean_ranks as mean_ranks,
-    nemenyi_test as nemenyi_test,
-    play as play,
     play_bandit as play_bandit,
+    record_bandit as record_bandit,
     removal_arms as removal_arms,
     softmax as softmax,
     thompson as thompson,
     thompson_beta as thompson_beta,
     ucb1 as ucb1,
     uniform as uniform,
-    wilcoxon_test as wilcoxon_test,
 )
 from .baselines import (
     BASELINES as BASELINES,
@@ -125,6 +119,14 @@ from .selection import (
     round_mask as round_mask,
     safe_removal as safe_removal,
     top_n as top_n,
+)
+from .statistics import (
+    MethodComparison as MethodComparison,
+    compare_methods as compare_methods,
+    friedman_test as friedman_test,
+    mean_ranks as mean_ranks,
+    nemenyi_test as nemenyi_test,
+    wilcoxon_test as wilcoxon_test,
 )
 from .types import (
     InputError as InputError,

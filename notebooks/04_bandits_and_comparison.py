@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 import gamepruning as gp
-from gamepruning.bandits import play
+from gamepruning.bandits import record_bandit
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.report.rank_plots import plot_ranks
@@ -83,7 +83,9 @@ policies = {
     name: gp.POLICIES[name]() for name in ("uniform", "softmax", "ucb1", "thompson")
 }
 games = {
-    name: play(jax.random.key(2), policy, arms, num_pulls=20 * players.num_players)
+    name: record_bandit(
+        jax.random.key(2), policy, arms, num_pulls=20 * players.num_players
+    )
     for name, policy in policies.items()
 }
 order = np.argsort(oracle)

@@ -20,8 +20,8 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.bandits.common import HERE, RESULTS
-from gamepruning.bandits import MethodComparison
 from gamepruning.files.atomic import new_file
+from gamepruning.statistics import MethodComparison
 from gamepruning.workbench.jobs.compare import run_compare
 from gamepruning.workbench.settings.compare import CompareSettings
 

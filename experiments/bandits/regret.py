@@ -16,7 +16,7 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.bandits.common import RESULTS, trained
-from gamepruning.bandits import play
+from gamepruning.bandits import record_bandit
 from gamepruning.files.atomic import new_file
 
 COMMAND = "python -m experiments.bandits.regret"
@@ -59,7 +59,7 @@ def main() -> None:
                 policy, num = gp.POLICIES[name](), budget * arms.num_arms
                 key = jax.random.key(100 + seed)
                 start = time.perf_counter()
-                found = play(key, policy, arms, num_pulls=num)
+                found = record_bandit(key, policy, arms, num_pulls=num)
                 spent = time.perf_counter() - start
                 own = [regret(found.scores.value, exact, k) for k in REMOVED]
                 cautious = found.scores.value + 2 * found.scores.stderr

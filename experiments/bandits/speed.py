@@ -19,7 +19,7 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.bandits.common import HERE
-from gamepruning.bandits import play
+from gamepruning.bandits import record_bandit
 from gamepruning.files.atomic import new_file
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import build_model
@@ -120,7 +120,7 @@ def main() -> None:
     policies = {name: gp.POLICIES[name]() for name in gp.POLICIES}
     key, num = jax.random.key(1), players.num_players
     for policy in policies.values():
-        play(key, policy, arms, num_pulls=OURS)  # compiles
+        record_bandit(key, policy, arms, num_pulls=OURS)  # compiles
     loops = {"python loop, jitted loss": jax_loss(players, params, inputs, labels)}
     try:
         flat = params.get("params", params)
@@ -135,7 +135,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, policy in policies.items():
             start = time.perf_counter()
-            play(key, policy, arms, num_pulls=OURS)
+            record_bandit(key, policy, arms, num_pulls=OURS)
             rate = OURS / (time.perf_counter() - start)
             found.setdefault(name, []).append(rate)
         for name, loss in loops.items():

@@ -1,20 +1,16 @@
 """GAME 3: bandits that learn which players are safe to remove."""
 
 from gamepruning.bandits.arms import RemovalArms, removal_arms
-from gamepruning.bandits.play import (
-    BanditResult,
-    Game,
+from gamepruning.bandits.game import (
+    BanditState,
     Plays,
     count_turns,
     make_plays,
-    play,
-    play_bandit,
     safe_reward,
 )
+from gamepruning.bandits.play import BanditOptions, play_bandit, record_bandit
 from gamepruning.bandits.policies import (
     POLICIES,
-    Policy,
-    PolicyState,
     epsilon_greedy,
     exp3,
     hedge,
@@ -24,43 +20,32 @@ from gamepruning.bandits.policies import (
     ucb1,
     uniform,
 )
-from gamepruning.statistics import (
-    FriedmanResult,
-    MethodComparison,
-    cliques,
-    compare_methods,
-    critical_difference,
-    friedman_test,
-    holm,
-    mean_ranks,
-    nemenyi_test,
-    wilcoxon_test,
+from gamepruning.bandits.policy import (
+    Policy,
+    PolicyState,
+    policy_by_index,
+    policy_by_probability,
 )
+from gamepruning.bandits.result import BanditResult
 
 __all__ = [
     "POLICIES",
+    "BanditOptions",
     "BanditResult",
-    "FriedmanResult",
-    "Game",
-    "MethodComparison",
+    "BanditState",
     "Plays",
     "Policy",
     "PolicyState",
     "RemovalArms",
-    "cliques",
-    "compare_methods",
     "count_turns",
-    "critical_difference",
     "epsilon_greedy",
     "exp3",
-    "friedman_test",
     "hedge",
-    "holm",
     "make_plays",
-    "mean_ranks",
-    "nemenyi_test",
-    "play",
     "play_bandit",
+    "policy_by_index",
+    "policy_by_probability",
+    "record_bandit",
     "removal_arms",
     "safe_reward",
     "softmax",
@@ -68,5 +53,4 @@ __all__ = [
     "thompson_beta",
     "ucb1",
     "uniform",
-    "wilcoxon_test",
 ]

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 import gamepruning as gp
-from gamepruning.bandits import POLICIES, count_turns, make_plays, play, safe_reward
+from gamepruning.bandits import (
+    POLICIES,
+    count_turns,
+    make_plays,
+    record_bandit,
+    safe_reward,
+)
 from gamepruning.types import InputError
 
 
@@ -113,7 +119,7 @@ def test_arms_without_some_players(name):
     for player in (0, 3, 6):
         expected = loss_change(players, params, x[:20], y[:20], kept, player)
         assert abs(float(left.pull(left.data, player, 0)) - expected) < 1e-5
-    found = play(jax.random.key(0), gp.ucb1(), left, num_pulls=40)
+    found = record_bandit(jax.random.key(0), gp.ucb1(), left, num_pulls=40)
     assert found.pulls[[1, 5]].tolist() == [0, 0] and found.pulls.sum() == 40
     assert np.isneginf(found.scores.value[[1, 5]]).all()
     assert np.isfinite(found.scores.value[kept]).all()
@@ -136,7 +142,7 @@ def test_enough_pulls_give_the_oracle(name):
     """Arms walk through the mini-batches: after all of them a mean is exact."""
     players, params, x, y = setting()
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=45)
-    found = play(jax.random.key(1), POLICIES[name](), arms, num_pulls=300)
+    found = record_bandit(jax.random.key(1), POLICIES[name](), arms, num_pulls=300)
     assert found.scores.num_evaluations == found.pulls.sum() == 300
     seen = np.bincount(found.arms, minlength=14)
     np.testing.assert_array_equal(seen, found.pulls)
@@ -153,7 +159,9 @@ def test_scores_are_within_their_standard_errors():
     exact = np.asarray(arms.loss_changes())
     apart = []
     for seed in range(30):
-        found = play(jax.random.key(seed), gp.uniform(), arms, num_pulls=14 * 10)
+        found = record_bandit(
+            jax.random.key(seed), gp.uniform(), arms, num_pulls=14 * 10
+        )
         enough = (found.pulls >= 8) & (found.scores.stderr > 1e-7)
         error = (found.scores.value - exact)[enough]
         apart += list(error / found.scores.stderr[enough])
@@ -189,7 +197,7 @@ def test_pulls_side_by_side(at_once):
     players, params, x, y = setting()
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
     key = jax.random.key(0)
-    found = play(key, gp.ucb1(), arms, num_pulls=140, pulls_at_once=at_once)
+    found = record_bandit(key, gp.ucb1(), arms, num_pulls=140, pulls_at_once=at_once)
     assert found.pulls.sum() == 14 + at_once * count_turns(140, 14, at_once)
     exact = np.asarray(arms.loss_changes())
     assert np.corrcoef(found.scores.value, exact)[0, 1] > 0.9
@@ -217,7 +225,7 @@ def test_seeds_by_vmap_are_the_seeds_alone():
 
     keys = jax.random.split(jax.random.key(0), 3)
     games = jax.jit(jax.vmap(whole))(keys)
-    alone = play(keys[1], gp.softmax(), arms, num_pulls=80)
+    alone = record_bandit(keys[1], gp.softmax(), arms, num_pulls=80)
     np.testing.assert_array_equal(games.arms[1][:80], alone.arms)
     assert len({tuple(row) for row in np.asarray(games.arms)}) == 3
 
@@ -227,7 +235,7 @@ def test_it_stops_when_the_cut_is_settled():
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
     exact, seen = np.asarray(arms.loss_changes()), []
     count = 1 + int(np.argmax(np.diff(np.sort(exact))[:-1]))  # where the gap is large
-    found = play(
+    found = record_bandit(
         *(jax.random.key(0), gp.uniform(), arms),
         num_pulls=5000,
         stop_at=count,
@@ -237,14 +245,15 @@ def test_it_stops_when_the_cut_is_settled():
     chosen = set(np.argsort(found.scores.value)[:count].tolist())
     assert chosen == set(np.argsort(exact)[:count].tolist())
     assert seen[0] == (14, 5000) and seen[-1][0] == found.pulls.sum()
-    assert play(jax.random.key(0), gp.uniform(), arms).status == "budget"
+    assert record_bandit(jax.random.key(0), gp.uniform(), arms).status == "budget"
 
 
 def test_the_same_key_is_the_same_game():
     players, params, x, y = setting()
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
     one, two, other = (
-        play(jax.random.key(seed), gp.thompson(), arms).arms for seed in (3, 3, 4)
+        record_bandit(jax.random.key(seed), gp.thompson(), arms).arms
+        for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(one, two)
     assert (one != other).any()
@@ -315,7 +324,7 @@ def test_bad_budgets(options, message):
     players, params, x, y = setting()
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y)
     with pytest.raises(InputError, match=message):
-        play(jax.random.key(0), gp.ucb1(), arms, **options)
+        record_bandit(jax.random.key(0), gp.ucb1(), arms, **options)
 
 
 def test_bad_arms():
@@ -328,10 +337,10 @@ def test_bad_arms():
     with pytest.raises(InputError, match=r"bool \[14\] with somebody in"):
         arms.without(np.zeros(14, bool))
     with pytest.raises(InputError, match="num_arms="):
-        play(jax.random.key(0), gp.ucb1(), lambda masks: masks.sum(1))
+        record_bandit(jax.random.key(0), gp.ucb1(), lambda masks: masks.sum(1))
     nan = gp.removal_arms(players, params, gp.cross_entropy, x * jnp.nan, y)
     with pytest.raises(InputError, match="loss change of player 0 is nan"):
-        play(jax.random.key(0), gp.ucb1(), nan)
+        record_bandit(jax.random.key(0), gp.ucb1(), nan)
 
 
 def test_rounds_of_a_removal_have_ten_pulls_for_each_player_that_is_left():
@@ -379,7 +388,7 @@ def test_only_open_arms_are_pulled():
         return pull(data, player, batch)
 
     left.pull = watched
-    found = play(jax.random.key(0), gp.uniform(), left, num_pulls=3)
+    found = record_bandit(jax.random.key(0), gp.uniform(), left, num_pulls=3)
     jax.effects_barrier()
     assert sorted(pulled) == [2, 6, 7]
     assert found.arms[found.arms >= 0].tolist() == [2, 6, 7]
@@ -390,7 +399,7 @@ def test_an_arm_that_is_drawn_twice_in_a_turn_sees_two_mini_batches(name):
     """Fourteen draws at once among three arms: every walk of three is then exact."""
     players, params, x, y = setting()
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
-    found = play(
+    found = record_bandit(
         *(jax.random.key(3), POLICIES[name](), arms),
         num_pulls=14 * 20,
         pulls_at_once=14,

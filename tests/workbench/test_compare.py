@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gamepruning.bandits import compare_methods
+from gamepruning.statistics import compare_methods
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import compare as comparing

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from gamepruning.bandits import MethodComparison
 from gamepruning.files.atomic import new_file
+from gamepruning.statistics import MethodComparison
 from gamepruning.types import InputError
 from gamepruning.workbench.jobs.curve import check_sizes, load_row, prepare
 from gamepruning.workbench.jobs.one_curve import (

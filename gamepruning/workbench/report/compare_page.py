@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from gamepruning.bandits import MethodComparison
+from gamepruning.statistics import MethodComparison
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.comparison import (
     DENSE,

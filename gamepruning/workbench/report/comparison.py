@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gamepruning.bandits import MethodComparison, compare_methods
+from gamepruning.statistics import MethodComparison, compare_methods
 from gamepruning.workbench.report.formats import format_metric, format_percent
 from gamepruning.workbench.report.table import (
     Column,

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from gamepruning.bandits import MethodComparison, cliques
+from gamepruning.statistics import MethodComparison, cliques
 from gamepruning.workbench.report.theme import HERO, INK, MUTED, new_figure, style
 
 

@@ -1,0 +1,75 @@
+"""The same game on a value function, whose pulls are calls from Python."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from gamepruning.bandits.game import BanditState, begin, learn
+from gamepruning.bandits.policy import Policy
+from gamepruning.types import InputError
+
+
+class HostArms:
+    """A value function as arms: the value of everybody minus that without a player.
+
+    Args:
+      value_fn: coalitions, bool [S, N] -> values [S].
+      num_arms: N, where the value function does not say.
+
+    Raises:
+      InputError: `value_fn` is not callable, or N is not known.
+    """
+
+    num_batches = 1
+    data = None
+
+    def __init__(self, value_fn: Any, num_arms: int | None):
+        known = getattr(value_fn, "num_players", None)
+        num = known if num_arms is None else num_arms
+        if not callable(value_fn) or num is None:
+            raise InputError(
+                "expected gp.removal_arms, or a value function and num_arms=, the "
+                f"number of its players; got {type(value_fn).__name__}"
+            )
+        self.num_arms = int(num)
+        self.is_open = np.ones(self.num_arms, bool)
+        self._value_fn = value_fn
+
+    def pull(self, chosen: np.ndarray) -> np.ndarray:
+        """The loss of value without each of the chosen players, float [P]."""
+        masks = np.ones((len(chosen) + 1, self.num_arms), bool)
+        masks[np.arange(len(chosen)), chosen] = False
+        values = np.asarray(self._value_fn(masks), float)
+        return values[-1] - values[:-1]
+
+
+class HostPlays:
+    """The `init` and `advance` of `Plays`, with pulls that are Python calls."""
+
+    def __init__(self, policy: Policy, arms: HostArms, num_pulls: int, at_once: int):
+        self.policy, self.arms, self.num_pulls = policy, arms, num_pulls
+        self.at_once = at_once
+        self.select = jax.jit(functools.partial(policy.select_many, num=at_once))
+        self.learn = jax.jit(functools.partial(learn, policy))
+
+    def init(self, data: None, key: Array, is_open: Array, horizon: int) -> BanditState:
+        """The state after one pull of every arm."""
+        num = self.arms.num_arms
+        first = jnp.asarray(self.arms.pull(np.arange(num)))
+        offset = jnp.zeros(num, int)
+        rules = (self.policy, self.num_pulls, self.at_once)
+        return begin(*rules, first, offset, key, is_open, horizon)
+
+    def advance(
+        self, data: None, state: BanditState, start: int, stop: int
+    ) -> BanditState:
+        """The state after the turns from start to stop."""
+        for number in range(start, stop):
+            chosen = self.select(state.policy, jax.random.fold_in(state.key, number))
+            changes = jnp.asarray(self.arms.pull(np.asarray(chosen)))
+            state = self.learn(state, number, chosen, changes)
+        return state

@@ -1,0 +1,58 @@
+"""Thompson sampling: the best arm of a draw from what is believed of all."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from gamepruning.bandits.policy import Policy, PolicyState, one_each, policy_by_index
+from gamepruning.types import InputError
+
+
+@functools.cache
+def thompson(scale: float = 1.0) -> Policy:
+    """The arm of the largest draw from N(sum of rewards / (n + 1), scale^2 / (n + 1)).
+
+    Args:
+      scale: the standard deviation of one reward, > 0; 1 covers any in [0, 1].
+
+    Returns:
+      The `Policy`. Regret: O(sqrt(T K ln K)) for the scale of 1.
+
+    Raises:
+      InputError: the scale is not positive.
+
+    References:
+      Thompson, Biometrika 25 (1933). Agrawal and Goyal, Further optimal regret bounds
+      for Thompson sampling (2013), algorithm 2.
+    """
+    if not 0 < scale < math.inf:
+        raise InputError(f"expected a scale above 0, got {scale}")
+
+    def index(state: PolicyState, noise: Array) -> Array:
+        center = state.totals / (state.counts + 1)
+        return center + noise * state.rate / jnp.sqrt(state.counts + 1)
+
+    return policy_by_index("thompson", one_each(jax.random.normal), index, rate=scale)
+
+
+@functools.cache
+def thompson_beta() -> Policy:
+    """The arm of the largest draw from Beta(1 + sum of rewards, 1 + sum of 1 - reward).
+
+    Returns:
+      The `Policy`. Regret: O(log T) for rewards that are 0 or 1; fractional ones are
+      counted as they are, a common practice without that proof.
+
+    References:
+      Thompson, Biometrika 25 (1933). Agrawal and Goyal, Analysis of Thompson sampling
+      for the multi-armed bandit problem (2012).
+    """
+
+    def index(state: PolicyState, key: Array) -> Array:
+        failures = jnp.maximum(state.counts - state.totals, 0)
+        return jax.random.beta(key, 1 + state.totals, 1 + failures)
+
+    return policy_by_index("thompson_beta", lambda key, num_arms: key, index)
