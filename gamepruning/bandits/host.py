@@ -56,7 +56,7 @@ class HostPlays:
         self.select = jax.jit(functools.partial(policy.select_many, num=at_once))
         self.learn = jax.jit(functools.partial(learn, policy))
 
-    def init(self, data: None, key: Array, is_open: Array, horizon: int) -> BanditState:
+    def init(self, data: Any, key: Array, is_open: Array, horizon: int) -> BanditState:
         """The state after one pull of every arm."""
         num = self.arms.num_arms
         first = jnp.asarray(self.arms.pull(np.arange(num)))
@@ -65,7 +65,7 @@ class HostPlays:
         return begin(*rules, first, offset, key, is_open, horizon)
 
     def advance(
-        self, data: None, state: BanditState, start: int, stop: int
+        self, data: Any, state: BanditState, start: int, stop: int
     ) -> BanditState:
         """The state after the turns from start to stop."""
         for number in range(start, stop):
