@@ -1,11 +1,12 @@
 """Types that every part of the library shares."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
+import jax.core
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import ArrayLike, Float, Int, PyTree
 
 
 class InputError(ValueError):
@@ -16,17 +17,85 @@ class InputError(ValueError):
 
 
 class Scores(NamedTuple):
-    """One number a player, with its quality. Higher means: keep.
+    """One number for each player, with its quality. Higher means: keep.
 
     Attributes:
       value: the score of each player, float [N].
       stderr: the standard error of `value`, float [N]; 0 where `value` is exact.
       num_evaluations: how many evaluations of the network over a batch it took.
+
+    Example:
+      >>> Scores(np.array([0.5, 2.0]), np.array([0.1, 0.0]), 40)
+      Scores(2 players, value 0.5 to 2, stderr at most 0.1, 40 evaluations)
     """
 
     value: Float[jax.Array | np.ndarray, " N"]
     stderr: Float[jax.Array | np.ndarray, " N"]
     num_evaluations: int
+
+    def __repr__(self) -> str:
+        value, stderr = self.value, self.stderr
+        if not (_is_known(value) and _is_known(stderr)):
+            return f"Scores({value!r}, {stderr!r}, {self.num_evaluations!r})"
+        return (
+            f"Scores({np.size(value)} players, value {np.min(value):.4g} to "
+            f"{np.max(value):.4g}, stderr at most {np.max(stderr):.4g}, "
+            f"{self.num_evaluations} evaluations)"
+        )
+
+
+@runtime_checkable
+class Game(Protocol):
+    """A cooperative game: what each coalition of its players is worth.
+
+    `value_function` and `restrict` return one. `has_prefixes` and `has_toggles` of
+    `gamepruning.coalitions.games` say what else a game can do.
+    """
+
+    @property
+    def num_players(self) -> int:
+        """N, the length of a mask."""
+        ...
+
+    def __call__(self, masks: Any, /) -> Any:
+        """The values, float [S], of coalitions bool [S, N], True = in."""
+        ...
+
+    def restrict(self, always_in: Any = None, always_out: Any = None) -> "Game":
+        """The game among the players that are neither always in nor always out."""
+        ...
+
+
+# What functions of games take: a `Game`, or a plain function of masks, from coalitions
+# bool [S, N] to values [S].
+ValueFn: TypeAlias = Game | Callable[[Any], Any]
+
+
+@runtime_checkable
+class HasPrefixes(Protocol):
+    """A game that values all prefixes of an order at once, cheaper than one by one."""
+
+    def prefixes(self, orders: Int[np.ndarray, "S N"], /) -> Any:
+        """Values [S, N + 1] of nobody and of every prefix of each order."""
+        ...
+
+
+@runtime_checkable
+class HasToggles(Protocol):
+    """A game that values all single changes of a coalition at once."""
+
+    def toggles(self, masks: Any, /) -> tuple[Any, Any]:
+        """Values [S] of the masks, and [S, N] with each player's membership changed."""
+        ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """How good the outputs of a network are, one number; JAX can trace it."""
+
+    def __call__(self, outputs: Any, labels: Any, /) -> ArrayLike:
+        """The metric of outputs [B, ...] for labels [B, ...], a scalar."""
+        ...
 
 
 State = TypeVar("State")
@@ -72,3 +141,9 @@ class Scorer(Protocol):
         *,
         examples_at_once: int | None = None,
     ) -> Scores: ...
+
+
+def _is_known(array: Any) -> bool:
+    """True if the values can be looked at: no tracer, no shape, not empty."""
+    is_array = isinstance(array, np.ndarray | jax.Array)
+    return is_array and not isinstance(array, jax.core.Tracer) and array.size > 0

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from gamepruning.coalitions.estimators import ESTIMATORS
-from gamepruning.coalitions.estimators.choose import least_evaluations
+from gamepruning.coalitions.estimators.select import least_evaluations
 from gamepruning.coalitions.estimators.stopping import rank_correlation
 from gamepruning.coalitions.indices import semivalues
 from gamepruning.coalitions.semivalues import banzhaf, shapley

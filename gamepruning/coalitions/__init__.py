@@ -1,7 +1,7 @@
 """GAME 2: what players add to coalitions, as power indices with honest errors."""
 
 from gamepruning.coalitions.estimators import ESTIMATORS
-from gamepruning.coalitions.estimators.choose import choose_method
+from gamepruning.coalitions.estimators.select import choose_method
 from gamepruning.coalitions.evaluation.related import Incremental, make_incremental
 from gamepruning.coalitions.exact import (
     exact_banzhaf,

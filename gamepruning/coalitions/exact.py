@@ -1,25 +1,26 @@
 """Exact power indices: the value of every coalition of a small game."""
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from gamepruning.coalitions.games import count_players
 from gamepruning.coalitions.semivalues import (
     Semivalue,
+    SemivalueLike,
     banzhaf,
-    check_num_players,
+    semivalue_for,
     shapley,
 )
-from gamepruning.types import InputError, Scores
-
-ValueFn = Callable[..., ArrayLike]
+from gamepruning.types import InputError, Scores, ValueFn
 
 MAX_PLAYERS = 20  # 2^20 coalitions: a million evaluations
 
 
 def exact_shapley(
-    value_fn: ValueFn, num_players: int, *, max_players: int = MAX_PLAYERS
+    value_fn: ValueFn,
+    num_players: int | None = None,
+    *,
+    max_players: int = MAX_PLAYERS,
 ) -> Scores:
     """The Shapley value from all 2^N coalitions.
 
@@ -27,16 +28,16 @@ def exact_shapley(
 
     Args:
       value_fn: bool [S, N] -> float [S]; called on at most 16384 coalitions at a time.
-      num_players: N.
-      max_players: the largest N that is let through.
+      num_players: N; needed only where `value_fn` has no `num_players`.
+      max_players: the largest N that is accepted.
 
     Returns:
       `Scores`, float64 and exact; they sum to v(all) - v(nobody). Cost: 2^N
       evaluations.
 
     Raises:
-      InputError: N is below 1 or above `max_players`, or `value_fn` does not give one
-        finite number a coalition.
+      InputError: N is unknown, below 1 or above `max_players`, or `value_fn` does not
+        give one finite number for each coalition.
 
     Example: two gloves for the right hand, one for the left.
       >>> def pairs(masks):
@@ -47,12 +48,13 @@ def exact_shapley(
     References:
       Shapley, A value for n-person games (1953), equation 12.
     """
-    return exact_semivalue(value_fn, shapley(num_players), max_players=max_players)
+    semivalue = shapley(count_players(value_fn, num_players))
+    return exact_semivalue(value_fn, semivalue, max_players=max_players)
 
 
 def exact_banzhaf(
     value_fn: ValueFn,
-    num_players: int,
+    num_players: int | None = None,
     bias: float = 0.5,
     *,
     max_players: int = MAX_PLAYERS,
@@ -63,9 +65,9 @@ def exact_banzhaf(
 
     Args:
       value_fn: bool [S, N] -> float [S]; called on at most 16384 coalitions at a time.
-      num_players: N.
+      num_players: N; needed only where `value_fn` has no `num_players`.
       bias: p, the probability that a player is in, 0 < p < 1.
-      max_players: the largest N that is let through.
+      max_players: the largest N that is accepted.
 
     Returns:
       `Scores`, float64 and exact; not scaled to sum to anything. Cost: 2^N evaluations.
@@ -83,12 +85,12 @@ def exact_banzhaf(
       Banzhaf, Rutgers Law Review 19 (1965). Diaz-Ortiz et al., arXiv 2311.10468
       (beta_d).
     """
-    semivalue = banzhaf(num_players, bias)
+    semivalue = banzhaf(count_players(value_fn, num_players), bias)
     return exact_semivalue(value_fn, semivalue, max_players=max_players)
 
 
 def exact_semivalue(
-    value_fn: ValueFn, semivalue: Semivalue, *, max_players: int = MAX_PLAYERS
+    value_fn: ValueFn, semivalue: SemivalueLike, *, max_players: int = MAX_PLAYERS
 ) -> Scores:
     """Any semivalue from all 2^N coalitions.
 
@@ -96,8 +98,9 @@ def exact_semivalue(
 
     Args:
       value_fn: bool [S, N] -> float [S]; called on at most 16384 coalitions at a time.
-      semivalue: from `shapley`, `banzhaf` or `beta_semivalue`.
-      max_players: the largest N that is let through.
+      semivalue: from `shapley`, `banzhaf` or `beta_semivalue`; or a function of the
+        number of players, where the value function knows it.
+      max_players: the largest N that is accepted.
 
     Returns:
       `Scores`, float64 and exact. Cost: 2^N evaluations.
@@ -114,6 +117,7 @@ def exact_semivalue(
     References:
       Dubey, Neyman and Weber, Value theory without efficiency (1981).
     """
+    semivalue = semivalue_for(semivalue, value_fn)
     values = all_values(value_fn, semivalue.num_players, max_players=max_players)
     value = semivalue_of(values, semivalue)
     return Scores(value, np.zeros_like(value), len(values))
@@ -121,7 +125,7 @@ def exact_semivalue(
 
 def all_values(
     value_fn: ValueFn,
-    num_players: int,
+    num_players: int | None = None,
     *,
     max_players: int = MAX_PLAYERS,
     chunk_size: int = 16384,
@@ -130,9 +134,9 @@ def all_values(
 
     Args:
       value_fn: bool [S, N] -> float [S].
-      num_players: N.
-      max_players: the largest N that is let through.
-      chunk_size: coalitions a call.
+      num_players: N; needed only where `value_fn` has no `num_players`.
+      max_players: the largest N that is accepted.
+      chunk_size: coalitions in a call.
 
     Returns:
       float64 [2^N]. Cost: 2^N evaluations.
@@ -144,7 +148,7 @@ def all_values(
       >>> all_values(lambda masks: masks @ [10, 1], 2).tolist()
       [0.0, 1.0, 10.0, 11.0]
     """
-    num_players = check_num_players(num_players)
+    num_players = count_players(value_fn, num_players)
     if num_players > max_players:
         raise InputError(
             f"expected at most {max_players} players, whose coalitions can all be "

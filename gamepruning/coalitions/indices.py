@@ -1,13 +1,14 @@
 """Sampled power indices: Shapley, Banzhaf, any semivalue, of any value function."""
 
-from typing import Any
+from typing import Unpack
 
 from jaxtyping import Array
 
 from gamepruning.coalitions.estimate import IndexEstimate, estimate_indices
-from gamepruning.coalitions.estimators.base import ValueFn
-from gamepruning.coalitions.semivalues import Semivalue, banzhaf, shapley
-from gamepruning.types import Scores
+from gamepruning.coalitions.estimators.budget import SamplingOptions
+from gamepruning.coalitions.games import count_players
+from gamepruning.coalitions.semivalues import SemivalueLike, banzhaf, shapley
+from gamepruning.types import Scores, ValueFn
 
 __all__ = [
     "IndexEstimate",
@@ -21,11 +22,11 @@ __all__ = [
 def shapley_values(
     key: Array,
     value_fn: ValueFn,
-    num_players: int,
+    num_players: int | None = None,
     *,
     num_evaluations: int,
     method: str = "auto",
-    **options: Any,
+    **options: Unpack[SamplingOptions],
 ) -> Scores:
     """Shapley values by sampling.
 
@@ -34,10 +35,11 @@ def shapley_values(
     Args:
       key: the random key.
       value_fn: coalitions bool [S, N] -> values [S].
-      num_players: N.
+      num_players: N; needed only where `value_fn` has no `num_players`.
       num_evaluations: the budget.
       method: a name in `ESTIMATORS`, or "auto" (see `choose_method`).
-      **options: see `estimate_indices`.
+      **options: target_agreement, cut, checkpoint, round_size, progress: see
+        `SamplingConfig`.
 
     Returns:
       `Scores`; value +- 1.96 stderr is a 95 % interval.
@@ -58,7 +60,7 @@ def shapley_values(
     References:
       Shapley, A value for n-person games (1953).
     """
-    semivalue = shapley(num_players)
+    semivalue = shapley(count_players(value_fn, num_players))
     return semivalues(
         key,
         value_fn,
@@ -72,12 +74,12 @@ def shapley_values(
 def banzhaf_values(
     key: Array,
     value_fn: ValueFn,
-    num_players: int,
+    num_players: int | None = None,
     *,
     bias: float = 0.5,
     num_evaluations: int,
     method: str = "auto",
-    **options: Any,
+    **options: Unpack[SamplingOptions],
 ) -> Scores:
     """Banzhaf indices by sampling, of any bias.
 
@@ -86,11 +88,12 @@ def banzhaf_values(
     Args:
       key: the random key.
       value_fn: coalitions bool [S, N] -> values [S].
-      num_players: N.
+      num_players: N; needed only where `value_fn` has no `num_players`.
       bias: p, in (0, 1); 0.5 is the Banzhaf index.
       num_evaluations: the budget.
       method: a name in `ESTIMATORS`, or "auto" (see `choose_method`).
-      **options: see `estimate_indices`.
+      **options: target_agreement, cut, checkpoint, round_size, progress: see
+        `SamplingConfig`.
 
     Returns:
       `Scores`; value +- 1.96 stderr is a 95 % interval.
@@ -111,7 +114,7 @@ def banzhaf_values(
     References:
       Diaz-Ortiz et al., arXiv 2311.10468, section 3 (beta_d).
     """
-    semivalue = banzhaf(num_players, bias)
+    semivalue = banzhaf(count_players(value_fn, num_players), bias)
     return semivalues(
         key,
         value_fn,
@@ -125,21 +128,23 @@ def banzhaf_values(
 def semivalues(
     key: Array,
     value_fn: ValueFn,
-    semivalue: Semivalue,
+    semivalue: SemivalueLike,
     *,
     num_evaluations: int,
     method: str = "auto",
-    **options: Any,
+    **options: Unpack[SamplingOptions],
 ) -> Scores:
     """Any semivalue by sampling: `estimate_indices` without the verdict.
 
     Args:
       key: the random key.
       value_fn: coalitions bool [S, N] -> values [S].
-      semivalue: the power index.
+      semivalue: the power index; or a function of the number of players, such as
+        `shapley`, where the value function knows it.
       num_evaluations: the budget.
       method: a name in `ESTIMATORS`, or "auto" (see `choose_method`).
-      **options: see `estimate_indices`.
+      **options: target_agreement, cut, checkpoint, round_size, progress: see
+        `SamplingConfig`.
 
     Returns:
       `Scores`; value +- 1.96 stderr is a 95 % interval.

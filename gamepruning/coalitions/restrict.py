@@ -1,22 +1,23 @@
 """A game with some players always in and others always out."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import ArrayLike, Bool
+from jaxtyping import ArrayLike, Bool, Int
 
+from gamepruning.coalitions.games import can_restrict, count_players
+from gamepruning.players import Players
 from gamepruning.trees.masks import as_mask
-from gamepruning.types import InputError
+from gamepruning.types import Game, InputError, ValueFn
 
 
 def restrict(
-    value_fn: Callable[..., Any],
-    num_players: int,
+    value_fn: ValueFn,
+    num_players: int | None = None,
     *,
     always_in: ArrayLike | None = None,
     always_out: ArrayLike | None = None,
-) -> Callable[..., Any]:
+) -> Game:
     """The same game among the players that are neither always in nor always out.
 
     w(C) = v(C + always in), for C among the rest. A value function that restricts
@@ -24,16 +25,17 @@ def restrict(
 
     Args:
       value_fn: coalitions, bool [S, N] -> values [S].
-      num_players: N.
+      num_players: N; needed only where `value_fn` has no `num_players`.
       always_in: bool [N], or None for nobody.
       always_out: bool [N], or None for nobody.
 
     Returns:
-      A value function of the free players, in rising order of their numbers; its
-      `free`, int [M], holds those numbers where `value_fn` plays with everybody.
+      A game of the free players, in rising order of their numbers; its `free`, int [M],
+      holds those numbers where `value_fn` plays with everybody.
 
     Raises:
-      InputError: a mask has another shape, a player is both, or nobody is free.
+      InputError: a mask has another shape, a player is both, nobody is free, or N is
+        unknown.
 
     Example: everybody brings one; player 0 is always there, player 3 never.
       >>> game = restrict(
@@ -42,49 +44,45 @@ def restrict(
       ...     always_in=np.arange(4) == 0,
       ...     always_out=np.arange(4) == 3,
       ... )
+      >>> game
+      RestrictedGame(2 free of 4 players)
       >>> game.free.tolist(), game(np.array([[False, False], [True, True]])).tolist()
       ([1, 2], [1, 3])
     """
+    num_players = count_players(value_fn, num_players)
     inside = _mask(always_in, num_players, "always_in")
     outside = _mask(always_out, num_players, "always_out")
-    both = np.flatnonzero(inside & outside)
-    if both.size:
-        raise InputError(
-            f"player {both[0]} (and {both.size - 1} more) is both always in and always "
-            "out: decide on one"
-        )
-    if (inside | outside).all():
-        raise InputError("nobody is free: every player is always in or always out")
-    if not hasattr(value_fn, "restrict"):
-        return Restricted(value_fn, np.flatnonzero(~inside & ~outside), inside)
+    free = free_players(inside, outside)
+    if not can_restrict(value_fn):
+        return RestrictedGame(value_fn, free, inside)
     numbers = np.asarray(getattr(value_fn, "free", np.arange(num_players)))
-    return value_fn.restrict(  # type: ignore[attr-defined]
-        always_in=numbers[inside], always_out=numbers[outside]
-    )
+    return value_fn.restrict(always_in=numbers[inside], always_out=numbers[outside])
 
 
-class Restricted:
-    """A value function on the free players of another.
+class RestrictedGame:
+    """A game of the free players of another.
 
     Attributes:
       num_players: M, the number of free players.
       free: their numbers, int [M].
     """
 
-    def __init__(
-        self, value_fn: Callable[..., Any], free: np.ndarray, always_in: np.ndarray
-    ):
+    def __init__(self, value_fn: ValueFn, free: np.ndarray, always_in: np.ndarray):
         self.num_players = len(free)
         self.free = free
         self._value_fn = value_fn
         self._always_in = always_in
+
+    def __repr__(self) -> str:
+        total = len(self._always_in)
+        return f"RestrictedGame({self.num_players} free of {total} players)"
 
     def __call__(self, masks: ArrayLike) -> Any:
         """Values [S] of coalitions of free players, bool [S, M]."""
         return self._value_fn(self.expand(masks))
 
     def expand(self, masks: ArrayLike) -> Bool[np.ndarray, "S N"]:
-        """The coalitions, bool [S, M], with everybody in his place, bool [S, N]."""
+        """The coalitions, bool [S, M], with everybody in place, bool [S, N]."""
         masks = np.asarray(masks, bool)
         full = np.tile(self._always_in, (len(masks), 1))
         full[:, self.free] = masks
@@ -92,13 +90,70 @@ class Restricted:
 
     def restrict(
         self, always_in: ArrayLike | None = None, always_out: ArrayLike | None = None
-    ) -> "Restricted":
+    ) -> "RestrictedGame":
         """The game among fewer; players by the numbers of `free`, int [K]."""
         inside = self._always_in.copy()
         inside[np.asarray([] if always_in is None else always_in, int)] = True
         gone = np.asarray([] if always_out is None else always_out, int)
         free = self.free[~inside[self.free] & ~np.isin(self.free, gone)]
-        return Restricted(self._value_fn, free, inside)
+        return RestrictedGame(self._value_fn, free, inside)
+
+
+def select_players(players: Players, which: Any, name: str) -> Bool[np.ndarray, " N"]:
+    """bool [N] from a mask, numbers, names of families, or None for nobody.
+
+    Raises:
+      InputError: no such player or family; `name` says which argument it was.
+    """
+    if which is None:
+        return np.zeros(players.num_players, bool)
+    names = [which] if isinstance(which, str) else which
+    if isinstance(names, (list, tuple)) and any(isinstance(x, str) for x in names):
+        return players.select(names)
+    given = np.asarray(which)
+    if given.dtype == bool:
+        return players.mask(given)
+    if given.size and (
+        not np.issubdtype(given.dtype, np.integer)
+        or given.min() < 0
+        or given.max() >= players.num_players
+    ):
+        raise InputError(
+            f"expected {name} as bool [{players.num_players}], numbers of players in "
+            f"[0, {players.num_players}) or names of families, got {which!r}"
+        )
+    mask = np.zeros(players.num_players, bool)
+    mask[given.astype(int)] = True
+    return mask
+
+
+def free_players(inside: np.ndarray, outside: np.ndarray) -> Int[np.ndarray, " M"]:
+    """The numbers of the players on neither side.
+
+    Raises:
+      InputError: a player is on both, or nobody is free.
+    """
+    both = np.flatnonzero(inside & outside)
+    if both.size:
+        more = f" (and {both.size - 1} more)" if both.size > 1 else ""
+        raise InputError(
+            f"player {both[0]}{more} is both always in and always out: decide on one"
+        )
+    free = np.flatnonzero(~inside & ~outside)
+    if not free.size:
+        raise InputError(
+            "nobody is free: every player is always in or always out; leave some to "
+            "play"
+        )
+    return free
+
+
+def describe_coalition(numbers: np.ndarray) -> str:
+    """A coalition in words, from the numbers of its players."""
+    if not numbers.size:
+        return "nobody in it"
+    shown = ", ".join(map(str, numbers[:8]))
+    return f"{numbers.size} players ({shown}{', ...' if numbers.size > 8 else ''})"
 
 
 def _mask(value: ArrayLike | None, num_players: int, name: str) -> np.ndarray:

@@ -1,18 +1,19 @@
 """Semivalues: Shapley, Banzhaf, beta_d and the Beta family by one description.
 
 A semivalue is a mean marginal contribution. Two views of the same law serve all
-estimators: weights over coalition sizes, and one random number t a coalition, which
-every player then joins with probability t.
+estimators: weights over coalition sizes, and one random number t for each coalition,
+which every player then joins with probability t.
 """
 
 import math
-import operator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from gamepruning.types import InputError
+from gamepruning.coalitions.games import check_num_players, count_players
+from gamepruning.types import InputError, ValueFn
 
 
 class Semivalue(NamedTuple):
@@ -35,6 +36,11 @@ class Semivalue(NamedTuple):
     num_players: int
     parameters: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        function = "beta_semivalue" if self.name == "beta" else self.name
+        arguments = ", ".join(map(str, (self.num_players, *self.parameters)))
+        return f"{function}({arguments})"
+
     @property
     def bias(self) -> float | None:
         """The probability that a player is in, of a Banzhaf index; None for others."""
@@ -42,7 +48,7 @@ class Semivalue(NamedTuple):
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether a coalition and its complement are equally likely."""
+        """True if a coalition and its complement are equally likely."""
         if self.name == "banzhaf":
             return self.bias == 0.5
         return self.name == "shapley" or self.parameters[0] == self.parameters[1]
@@ -76,7 +82,7 @@ class Semivalue(NamedTuple):
 
 
 def shapley(num_players: int) -> Semivalue:
-    """The Shapley value: all coalition sizes weigh the same, w_k = 1/N.
+    """The Shapley value: all coalition sizes have the same weight, w_k = 1/N.
 
     Args:
       num_players: N >= 1.
@@ -88,8 +94,8 @@ def shapley(num_players: int) -> Semivalue:
       InputError: N is not a whole number >= 1.
 
     Example:
-      >>> shapley(4).weights().tolist()
-      [0.25, 0.25, 0.25, 0.25]
+      >>> shapley(4), shapley(4).weights().tolist()
+      (shapley(4), [0.25, 0.25, 0.25, 0.25])
 
     References:
       Shapley, A value for n-person games (1953).
@@ -113,8 +119,8 @@ def banzhaf(num_players: int, bias: float = 0.5) -> Semivalue:
       InputError: N is not a whole number >= 1, or `bias` is outside (0, 1).
 
     Example:
-      >>> banzhaf(3).weights().round(3).tolist()
-      [0.25, 0.5, 0.25]
+      >>> banzhaf(3), banzhaf(3).weights().round(3).tolist()
+      (banzhaf(3, 0.5), [0.25, 0.5, 0.25])
 
     References:
       Banzhaf, Rutgers Law Review 19 (1965). Diaz-Ortiz et al., arXiv 2311.10468, where
@@ -165,14 +171,32 @@ def beta_semivalue(num_players: int, alpha: float, beta: float) -> Semivalue:
     return Semivalue("beta", num_players, (float(alpha), float(beta)))
 
 
-def check_num_players(num_players: int) -> int:
-    """N as an int, or a clear error."""
-    try:
-        count = operator.index(num_players)
-    except TypeError:
-        count = 0
-    if count < 1:
+# A power index, or how to make it for a number of players.
+SemivalueLike: TypeAlias = Semivalue | Callable[[int], Semivalue]
+
+
+def semivalue_for(semivalue: SemivalueLike, value_fn: ValueFn) -> Semivalue:
+    """The power index for the players of a game.
+
+    Args:
+      semivalue: for as many players; or a function of the number of players, such as
+        `shapley` and `banzhaf`, where the game knows that number.
+      value_fn: the game.
+
+    Raises:
+      InputError: it is no power index, or for another number of players.
+
+    Example:
+      >>> from gamepruning.coalitions.voting import voting_game
+      >>> semivalue_for(banzhaf, voting_game(3, [2, 1, 1]))
+      banzhaf(3, 0.5)
+    """
+    if not isinstance(semivalue, Semivalue) and callable(semivalue):
+        semivalue = semivalue(count_players(value_fn))
+    if not isinstance(semivalue, Semivalue):
         raise InputError(
-            f"expected a whole number of players, at least 1, got {num_players!r}"
+            f"expected a Semivalue, made by shapley, banzhaf or beta_semivalue, got "
+            f"{type(semivalue).__name__}"
         )
-    return count
+    count_players(value_fn, semivalue.num_players)
+    return semivalue

@@ -13,7 +13,11 @@ from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.coalitions.evaluation.evaluate import Evaluator, Sweeps
 from gamepruning.coalitions.measures import is_mean
-from gamepruning.coalitions.sides import chosen, describe, free_players
+from gamepruning.coalitions.restrict import (
+    describe_coalition,
+    free_players,
+    select_players,
+)
 from gamepruning.players import Players
 from gamepruning.trees.masks import as_masks
 from gamepruning.types import InputError
@@ -98,8 +102,8 @@ def value_function(
     if chunk_size is not None and chunk_size < 1:
         raise InputError(f"expected chunk_size >= 1, got {chunk_size}")
     plays = players.select(varying)
-    inside = ~plays | chosen(players, always_in, "always_in")
-    outside = chosen(players, always_out, "always_out")
+    inside = ~plays | select_players(players, always_in, "always_in")
+    outside = select_players(players, always_out, "always_out")
     idle = np.flatnonzero(outside & ~plays)
     if idle.size:
         raise InputError(
@@ -226,7 +230,7 @@ class ValueFunction:
         if bad.size:
             raise InputError(
                 f"the metric is {values[bad[0]]} for coalition {first + bad[0]}, which "
-                f"has {describe(self.free[masks[bad[0]]])}; {FINITE}"
+                f"has {describe_coalition(self.free[masks[bad[0]]])}; {FINITE}"
             )
 
     def _count(self, number: int) -> None:
@@ -263,10 +267,10 @@ class ValueFunction:
           InputError: a player is both in and out, or nobody is left.
         """
         players = self._sweeps.players
-        inside = self._inside | chosen(players, always_in, "always_in")
+        inside = self._inside | select_players(players, always_in, "always_in")
         outside = ~self._inside
         outside[self.free] = False
-        outside |= chosen(players, always_out, "always_out")
+        outside |= select_players(players, always_out, "always_out")
         other = copy.copy(self)
         other.free = free_players(inside, outside)
         other.num_players = len(other.free)

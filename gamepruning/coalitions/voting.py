@@ -6,11 +6,13 @@ the others' weight is built voter by voter. The arithmetic adds and multiplies p
 numbers only, so that even the smallest index is good to rounding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import ArrayLike, Float
 
+from gamepruning.coalitions.restrict import RestrictedGame
 from gamepruning.coalitions.semivalues import banzhaf
 from gamepruning.types import InputError, Scores
 
@@ -82,9 +84,36 @@ def weighted_voting_banzhaf(
     return _scores(points, np.ones(1), quota, weights)
 
 
-def voting_game(
-    quota: int, weights: Sequence[int] | ArrayLike
-) -> Callable[[Bool[Array | np.ndarray, "S N"]], Float[np.ndarray, " S"]]:
+class VotingGame:
+    """A weighted voting game, made by `voting_game`.
+
+    Attributes:
+      quota: the weight that wins.
+      weights: of the voters, int [N].
+      num_players: N.
+    """
+
+    def __init__(self, quota: int, weights: np.ndarray):
+        self.quota = quota
+        self.weights = weights
+        self.num_players = len(weights)
+
+    def __repr__(self) -> str:
+        return f"VotingGame({self.num_players} voters, quota {self.quota})"
+
+    def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"]:
+        """1 for each coalition, bool [S, N], that wins, else 0."""
+        return (np.asarray(masks) @ self.weights >= self.quota).astype(float)
+
+    def restrict(self, always_in: Any = None, always_out: Any = None) -> RestrictedGame:
+        """The game among fewer voters; voters by their numbers, int [K]."""
+        whole = RestrictedGame(
+            self, np.arange(self.num_players), np.zeros(self.num_players, bool)
+        )
+        return whole.restrict(always_in, always_out)
+
+
+def voting_game(quota: int, weights: Sequence[int] | ArrayLike) -> VotingGame:
     """The value function of a weighted voting game: 1 for coalitions that win.
 
     v(S) = 1 if sum_{i in S} weight_i >= quota, else 0.
@@ -94,22 +123,19 @@ def voting_game(
       weights: whole numbers >= 0, [N].
 
     Returns:
-      masks bool [S, N] -> float64 [S].
+      A `Game`: masks bool [S, N] -> float64 [S].
 
     Raises:
       InputError: weights or quota are not as described.
 
     Example:
       >>> wins = voting_game(3, [2, 1, 1])
+      >>> wins
+      VotingGame(3 voters, quota 3)
       >>> wins(np.array([[True, True, False], [False, True, True]])).tolist()
       [1.0, 0.0]
     """
-    quota, weights = check_voting(quota, weights)
-
-    def value_fn(masks):
-        return (np.asarray(masks) @ weights >= quota).astype(float)
-
-    return value_fn
+    return VotingGame(*check_voting(quota, weights))
 
 
 def check_voting(

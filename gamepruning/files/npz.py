@@ -1,9 +1,15 @@
-"""Checkpoints of an estimate: one `.npz` file, there whole or not at all."""
+"""The one store of arrays on disk: `.npz` files that are whole or absent.
+
+A zip archive has a checksum for each member, so damage shows when it is read. A file
+may also hold settings, one JSON object: those of the run that a checkpoint belongs to.
+"""
 
 import json
 import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,55 +17,110 @@ from gamepruning.files.atomic import new_file
 from gamepruning.types import InputError
 
 _SETTINGS = "__settings__"
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
-def save(path: Path, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays and JSON-able settings; an older file is replaced at the end only.
+class Stored(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+      settings: JSON-able facts.
+      arrays: the arrays by name.
+    """
+
+    settings: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def save(
+    path: Path, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write arrays and JSON-able settings. An older file stays until all is written.
+
+    Args:
+      path: the file, ending in `.npz`.
+      settings: JSON-able facts.
+      arrays: the arrays by name.
 
     Raises:
       InputError: the disk does not let it be written.
 
     Example:
       >>> save(Path("sums.npz"), {"method": "toggle"}, {"count": np.ones(2)})
-      >>> load(Path("sums.npz"))[0]
+      >>> load(Path("sums.npz")).settings
       {'method': 'toggle'}
     """
-    text = np.frombuffer(json.dumps(settings).encode(), np.uint8)
-    with new_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{_SETTINGS: text}, **arrays)
+    text = np.frombuffer(json.dumps(dict(settings)).encode(), np.uint8)
+    save_arrays(path, {_SETTINGS: text, **arrays})
 
 
-def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `save` wrote.
+def save_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], *, is_compressed: bool = False
+) -> None:
+    """Write arrays without settings, for `np.load` or `load_arrays`.
 
-    Returns:
-      (settings, arrays).
+    Args:
+      path: the file, ending in `.npz`.
+      arrays: the arrays by name.
+      is_compressed: True for a smaller file that takes longer to write.
 
     Raises:
-      InputError: the file is damaged or something else.
+      InputError: the disk does not let it be written.
+
+    Example:
+      >>> save_arrays(Path("pixels.npz"), {"x": np.arange(3)})
+      >>> load_arrays(Path("pixels.npz"))["x"].tolist()
+      [0, 1, 2]
     """
+    write = np.savez_compressed if is_compressed else np.savez
+    with new_file(path) as temporary, temporary.open("wb") as file:
+        write(file, allow_pickle=False, **arrays)
+
+
+def load(path: Path) -> Stored:
+    """Read what `save` wrote.
+
+    Raises:
+      InputError: the file is missing or damaged, or holds no settings.
+    """
+    arrays = load_arrays(path)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        return json.loads(arrays.pop(_SETTINGS).tobytes()), arrays
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        return Stored(json.loads(arrays.pop(_SETTINGS).tobytes()), arrays)
+    except (KeyError, ValueError) as error:
         raise InputError(
-            f"checkpoint {path} is damaged or no checkpoint of an estimate: delete it "
-            "to begin anew"
+            f"{path} is no checkpoint of gamepruning: name another file"
         ) from error
 
 
-def check_settings(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Refuse to go on with what was begun under other settings.
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an `.npz` file and check them against their checksums.
+
+    Raises:
+      InputError: the file is missing or damaged.
+    """
+    if not path.exists():
+        raise InputError(f"checkpoint {path} does not exist")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except _DAMAGE as error:
+        raise InputError(
+            f"checkpoint {path} is damaged or no .npz file: delete it to begin anew"
+        ) from error
+
+
+def check_settings(
+    path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    """Refuse to resume what was begun under other settings.
 
     Raises:
       InputError: the first setting that differs, with both values.
     """
-    wanted = json.loads(json.dumps(wanted))
-    for name in wanted:
-        if found.get(name) != wanted[name]:
+    for name, value in json.loads(json.dumps(dict(wanted))).items():
+        if found.get(name) != value:
             raise InputError(
-                f"checkpoint {path} is of another estimate: {name} is "
-                f"{found.get(name)!r} there and {wanted[name]!r} here; use the same "
-                "settings or another file"
+                f"checkpoint {path} is of another run: {name} is "
+                f"{found.get(name)!r} there and {value!r} here; use the same settings "
+                "or another file"
             )

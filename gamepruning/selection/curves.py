@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gamepruning.coalitions.sweeps import coalition_values
+from gamepruning.coalitions.games import coalition_values
 from gamepruning.selection.top_n import Scope, check_scores, top_n
 from gamepruning.selection.trace import SelectionTrace
 from gamepruning.types import InputError, Scores

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool
 
-from gamepruning.coalitions.sweeps import coalition_values, toggle_values
+from gamepruning.coalitions.games import coalition_values, toggle_values
 from gamepruning.trees.masks import as_mask
 from gamepruning.types import InputError, Scores
 

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
+from gamepruning.coalitions.games import coalition_values
 from gamepruning.coalitions.restrict import restrict
-from gamepruning.coalitions.sweeps import coalition_values
 from gamepruning.selection.floors import Floors, make_floors
 from gamepruning.selection.greedy import local_search
 from gamepruning.selection.trace import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gamepruning.coalitions.estimators import ESTIMATORS
-from gamepruning.coalitions.estimators.choose import choose_method, least_evaluations
+from gamepruning.coalitions.estimators.select import choose_method, least_evaluations
 from gamepruning.coalitions.indices import (
     banzhaf_values,
     semivalues,

@@ -113,7 +113,7 @@ def test_metrics_and_layer_wise_games(game, metric):
     expected = full_passes(players, params, metric, (inputs,), labels, full)
     np.testing.assert_allclose(values, expected, rtol=2e-5)
     np.testing.assert_array_equal(value_fn.expand(full[:, :24]), full)
-    tiled = value_fn._evaluator.rows != rows.Rows(600, 1, 0)
+    tiled = value_fn._evaluator.rows != rows.RowTiles(600, 1, 0)
     assert tiled == measures.is_mean(metric)
 
 

@@ -55,7 +55,7 @@ def test_damage_is_one_clear_line(tmp_path, damage):
     else:
         data = bytearray(b"hello")
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"a\.npz is corrupt") as caught:
+    with pytest.raises(InputError, match=r"a\.npz is damaged") as caught:
         load_checkpoint(path, state)
     assert "\n" not in str(caught.value)
 

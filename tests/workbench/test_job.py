@@ -246,7 +246,7 @@ def test_a_corrupt_checkpoint_is_named_and_kept(tmp_path, monkeypatch):
             prune(BASELINE, out)
     checkpoint = out.with_name("run.partial") / "checkpoints" / "dense.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"dense\.npz is corrupt"):
+    with pytest.raises(InputError, match=r"dense\.npz is damaged"):
         prune(PruneSettings(), out, resume=True)
     assert checkpoint.is_file()
     checkpoint.unlink()

@@ -1,4 +1,4 @@
-"""The estimators by name.
+"""The estimators by name: `ESTIMATORS` is their only list.
 
 | name | estimates | a sample | bias |
 | --- | --- | --- | --- |
@@ -12,7 +12,12 @@
 | leverage | Shapley | 2 | of the penalty and of order 1/m, vanishing |
 """
 
-from gamepruning.coalitions.estimators.base import Cost, Estimate, Estimator, Problem
+from gamepruning.coalitions.estimators.base import (
+    Estimate,
+    Estimator,
+    Problem,
+    SampleCost,
+)
 from gamepruning.coalitions.estimators.leverage import leverage
 from gamepruning.coalitions.estimators.permutation import (
     antithetic,
@@ -35,4 +40,4 @@ ESTIMATORS: dict[str, Estimator] = {
     "leverage": leverage(),
 }
 
-__all__ = ["ESTIMATORS", "Cost", "Estimate", "Estimator", "Problem"]
+__all__ = ["ESTIMATORS", "Estimate", "Estimator", "Problem", "SampleCost"]

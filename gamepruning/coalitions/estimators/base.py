@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import ndtri, stdtrit
 
 from gamepruning.coalitions.semivalues import Semivalue
-from gamepruning.types import InputError
+from gamepruning.types import InputError, ValueFn
 
 State = dict[str, np.ndarray]
-ValueFn = Callable[[Any], Any]
 _LEVEL = 0.975
 
 
 class Problem(NamedTuple):
-    """Which numbers are asked for, and with what luck.
+    """What to estimate, and the source of the samples.
 
     Attributes:
       key: the random key; sample j follows from it and j.
@@ -33,18 +32,33 @@ class Problem(NamedTuple):
         return self.semivalue.num_players
 
 
-class Cost(NamedTuple):
+class SampleCost(NamedTuple):
     """What samples cost, in evaluations.
 
     Attributes:
-      fixed: once.
-      each: for each sample: a coalition, a pair, a sweep.
+      fixed: evaluations that are made once.
+      each: evaluations for each sample: a coalition, a pair, an order.
       least: how many samples the estimator needs at least.
     """
 
     fixed: int
     each: int
     least: int
+
+    @property
+    def least_evaluations(self) -> int:
+        """The smallest budget that the estimator takes."""
+        return self.evaluations(self.least)
+
+    def evaluations(self, num_samples: int) -> int:
+        """What so many samples cost."""
+        return self.fixed + self.each * num_samples
+
+    def affordable(self, num_evaluations: int) -> int:
+        """How many samples a budget pays for."""
+        if not self.each:
+            return self.least
+        return (num_evaluations - self.fixed) // self.each
 
 
 class Estimate(NamedTuple):
@@ -62,28 +76,36 @@ class Estimate(NamedTuple):
 
 
 class Estimator(NamedTuple):
-    """One way to estimate a power index.
+    """One way to estimate a power index: all that the engine knows of it.
+
+    A new one is one file with a factory, and one line in `ESTIMATORS`.
 
     Attributes:
-      misfit: semivalue -> why it cannot be estimated so, or None if it can.
-      cost: semivalue -> `Cost`.
+      misfit: semivalue -> why it cannot be estimated in this way, or None if it can.
+      cost: semivalue -> `SampleCost`.
       init: (problem, value_fn, num_samples) -> state; refuses draws that leave a
         player out.
       update: (problem, value_fn, state, start, stop) -> state with these samples.
       finish: (problem, state) -> `Estimate`; evaluates nothing.
+      preference: method "auto" tries the estimators that fit by rising preference;
+        None to be used by name only.
+      is_incremental: True if it only asks for prefixes or toggles, which an
+        incremental game makes cheap.
     """
 
     misfit: Callable[[Semivalue], str | None]
-    cost: Callable[[Semivalue], Cost]
+    cost: Callable[[Semivalue], SampleCost]
     init: Callable[[Problem, ValueFn, int], State]
     update: Callable[[Problem, ValueFn, State, int, int], State]
     finish: Callable[[Problem, State], Estimate]
+    preference: int | None = None
+    is_incremental: bool = False
 
 
 def widening(degrees_of_freedom: float | np.ndarray) -> np.ndarray:
     """How much to widen a standard error that was itself estimated.
 
-    The ratio of the .975 quantiles of Student's t and the normal distribution, so that
+    The ratio of the 0.975 quantiles of Student's t and the normal distribution, so that
     value +- 1.96 stderr is a 95 % interval with few samples too.
 
     Example:
@@ -100,18 +122,19 @@ def append(state: State, name: str, rows: np.ndarray) -> State:
     return {**state, name: np.concatenate([state[name], rows])}
 
 
-def fits_any(semivalue: Semivalue) -> None:
-    """For estimators of every semivalue."""
+def fits_any(semivalue: Semivalue) -> str | None:
+    """None: the estimator takes every semivalue."""
     del semivalue
+    return None
 
 
 def only_shapley(semivalue: Semivalue) -> str | None:
-    """Why it cannot be estimated by an estimator of Shapley values, if it cannot."""
+    """Why an estimator of Shapley values does not fit; None where it does."""
     return None if semivalue.name == "shapley" else "it estimates Shapley values only"
 
 
 def only_banzhaf(semivalue: Semivalue) -> str | None:
-    """Why it cannot be estimated by an estimator of Banzhaf indices, if it cannot."""
+    """Why an estimator of Banzhaf indices does not fit; None where it does."""
     return None if semivalue.bias is not None else "it estimates Banzhaf indices only"
 
 

@@ -1,15 +1,16 @@
-"""What an estimate will do: samples, rounds, and when to look at the ranking."""
+"""What an estimate will do: how many samples, in which rounds, when to stop."""
 
+import dataclasses
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.coalitions.estimators import ESTIMATORS, Problem
-from gamepruning.coalitions.estimators.base import State, ValueFn
-from gamepruning.coalitions.estimators.choose import least_evaluations
+from gamepruning.coalitions.estimators import ESTIMATORS, Estimator, Problem, SampleCost
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import InputError
 
@@ -17,16 +18,57 @@ _FIRST_CHECK = 8  # samples, and twice the least of the method
 _CHECK_GROWTH = 1.25
 
 
-class Plan(NamedTuple):
+class SamplingOptions(TypedDict, total=False):
+    """The keywords of `SamplingConfig`."""
+
+    target_agreement: float | None
+    cut: int | None
+    checkpoint: str | Path | None
+    round_size: int
+    progress: Callable[[int, int], Any] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """When an estimate stops, and what it leaves on the way.
+
+    Attributes:
+      target_agreement: stop before the budget is used up when the predicted rank
+        correlation with the exact index (or, with `cut`, the predicted overlap of the
+        lowest players) is at least this, at two checks in a row, and the spread of the
+        scores exceeds what their standard errors explain.
+      cut: how many of the lowest players are to be told from the rest.
+      checkpoint: a file to write after every round and to resume from if it exists.
+      round_size: evaluations between two checkpoints; it does not change the result.
+      progress: called after every round with the evaluations so far and their maximum.
+
+    Example:
+      >>> SamplingConfig(target_agreement=0.95).round_size
+      1024
+    """
+
+    target_agreement: float | None = None
+    cut: int | None = None
+    checkpoint: str | Path | None = None
+    round_size: int = 1024
+    progress: Callable[[int, int], Any] | None = None
+
+    def __post_init__(self):
+        target = self.target_agreement
+        if target is not None and not 0 < target < 1:
+            raise InputError(f"expected target_agreement in (0, 1), got {target}")
+        if self.round_size < 1:
+            raise InputError(f"expected round_size >= 1, got {self.round_size}")
+
+
+class Schedule(NamedTuple):
     """How many samples of which estimator, in which rounds.
 
     Attributes:
       method: the estimator's name.
       num_samples: how many samples the budget pays for.
       round_samples: how many are drawn between two checkpoints.
-      fixed: evaluations once.
-      each: evaluations a sample.
-      least: samples that the estimator needs.
+      cost: what samples cost.
       target: the predicted agreement at which to stop, or None.
       cut: how many lowest players it is about, or None for all ranks.
     """
@@ -34,28 +76,23 @@ class Plan(NamedTuple):
     method: str
     num_samples: int
     round_samples: int
-    fixed: int
-    each: int
-    least: int
+    cost: SampleCost
     target: float | None
     cut: int | None
 
     @property
-    def estimator(self):
+    def estimator(self) -> Estimator:
         """The `Estimator`."""
         return ESTIMATORS[self.method]
 
-    def evaluations(self, samples: int) -> int:
-        """What so many samples cost."""
-        return self.fixed + self.each * samples
-
-    def init(self, problem: Problem, value_fn: ValueFn) -> State:
-        """The estimator's state before the first sample."""
-        return self.estimator.init(problem, value_fn, self.num_samples)
+    @property
+    def num_evaluations(self) -> int:
+        """What all samples cost."""
+        return self.cost.evaluations(self.num_samples)
 
     def next_check(self, done: int) -> int:
         """The first number of samples above `done` at which to look at the ranking."""
-        at = max(2 * self.least, _FIRST_CHECK)
+        at = max(2 * self.cost.least, _FIRST_CHECK)
         while at <= done:
             at = math.ceil(_CHECK_GROWTH * at)
         return at
@@ -66,82 +103,67 @@ class Plan(NamedTuple):
         return stop if self.target is None else min(stop, self.next_check(done))
 
     def is_check(self, done: int) -> bool:
-        """Whether to look at the ranking after `done` samples."""
+        """Return True if the ranking is to be looked at after `done` samples."""
         return self.target is not None and self.next_check(done - 1) == done
 
 
-def make_plan(
-    method: str,
-    semivalue: Semivalue,
-    num_evaluations: int,
-    round_size: int,
-    target: float | None,
-    cut: int | None,
-) -> Plan:
-    """The plan for a budget, or a clear error if it is too small or does not fit."""
+def make_schedule(
+    method: str, semivalue: Semivalue, num_evaluations: int, config: SamplingConfig
+) -> Schedule:
+    """The schedule for a budget.
+
+    Raises:
+      InputError: the budget is too small, there is no such method, or it does not fit
+        the index.
+    """
     if method not in ESTIMATORS:
         raise InputError(
             f"method: expected 'auto' or one of {', '.join(ESTIMATORS)}, got {method!r}"
         )
     misfit = ESTIMATORS[method].misfit(semivalue)
     if misfit is not None:
-        wanted = f"{semivalue.name}{semivalue.parameters or ''}"
-        raise InputError(f"method {method!r} does not fit {wanted}: {misfit}")
-    fixed, each, least = ESTIMATORS[method].cost(semivalue)
-    needed = least_evaluations(method, semivalue)
-    if num_evaluations < needed:
+        raise InputError(f"method {method!r} does not fit {semivalue!r}: {misfit}")
+    n, cut = semivalue.num_players, config.cut
+    if cut is not None and not 1 <= cut < n:
+        raise InputError(f"expected cut in [1, {n - 1}], players below it, got {cut}")
+    cost = ESTIMATORS[method].cost(semivalue)
+    if num_evaluations < cost.least_evaluations:
         raise InputError(
-            f"budget too small: method {method!r} needs at least {needed} evaluations "
-            f"for {semivalue.num_players} players, got {num_evaluations}"
+            f"budget too small: method {method!r} needs at least "
+            f"{cost.least_evaluations} evaluations for {n} players, got "
+            f"{num_evaluations}"
         )
-    num_samples = (num_evaluations - fixed) // each if each else least
-    rounds = max(1, round_size // max(each, 1))
-    return Plan(method, num_samples, rounds, fixed, each, least, target, cut)
+    num_samples = cost.affordable(num_evaluations)
+    rounds = max(1, config.round_size // max(cost.each, 1))
+    target = config.target_agreement
+    return Schedule(method, num_samples, rounds, cost, target, cut)
 
 
-def check_arguments(
-    value_fn: Any,
-    semivalue: Any,
-    num_evaluations: Any,
-    target: float | None,
-    cut: int | None,
-) -> None:
-    """Refuse arguments that make no sense, whatever the method."""
-    if not isinstance(semivalue, Semivalue):
-        raise InputError(
-            f"expected a Semivalue, made by shapley, banzhaf or beta_semivalue, got "
-            f"{type(semivalue).__name__}"
-        )
-    n = semivalue.num_players
-    own = getattr(value_fn, "num_players", n)
-    if own != n:
-        raise InputError(
-            f"the value function has {own} players, got num_players = {n}: pass "
-            "value_fn.num_players"
-        )
+def check_budget(num_evaluations: Any) -> None:
+    """Check that the budget is a whole number.
+
+    Raises:
+      InputError: it is not.
+    """
     if not isinstance(num_evaluations, int | np.integer):
         raise InputError(
             f"expected a whole number of evaluations, got {num_evaluations!r}"
         )
-    if target is not None and not 0 < target < 1:
-        raise InputError(f"expected target_agreement in (0, 1), got {target}")
-    if cut is not None and not 1 <= cut < n:
-        raise InputError(f"expected cut in [1, {n - 1}], players below it, got {cut}")
 
 
-def settings_of(problem: Problem, plan: Plan) -> dict[str, Any]:
-    """What has to be the same for a checkpoint to be gone on from."""
+def settings_of(problem: Problem, schedule: Schedule) -> dict[str, Any]:
+    """What has to be the same for a checkpoint to be resumed."""
     key = problem.key
     typed = isinstance(key, jax.Array) and jnp.issubdtype(
         key.dtype, jax.dtypes.prng_key
     )
     numbers = np.asarray(jax.random.key_data(key) if typed else key).tolist()
     return {
-        "method": plan.method,
+        "method": schedule.method,
         "key": numbers,
         "index": problem.semivalue.name,
         "num_players": problem.num_players,
         "parameters": list(problem.semivalue.parameters),
-        "target_agreement": plan.target,
-        "cut": plan.cut,
+        "target_agreement": schedule.target,
+        "cut": schedule.cut,
     }

@@ -6,17 +6,17 @@ import numpy as np
 
 from gamepruning.coalitions.estimators import ridge, sampling
 from gamepruning.coalitions.estimators.base import (
-    Cost,
     Estimate,
     Estimator,
     Problem,
+    SampleCost,
     State,
-    ValueFn,
     append,
     only_shapley,
 )
+from gamepruning.coalitions.games import coalition_values, end_values
 from gamepruning.coalitions.semivalues import Semivalue
-from gamepruning.coalitions.sweeps import coalition_values, end_values
+from gamepruning.types import ValueFn
 
 _PROFILE_TERMS = 4
 
@@ -43,12 +43,13 @@ def leverage() -> Estimator:
         init=_init,
         update=_update,
         finish=_finish,
+        preference=0,
     )
 
 
-def _cost(semivalue: Semivalue) -> Cost:
+def _cost(semivalue: Semivalue) -> SampleCost:
     n = semivalue.num_players
-    return Cost(2, 2, n + 1 + _num_terms(n) if n > 1 else 0)
+    return SampleCost(2, 2, n + 1 + _num_terms(n) if n > 1 else 0)
 
 
 def _num_terms(n: int) -> int:
@@ -84,12 +85,12 @@ def _finish(problem: Problem, state: State) -> Estimate:
     odd = (values[:, 0] - values[:, 1]) / 2 - place * rise / 2
     odd, profile = weight * odd, weight[:, None] * _profile(place, n)
 
-    def rows() -> Iterator[ridge.Rows]:
+    def rows() -> Iterator[ridge.Equations]:
         for start, stop in sampling.blocks(len(values), n):
             these = slice(start, stop)
             masks = sampling.sized_coalitions(problem.key, n, start, stop)
             x = weight[these, None] * (masks - sizes[these, None] / n)
-            yield ridge.Rows(x, profile[these], odd[these], start)
+            yield ridge.Equations(x, profile[these], odd[these], start)
 
     fit = ridge.fit(rows, n, profile.shape[1], has_total=False)
     return Estimate(fit.value + rise / n, fit.stderr, fit.halves + rise / n)

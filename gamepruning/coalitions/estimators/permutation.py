@@ -1,22 +1,42 @@
 """Shapley values from orders: what each player adds as it enters."""
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from gamepruning.coalitions.estimators import moments, sampling
 from gamepruning.coalitions.estimators.base import (
-    Cost,
     Estimator,
     Problem,
+    SampleCost,
     State,
-    ValueFn,
     only_shapley,
 )
-from gamepruning.coalitions.sweeps import end_values, prefix_values
+from gamepruning.coalitions.games import end_values, prefix_values
+from gamepruning.types import ValueFn
 
 _DEGREE = 6
 _FIRST_FIT = 4
+
+
+class OrderMarginals(NamedTuple):
+    """What each player adds in some samples of orders.
+
+    Attributes:
+      rows: the mean marginal of each player, float [S, N].
+      position: where each player enters, int [S, N].
+      by_position: the marginals by position, float [S, N].
+    """
+
+    rows: Float[np.ndarray, "S N"]
+    position: Int[np.ndarray, "S N"]
+    by_position: Float[np.ndarray, "S N"]
+
+
+Marginals: TypeAlias = Callable[[Problem, ValueFn, State, int, int], OrderMarginals]
 
 
 def permutation() -> Estimator:
@@ -28,7 +48,7 @@ def permutation() -> Estimator:
     References:
       Castro, Gomez and Tejada, Computers & Operations Research 36 (2009), section 3.
     """
-    return _sweeps(1, _marginals)
+    return _by_orders(1, _marginals)._replace(preference=2)
 
 
 def antithetic() -> Estimator:
@@ -41,7 +61,7 @@ def antithetic() -> Estimator:
       Mitchell et al., Sampling permutations for Shapley value estimation, JMLR 23
       (2022), section 4.1.
     """
-    return _sweeps(2, _pair_marginals)
+    return _by_orders(2, _pair_marginals)
 
 
 def antithetic_centred() -> Estimator:
@@ -52,16 +72,19 @@ def antithetic_centred() -> Estimator:
     one, so that the estimate stays unbiased. Helps where v follows the size of the
     coalition smoothly. Cost: as `antithetic`.
     """
-    return _sweeps(2, _pair_marginals)._replace(update=_update_centred, init=_init)
+    return _by_orders(2, _pair_marginals)._replace(update=_update_centred, preference=1)
 
 
-def _sweeps(directions: int, marginals) -> Estimator:
+def _by_orders(directions: int, marginals: Marginals) -> Estimator:
     return Estimator(
         misfit=only_shapley,
-        cost=lambda semivalue: Cost(2, directions * (semivalue.num_players - 1), 2),
+        cost=lambda semivalue: SampleCost(
+            2, directions * (semivalue.num_players - 1), 2
+        ),
         init=_init,
         update=functools.partial(_update, marginals),
         finish=lambda problem, state: moments.finish(state),
+        is_incremental=True,
     )
 
 
@@ -74,19 +97,23 @@ def _init(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
 
 
 def _update(
-    marginals, problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
+    marginals: Marginals,
+    problem: Problem,
+    value_fn: ValueFn,
+    state: State,
+    start: int,
+    stop: int,
 ) -> State:
-    rows, _, _ = marginals(problem, value_fn, state, start, stop)
-    return moments.fold(state, rows, start)
+    found = marginals(problem, value_fn, state, start, stop)
+    return moments.fold(state, found.rows, start)
 
 
 def _update_centred(
     problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
 ) -> State:
-    sweep = _pair_marginals(problem, value_fn, state, start, stop)
-    for number, row, position, by_position in zip(
-        range(start, stop), *sweep, strict=True
-    ):
+    found = _pair_marginals(problem, value_fn, state, start, stop)
+    samples = zip(found.rows, found.position, found.by_position, strict=True)
+    for number, (row, position, by_position) in enumerate(samples, start):
         if number >= _FIRST_FIT and number & (number - 1) == 0:  # a power of two
             state = {**state, "profile": _smooth(state, number)}
         if number >= _FIRST_FIT:
@@ -99,15 +126,20 @@ def _update_centred(
     return state
 
 
-def _marginals(problem, value_fn, state, start, stop):
+def _marginals(
+    problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
+) -> OrderMarginals:
     orders = sampling.orders(problem.key, problem.num_players, start, stop)
     position = np.argsort(orders, axis=1)
     values = prefix_values(value_fn, orders, ends=tuple(state["ends"]))
     by_position = np.diff(values, axis=1)
-    return np.take_along_axis(by_position, position, axis=1), position, by_position
+    rows = np.take_along_axis(by_position, position, axis=1)
+    return OrderMarginals(rows, position, by_position)
 
 
-def _pair_marginals(problem, value_fn, state, start, stop):
+def _pair_marginals(
+    problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
+) -> OrderMarginals:
     orders = sampling.orders(problem.key, problem.num_players, start, stop)
     both = np.concatenate([orders, orders[:, ::-1]])
     values = prefix_values(value_fn, both, ends=tuple(state["ends"]))
@@ -115,7 +147,7 @@ def _pair_marginals(problem, value_fn, state, start, stop):
     position = np.argsort(orders, axis=1)
     mean = (forth + back[:, ::-1]) / 2
     rows = np.take_along_axis(mean, position, axis=1)
-    return rows, position, (forth + back) / 2
+    return OrderMarginals(rows, position, (forth + back) / 2)
 
 
 def _smooth(state: State, num_samples: int) -> np.ndarray:

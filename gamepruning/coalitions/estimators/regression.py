@@ -10,19 +10,19 @@ import numpy as np
 
 from gamepruning.coalitions.estimators import ridge, sampling
 from gamepruning.coalitions.estimators.base import (
-    Cost,
     Estimate,
     Estimator,
     Problem,
+    SampleCost,
     State,
-    ValueFn,
     append,
     bias_of,
     only_banzhaf,
 )
 from gamepruning.coalitions.estimators.reuse import require_seen
+from gamepruning.coalitions.games import coalition_values
 from gamepruning.coalitions.semivalues import Semivalue
-from gamepruning.coalitions.sweeps import coalition_values
+from gamepruning.types import ValueFn
 
 
 def regression() -> Estimator:
@@ -41,10 +41,11 @@ def regression() -> Estimator:
     """
     return Estimator(
         misfit=only_banzhaf,
-        cost=lambda semivalue: Cost(0, 1, semivalue.num_players + 2),
+        cost=lambda semivalue: SampleCost(0, 1, semivalue.num_players + 2),
         init=_init,
         update=_update,
         finish=_finish,
+        preference=1,
     )
 
 
@@ -60,10 +61,11 @@ def paired_regression() -> Estimator:
     """
     return Estimator(
         misfit=_paired_misfit,
-        cost=lambda semivalue: Cost(0, 2, semivalue.num_players + 1),
+        cost=lambda semivalue: SampleCost(0, 2, semivalue.num_players + 1),
         init=lambda problem, value_fn, num: {"values": np.zeros((0, 2))},
         update=_update_pairs,
         finish=_finish_pairs,
+        preference=0,
     )
 
 
@@ -84,11 +86,11 @@ def _finish(problem: Problem, state: State) -> Estimate:
     values, bias = state["values"], bias_of(problem.semivalue)
     level = values.mean()
 
-    def rows() -> Iterator[ridge.Rows]:
+    def rows() -> Iterator[ridge.Equations]:
         for start, stop in sampling.blocks(len(values), problem.num_players):
             masks = sampling.coalitions(*problem, start, stop)
             y, one = values[start:stop] - level, np.ones((stop - start, 1))
-            yield ridge.Rows(masks - bias, one, y, start)
+            yield ridge.Equations(masks - bias, one, y, start)
 
     return ridge.fit(rows, problem.num_players, 1, has_total=True)
 
@@ -110,10 +112,10 @@ def _update_pairs(
 def _finish_pairs(problem: Problem, state: State) -> Estimate:
     values = state["values"]
 
-    def rows() -> Iterator[ridge.Rows]:
+    def rows() -> Iterator[ridge.Equations]:
         for start, stop in sampling.blocks(len(values), problem.num_players):
             masks = sampling.coalitions(*problem, start, stop)
             odd = (values[start:stop, 0] - values[start:stop, 1]) / 2
-            yield ridge.Rows(masks - 0.5, np.zeros((len(odd), 0)), odd, start)
+            yield ridge.Equations(masks - 0.5, np.zeros((len(odd), 0)), odd, start)
 
     return ridge.fit(rows, problem.num_players, 0, has_total=True)

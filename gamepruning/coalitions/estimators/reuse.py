@@ -4,19 +4,19 @@ import numpy as np
 
 from gamepruning.coalitions.estimators import sampling
 from gamepruning.coalitions.estimators.base import (
-    Cost,
     Estimate,
     Estimator,
     Problem,
+    SampleCost,
     State,
-    ValueFn,
     append,
     check_seen,
     least_seen,
     only_banzhaf,
     widening,
 )
-from gamepruning.coalitions.sweeps import coalition_values
+from gamepruning.coalitions.games import coalition_values
+from gamepruning.types import ValueFn
 
 _TIMES = 4
 
@@ -34,10 +34,11 @@ def sample_reuse() -> Estimator:
     """
     return Estimator(
         misfit=only_banzhaf,
-        cost=lambda semivalue: Cost(0, 1, 2 * _TIMES),
+        cost=lambda semivalue: SampleCost(0, 1, 2 * _TIMES),
         init=_init,
         update=_update,
         finish=_finish,
+        preference=2,
     )
 
 

@@ -16,8 +16,8 @@ _ADDITIVE = 1e-10
 _FADES_FROM, _FADES_TO = 5, 10  # rows a coefficient
 
 
-class Rows(NamedTuple):
-    """Some rows of a regression, weighted already.
+class Equations(NamedTuple):
+    """Some equations x b + t c = y of a regression, weighted already.
 
     Attributes:
       x: regressors, one a player, float [K, N].
@@ -65,7 +65,7 @@ class _Spectrum(NamedTuple):
 
 
 def fit(
-    rows: Callable[[], Iterator[Rows]],
+    rows: Callable[[], Iterator[Equations]],
     num_players: int,
     num_nuisance: int,
     *,
@@ -113,7 +113,7 @@ def fit(
     return Estimate(value, stderr, np.array(halves))
 
 
-def _sum_up(rows: Iterator[Rows], n: int, q: int) -> Sums:
+def _sum_up(rows: Iterator[Equations], n: int, q: int) -> Sums:
     shapes = (n, n), (n, q), (n,), (q, q), (q,), (), ()
     sums = Sums(*(np.zeros((2, *shape)) for shape in shapes))
     for x, t, y, first in rows:
@@ -202,7 +202,9 @@ def _inverse(gram, penalty: float, spectrum: _Spectrum, has_total: bool) -> np.n
     return inner - left[None, :] - left[:, None] + corner
 
 
-def _sandwich(rows: Iterator[Rows], reduced: _Reduced, inverse, value) -> np.ndarray:
+def _sandwich(
+    rows: Iterator[Equations], reduced: _Reduced, inverse, value
+) -> np.ndarray:
     variance = np.zeros(len(value))
     for x, t, y, _ in rows:
         x = x - t @ reduced.x_on_t

@@ -9,14 +9,14 @@ import numpy as np
 
 from gamepruning.coalitions.estimators import moments, sampling
 from gamepruning.coalitions.estimators.base import (
-    Cost,
     Estimator,
     Problem,
+    SampleCost,
     State,
-    ValueFn,
     fits_any,
 )
-from gamepruning.coalitions.sweeps import coalition_values, toggle_values
+from gamepruning.coalitions.games import coalition_values, toggle_values
+from gamepruning.types import ValueFn
 
 
 def toggle() -> Estimator:
@@ -31,10 +31,11 @@ def toggle() -> Estimator:
     """
     return Estimator(
         misfit=fits_any,
-        cost=lambda semivalue: Cost(0, 2 * semivalue.num_players, 2),
+        cost=lambda semivalue: SampleCost(0, 2 * semivalue.num_players, 2),
         init=lambda problem, value_fn, num: moments.init(problem.num_players),
         update=functools.partial(_update, _own_bases),
         finish=lambda problem, state: moments.finish(state),
+        preference=4,
     )
 
 
@@ -47,10 +48,12 @@ def toggle_all() -> Estimator:
     """
     return Estimator(
         misfit=fits_any,
-        cost=lambda semivalue: Cost(0, semivalue.num_players + 1, 2),
+        cost=lambda semivalue: SampleCost(0, semivalue.num_players + 1, 2),
         init=lambda problem, value_fn, num: moments.init(problem.num_players),
         update=functools.partial(_update, _shared_base),
         finish=lambda problem, state: moments.finish(state),
+        preference=3,
+        is_incremental=True,
     )
 
 

@@ -20,7 +20,7 @@ ROWS = {"cpu": 256}
 MANY_ROWS = 4096  # where memory is fast
 
 
-class Rows(NamedTuple):
+class RowTiles(NamedTuple):
     """How the examples are cut: `num_full` tiles of `size`, and `rest` more."""
 
     size: int
@@ -42,7 +42,7 @@ def cut_rows(
     labels: Any,
     rows_at_once: int | None,
     platform: str,
-) -> Rows:
+) -> RowTiles:
     """Tiles of rows where the metric is a mean and examples do not meet; else one."""
     num_rows = same_length((inputs, labels))
     if num_rows == 0:
@@ -54,16 +54,16 @@ def cut_rows(
                 "expected rows_at_once >= 1, and inputs and labels with one leading "
                 f"axis of examples; got rows_at_once={rows_at_once} and shapes {shapes}"
             )
-        return Rows(*_full(min(rows_at_once, num_rows), num_rows))
+        return RowTiles(*_full(min(rows_at_once, num_rows), num_rows))
     if num_rows is None:
-        return Rows(1, 1, 0)
+        return RowTiles(1, 1, 0)
     most = ROWS.get(platform, MANY_ROWS)
     if not is_mean(metric) or num_rows <= most:
-        return Rows(num_rows, 1, 0)
+        return RowTiles(num_rows, 1, 0)
     if not rows_are_independent(players.apply, params, inputs):
-        return Rows(num_rows, 1, 0)
+        return RowTiles(num_rows, 1, 0)
     even = [size for size in range(most, most // 2, -1) if num_rows % size == 0]
-    return Rows(*_full(even[0] if even else most, num_rows))
+    return RowTiles(*_full(even[0] if even else most, num_rows))
 
 
 def rows_are_independent(apply: Callable[..., Any], params: Any, inputs: tuple) -> bool:
@@ -100,7 +100,7 @@ def _full(size: int, num_rows: int) -> tuple[int, int, int]:
     return size, *divmod(num_rows, size)
 
 
-def cut(data: Any, rows: Rows) -> list[tuple[bool, Any]]:
+def cut(data: Any, rows: RowTiles) -> list[tuple[bool, Any]]:
     """(stacked, data) of the full tiles, and of the rest."""
     if rows.num_full == 1 and not rows.rest:
         return [(False, data)]

@@ -1,14 +1,11 @@
 """Arrays that are costly to make, kept in a file."""
 
-import os
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from gamepruning.files import npz
 from gamepruning.types import InputError
 
 Arrays = dict[str, np.ndarray]
@@ -45,25 +42,16 @@ def load_or_make(
 
 def _read(path: Path) -> Arrays | None:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}  # checks each CRC
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        return npz.load_arrays(path)
+    except InputError:
         return None
 
 
 def _write(path: Path, arrays: Arrays) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    except OSError as error:
+        npz.save_arrays(path, arrays)
+    except InputError as error:
         raise InputError(
-            f"cannot keep decoded data in {path.parent} ({error.strerror}): name "
-            "another folder with cache_dir or the variable GAMEPRUNING_CACHE"
+            f"{error}; to keep decoded data elsewhere, name another folder with "
+            "cache_dir or the variable GAMEPRUNING_CACHE"
         ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -13,6 +13,7 @@ from gamepruning.compaction.export import (
     import_safetensors,
     load_stablehlo,
 )
+from gamepruning.files import npz
 from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
@@ -48,12 +49,9 @@ def write_run(
     """
     why = {"method": settings.method, "settings": settings.to_dict()}
     write_models(folder, task, choice, compared, result, why)
-    np.savez_compressed(
-        folder.partial / "players.npz",
-        value=choice.value,
-        mask=choice.mask,
-        gates=np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace,
-    )
+    gates = np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace
+    arrays = {"value": choice.value, "mask": choice.mask, "gates": np.asarray(gates)}
+    npz.save_arrays(folder.partial / "players.npz", arrays, is_compressed=True)
     pictures = draw(folder, task, settings, choice, result)
     folder.write_text("result.json", result.to_json() + "\n")
     page = render_report(result, pictures, small_module=usage(task))

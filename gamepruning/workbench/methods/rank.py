@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gamepruning.baselines import BASELINES
-from gamepruning.coalitions.estimators.choose import choose_method
+from gamepruning.coalitions.estimators.select import choose_method
 from gamepruning.coalitions.indices import banzhaf_values, shapley_values
 from gamepruning.coalitions.measures import (
     calibrated_likelihood,

@@ -1,11 +1,8 @@
 """Checkpoints: training state to go on from, and weights that users bring.
 
-A training checkpoint is one `.npz` file, written whole or not at all, with every leaf
-under its path. Zip archives carry a checksum for each member, so that damage shows.
+A training checkpoint is one file of `files.npz`, with every leaf under its path.
 """
 
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction.export import import_safetensors
-from gamepruning.files.atomic import new_file
+from gamepruning.files import npz
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
-
-_META = "__meta__"
 
 
 def save_checkpoint(path: Path, tree: Any, *, meta: dict[str, Any]) -> None:
@@ -30,9 +25,7 @@ def save_checkpoint(path: Path, tree: Any, *, meta: dict[str, Any]) -> None:
       meta: JSON-able facts, such as the number of epochs done.
     """
     arrays = {name: _to_numpy(leaf) for name, leaf in named_leaves(tree).items()}
-    arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    with new_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    npz.save(path, meta, arrays)
 
 
 def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
@@ -48,11 +41,7 @@ def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     Raises:
       InputError: the file is missing or damaged, or holds another tree.
     """
-    arrays = _read_npz(path)
-    try:
-        meta = json.loads(arrays.pop(_META).tobytes())
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path} is no checkpoint of a run") from error
+    meta, arrays = npz.load(path)
     wanted = named_leaves(like)
     if arrays.keys() != wanted.keys():
         first = sorted(arrays.keys() ^ wanted.keys())[0]
@@ -109,15 +98,3 @@ def _from_numpy(path: Path, name: str, array: np.ndarray, like: Any) -> jax.Arra
     if _is_key(like):
         return jax.random.wrap_key_data(value, impl=jax.random.key_impl(like))
     return value
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"checkpoint {path} is corrupt: delete it to begin its stage anew"
-        ) from error

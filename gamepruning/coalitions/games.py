@@ -1,18 +1,82 @@
-"""Values of many related coalitions: every prefix of an order, every single toggle.
+"""What games are asked for: values of coalitions, of prefixes, of single toggles.
 
-A value function that can do these incrementally has methods `prefixes` and `toggles`;
-any other is asked for full values.
+A game that can value many related coalitions at once has methods `prefixes` and
+`toggles`; any other is asked for the value of each.
 """
 
-from collections.abc import Callable
-from typing import Any
+import operator
+from typing import Any, TypeGuard
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gamepruning.types import InputError
+from gamepruning.types import Game, HasPrefixes, HasToggles, InputError, ValueFn
 
-ValueFn = Callable[[Any], Any]
+
+def count_players(value_fn: ValueFn, num_players: int | None = None) -> int:
+    """The number of players, from the game or from whoever calls.
+
+    Args:
+      value_fn: the game; it may have `num_players`.
+      num_players: N; needed only where `value_fn` does not have it.
+
+    Returns:
+      N.
+
+    Raises:
+      InputError: neither says it, they differ, or it is no whole number of at least 1.
+
+    Example:
+      >>> from gamepruning.coalitions.voting import voting_game
+      >>> count_players(voting_game(3, [2, 1, 1])), count_players(len, 5)
+      (3, 5)
+    """
+    known = getattr(value_fn, "num_players", None)
+    if num_players is None and known is None:
+        raise InputError(
+            "expected num_players, because this value function does not say how many "
+            "players it has: pass num_players=N, or a value function with num_players"
+        )
+    count = check_num_players(known if num_players is None else num_players)
+    if known is not None and known != count:
+        raise InputError(
+            f"the value function has {known} players, got num_players = {count}: leave "
+            "num_players out"
+        )
+    return count
+
+
+def check_num_players(num_players: Any) -> int:
+    """N as an int, or a clear error."""
+    try:
+        count = operator.index(num_players)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(
+            f"expected a whole number of players, at least 1, got {num_players!r}"
+        )
+    return count
+
+
+def has_prefixes(value_fn: ValueFn) -> TypeGuard[HasPrefixes]:
+    """Return True if the game values all prefixes of an order at once."""
+    return hasattr(value_fn, "prefixes")
+
+
+def has_toggles(value_fn: ValueFn) -> TypeGuard[HasToggles]:
+    """Return True if the game values all single toggles of a coalition at once."""
+    return hasattr(value_fn, "toggles")
+
+
+def can_restrict(value_fn: ValueFn) -> TypeGuard[Game]:
+    """Return True if the game makes the game among fewer players itself."""
+    return hasattr(value_fn, "restrict")
+
+
+def is_incremental(value_fn: ValueFn) -> bool:
+    """Return True if prefixes and toggles cost a small fraction of full evaluations."""
+    return bool(getattr(value_fn, "is_incremental", False))
 
 
 def coalition_values(
@@ -69,8 +133,8 @@ def prefix_values(
       array([[ 0., 10., 11.]])
     """
     num, n = orders.shape
-    if hasattr(value_fn, "prefixes"):
-        found = value_fn.prefixes(orders)  # type: ignore[attr-defined]
+    if has_prefixes(value_fn):
+        found = value_fn.prefixes(orders)
         return _checked(found, (num, n + 1), "value_fn.prefixes(orders)", orders)
     position = np.argsort(orders, axis=1)
     values = np.empty((num, n + 1))
@@ -107,8 +171,8 @@ def toggle_values(
       (array([1.]), array([[ 0., 11.]]))
     """
     num, n = masks.shape
-    if hasattr(value_fn, "toggles"):
-        base, toggled = value_fn.toggles(masks)  # type: ignore[attr-defined]
+    if has_toggles(value_fn):
+        base, toggled = value_fn.toggles(masks)
         name = "value_fn.toggles(masks)"
         return (
             _checked(base, (num,), name, masks),

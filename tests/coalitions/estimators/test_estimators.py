@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gamepruning.coalitions import sweeps
+from gamepruning.coalitions import games as asked
 from gamepruning.coalitions.estimators import ESTIMATORS, sampling
 from gamepruning.coalitions.exact import exact_semivalue
 from gamepruning.coalitions.indices import estimate_indices, semivalues
@@ -296,11 +296,11 @@ class Incremental:
 
     def prefixes(self, orders):
         self.asked.append("prefixes")
-        return sweeps.prefix_values(self.game, orders)
+        return asked.prefix_values(self.game, orders)
 
     def toggles(self, masks):
         self.asked.append("toggles")
-        return sweeps.toggle_values(self.game, masks)
+        return asked.toggle_values(self.game, masks)
 
 
 @pytest.mark.parametrize(
@@ -327,9 +327,9 @@ def test_prefixes_and_toggles_by_hand():
         return m[:, 0] + 10.0 * m[:, 1] + 100.0 * (m[:, 0] & m[:, 2])
 
     orders = np.array([[2, 0, 1], [1, 2, 0]])
-    values = sweeps.prefix_values(game, orders)
+    values = asked.prefix_values(game, orders)
     np.testing.assert_array_equal(values, [[0, 0, 101, 111], [0, 10, 10, 111]])
-    base, toggled = sweeps.toggle_values(game, np.array([[True, True, False]]))
+    base, toggled = asked.toggle_values(game, np.array([[True, True, False]]))
     np.testing.assert_array_equal(base, [11])
     np.testing.assert_array_equal(toggled, [[10, 1, 111]])
 
