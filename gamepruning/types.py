@@ -8,6 +8,20 @@ import jax.core
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, PyTree
 
+# A tree of arrays, or of their shapes. Leaves that are not arrays belong to the model.
+Params = PyTree
+Inputs = PyTree
+Outputs = PyTree
+
+
+@runtime_checkable
+class Apply(Protocol):
+    """A model: a pure function `apply(params, *inputs) -> outputs`."""
+
+    def __call__(self, params: Params, /, *inputs: Any, **options: Any) -> Outputs:
+        """The outputs of the model."""
+        ...
+
 
 class InputError(ValueError):
     """Bad input from a user: one clear line that says what was wrong and how to mend.

@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
 from gamepruning.players import Players
-from gamepruning.run.toggle import Residuals, Updates
+from gamepruning.run.toggle import Residuals, ToggleEvaluator
 from gamepruning.trees.arrays import split_arrays
 from gamepruning.trees.examples import count_rows
 from gamepruning.types import InputError
@@ -110,7 +110,7 @@ class RemovalArms:
                 self._batches[0],
             )
             everyone = np.ones(self.num_arms, bool)
-            self._updates = Updates(players, params, one, everyone)
+            self._updates = ToggleEvaluator(players.model, params, one, everyone)
             self.share = self._updates.moves.share
         self.is_open = np.ones(self.num_arms, bool)
         self._prepare()

@@ -100,7 +100,7 @@ def compact(
       ((4, 3), (2, 3))
     """
     stays = players.mask(mask)
-    players._check_params(params)
+    players.model.check_params(params)
     _check_known(params)
     if round_to > 1:
         stays = _rounded(players, params, stays, scores, round_to, min_units)

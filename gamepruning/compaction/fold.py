@@ -40,8 +40,8 @@ def fold_constants(players: Any, params: Any, mask: np.ndarray) -> Any:
     if players.granularity != "unit":
         raise InputError(f"fold works on units, not on {players.granularity} players")
     zeroed = _check_dead(players, params, mask)
-    traced, _ = players._base
-    proof = Proof(traced.analysis, players._example.num_params, zeroed)
+    model = players.model
+    proof = Proof(model.base.analysis, model.example.num_params, zeroed)
     record = _record(players, params, mask)
     deltas: dict[int, Any] = {}
     for node, operand, dim, gone, args, outs in record.found:
@@ -61,7 +61,7 @@ def fold_constants(players: Any, params: Any, mask: np.ndarray) -> Any:
         deltas[leaf] = deltas.get(leaf, 0) + sign * delta
         del outs
     leaves, treedef = jax.tree_util.tree_flatten(params)
-    positions = players._positions()
+    positions = players.model.example.leaf_positions
     for leaf, delta in deltas.items():
         old = leaves[positions[leaf]]
         new = jnp.asarray(old) + jnp.asarray(delta).reshape(old.shape)
@@ -71,7 +71,8 @@ def fold_constants(players: Any, params: Any, mask: np.ndarray) -> Any:
 
 def _check_dead(players, params, mask: np.ndarray) -> set[tuple[int, int]]:
     """The places of incoming weights, all zero for the removed players."""
-    leaves, positions = jax.tree_util.tree_leaves(params), players._positions()
+    leaves = jax.tree_util.tree_leaves(params)
+    positions = players.model.example.leaf_positions
     numbers = {path: leaf for leaf, path in enumerate(players.paths)}
     places = set()
     for family in players.families:
@@ -132,10 +133,10 @@ def _record(players, params, mask: np.ndarray) -> _Record:
             "fold follows the program at the sizes that find_players saw, and one of "
             "them is a symbol: call find_players with inputs of fixed shapes"
         )
-    call = players._call(params, sample_inputs(example))
-    traced, columns = players._trace(call)
-    record = _Record(traced.analysis, columns, mask)
-    record.run(traced.program.graph, call.leaves)
+    call = players.model.call(params, *sample_inputs(example))
+    trace = players.model.trace(call)
+    record = _Record(trace.analysis, trace.columns, mask)
+    record.run(trace.program.graph, call.arrays)
     return record
 
 
@@ -148,8 +149,8 @@ def _only(array, dim: int, gone: np.ndarray) -> np.ndarray:
 
 def _find_bias(players, node: Node, added: np.ndarray, who: str):
     """(leaf, sign, change) of the bias that the sum meets next."""
-    traced, _ = players._base
-    nodes, graph = traced.program.graph.nodes, traced.program.graph
+    trace = players.model.base
+    nodes, graph = trace.program.graph.nodes, trace.program.graph
     value = node.outs[0]
     while True:
         readers = [n for n in nodes if value in n.ins]
@@ -162,11 +163,11 @@ def _find_bias(players, node: Node, added: np.ndarray, who: str):
             other = reader.ins[1] if reader.ins[0] == value else reader.ins[0]
             leaf = _leaf_of(players, other)
             if leaf is not None:
-                change = _fit(traced.program.shape(other), added, who)
-                size = int(np.prod(players._example.leaves[leaf].shape))
+                change = _fit(trace.program.shape(other), added, who)
+                size = int(np.prod(players.model.example.arrays[leaf].shape))
                 if change.size == size:
                     return leaf, (-1 if reader.name == "sub" else 1), change
-            added = np.broadcast_to(added, traced.program.shape(reader.outs[0]))
+            added = np.broadcast_to(added, trace.program.shape(reader.outs[0]))
         else:
             break
         value = reader.outs[0]
@@ -178,12 +179,12 @@ def _find_bias(players, node: Node, added: np.ndarray, who: str):
 
 def _leaf_of(players, operand) -> int | None:
     """The parameter that an operand is a view of, if nothing else reads it."""
-    view = None if isinstance(operand, Lit) else players._roles.view(operand)
+    view = None if isinstance(operand, Lit) else players.model.usage.view(operand)
     leaves = {leaf for places in view or () for leaf, _ in places}
     if len(leaves) != 1:
         return None
     (leaf,) = leaves
-    graph = players._base[0].program.graph
+    graph = players.model.base.program.graph
     value = graph.inputs[leaf]
     reads = sum(node.ins.count(value) for node in graph.nodes)
     return leaf if reads == 1 and value not in graph.outputs else None

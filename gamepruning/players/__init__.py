@@ -1,7 +1,8 @@
 """Who plays: trace any pure function into its structural units."""
 
 from gamepruning.players.adapters import from_linen, from_nnx
-from gamepruning.players.players import Hoisted, Players, find_players
+from gamepruning.players.find import find_players
+from gamepruning.players.players import Hoisted, Players
 from gamepruning.players.sizes import Size, size_of
 from gamepruning.trace.rules.registry import register_rule
 from gamepruning.trace.units import AxisSlice, Family, Frozen

@@ -25,13 +25,13 @@ def exclude(players: Any, params: Any, mask: np.ndarray) -> Any:
             f"{', '.join(names)}: what they compute is summed over where no weight "
             "reads it; use gated (at full size) or compact (smaller) instead"
         )
-    traced, columns = players._base
+    trace = players.model.base
     leaves, treedef = jax.tree_util.tree_flatten(params)
-    positions = players._positions()
-    for leaf, labels in enumerate(traced.leaf_labels):
+    positions = players.model.example.leaf_positions
+    for leaf, labels in enumerate(trace.param_labels):
         position = positions[leaf]
         for axis, label in enumerate(labels):
-            kept = kept_entries(columns(label), mask)
+            kept = kept_entries(trace.columns(label), mask)
             if kept is not None:
                 zeroed = (leaf, axis) in places
                 leaves[position] = _without(leaves[position], axis, kept, zeroed)
@@ -56,14 +56,14 @@ def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]
     First the weights that read the players; for what no weight reads, the weights and
     biases that produce it. The proof is about exactly these places.
     """
-    traced, columns = players._base
+    trace = players.model.base
     gone = np.concatenate([[False], ~mask])
-    sites, forward = [], _forward_nodes(traced.analysis.program.graph)
-    for site in traced.analysis.sites:
+    sites, forward = [], _forward_nodes(trace.analysis.program.graph)
+    for site in trace.analysis.sites:
         if id(site.node) not in forward:
             continue
-        label = traced.analysis.label(site.node.ins[site.operand])[site.dim]
-        found = columns(label)
+        label = trace.analysis.label(site.node.ins[site.operand])[site.dim]
+        found = trace.columns(label)
         if found is not None and gone[found].any():
             leaving = set((np.unique(found[gone[found]]) - 1).tolist())
             sites.append((site, leaving))
@@ -85,7 +85,8 @@ def _forward_nodes(graph: Graph) -> set[int]:
 
 
 def _uncovered(players, sites, places: set[Place]) -> list:
-    proof = Proof(players._base[0].analysis, players._example.num_params, places)
+    base = players.model.base
+    proof = Proof(base.analysis, players.model.example.num_params, places)
     return [
         (site, who)
         for site, who in sites
@@ -101,7 +102,7 @@ def _readers(players, site) -> set[Place]:
     partner = _partner(site.node, site.operand, site.dim)
     for operand, dim in ((site.operand, site.dim), partner or (None, None)):
         if operand is not None:
-            view = players._roles.origin(site.node.ins[operand])
+            view = players.model.usage.origin(site.node.ins[operand])
             if view is not None:
                 places |= set(view[dim])
     return places

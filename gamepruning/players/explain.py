@@ -1,19 +1,36 @@
 """Players as a table for people and as data for programs."""
 
-import dataclasses
 import io
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gamepruning.trace.units import Family, Frozen
 
 
-def explain(players) -> str:
+def explain(
+    families: Sequence[Family], frozen: Sequence[Frozen], opaque: Sequence[str]
+) -> str:
     """The families, what each touches, and what stays and why, as text."""
-    from rich.console import Console
-    from rich.table import Table
+    console = Console(file=io.StringIO(), width=118, color_system=None, markup=False)
+    console.print(_family_table(families))
+    if frozen:
+        console.print(_frozen_table(frozen))
+    if opaque:
+        console.print("not understood, so left whole: " + ", ".join(opaque))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
-    table = Table(title=f"{players.num_players} players", title_justify="left")
+
+def _family_table(families: Sequence[Family]) -> Table:
+    num_players = sum(family.size for family in families)
+    table = Table(title=f"{num_players} players", title_justify="left")
     for column in ("family", "players", "produced by", "read by", "also"):
         justify = "right" if column == "players" else "left"
         table.add_column(column, justify=justify, overflow="fold")
-    for family in players.families:
+    for family in families:
         roles = _by_role(family)
         also = [role for role in roles if role not in ("out", "bias", "in")]
         table.add_row(
@@ -23,22 +40,19 @@ def explain(players) -> str:
             _join(roles.get("in", [])),
             _join([f"{place} ({role})" for role in also for place in roles[role]]),
         )
-    console = Console(file=io.StringIO(), width=118, color_system=None, markup=False)
-    console.print(table)
-    stays = Table(title="what stays", title_justify="left")
+    return table
+
+
+def _frozen_table(frozen: Sequence[Frozen]) -> Table:
+    table = Table(title="what stays", title_justify="left")
     for column in ("parameter", "axis", "entries", "because"):
-        stays.add_column(column, overflow="fold")
-    for row in players.frozen:
-        stays.add_row(row.path, str(row.axis), str(row.count), row.reason)
-    if players.frozen:
-        console.print(stays)
-    if players.opaque:
-        console.print("not understood, so left whole: " + ", ".join(players.opaque))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+        table.add_column(column, overflow="fold")
+    for row in frozen:
+        table.add_row(row.path, str(row.axis), str(row.count), row.reason)
+    return table
 
 
-def _by_role(family) -> dict[str, list[str]]:
+def _by_role(family: Family) -> dict[str, list[str]]:
     roles: dict[str, list[str]] = {}
     for piece in family.slices:
         roles.setdefault(piece.role, []).append(f"{piece.path}[{piece.axis}]")
@@ -51,28 +65,19 @@ def _join(places: list[str]) -> str:
     return "\n".join(shown + more)
 
 
-def to_dict(players) -> dict:
-    """JSON-able: families with their slices, frozen axes, opaque primitives."""
+def family_to_dict(family: Family) -> dict[str, Any]:
+    """A family and its slices, JSON-able."""
     return {
-        "num_players": players.num_players,
-        "granularity": players.granularity,
-        "families": [
+        "name": family.name,
+        "start": family.start,
+        "stop": family.stop,
+        "slices": [
             {
-                "name": family.name,
-                "start": family.start,
-                "stop": family.stop,
-                "slices": [
-                    {
-                        "path": piece.path,
-                        "axis": piece.axis,
-                        "role": piece.role,
-                        "index": [ks.tolist() for ks in piece.index],
-                    }
-                    for piece in family.slices
-                ],
+                "path": piece.path,
+                "axis": piece.axis,
+                "role": piece.role,
+                "index": [indices.tolist() for indices in piece.index],
             }
-            for family in players.families
+            for piece in family.slices
         ],
-        "frozen": [dataclasses.asdict(row) for row in players.frozen],
-        "opaque": list(players.opaque),
     }

@@ -1,35 +1,22 @@
 """Names that people recognise, for parameters, families and players."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import jax
-
-from gamepruning.trace.units import Atom
-from gamepruning.trees.arrays import is_array
-from gamepruning.trees.paths import path_name
+from gamepruning.trace.units import Atom, Family
+from gamepruning.trace.usage import Roles
 
 _LEAVES = {"kernel", "weight", "weights", "w", "embedding", "value", "raw_value", "W"}
+Groups = Mapping[str, list[Atom]]  # the units of each family, by its name
+
 _COLLECTIONS = {"params", "batch_stats"}
 
 
-def leaf_paths(params: Any) -> list[str]:
-    """The paths of the array leaves of a tree, "/" between keys."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [path_name(path) for path, leaf in flat if is_array(leaf)]
-
-
-def place_names(paths: list[str], num_leaves: int) -> list[str]:
-    """Paths of the parameters, then "input k" for the inputs."""
-    inputs = [f"input {k}" for k in range(num_leaves - len(paths))]
-    return [*paths, *inputs]
-
-
-def group_units(units: list[Atom], roles, places: list[str]) -> dict[str, list[Atom]]:
+def group_units(units: Sequence[Atom], usage: Roles, places: Sequence[str]) -> Groups:
     """Units by family, each family under a unique name."""
     families: dict[tuple, list[Atom]] = {}
     for unit in units:
         families.setdefault(unit.family, []).append(unit)
-    homes = {family: _home(members[0], roles) for family, members in families.items()}
+    homes = {family: _home(members[0], usage) for family, members in families.items()}
     bases = {family: layer_name(places[home[0]]) for family, home in homes.items()}
     named: dict[str, list[Atom]] = {}
     for family, members in families.items():
@@ -43,14 +30,14 @@ def group_units(units: list[Atom], roles, places: list[str]) -> dict[str, list[A
     return named
 
 
-def _home(unit: Atom, roles) -> tuple[int, int]:
+def _home(unit: Atom, usage: Roles) -> tuple[int, int]:
     """The parameter axis that the unit is named after: one that produces it."""
     places = sorted(unit.touches)
     order = {"out": 0, "batch": 1, "bias": 2, "scale": 3}
-    inputs = [place for place in places if place[0] >= roles.num_leaves]
+    inputs = [place for place in places if place[0] >= usage.num_leaves]
     if inputs:
         return inputs[0]
-    return min(places, key=lambda place: (order.get(roles.of(place), 4), place))
+    return min(places, key=lambda place: (order.get(usage.of(place), 4), place))
 
 
 def layer_name(path: str) -> str:
@@ -63,8 +50,38 @@ def layer_name(path: str) -> str:
     return "/".join(parts) or "params"
 
 
-def player_names(families, groups: dict, granularity: str) -> tuple[str, ...]:
+def player_names(
+    families: Sequence[Family], groups: Groups, granularity: str
+) -> tuple[str, ...]:
     """`Dense_0[17]` for units; the family's name for layers."""
     if granularity == "layer":
         return tuple(groups)
     return tuple(f"{f.name}[{k}]" for f in families for k in range(f.size))
+
+
+def split_keep(
+    keep: str | Sequence[str], paths: Sequence[str]
+) -> tuple[list[str], dict[int, str]]:
+    """What to keep, as names of families and as parameters with the reason.
+
+    An entry that is the path of a parameter, or its leading part, names parameters; any
+    other entry has to be a family.
+
+    Args:
+      keep: names of families, and paths.
+      paths: the paths of the parameters.
+
+    Returns:
+      The names that are no paths; {number of a parameter: reason}.
+    """
+    keep = [keep] if isinstance(keep, str) else keep
+    names: list[str] = []
+    frozen: dict[int, str] = {}
+    for entry in keep:
+        hits = [
+            k for k, p in enumerate(paths) if p == entry or p.startswith(entry + "/")
+        ]
+        frozen.update(dict.fromkeys(hits, f"kept on request ({entry})"))
+        if not hits:
+            names.append(entry)
+    return names, frozen

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from gamepruning.players.players import Players
 from gamepruning.trace.program import CUSTOM_CALLS, Graph, Lit, Node
 from gamepruning.types import InputError
 
@@ -40,15 +41,15 @@ class Size:
         self, unit: str, num_players: int, terms: Sequence[tuple[float, list]]
     ):
         self.unit, self.num_players = unit, num_players
-        numbers: dict[int, int] = {}
+        numbers: dict[tuple, int] = {}
         self._axes: list[np.ndarray] = []
         merged: dict[tuple[int, ...], float] = {}
         for factor, axes in terms:
             for columns in axes:
-                if id(columns) not in numbers:
-                    numbers[id(columns)] = len(self._axes)
+                if _key(columns) not in numbers:
+                    numbers[_key(columns)] = len(self._axes)
                     self._axes.append(columns)
-            key = tuple(sorted(numbers[id(columns)] for columns in axes))
+            key = tuple(sorted(numbers[_key(columns)] for columns in axes))
             merged[key] = merged.get(key, 0.0) + factor
         self._terms = [_Term(factor, axes) for axes, factor in merged.items()]
 
@@ -82,7 +83,12 @@ class Size:
         return jax.grad(self.__call__)(jnp.asarray(gates, jnp.float32))
 
 
-def size_of(players: Any, unit: str = "params") -> Size:
+def _key(columns: np.ndarray) -> tuple:
+    """What identifies an axis: its length is that of any axis with the same players."""
+    return columns.shape, columns.tobytes()
+
+
+def size_of(players: Players, unit: str = "params") -> Size:
     """How the size of a network follows from who stays.
 
     Args:
@@ -116,24 +122,25 @@ def size_of(players: Any, unit: str = "params") -> Size:
             f"no size in {unit}: single weights play, and an array gets smaller only "
             'with a whole unit; count in "players"'
         )
-    traced, columns = players._base
+    trace, columns = players.model.base, players.model.base.columns
     if unit == "params":
+        example = players.model.example
         terms = [
             _term(1.0, zip(labels, leaf.shape, strict=True), columns)
             for labels, leaf in zip(
-                traced.leaf_labels,
-                players._example.leaves[: players._example.num_params],
+                trace.param_labels,
+                example.arrays[: example.num_params],
                 strict=True,
             )
         ]
     elif unit == "macs":
-        terms = list(_contractions(traced.analysis, traced.program.graph, columns, 1))
+        terms = list(_contractions(trace.analysis, trace.program.graph, columns, 1))
     else:
         raise ValueError(f"expected unit 'players', 'params' or 'macs', got {unit!r}")
     return Size(unit, players.num_players, terms)
 
 
-def _count_players(players: Any) -> Size:
+def _count_players(players: Players) -> Size:
     numbers = 1 + np.arange(players.num_players)[:, None]
     return Size("players", players.num_players, [(1.0, [numbers])])
 

@@ -4,53 +4,24 @@ Arrays cannot lose single entries, so a weight that leaves becomes zero; a unit 
 no weight is read any more then leaves for good.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jaxtyping import ArrayLike, Bool, Float
 
-from gamepruning.players import naming
-from gamepruning.players.players import Hoisted, Kept, Players, split_keep
-from gamepruning.trace.model import flatten_call, trace_model
+from gamepruning.players.naming import layer_name
+from gamepruning.players.players import Hoisted, Players, Which
+from gamepruning.players.unit_players import UnitPlayers
+from gamepruning.run.activations import Moments
+from gamepruning.run.hoist import SplitModel, split_before_all
+from gamepruning.run.kept import InputKept, Kept
+from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import AxisSlice, Family
-from gamepruning.trace.usage import Roles
-from gamepruning.types import InputError
+from gamepruning.types import Apply, InputError, Outputs, Params
 
-
-def find_weight_players(
-    apply: Callable, params: Any, *inputs: Any, keep: Sequence[str] = ()
-) -> "WeightPlayers":
-    """`find_players` with granularity "weight"."""
-    call = flatten_call(params, inputs)
-    paths = naming.leaf_paths(params)
-    names, frozen_leaves = split_keep(keep, paths)
-    if names:
-        raise InputError(f"keep names {names[0]!r}, which starts no parameter's path")
-    options: dict[str, Any] = {
-        "input_axes": {},
-        "outputs_like": None,
-        "reductions": "freeze",
-        "frozen_leaves": {},
-    }
-    traced = trace_model(apply, call, **options)
-    roles = Roles(traced.analysis, call.num_params)
-    leaves = [
-        number
-        for number, leaf in enumerate(call.leaves[: call.num_params])
-        if number not in frozen_leaves
-        and len(leaf.shape) > 1
-        and jnp.issubdtype(leaf.dtype, jnp.inexact)
-        and any(
-            roles.has((number, d), "in") or roles.has((number, d), "out")
-            for d in range(len(leaf.shape))
-        )
-    ]
-    if not leaves:
-        raise InputError("nothing to prune: the model reads no weight matrix or kernel")
-    return WeightPlayers(apply, call, traced, options, paths, leaves)
+Piece = tuple[AxisSlice, np.ndarray]  # a slice, and a unit's indices along its axis
 
 
 class WeightPlayers(Players):
@@ -58,70 +29,82 @@ class WeightPlayers(Players):
 
     Families are the parameters; a family's slice holds no index lists, since player
     `start + k` is entry k of the parameter in row-major order.
+
+    Args:
+      model: the traced model.
+      keep: must be empty: there are no families to name before they are made.
+      frozen_leaves: arrays of params, by number, that do not play.
+
+    Raises:
+      InputError: `keep` names something, or the model reads no weights.
     """
 
-    def __init__(self, apply, call, traced, options, paths, leaves: list[int]):
-        self.apply = apply
+    def __init__(
+        self, model: TracedModel, keep: Sequence[str], frozen_leaves: Mapping[int, str]
+    ):
+        if keep:
+            raise InputError(
+                f"keep names {keep[0]!r}, which starts no parameter's path"
+            )
+        self._leaves = [
+            number
+            for number in range(model.example.num_params)
+            if number not in frozen_leaves and _is_weight(model, number)
+        ]
+        if not self._leaves:
+            raise InputError(
+                "nothing to prune: the model reads no weight matrix or kernel"
+            )
         self.granularity = "weight"
-        self.paths = tuple(paths)
-        self._example = call
-        self._leaves = leaves
-        self._units = _unit_players(apply, call, traced, options, paths)
-        families, start = [], 0
-        for number in leaves:
-            size = int(np.prod(call.leaves[number].shape))
-            piece = AxisSlice(paths[number], -1, "weight", ())
-            name = naming.layer_name(paths[number])
-            if [naming.layer_name(paths[k]) for k in leaves].count(name) > 1:
-                name = paths[number]
-            families.append(Family(name, start, start + size, (piece,)))
-            start += size
-        self.families = tuple(families)
-        self.num_players = start
-        self.family_of = np.repeat(
-            np.arange(len(families)), [family.size for family in families]
-        )
+        self.families = _make_families(model, self._leaves)
         self.frozen = ()
-        self.opaque = tuple(sorted(traced.analysis.opaque))
+        self.model = model.with_players({}, self.families[-1].stop)
+        self._units = _find_units(model)
 
     @property
     def names(self) -> tuple[str, ...]:
         """`Dense_0[17]`: the entry in row-major order."""
         return tuple(f"{f.name}[{k}]" for f in self.families for k in range(f.size))
 
-    def _scaled(self, params: Any, gates) -> Any:
-        self._check_params(params)
-        leaves, treedef = jax.tree_util.tree_flatten(params)
-        positions = self._positions()
-        for family, number in zip(self.families, self._leaves, strict=True):
-            leaf = leaves[positions[number]]
-            own = gates[family.start : family.stop].reshape(leaf.shape)
-            if own.dtype == bool:  # what leaves may be nan
-                leaves[positions[number]] = jnp.where(own, leaf, 0).astype(leaf.dtype)
-            else:
-                leaves[positions[number]] = leaf * own.astype(leaf.dtype)
-        return jax.tree_util.tree_unflatten(treedef, leaves)
+    # -- evaluation ----------------------------------------------------------------
 
-    def gated(self, params: Any, gates: ArrayLike, *inputs: Any) -> Any:
+    def gated(self, params: Params, gates: ArrayLike, *inputs) -> Outputs:
         """The model's outputs when weight i is scaled by gate s_i."""
-        self._call(params, inputs)
+        self.model.call(params, *inputs)
         return self.apply(self.participate(params, gates), *inputs)
 
-    def participate(self, params: Any, gates: ArrayLike) -> Any:
+    def participate(self, params: Params, gates: ArrayLike) -> Params:
         """Each weight times its gate (equation 3)."""
-        return self._scaled(params, self._gates(gates))
+        return self._scaled(params, self.model.gates(gates))
 
-    def exclude(self, params: Any, mask: ArrayLike) -> Any:
+    def exclude(self, params: Params, mask: ArrayLike) -> Params:
         """The weights that are not in `mask` set to zero."""
         return self._scaled(params, self.mask(mask))
 
-    def sum_owned(self, tree: Any) -> jax.Array:
-        """The entries of the weights, one after the other."""
-        self._check_params(tree)
-        leaves, positions = jax.tree_util.tree_leaves(tree), self._positions()
-        return jnp.concatenate([leaves[positions[k]].reshape(-1) for k in self._leaves])
+    def _scaled(self, params: Params, gates: jax.Array | np.ndarray) -> Params:
+        self.model.check_params(params)
+        leaves, treedef = jax.tree_util.tree_flatten(params)
+        for family, position in zip(self.families, self._positions(), strict=True):
+            leaf = leaves[position]
+            own = gates[family.start : family.stop].reshape(leaf.shape)
+            if own.dtype == bool:  # what leaves may be nan
+                leaves[position] = jnp.where(own, leaf, 0).astype(leaf.dtype)
+            else:
+                leaves[position] = leaf * own.astype(leaf.dtype)
+        return jax.tree_util.tree_unflatten(treedef, leaves)
 
-    def activation_moments(self, params: Any, *inputs: Any):
+    def _positions(self) -> list[int]:
+        """For each family the number of its leaf in the flattened params."""
+        positions = self.model.example.leaf_positions
+        return [positions[number] for number in self._leaves]
+
+    def sum_owned(self, tree: Params) -> Float[jax.Array, " N"]:
+        """The entries of the weights, one after the other."""
+        self.model.check_params(tree)
+        leaves = jax.tree_util.tree_leaves(tree)
+        return jnp.concatenate([leaves[k].reshape(-1) for k in self._positions()])
+
+    def activation_moments(self, params: Params, *inputs) -> Moments:
         """Weights have no activation.
 
         Raises:
@@ -132,94 +115,72 @@ class WeightPlayers(Players):
             "read activations"
         )
 
-    def hoist(self, params: Any, *inputs: Any, varying: Any = None) -> Hoisted:
+    def hoist(self, params: Params, *inputs, varying: Which = None) -> Hoisted:
         """Nothing can be computed before the weights are known."""
         return Hoisted(
             lambda params, gates, *inputs: (params, inputs),
             lambda residuals, gates: self.gated(residuals[0], gates, *residuals[1]),
         )
 
-    # -- compaction --------------------------------------------------------------------
+    def split(
+        self,
+        params: Params,
+        inputs: Sequence,
+        varying: Bool[np.ndarray, " N"],
+        *,
+        gate_smaller: bool = False,
+    ) -> SplitModel:
+        """Everything depends on the weights; the residuals are the arguments."""
+        call = self.model.call(params, *inputs)
+        return split_before_all(self.model, call, self.gated)
 
-    def unit_mask(self, mask: ArrayLike) -> np.ndarray | None:
-        """The units that something still reads, bool; None if no unit can leave."""
-        units = self._units
-        if units is None:
+    # -- compaction ----------------------------------------------------------------
+
+    def unit_mask(self, mask: ArrayLike) -> Bool[np.ndarray, " U"] | None:
+        """The units that something still reads; None if no unit can leave."""
+        mask = self.mask(mask)
+        if self._units is None:
             return None
-        alive = self._weight_masks(self.mask(mask))
-        stays = np.ones(units.num_players, bool)
-        while True:
-            dead = [
-                k for k in np.flatnonzero(stays).tolist() if self._is_unread(k, alive)
-            ]
-            if not dead:
-                return stays
-            stays[dead] = False
-            for unit in dead:
-                for piece, index in self._pieces(unit):
-                    if piece.path in alive:
-                        np.moveaxis(alive[piece.path], piece.axis, 0)[index] = False
-
-    def _weight_masks(self, mask: np.ndarray) -> dict[str, np.ndarray]:
-        return {
+        alive = {
             self.paths[number]: mask[family.start : family.stop]
-            .reshape(self._example.leaves[number].shape)
+            .reshape(self.model.example.arrays[number].shape)
             .copy()
             for family, number in zip(self.families, self._leaves, strict=True)
         }
+        return _read_units(self._units, alive)
 
-    def _pieces(self, unit: int):
-        assert self._units is not None
-        family = self._units.families[self._units.family_of[unit]]
-        return [(piece, piece.index[unit - family.start]) for piece in family.slices]
-
-    def _is_unread(self, unit: int, alive: dict[str, np.ndarray]) -> bool:
-        assert self._units is not None
-        pieces, roles = self._pieces(unit), self._units._roles
-        numbers = [self.paths.index(piece.path) for piece, _ in pieces]
-        readers = [
-            (number, piece, index)
-            for number, (piece, index) in zip(numbers, pieces, strict=True)
-            if roles.has((number, piece.axis), "in")
-        ]
-        known = {"in", "out", "bias", "scale", "shift"}
-        return (
-            bool(readers)
-            and all(piece.role in known for piece, _ in pieces)
-            and all(
-                number not in roles.bent
-                and piece.path in alive
-                and not np.moveaxis(alive[piece.path], piece.axis, 0)[index].any()
-                for number, piece, index in readers
-            )
-        )
-
-    def prepare(self, params: Any, mask: ArrayLike) -> Any:
+    def prepare(self, params: Params, mask: ArrayLike) -> Params:
         """Parameters with the weights that left at zero."""
         return self.exclude(params, mask)
 
     def kept_indices(self, mask: ArrayLike) -> Kept:
         """The axes that shrink because whole units are read no more."""
         stays = self.unit_mask(mask)
-        return {} if stays is None else self._units.kept_indices(stays)  # type: ignore[union-attr]
+        if self._units is None or stays is None:
+            return {}
+        return self._units.kept_indices(stays)
 
-    def input_kept(self, mask: ArrayLike) -> dict:
+    def input_kept(self, mask: ArrayLike) -> InputKept:
         """All inputs stay."""
         self.mask(mask)
         return {}
 
-    def compact_apply(self, mask: ArrayLike) -> Callable:
+    def compact_apply(self, mask: ArrayLike) -> Apply:
         """The model without the units that are read no more."""
         stays = self.unit_mask(mask)
-        if stays is None or stays.all():
+        if self._units is None or stays is None or stays.all():
             return self.apply
-        return self._units.compact_apply(stays)  # type: ignore[union-attr]
+        return self._units.compact_apply(stays)
 
-    def slice_outputs(self, outputs: Any, mask: ArrayLike) -> Any:
+    def slice_outputs(self, outputs: Outputs, mask: ArrayLike) -> Outputs:
         """No output is shaped like parameters."""
         return outputs
 
-    def mask_from_kept(self, kept, input_kept=None) -> np.ndarray:
+    def mask_from_kept(
+        self,
+        kept: Mapping[tuple[str, int], ArrayLike],
+        input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
+    ) -> Bool[np.ndarray, " N"]:
         """Single weights are not axes.
 
         Raises:
@@ -228,8 +189,86 @@ class WeightPlayers(Players):
         raise InputError("the mask of single weights cannot be read off kept indices")
 
 
-def _unit_players(apply, call, traced, options, paths) -> Players | None:
+def _is_weight(model: TracedModel, number: int) -> bool:
+    """True for the arrays that are read as, or produce, a sum over an axis."""
+    leaf, usage = model.example.arrays[number], model.usage
+    return (
+        len(leaf.shape) > 1
+        and jnp.issubdtype(leaf.dtype, jnp.inexact)
+        and any(
+            usage.has((number, axis), "in") or usage.has((number, axis), "out")
+            for axis in range(len(leaf.shape))
+        )
+    )
+
+
+def _make_families(model: TracedModel, leaves: Sequence[int]) -> tuple[Family, ...]:
+    layers = [layer_name(model.paths[number]) for number in leaves]
+    families, start = [], 0
+    for number, layer in zip(leaves, layers, strict=True):
+        path = model.paths[number]
+        name = layer if layers.count(layer) == 1 else path
+        stop = start + int(np.prod(model.example.arrays[number].shape))
+        piece = AxisSlice(path, -1, "weight", ())
+        families.append(Family(name, start, stop, (piece,)))
+        start = stop
+    return tuple(families)
+
+
+# -- units that nothing reads --------------------------------------------------------
+
+
+def _find_units(model: TracedModel) -> UnitPlayers | None:
     try:
-        return Players(apply, call, traced, options, paths, (), "unit")
+        return UnitPlayers(model, (), "unit")
     except InputError:
         return None
+
+
+def _read_units(units: UnitPlayers, alive: dict[str, np.ndarray]) -> np.ndarray:
+    """The units that a living weight reads; weights of dead units die with them.
+
+    Args:
+      units: the units.
+      alive: for each weight array, by path, which entries are in; changed.
+    """
+    stays = np.ones(units.num_players, bool)
+    while True:
+        dead = [
+            k for k in np.flatnonzero(stays).tolist() if _is_unread(units, k, alive)
+        ]
+        if not dead:
+            return stays
+        stays[dead] = False
+        for unit in dead:
+            for piece, index in _pieces(units, unit):
+                if piece.path in alive:
+                    np.moveaxis(alive[piece.path], piece.axis, 0)[index] = False
+
+
+def _pieces(units: UnitPlayers, unit: int) -> Iterator[Piece]:
+    family = units.families[units.family_of[unit]]
+    return ((piece, piece.index[unit - family.start]) for piece in family.slices)
+
+
+def _is_unread(units: UnitPlayers, unit: int, alive: dict[str, np.ndarray]) -> bool:
+    """True if all that the unit emits is met by weights that are out."""
+    usage = units.model.usage
+    number_of = {path: number for number, path in enumerate(units.paths)}
+    pieces = list(_pieces(units, unit))
+    readers = [
+        (number_of[piece.path], piece, index)
+        for piece, index in pieces
+        if usage.has((number_of[piece.path], piece.axis), "in")
+    ]
+    known = {"in", "out", "bias", "scale", "shift"}
+    return (
+        bool(readers)
+        and all(piece.role in known for piece, _ in pieces)
+        and all(
+            number not in usage.bent
+            and piece.path in alive
+            and not np.moveaxis(alive[piece.path], piece.axis, 0)[index].any()
+            for number, piece, index in readers
+        )
+    )

@@ -1,19 +1,37 @@
 """Statistics of the players' activations, read where the players are gated."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from gamepruning.run.interpret import Gated
+from gamepruning.trace.model import TracedModel
+from gamepruning.types import Params
+
+Moments = tuple[Float[jax.Array, " N"], Float[jax.Array, " N"]]
 
 
-def activation_moments(players, params, inputs):
-    """`Players.activation_moments`."""
-    call = players._call(params, inputs)
-    traced, columns = players._trace(call)
-    seen: dict[int, tuple] = {}
+def activation_moments(model: TracedModel, params: Params, inputs: tuple) -> Moments:
+    """Mean and variance of each player's activation, where it is first read."""
+    call = model.call(params, *inputs)
+    trace = model.trace(call)
+    tap = _Tap()
+    gates = jnp.ones(model.num_players)
+    Gated(trace.analysis, trace.columns, gates, tap).run(
+        trace.program.graph, call.arrays
+    )
+    return tap.moments(model.num_players)
 
-    def tap(array, dim: int, columns: np.ndarray):
-        new = [n for n in np.unique(columns) if n and n not in seen]
+
+class _Tap:
+    """Notes the mean and the mean square of each player's activation, once."""
+
+    def __init__(self):
+        self._seen: dict[int, tuple] = {}  # by player + 1, as in `Columns`
+
+    def __call__(self, array, dim: int, columns: np.ndarray) -> None:
+        new = [n for n in np.unique(columns) if n and n not in self._seen]
         if not new:
             return
         others = tuple(k for k in range(array.ndim) if k != dim)
@@ -21,11 +39,11 @@ def activation_moments(players, params, inputs):
         first, second = array.mean(axis=others), jnp.square(array).mean(axis=others)
         for number in new:
             entries = np.flatnonzero((columns == number).any(axis=1))
-            seen[number] = (first[entries].mean(), second[entries].mean())
+            self._seen[number] = (first[entries].mean(), second[entries].mean())
 
-    gates = jnp.ones(players.num_players)
-    Gated(traced.analysis, columns, gates, tap).run(traced.program.graph, call.leaves)
-    nothing = (jnp.nan, jnp.nan)
-    pairs = [seen.get(k + 1, nothing) for k in range(players.num_players)]
-    mean, square = (jnp.stack([jnp.asarray(p[k]) for p in pairs]) for k in (0, 1))
-    return mean, jnp.maximum(square - jnp.square(mean), 0)
+    def moments(self, num_players: int) -> Moments:
+        """Mean and variance; NaN for players that were not met."""
+        nothing = (jnp.nan, jnp.nan)
+        pairs = [self._seen.get(k + 1, nothing) for k in range(num_players)]
+        mean, square = (jnp.stack([jnp.asarray(p[k]) for p in pairs]) for k in (0, 1))
+        return mean, jnp.maximum(square - jnp.square(mean), 0)

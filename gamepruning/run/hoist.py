@@ -1,19 +1,23 @@
 """Split a model at the first gate that varies: compute the rest once."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike, Bool
 
 from gamepruning.run.interpret import Gated
-from gamepruning.trace.model import Call, as_struct
-from gamepruning.trace.program import Lit, Node
-from gamepruning.types import InputError
+from gamepruning.trace.call import CallSpec, as_struct
+from gamepruning.trace.labelled import Trace
+from gamepruning.trace.model import TracedModel
+from gamepruning.trace.program import Lit, Node, Operand
+from gamepruning.types import InputError, Outputs, Params
 
 
-class Split(NamedTuple):
+class SplitModel(NamedTuple):
     """A model in two parts, and what is known of what passes between them.
 
     Attributes:
@@ -24,26 +28,30 @@ class Split(NamedTuple):
       widest: the most entries of a value that the suffix gates or computes.
     """
 
-    prefix: Callable
-    suffix: Callable
+    prefix: Callable[..., list]
+    suffix: Callable[[list, Any], Outputs]
     by_input: tuple[bool, ...]
     widest: int
 
-
-def hoist(players, params, inputs, varying: np.ndarray) -> tuple[Callable, Callable]:
-    """`Players.hoist` for a mask of varying players."""
-    return split(players, params, inputs, varying)[:2]
+    def __repr__(self) -> str:
+        count = len(self.by_input)
+        return f"SplitModel({count} residuals, {sum(self.by_input)} of the inputs)"
 
 
 def split(
-    players, params, inputs, varying: np.ndarray, *, gate_smaller: bool = False
-) -> Split:
+    model: TracedModel,
+    params: Params,
+    inputs: Sequence,
+    varying: Bool[np.ndarray, " N"],
+    *,
+    gate_smaller: bool = False,
+) -> SplitModel:
     """Split the model where the first varying gate enters.
 
     Args:
-      players: the `Players`.
+      model: the model.
       params: the parameters, or their shapes.
-      inputs: tuple of inputs, or their shapes.
+      inputs: inputs, or their shapes.
       varying: bool [N].
       gate_smaller: in a matrix product of two residuals, gate the smaller of the two.
         The product is the same as long as the residuals are finite; mapped over
@@ -52,69 +60,108 @@ def split(
     Returns:
       The two parts.
     """
-    call = players._call(params, inputs)
-    if players.granularity == "weight":
-        return _split_before_weights(players, call)
-    traced, columns = players._trace(call)
-    graph, analysis = traced.program.graph, traced.analysis
-    sites = Gated(analysis, columns, None).sites
-    late = _depends(graph.nodes, sites, varying)
-    early_nodes = [node for node in graph.nodes if id(node) not in late]
-    late_nodes = [node for node in graph.nodes if id(node) in late]
-    early = {*graph.inputs, *(v for node in early_nodes for v in node.outs)}
-    needed = _reads(late_nodes, graph.outputs)
-    residual_ids = [value for value in needed if value in early]
-    fixed = {*residual_ids, *traced.program.constants} if gate_smaller else ()
+    call = model.call(params, *inputs)
+    parts = _Parts.at(model, call, varying, gate_smaller)
+    graph = parts.trace.program.graph
+    moving = _downstream(parts.early, [graph.inputs[k] for k in call.input_range])
+    by_input = tuple(value in moving for value in parts.residuals)
+    return SplitModel(parts.prefix, parts.suffix, by_input, parts.widest())
 
-    def prefix(params, gates, *inputs):
-        given = players._call(params, inputs)
-        if given.slots != call.slots:
+
+@dataclass(frozen=True)
+class _Parts:
+    """The nodes before and after the first gate that varies.
+
+    Attributes:
+      call: the arguments at whose shapes the model is split.
+      trace: the trace at these shapes.
+      residuals: the values that pass from the early nodes to the late ones.
+      fixed: the values that are the same under all gates, for `Gated`.
+    """
+
+    model: TracedModel
+    call: CallSpec
+    trace: Trace
+    early: list[Node]
+    late: list[Node]
+    residuals: list[int]
+    fixed: frozenset[int]
+
+    @classmethod
+    def at(
+        cls, model: TracedModel, call: CallSpec, varying: np.ndarray, gate_smaller: bool
+    ) -> "_Parts":
+        trace = model.trace(call)
+        graph = trace.program.graph
+        sites = Gated(trace.analysis, trace.columns, None).sites
+        depends = _depends(graph.nodes, sites, varying)
+        early = [node for node in graph.nodes if node not in depends]
+        late = [node for node in graph.nodes if node in depends]
+        known = {*graph.inputs, *(v for node in early for v in node.outs)}
+        residuals = [v for v in _reads(late, graph.outputs) if v in known]
+        fixed = {*residuals, *trace.program.constants} if gate_smaller else ()
+        return cls(model, call, trace, early, late, residuals, frozenset(fixed))
+
+    def _gated(self, gates: ArrayLike | None) -> Gated:
+        gates = None if gates is None else self.model.gates(gates)
+        return Gated(self.trace.analysis, self.trace.columns, gates, fixed=self.fixed)
+
+    def prefix(self, params: Params, gates: ArrayLike, *inputs) -> list:
+        given = self.model.call(params, *inputs)
+        if given.array_index != self.call.array_index:
             raise InputError(
                 "a number in params is not the one that hoist saw (jit makes an array "
                 "of it): hoist with params that hold jnp.asarray of it"
             )
-        interpreter = Gated(analysis, columns, players._gates(gates))
-        env = dict(zip(graph.inputs, given.leaves, strict=True))
-        interpreter.run_nodes(early_nodes, env)
-        return [env[value] for value in residual_ids]
+        gated = Gated(self.trace.analysis, self.trace.columns, self.model.gates(gates))
+        graph = self.trace.program.graph
+        env = dict(zip(graph.inputs, given.arrays, strict=True))
+        gated.run_nodes(self.early, env)
+        return [env[value] for value in self.residuals]
 
-    def suffix(residuals, gates):
-        interpreter = Gated(analysis, columns, players._gates(gates), fixed=fixed)
-        env: dict[int, Any] = dict(zip(residual_ids, residuals, strict=True))
-        interpreter.run_nodes(late_nodes, env)
-        outs = [interpreter.read(env, out) for out in graph.outputs]
-        return jax.tree_util.tree_unflatten(traced.program.out_tree, outs)
+    def suffix(self, residuals: list, gates: ArrayLike) -> Outputs:
+        gated, program = self._gated(gates), self.trace.program
+        env: dict[int, Any] = dict(zip(self.residuals, residuals, strict=True))
+        gated.run_nodes(self.late, env)
+        outs = [gated.read(env, out) for out in program.graph.outputs]
+        return jax.tree_util.tree_unflatten(program.out_tree, outs)
 
-    moving = _downstream(early_nodes, graph.inputs[_inputs_of(call)])
-    by_input = tuple(value in moving for value in residual_ids)
-    gated = Gated(analysis, columns, None, fixed=fixed).gated_operands(late_nodes)
-    made = [*gated, *(value for node in late_nodes for value in node.outs)]
-    widest = max((prod(traced.program.shape(value)) for value in made), default=0)
-    return Split(prefix, suffix, by_input, widest)
+    def widest(self) -> int:
+        """The most entries of a value that the late nodes gate or compute."""
+        gated = self._gated(None).gated_operands(self.late)
+        made = [*gated, *(value for node in self.late for value in node.outs)]
+        return max((prod(self.trace.program.shape(v)) for v in made), default=0)
 
 
-def _split_before_weights(players, call: Call) -> Split:
-    """Everything is late where the players are single weights."""
+def split_before_all(
+    model: TracedModel,
+    call: CallSpec,
+    gated: Callable[..., Outputs],
+) -> SplitModel:
+    """The split of a model in which everything depends on gates that vary.
 
-    def prefix(params, gates, *inputs):
-        return players._call(params, inputs).leaves
+    Args:
+      model: the model; its gates act on the parameters themselves.
+      call: the arguments at whose shapes the model is split.
+      gated: gated(params, gates, *inputs) -> outputs.
+    """
 
-    def suffix(residuals, gates):
+    def prefix(params: Params, gates: ArrayLike, *inputs) -> list:
+        return model.call(params, *inputs).arrays
+
+    def suffix(residuals: list, gates: ArrayLike) -> Outputs:
         params, *inputs = call.rebuild(residuals)
-        return players.gated(params, gates, *inputs)
+        return gated(params, gates, *inputs)
 
-    places = range(len(call.leaves))
-    by_input = tuple(k in places[_inputs_of(call)] for k in places)
-    structs = list(map(as_struct, call.leaves))
-    gates = jax.ShapeDtypeStruct((players.num_players,), bool)
+    by_input = tuple(k in call.input_range for k in range(len(call.arrays)))
+    structs = list(map(as_struct, call.arrays))
+    gates = jax.ShapeDtypeStruct((model.num_players,), bool)
     made = jax.make_jaxpr(suffix)(structs, gates).jaxpr.eqns
     sizes = [prod(v.aval.shape) for eqn in made for v in eqn.outvars]
-    return Split(prefix, suffix, by_input, max(sizes, default=0))
+    return SplitModel(prefix, suffix, by_input, max(sizes, default=0))
 
 
-def _inputs_of(call: Call) -> slice:
-    """The places of the inputs among the arrays of a call."""
-    return slice(call.num_params, len(call.leaves) - call.num_late)
+# -- the graph -----------------------------------------------------------------------
 
 
 def _downstream(nodes: Sequence[Node], sources: Iterable[int]) -> set[int]:
@@ -126,15 +173,15 @@ def _downstream(nodes: Sequence[Node], sources: Iterable[int]) -> set[int]:
     return found
 
 
-def _depends(nodes: Sequence[Node], sites: dict, varying: np.ndarray) -> set[int]:
+def _depends(nodes: Sequence[Node], sites: dict, varying: np.ndarray) -> set[Node]:
     """The nodes downstream of a gate that varies."""
     moving = np.concatenate([[False], varying])
-    late: set[int] = set()
+    late: set[Node] = set()
     touched: set[int] = set()
     for node in nodes:
         reads = any(not isinstance(x, Lit) and x in touched for x in node.ins)
         if reads or _gates_vary(node, sites, moving):
-            late.add(id(node))
+            late.add(node)
             touched.update(node.outs)
     return late
 
@@ -149,11 +196,11 @@ def _gates_vary(node: Node, sites: dict, moving: np.ndarray) -> bool:
     )
 
 
-def _reads(nodes: Sequence[Node], outputs) -> list[int]:
+def _reads(nodes: Sequence[Node], outputs: Sequence[Operand]) -> list[int]:
     """The values that nodes (bodies included) and outputs read, in order."""
     found: dict[int, None] = {}
 
-    def visit(operands, inner):
+    def visit(operands: Sequence[Operand], inner: Sequence[Node]) -> None:
         for operand in operands:
             if not isinstance(operand, Lit):
                 found[operand] = None

@@ -1,79 +1,94 @@
 """The traced program at the sizes that a mask leaves, as a function of its own."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
 from gamepruning.run.interpret import Compact
-from gamepruning.trace.model import check_paths, flatten_call
+from gamepruning.run.kept import InputKept, Kept, input_kept, kept_indices
+from gamepruning.trace.call import CallSpec, as_struct, check_paths, split_call
+from gamepruning.trace.model import TracedModel
 from gamepruning.trace.rules.rebind import take
 from gamepruning.trace.units import kept_entries
+from gamepruning.types import Apply, Outputs, Params
 
 
-def compact_apply(players: Any, mask: np.ndarray) -> Callable:
+def compact_apply(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Apply:
     """`apply(small_params, *small_inputs)`, interpreting the trace at smaller sizes.
 
     For other input shapes (another batch size) the model is traced again, at the
     original parameter shapes.
     """
-    kept = players.kept_indices(mask)
-    input_kept = players.input_kept(mask)
+    kept, inputs_kept = kept_indices(model, mask), input_kept(model, mask)
 
-    def apply(params, *inputs):
-        check_paths(params, players._example)
-        call = flatten_call(params, inputs, players._example)
-        traced, columns = players._trace(_full_call(players, call, kept, input_kept))
-        outs = Compact(traced.analysis, columns, mask).run(
-            traced.program.graph, call.leaves
-        )
-        return jax.tree_util.tree_unflatten(traced.program.out_tree, outs)
+    def apply(params: Params, *inputs) -> Outputs:
+        check_paths(params, model.example)
+        call = split_call(params, inputs, model.example)
+        trace = model.trace(_full_call(model, call, kept, inputs_kept))
+        compact = Compact(trace.analysis, trace.columns, mask)
+        outs = compact.run(trace.program.graph, call.arrays)
+        return jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
 
     return apply
 
 
-def _full_call(players, call, kept, input_kept):
+def _full_call(
+    model: TracedModel, call: CallSpec, kept: Kept, inputs_kept: InputKept
+) -> CallSpec:
     """The call at the original sizes, as shapes."""
-    example = players._example
-    leaves = []
-    for number, leaf in enumerate(call.leaves):
-        shape = list(np.shape(leaf))
-        if number < call.num_params:
-            path, full = players.paths[number], example.leaves[number].shape
-            expected = [
-                len(kept[path, d]) if (path, d) in kept else n
-                for d, n in enumerate(full)
-            ]
-            if shape != expected:
-                raise ValueError(
-                    f"parameter {path} has shape {tuple(shape)}, expected "
-                    f"{tuple(expected)} as after this compaction"
-                )
-            shape = list(full)
-        else:
-            axes = input_kept.get(number - call.num_params, {})
-            for axis, rows in axes.items():
-                if shape[axis] != len(rows):
-                    raise ValueError(
-                        f"input {number - call.num_params} has {shape[axis]} entries "
-                        f"on axis {axis}, expected the {len(rows)} that stay "
-                        "(input_kept)"
-                    )
-                shape[axis] = example.leaves[number].shape[axis]
-        weak = bool(getattr(leaf, "weak_type", False))
-        leaves.append(jax.ShapeDtypeStruct(tuple(shape), leaf.dtype, weak_type=weak))
-    return call._replace(leaves=leaves)
+    structs = list(map(as_struct, call.arrays))
+    for k in range(call.num_params):
+        full = model.example.arrays[k].shape
+        _check_small(model.paths[k], structs[k].shape, full, kept)
+        structs[k] = as_struct(structs[k], full)
+    for number, k in enumerate(call.input_range):
+        full = model.example.arrays[k].shape
+        axes = inputs_kept.get(number, {})
+        shape = _full_input(number, structs[k].shape, full, axes)
+        structs[k] = as_struct(structs[k], shape)
+    return call.with_arrays(structs)
 
 
-def slice_outputs(players: Any, outputs: Any, mask: np.ndarray) -> Any:
+def _check_small(path: str, shape: Sequence, full: Sequence, kept: Kept) -> None:
+    """Raise ValueError unless a parameter has the shape that is left of `full`."""
+    expected = tuple(
+        len(kept[path, axis]) if (path, axis) in kept else size
+        for axis, size in enumerate(full)
+    )
+    if tuple(shape) != expected:
+        raise ValueError(
+            f"parameter {path} has shape {tuple(shape)}, expected {expected} as after "
+            "this compaction"
+        )
+
+
+def _full_input(
+    number: int, shape: Sequence, full: Sequence, axes: Mapping[int, np.ndarray]
+) -> tuple:
+    """The shape of an input before entries left."""
+    before = list(shape)
+    for axis, rows in axes.items():
+        if shape[axis] != len(rows):
+            raise ValueError(
+                f"input {number} has {shape[axis]} entries on axis {axis}, expected "
+                f"the {len(rows)} that stay (input_kept)"
+            )
+        before[axis] = full[axis]
+    return tuple(before)
+
+
+def slice_outputs(
+    model: TracedModel, outputs: Outputs, mask: Bool[np.ndarray, " N"]
+) -> Outputs:
     """Outputs that are shaped like parameters, cut down to what stays."""
-    traced, columns = players._base
+    trace = model.base
     leaves, treedef = jax.tree_util.tree_flatten(outputs)
-    for number, leaf in enumerate(traced.out_leaves):
+    for number, leaf in enumerate(trace.out_leaves):
         if leaf is not None:
-            for axis, label in enumerate(traced.leaf_labels[leaf]):
-                kept = kept_entries(columns(label), mask)
+            for axis, label in enumerate(trace.param_labels[leaf]):
+                kept = kept_entries(trace.columns(label), mask)
                 if kept is not None:
                     leaves[number] = take(leaves[number], kept, axis)
     return jax.tree_util.tree_unflatten(treedef, leaves)

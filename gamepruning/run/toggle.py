@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Bool
 
-from gamepruning.players.players import Players
 from gamepruning.run.interpret import Gated, entry_gates
 from gamepruning.run.toggle_kinds import (
     Kind,
@@ -25,7 +25,9 @@ from gamepruning.run.toggle_kinds import (
     operands,
     readers,
 )
+from gamepruning.trace.model import TracedModel
 from gamepruning.trace.program import Lit, Node, bind
+from gamepruning.types import Outputs, Params
 
 LANES = 16  # a CPU multiplies narrow weights faster when they fill whole vectors
 
@@ -42,7 +44,7 @@ class Residuals(NamedTuple):
     rows: list
 
 
-class Updates:
+class ToggleEvaluator:
     """A traced model as a start and cheap moves from there.
 
     Attributes:
@@ -50,20 +52,28 @@ class Updates:
       state_bytes: the size of all states at these inputs.
     """
 
-    def __init__(self, players: Players, params: Any, inputs: tuple, varying):
-        call = players._call(params, inputs)
-        self._players = players
-        self._traced, self._columns = players._trace(call)
-        self._sites = Gated(self._traced.analysis, self._columns, None).sites
+    def __init__(
+        self,
+        model: TracedModel,
+        params: Params,
+        inputs: tuple,
+        varying: Bool[np.ndarray, " N"],
+    ):
+        self._model = model
+        self._trace = model.trace(model.call(params, *inputs))
+        self._sites = self._gated(None).sites
         self._split(varying)
-        program = self._traced.program
+        program = self._trace.program
         self.moves = find_moves(program, self._sites, self._late, varying)
         avals = [program.aval(v) for node in self._states for v in node.outs]
         self.state_bytes = sum(math.prod(a.shape) * a.dtype.itemsize for a in avals)
 
+    def _gated(self, gates: jax.Array | None) -> Gated:
+        return Gated(self._trace.analysis, self._trace.columns, gates)
+
     def _split(self, varying: np.ndarray) -> None:
         """Nodes before and after the first gate that varies, and what passes there."""
-        graph, analysis = self._traced.program.graph, self._traced.analysis
+        graph, analysis = self._trace.program.graph, self._trace.analysis
         moving = {
             id(node)
             for node in graph.nodes
@@ -86,30 +96,33 @@ class Updates:
         plain = (((1,), (0,)), ((), ()))
         if node.name != "dot_general" or node.params["dimension_numbers"] != plain:
             return False
-        shape = self._traced.program.shape(node.ins[1])
+        shape = self._trace.program.shape(node.ins[1])
         gated = [operand for operand, _, _ in self._sites.get(id(node), ())]
         is_shared = node.ins[1] in self._shared_ids and 1 not in gated
         return is_shared and len(shape) == 2 and shape[1] < 64 and shape[1] % LANES > 0
 
-    def prepare(self, params: Any, inputs: tuple) -> Residuals:
+    def prepare(self, params: Params, inputs: tuple) -> Residuals:
         """What does not depend on the varying players; the others are in."""
-        call = self._players._call(params, inputs)
-        gates = jnp.ones(self._players.num_players)
-        run = Gated(self._traced.analysis, self._columns, gates)
-        env = dict(zip(self._traced.program.graph.inputs, call.leaves, strict=True))
+        call = self._model.call(params, *inputs)
+        run = self._gated(jnp.ones(self._model.num_players))
+        env = dict(zip(self._trace.program.graph.inputs, call.arrays, strict=True))
         run.run_nodes(self._early, env)
         shared = [env[v] for v in self._shared_ids]
         shared += [_widen(run.read(env, node.ins[1])) for node in self._narrow]
         return Residuals(shared, [env[v] for v in self._row_ids])
 
-    def start(self, residuals: Residuals, gates: jax.Array) -> tuple[list, Any]:
+    def start(self, residuals: Residuals, gates: jax.Array) -> tuple[list, Outputs]:
         """The states and the outputs under these gates, float [N]."""
-        run = Gated(self._traced.analysis, self._columns, gates)
-        return self._run(run, residuals)
+        return self._run(self._gated(gates), residuals)
 
     def move(
-        self, kind: int, residuals: Residuals, states: list, gates: tuple, player
-    ) -> tuple[list, Any]:
+        self,
+        kind: int,
+        residuals: Residuals,
+        states: list,
+        gates: tuple,
+        player: jax.Array,
+    ) -> tuple[list, Outputs]:
         """The states and the outputs after a player of a kind has changed sides.
 
         Args:
@@ -124,11 +137,11 @@ class Updates:
         wide = residuals.shared[len(self._shared_ids) :]
         weights = dict(zip(map(id, self._narrow), wide, strict=True))
         move = _Move(self.moves.kinds[kind], before, weights, gates, player)
-        run = _Moving(self._traced.analysis, self._columns, move)
+        run = _Moving(self._trace.analysis, self._trace.columns, move)
         return self._run(run, residuals)
 
-    def _run(self, run: Gated, residuals: Residuals) -> tuple[list, Any]:
-        program = self._traced.program
+    def _run(self, run: Gated, residuals: Residuals) -> tuple[list, Outputs]:
+        program = self._trace.program
         ids = [*self._shared_ids, *self._row_ids]
         values = [*residuals.shared[: len(self._shared_ids)], *residuals.rows]
         env: dict[int, Any] = dict(zip(ids, values, strict=True))

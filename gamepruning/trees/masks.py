@@ -1,11 +1,13 @@
-"""Masks of players: bool arrays in which True means kept."""
+"""Masks and gates of players: True or 1 means kept."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Bool
+from jaxtyping import ArrayLike, Bool, Shaped
 
 from gamepruning.types import InputError
 
@@ -80,3 +82,31 @@ def as_masks(
             f"got {array.dtype} {list(array.shape)}"
         )
     return array
+
+
+def as_gates(gates: ArrayLike, num_players: int) -> Shaped[jax.Array, " N"]:
+    """One gate for each player, checked; integers become floats.
+
+    Args:
+      gates: float [N] in [0, 1], or bool [N] (True = in); may be traced.
+      num_players: N.
+
+    Raises:
+      InputError: there is not one gate for each player.
+
+    Example:
+      >>> as_gates(np.array([0, 1]), 2).tolist()
+      [0.0, 1.0]
+    """
+    array = jnp.asarray(gates)
+    if array.shape != (num_players,):
+        raise InputError(
+            f"gates have shape {array.shape}, expected ({num_players},): one for each "
+            "player (use jax.vmap for several coalitions)"
+        )
+    return array if array.dtype == bool else array.astype(float_of(array.dtype))
+
+
+def float_of(dtype: Any) -> Any:
+    """The dtype itself if it is a float, JAX's default float otherwise."""
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)

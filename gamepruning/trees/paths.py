@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gamepruning.trees.arrays import is_array
 from gamepruning.types import InputError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -38,6 +39,17 @@ def named_leaves(tree: Any) -> dict[str, Any]:
             raise InputError(f"two leaves are called {name!r}: rename one of them")
         leaves[name] = leaf
     return leaves
+
+
+def array_paths(tree: Any) -> list[str]:
+    """The paths of those leaves of a tree that are arrays, in the tree's order.
+
+    Example:
+      >>> array_paths({"kernel": np.ones(2), "name": "dense"})
+      ['kernel']
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [path_name(path) for path, leaf in leaves if is_array(leaf)]
 
 
 def named_shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ import pytest
 
 from gamepruning.compaction.plan import Plan, make_plan
 from gamepruning.compaction.plan_format import format_indices, parse_indices
-from gamepruning.players.players import find_players
+from gamepruning.players.find import find_players
 from gamepruning.types import InputError
 
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gamepruning.coalitions.evaluation.related import Incremental, make_incremental
 from gamepruning.coalitions.evaluation.rows import cut, cut_rows
 from gamepruning.players import Players
-from gamepruning.run.hoist import Split, split
+from gamepruning.run.hoist import SplitModel
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import same_length
 from gamepruning.types import InputError
@@ -156,7 +156,7 @@ class Evaluator:
                 found.append(self._tile(suffix, done.whole, own, masks)[None])
         return jnp.concatenate(found)
 
-    def _tile(self, suffix: Split, whole: list, own: tuple, masks) -> jax.Array:
+    def _tile(self, suffix: SplitModel, whole: list, own: tuple, masks) -> jax.Array:
         rows, labels = own
         residuals = _merge(suffix.by_input, rows, whole)
 
@@ -228,11 +228,11 @@ def _hoisted(
     varying: np.ndarray,
     gates: np.ndarray,
     stacked: bool,
-) -> tuple[_Done, Split]:
+) -> tuple[_Done, SplitModel]:
     """What no varying gate reaches, and the rest of the model."""
     inputs, labels = data
     one = jax.tree.map(lambda x: x[0], inputs) if stacked else inputs
-    found = split(players, params, one, varying)
+    found = players.split(params, one, varying)
 
     def once(params, inputs):
         return _pick(found.by_input, found.prefix(params, gates, *inputs))
@@ -244,7 +244,7 @@ def _hoisted(
     if stacked:
         rows = compiled(own_of_each, params, inputs)
     if _are_finite([*rows, *whole]):
-        found = split(players, params, one, varying, gate_smaller=True)
+        found = players.split(params, one, varying, gate_smaller=True)
     return _Done(rows, whole, labels), found
 
 

@@ -16,14 +16,14 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gamepruning.coalitions.evaluation.tiles import Tiles
-from gamepruning.run.toggle import Residuals, Updates
+from gamepruning.run.toggle import Residuals, ToggleEvaluator
 from gamepruning.trees.arrays import split_arrays
 
 WHOLE, TILED = PartitionSpec(), PartitionSpec("tiles")
 
 
 def compile_sweeps(
-    updates: Updates,
+    updates: ToggleEvaluator,
     score: Callable,
     params: Any,
     rows: Tiles,

@@ -23,7 +23,7 @@ from gamepruning.coalitions.evaluation.tiles import (
     tile_shapes,
 )
 from gamepruning.players.players import Players
-from gamepruning.run.toggle import Updates
+from gamepruning.run.toggle import ToggleEvaluator
 from gamepruning.trees.examples import count_rows
 from gamepruning.trees.masks import as_masks
 from gamepruning.types import InputError
@@ -124,7 +124,7 @@ def make_incremental(
         return None
     varying = players.select(varying)
     num_rows = count_rows((inputs, labels))
-    example = Updates(players, params, players.example_inputs(), varying)
+    example = ToggleEvaluator(players.model, params, players.example_inputs(), varying)
     moves = example.moves
     if not moves.is_updated.any() or moves.share > max_share:
         return None
@@ -145,7 +145,7 @@ def make_incremental(
             )
         sample = plan_sample(sample_rows, num_rows)
         tile = tile if sample is None else sample.tile
-    updates = Updates(players, params, tile_shapes(inputs, tile), varying)
+    updates = ToggleEvaluator(players.model, params, tile_shapes(inputs, tile), varying)
     rows = cut_in_tiles(inputs, labels, tile, len(devices), shuffled=sample is not None)
     run = compile_sweeps(updates, score, params, rows, devices)
     families = tuple(

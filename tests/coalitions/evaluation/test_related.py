@@ -10,7 +10,7 @@ import pytest
 import gamepruning as gp
 from gamepruning.coalitions.evaluation.related import make_incremental
 from gamepruning.players import find_players
-from gamepruning.run.toggle import Updates
+from gamepruning.run.toggle import ToggleEvaluator
 from gamepruning.types import InputError
 from tests.zoo.case import Draw, dense, standardise
 
@@ -210,7 +210,7 @@ def test_many_updates_do_not_drift():
 def test_a_move_computes_only_what_it_must():
     """A unit of the first layer costs one product, the last; one of the second none."""
     players, params, inputs, _ = make_mlp(5, 40, 30, 2)
-    updates = Updates(players, params, (inputs,), np.ones(70, bool))
+    updates = ToggleEvaluator(players.model, params, (inputs,), np.ones(70, bool))
 
     def products(kind):
         def move(params, gates, player):

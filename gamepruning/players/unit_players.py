@@ -1,0 +1,235 @@
+"""Structural units as players: neurons, filters, heads; or whole layers of them."""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import ArrayLike, Bool, Float
+
+from gamepruning.players import naming
+from gamepruning.players.exclusion import exclude
+from gamepruning.players.players import Hoisted, Players, Which
+from gamepruning.run import kept as axes
+from gamepruning.run.activations import Moments, activation_moments
+from gamepruning.run.hoist import SplitModel, split
+from gamepruning.run.interpret import Gated
+from gamepruning.run.kept import InputKept, Kept
+from gamepruning.run.owned import participate, sum_owned
+from gamepruning.run.small import compact_apply, slice_outputs
+from gamepruning.trace.labelled import Signature
+from gamepruning.trace.model import TracedModel
+from gamepruning.trace.units import Atom, AxisSlice, Family, frozen_axes
+from gamepruning.types import Apply, InputError, Outputs, Params
+
+
+class UnitPlayers(Players):
+    """The structural units of a model, each a player, or each family one player.
+
+    Args:
+      model: the traced model, whose units play under no numbers yet.
+      keep: names of families that do not play.
+      granularity: "unit" or "layer".
+
+    Raises:
+      InputError: there is no such family, or nobody is left to play.
+    """
+
+    def __init__(self, model: TracedModel, keep: Sequence[str], granularity: str):
+        groups = naming.group_units(model.base.units, model.usage, model.array_names)
+        unknown = [name for name in keep if name not in groups]
+        if unknown:
+            raise InputError(
+                f"keep names {unknown[0]!r}, which is neither a family nor the start "
+                f"of a parameter's path: families are {', '.join(groups)}"
+            )
+        groups = {name: units for name, units in groups.items() if name not in keep}
+        if not groups:
+            raise InputError(_nothing_to_prune(model))
+        merged = granularity == "layer"
+        self.granularity = granularity
+        self.families = _make_families(model, groups, merged)
+        numbers = _number_units(groups, merged)
+        self.model = model.with_players(numbers, self.families[-1].stop)
+        base = self.model.base
+        labels = [*base.param_labels, *base.input_labels]
+        self.frozen = frozen_axes(
+            base.analysis, labels, self.model.array_names, base.number_of
+        )
+        self._names = naming.player_names(self.families, groups, granularity)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`Dense_0[17]` for units; the family's name for layers."""
+        return self._names
+
+    # -- evaluation ----------------------------------------------------------------
+
+    def gated(self, params: Params, gates: ArrayLike, *inputs) -> Outputs:
+        """The model's outputs when player i takes part with gate s_i.
+
+        Each gate multiplies the player's activation where it is summed over. With
+        gates in {0, 1} this is exactly the model without the players at 0, whatever
+        the activation functions. Differentiable in `params` and `gates`; jit it, or
+        vmap it over gates (weights stay shared).
+
+        Args:
+          params: as given to `find_players` (same shapes).
+          gates: float [N] in [0, 1], or bool [N] (True = in).
+          *inputs: inputs; any batch size.
+
+        Returns:
+          The outputs of `apply`.
+
+        Raises:
+          InputError: the gates, or the parameters, are not those of this model.
+        """
+        call = self.model.call(params, *inputs)
+        trace = self.model.trace(call)
+        run = Gated(trace.analysis, trace.columns, self.model.gates(gates))
+        outs = run.run(trace.program.graph, call.arrays)
+        return jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
+
+    def participate(self, params: Params, gates: ArrayLike) -> Params:
+        """Scale each player's own parameters: theta_i -> s_i theta_i (equation 3)."""
+        return participate(self.model, params, gates)
+
+    def sum_owned(self, tree: Params) -> Float[jax.Array, " N"]:
+        """For each player the sum over its own parameters of the entries of a tree."""
+        return sum_owned(self.model, tree)
+
+    def exclude(self, params: Params, mask: ArrayLike) -> Params:
+        """Parameters of the same shapes that compute the model without some players.
+
+        The weights that read the players are set to zero; where two activations meet
+        (queries and keys), the weights that produce one of them are. Of the players'
+        other parameters, what is not finite is set to zero, for 0 times NaN is NaN.
+
+        Args:
+          params: the parameters.
+          mask: bool [N], True = kept.
+
+        Returns:
+          Parameters for the original `apply`.
+
+        Raises:
+          InputError: these are not the parameters of this model.
+          ValueError: zeroing parameters cannot be proved to remove the players; use
+            `gated` or `compact`, which always can.
+        """
+        self.model.check_params(params)
+        return exclude(self, params, self.mask(mask))
+
+    def activation_moments(self, params: Params, *inputs) -> Moments:
+        """Mean and variance of each player's activation, where it is first read."""
+        return activation_moments(self.model, params, inputs)
+
+    def hoist(self, params: Params, *inputs, varying: Which = None) -> Hoisted:
+        """Split the model where the first varying gate enters."""
+        found = split(self.model, params, inputs, self.select(varying))
+        return Hoisted(found.prefix, found.suffix)
+
+    def split(
+        self,
+        params: Params,
+        inputs: Sequence,
+        varying: Bool[np.ndarray, " N"],
+        *,
+        gate_smaller: bool = False,
+    ) -> SplitModel:
+        """Like `hoist`, and what is known of the residuals; see `run.hoist.split`."""
+        return split(self.model, params, inputs, varying, gate_smaller=gate_smaller)
+
+    # -- compaction ----------------------------------------------------------------
+
+    def kept_indices(self, mask: ArrayLike) -> Kept:
+        """What stays of each parameter axis under a mask."""
+        return axes.kept_indices(self.model, self.mask(mask))
+
+    def input_kept(self, mask: ArrayLike) -> InputKept:
+        """What to feed: {input position: {axis: kept indices}}, if something left."""
+        return axes.input_kept(self.model, self.mask(mask))
+
+    def mask_from_kept(
+        self,
+        kept: Mapping[tuple[str, int], ArrayLike],
+        input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
+    ) -> Bool[np.ndarray, " N"]:
+        """The mask [N] that leaves these indices; the inverse of `kept_indices`.
+
+        Of a merged axis an entry leaves with any of several players. One all of whose
+        entries have left with others counts as gone: the network is the same.
+
+        Raises:
+          InputError: the indices do not fit this model.
+        """
+        return axes.mask_from_kept(self.model, kept, input_kept or {})
+
+    def prepare(self, params: Params, mask: ArrayLike) -> Params:
+        """The parameters as they are: what leaves is cut with the axes."""
+        return params
+
+    def compact_apply(self, mask: ArrayLike) -> Apply:
+        """The model's function at the sizes that a mask leaves; see `gp.compact`."""
+        return compact_apply(self.model, self.mask(mask))
+
+    def slice_outputs(self, outputs: Outputs, mask: ArrayLike) -> Outputs:
+        """Outputs of `gated`, those shaped like parameters cut to what stays."""
+        return slice_outputs(self.model, outputs, self.mask(mask))
+
+
+# -- families ------------------------------------------------------------------------
+
+
+def _number_units(groups: naming.Groups, merged: bool) -> dict[Signature, int]:
+    """The player of each unit: its own number, or that of its group if `merged`."""
+    if merged:
+        pairs = enumerate(groups.values())
+        return {unit.signature(): k for k, units in pairs for unit in units}
+    every = [unit for units in groups.values() for unit in units]
+    return {unit.signature(): k for k, unit in enumerate(every)}
+
+
+def _make_families(
+    model: TracedModel, groups: naming.Groups, merged: bool
+) -> tuple[Family, ...]:
+    """A family of each group; if `merged`, one family whose players are the groups."""
+    families, start = [], 0
+    for name, units in groups.items():
+        members = [units] if merged else [[unit] for unit in units]
+        stop = start + len(members)
+        families.append(Family(name, start, stop, _make_slices(model, members)))
+        start = stop
+    if merged:
+        slices = tuple(piece for family in families for piece in family.slices)
+        return (Family("layers", 0, start, slices),)
+    return tuple(families)
+
+
+def _make_slices(
+    model: TracedModel, members: Sequence[Sequence[Atom]]
+) -> tuple[AxisSlice, ...]:
+    """The parameter axes that the players of a family touch; each player is units."""
+    num_params = model.example.num_params
+    slices = []
+    for place in sorted(members[0][0].touches):
+        array, axis = place
+        role = model.usage.of(place) if array < num_params else "input"
+        index = tuple(
+            np.unique(np.concatenate([unit.touches[place] for unit in units]))
+            for units in members
+        )
+        slices.append(AxisSlice(model.array_names[array], axis, role, index))
+    return tuple(slices)
+
+
+def _nothing_to_prune(model: TracedModel) -> str:
+    base, analysis = model.base, model.base.analysis
+    text = "nothing to prune: no parameter axis can lose an entry; "
+    if analysis.opaque:
+        names = ", ".join(sorted(analysis.opaque))
+        text += f"not understood, so left whole: {names} (see register_rule); "
+    for row in frozen_axes(analysis, base.param_labels, model.paths, {}):
+        return text + (
+            f"for example axis {row.axis} of {row.path!r} stays because {row.reason}"
+        )
+    return "nothing to prune: the model has no parameters"

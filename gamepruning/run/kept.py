@@ -1,0 +1,79 @@
+"""What a mask leaves of each axis, and the mask back from what is left."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from jaxtyping import ArrayLike, Bool
+
+from gamepruning.trace.labels import Labels
+from gamepruning.trace.model import TracedModel
+from gamepruning.trace.units import kept_entries
+from gamepruning.types import InputError
+
+Kept = dict[tuple[str, int], np.ndarray]  # by path and axis: the indices that stay
+InputKept = dict[int, dict[int, np.ndarray]]  # the same by input and axis
+
+
+def kept_indices(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Kept:
+    """What stays of each parameter axis; only axes that lose entries."""
+    return {
+        (path, axis): kept
+        for path, labels in zip(model.paths, model.base.param_labels, strict=True)
+        for axis, kept in _cut_axes(model, labels, mask)
+    }
+
+
+def input_kept(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> InputKept:
+    """What stays of each input axis; only inputs that lose entries."""
+    cut = {
+        number: dict(_cut_axes(model, labels, mask))
+        for number, labels in enumerate(model.base.input_labels)
+    }
+    return {number: axes for number, axes in cut.items() if axes}
+
+
+def _cut_axes(
+    model: TracedModel, labels: Labels, mask: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    for axis, label in enumerate(labels):
+        kept = kept_entries(model.base.columns(label), mask)
+        if kept is not None:
+            yield axis, kept
+
+
+def mask_from_kept(
+    model: TracedModel,
+    kept: Mapping[tuple[str, int], ArrayLike],
+    inputs_kept: Mapping[int, Mapping[int, ArrayLike]],
+) -> Bool[np.ndarray, " N"]:
+    """The mask that leaves these indices; the inverse of `kept_indices`.
+
+    Raises:
+      InputError: the indices do not fit the model.
+    """
+    places = {
+        (model.paths.index(path), axis): np.asarray(rows)
+        for (path, axis), rows in kept.items()
+        if path in model.paths
+    }
+    for number, axes in inputs_kept.items():
+        for axis, rows in axes.items():
+            places[len(model.paths) + number, axis] = np.asarray(rows)
+    stays = np.ones(model.num_players, bool)
+    for signature, player in model.numbers.items():
+        if all(
+            place in places and not np.isin(rows, places[place]).any()
+            for place, rows in signature
+        ):
+            stays[player] = False
+    _check_same(kept, kept_indices(model, stays))
+    return stays
+
+
+def _check_same(kept: Mapping[tuple[str, int], ArrayLike], again: Kept) -> None:
+    for key in again.keys() | kept.keys():
+        if key not in again or not np.array_equal(again[key], kept.get(key, ())):
+            raise InputError(
+                f"these kept indices are a plan for another model: axis {key[1]} "
+                f"of {key[0]!r} cannot shrink like that here"
+            )

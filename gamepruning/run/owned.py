@@ -1,0 +1,53 @@
+"""Each player's own parameters theta_i: scaled, and summed over."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+from gamepruning.run.interpret import entry_gates
+from gamepruning.trace.model import TracedModel
+from gamepruning.trees.masks import float_of
+from gamepruning.types import Params
+
+
+def participate(model: TracedModel, params: Params, gates: ArrayLike) -> Params:
+    """theta_i -> s_i theta_i, equation 3 of arXiv 2512.22106."""
+    model.check_params(params)
+    gates = model.gates(gates)
+    leaves, treedef = jax.tree_util.tree_flatten(params)
+    for owned in model.owned_axes():
+        leaf = leaves[owned.leaf]
+        scale = entry_gates(gates, owned.columns).astype(leaf.dtype)
+        chex.assert_shape(scale, (np.shape(leaf)[owned.axis],))
+        leaves[owned.leaf] = leaf * jnp.expand_dims(scale, _others(leaf, owned.axis))
+    return jax.tree_util.tree_unflatten(treedef, leaves)
+
+
+def sum_owned(model: TracedModel, tree: Params) -> Float[jax.Array, " N"]:
+    """For each player the sum over its own parameters of the entries of a tree."""
+    model.check_params(tree)
+    leaves = jax.tree_util.tree_leaves(tree)
+    dtype = float_of(jnp.result_type(*(x for x in leaves if hasattr(x, "dtype"))))
+    total = jnp.zeros(model.num_players + 1, dtype)  # 0: entries that nobody owns
+    for owned in model.owned_axes():
+        leaf = leaves[owned.leaf]
+        entries = jnp.sum(leaf, axis=_others(leaf, owned.axis)).astype(dtype)
+        total = _add_entries(total, entries, owned.columns)
+    return total[1:]
+
+
+def _add_entries(total: jax.Array, entries: jax.Array, columns: np.ndarray):
+    """Add the sum of each entry of an axis to those who own it."""
+    first, size = int(columns[0, 0]), len(columns)
+    chex.assert_shape(entries, (size,))
+    if columns.shape[1] == 1 and np.array_equal(
+        columns[:, 0], np.arange(first, first + size)
+    ):
+        return total.at[first : first + size].add(entries)
+    return total.at[columns].add(jnp.broadcast_to(entries[:, None], columns.shape))
+
+
+def _others(leaf, axis: int) -> tuple[int, ...]:
+    return tuple(k for k in range(np.ndim(leaf)) if k != axis)

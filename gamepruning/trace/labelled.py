@@ -1,0 +1,198 @@
+"""One trace of a model at one set of shapes, labelled and with its units found."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+
+from gamepruning.trace import rules  # noqa: F401  (fills the tables of rules)
+from gamepruning.trace.call import CallSpec, as_struct
+from gamepruning.trace.labels import Analysis, Labels
+from gamepruning.trace.program import Program, trace
+from gamepruning.trace.units import Atom, Columns, find_atoms
+from gamepruning.types import Apply, InputError
+
+Signature = tuple  # what identifies a unit in any trace of a model
+
+_NEEDS_A_VALUE = ("concrete", "static", "Tracer", "traced")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions:
+    """How a model is labelled.
+
+    Attributes:
+      input_axes: for an array of the inputs, by number, the axes whose entries are
+        players too.
+      outputs_like: params -> a tree like the outputs, with None at an ordinary output
+        and a leaf of params at an output of its shape; None if all are ordinary.
+      reductions: "freeze" or "gate", what becomes of an axis that is summed over.
+      frozen_leaves: arrays of params, by number, to leave alone, with the reason.
+    """
+
+    input_axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    outputs_like: Callable[[Any], Any] | None = None
+    reductions: str = "freeze"
+    frozen_leaves: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace:
+    """A labelled program, the units in it, and which player each of them is.
+
+    Attributes:
+      program: the traced program.
+      analysis: the labels of its values, and where axes are summed over.
+      units: the structural units that could leave.
+      param_labels: for each array of params one label an axis.
+      input_labels: the same for the inputs.
+      out_leaves: for each output the array of params that it is shaped like, or None.
+      number_of: the player of a unit, by the unit's atom; units that are not in it do
+        not play.
+    """
+
+    program: Program
+    analysis: Analysis
+    units: list[Atom]
+    param_labels: list[Labels]
+    input_labels: list[Labels]
+    out_leaves: tuple[int | None, ...]
+    number_of: Mapping[int, int] = field(default_factory=dict)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The players of each entry of an axis, by the axis's label."""
+        return Columns(self.analysis, dict(self.number_of))
+
+    def numbered(self, numbers: Mapping[Signature, int]) -> "Trace":
+        """The same trace with units that play under these numbers."""
+        signatures = {unit.atom: unit.signature() for unit in self.units}
+        number_of = {
+            atom: numbers[signature]
+            for atom, signature in signatures.items()
+            if signature in numbers
+        }
+        return replace(self, number_of=number_of)
+
+    def __repr__(self) -> str:
+        nodes = len(self.program.graph.nodes)
+        return f"Trace({nodes} nodes, {len(self.units)} units)"
+
+
+def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
+    """Trace a model at the shapes of a call, and label it.
+
+    Args:
+      apply: apply(params, *inputs) -> outputs.
+      call: its arguments, arrays or shapes.
+      options: how to label it.
+
+    Raises:
+      InputError: the model needs the value of a number beforehand.
+      ValueError: `outputs_like` does not fit the outputs.
+    """
+
+    def flat(*arrays):
+        params, *inputs = call.rebuild(arrays)
+        return apply(params, *inputs)
+
+    program = _trace(flat, call)
+    analysis = Analysis(program, options.reductions)
+    params = _label_params(analysis, call, options)
+    inputs = _label_inputs(analysis, call, options)
+    promoted: list[Labels] = [()] * call.num_promoted
+    outs = analysis.run(program.graph, [*params, *inputs, *promoted])
+    out_leaves = _out_leaves(program, call, options.outputs_like)
+    for out, leaf in zip(outs, out_leaves, strict=True):
+        if leaf is None:
+            analysis.freeze(out, "it is an output of the model")
+        else:
+            analysis.unify_all(out, params[leaf])
+    playing = [
+        labels if k in options.input_axes else () for k, labels in enumerate(inputs)
+    ]
+    units = find_atoms(analysis, [*params, *playing])
+    return Trace(program, analysis, units, params, inputs, out_leaves)
+
+
+def _label_params(
+    analysis: Analysis, call: CallSpec, options: TraceOptions
+) -> list[Labels]:
+    program = analysis.program
+    labels = [
+        tuple(analysis.fresh(size) for size in program.shape(value))
+        for value in program.graph.inputs[: call.num_params]
+    ]
+    for leaf, reason in options.frozen_leaves.items():
+        labels[leaf] = analysis.frozen(labels[leaf], reason)
+    return labels
+
+
+def _label_inputs(
+    analysis: Analysis, call: CallSpec, options: TraceOptions
+) -> list[Labels]:
+    values = [analysis.program.graph.inputs[k] for k in call.input_range]
+    analysis.mark_inputs(values)
+    shapes = [analysis.program.shape(value) for value in values]
+    return [
+        _input_labels(analysis, k, shape, options.input_axes.get(k, ()))
+        for k, shape in enumerate(shapes)
+    ]
+
+
+def _input_labels(analysis: Analysis, number: int, shape, axes) -> Labels:
+    axes = {axis % len(shape) for axis in axes}
+    return tuple(
+        analysis.fresh(size)
+        if dim in axes
+        else None
+        if isinstance(size, int) and size == 1
+        else f"it meets axis {dim} of input {number}"
+        for dim, size in enumerate(shape)
+    )
+
+
+def _trace(fn: Callable[..., Any], call: CallSpec) -> Program:
+    try:
+        return trace(fn, *map(as_struct, call.arrays))
+    except (TypeError, IndexError) as error:
+        text = str(error)
+        if not call.number_leaves or not any(word in text for word in _NEEDS_A_VALUE):
+            raise
+        names = ", ".join(map(call.describe, call.number_leaves))
+        raise InputError(
+            f"{names}: numbers are traced like arrays here, but the model seems to "
+            f"need a value beforehand ({text.splitlines()[0]}); bind what is not an "
+            "array, by functools.partial(apply, flag=True) or "
+            "lambda params, x: apply(params, x, True)"
+        ) from error
+
+
+def _out_leaves(
+    program: Program, call: CallSpec, outputs_like: Callable[[Any], Any] | None
+) -> tuple[int | None, ...]:
+    """For each output leaf the number of the params leaf that it is shaped like."""
+    count = len(program.graph.outputs)
+    if outputs_like is None:
+        return (None,) * count
+    arrays: list[Any] = [None] * len(call.arrays)
+    arrays[: call.num_params] = [_Leaf(k) for k in range(call.num_params)]
+    params = call.rebuild(arrays)[0]
+    like = jax.tree_util.tree_leaves(
+        outputs_like(params), is_leaf=lambda x: x is None or isinstance(x, _Leaf)
+    )
+    if len(like) != count:
+        raise ValueError(
+            f"outputs_like gave {len(like)} leaves for {count} outputs: return a tree "
+            "like the outputs, with None or a leaf of params at each place"
+        )
+    return tuple(x.number if isinstance(x, _Leaf) else None for x in like)
+
+
+class _Leaf:
+    """Stands for a leaf of params."""
+
+    def __init__(self, number: int):
+        self.number = number
