@@ -8,6 +8,8 @@ import jax.core
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, PyTree
 
+from gamepruning.errors import InputError as InputError
+
 # A tree of arrays, or of their shapes. Leaves that are not arrays belong to the model.
 Params = PyTree
 Inputs = PyTree
@@ -21,13 +23,6 @@ class Apply(Protocol):
     def __call__(self, params: Params, /, *inputs: Any, **options: Any) -> Outputs:
         """The outputs of the model."""
         ...
-
-
-class InputError(ValueError):
-    """Bad input from a user: one clear line that says what was wrong and how to mend.
-
-    The command line prints the message and exits with code 2.
-    """
 
 
 class Scores(NamedTuple):

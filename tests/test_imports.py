@@ -11,12 +11,13 @@ import pytest
 import gamepruning
 
 PACKAGE = Path(gamepruning.__file__).parent
-BASE = {"types", "metrics", "atomic"}
+BASE = {"errors", "types", "metrics", "atomic"}
 GAMES = {"equilibrium", "coalitions", "bandits", "baselines"}
 # What each part of the package may import, apart from itself.
 MAY_IMPORT = {
     "__init__": set(),
-    "types": set(),
+    "errors": set(),
+    "types": {"errors"},
     "metrics": {"types"},
     "atomic": {"types"},
     "players": BASE,

@@ -47,7 +47,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 def settings_of(name: str, methods: Sequence[str]) -> CompareSettings:
     """What is compared on a network; the fine-tuning is a fifth of the training."""
     given = {"fine_tune": 1, **NETWORKS[name]}
-    return CompareSettings(
+    return CompareSettings.of(
         methods=tuple(methods), keep=KEEP, sizes=SIZES, seeds=SEEDS, **given
     )
 

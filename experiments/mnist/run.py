@@ -6,7 +6,6 @@ Reads MNIST from the folder that GAMEPRUNING_DATA or TFDS_DATA_DIR names. Takes 
 hour on two cores; runs that are in results.json already are not repeated.
 """
 
-import dataclasses
 import json
 import tempfile
 from pathlib import Path
@@ -21,9 +20,9 @@ READINGS: tuple[dict[str, Any], ...] = ({}, {"norm": "sum"}, {"standardise": Tru
 
 
 def make_settings() -> list[PruneSettings]:
-    start = PruneSettings(dataset="mnist")
+    start = PruneSettings.of(dataset="mnist")
     return [
-        dataclasses.replace(start, preset=preset, **reading)
+        start.but(preset=preset, **reading)
         for reading in READINGS
         for preset in get_args(Preset)
     ]

@@ -46,7 +46,7 @@ def summarise(rows: list[Contender]) -> dict:
 def run(widths: tuple[int, ...]) -> dict:
     results = []
     for seed in SEEDS:
-        settings = PruneSettings(widths=widths, seed=seed)
+        settings = PruneSettings.of(widths=widths, seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             results.append(run_prune(settings, out=Path(folder) / "run").result)
     contenders = zip(*[(r.dense, *r.contenders) for r in results], strict=True)

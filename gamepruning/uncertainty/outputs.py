@@ -1,7 +1,7 @@
 """What MCUE takes as the output of a sub-network: the choice that moves its peak."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +9,8 @@ from jaxtyping import Array, Bool, Float
 
 from gamepruning.trees.arrays import is_array
 from gamepruning.types import InputError
+from gamepruning.uncertainty.names import McueOutput
 
-McueOutput = Literal[
-    "label",
-    "vote",
-    "probabilities",
-    "correct",
-    "outputs",
-    "total_label",
-    "total_vote",
-    "total_probabilities",
-    "total_correct",
-    "total_outputs",
-]
 MCUE_OUTPUTS: tuple[str, ...] = get_args(McueOutput)
 
 

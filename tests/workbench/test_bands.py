@@ -18,7 +18,7 @@ from gamepruning.workbench.training import stages
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
-SMALL = BandsSettings(
+SMALL = BandsSettings.of(
     widths=(12, 6), output="vote", points=5, samples=8, examples=60, epochs=8
 )
 
@@ -86,9 +86,9 @@ def test_the_numbers_agree(done):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--samples 1", "expected --samples in [4, 1000000], got 1"),
-        ("--points 2", "expected --points in [3, 500], got 2"),
-        ("--examples 0", "expected --examples in [1, 1000000], got 0"),
+        ("--samples 1", "expected --samples >= 4, got 1"),
+        ("--points 2", "expected --points >= 3, got 2"),
+        ("--examples 0", "expected --examples >= 1, got 0"),
         ("--output lable", "invalid choice"),
         ("--dataset nonsense", "no data set 'nonsense'"),
         ("--families conv", "no family 'conv'"),

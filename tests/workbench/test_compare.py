@@ -77,7 +77,7 @@ def rows_of(results):
 
 
 def test_blocks_are_data_sets_and_their_seeds_are_averaged():
-    settings = CompareSettings(
+    settings = CompareSettings.of(
         datasets=("a", "b.csv"), methods=("ucb1", "random"), sizes=(0.5,), seeds=2
     )
     results = {
@@ -99,7 +99,7 @@ def test_blocks_are_data_sets_and_their_seeds_are_averaged():
 
 
 def test_what_is_not_finite_is_behind_and_loses_nothing():
-    settings = CompareSettings(
+    settings = CompareSettings.of(
         datasets=("a b.csv", "a-b.csv"),
         methods=("ucb1", "hedge", "random"),
         sizes=(0.5,),
@@ -167,7 +167,7 @@ def test_classes_and_numbers_are_compared_apart(folder, capsys):
 
 
 def test_one_block_has_no_ranks():
-    settings = CompareSettings(seeds=1, methods=("ucb1", "random"))
+    settings = CompareSettings.of(seeds=1, methods=("ucb1", "random"))
     assert blocks_of(settings) == [("digits", 0)]
     rows = [
         {"dataset": "digits", "seed": 0, "method": m, "before": 0.5, "after": None}
@@ -240,7 +240,7 @@ def test_prune_until_the_metric_drops(folder):
 )
 def test_bad_bandit_settings(given, message):
     with pytest.raises(InputError, match=message):
-        PruneSettings(method="ucb1", **given)
+        PruneSettings.of(method="ucb1", **given)
 
 
 def test_too_few_pulls(folder, capsys):

@@ -1,6 +1,5 @@
 """The main job end to end on small networks: whole, honest, resumable."""
 
-import dataclasses
 import functools
 import io
 import json
@@ -23,6 +22,7 @@ from gamepruning.workbench.jobs.prune import Finished, run_prune
 from gamepruning.workbench.methods.equilibrium import Choice
 from gamepruning.workbench.methods.gates import without_gates
 from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import stages
 from gamepruning.workbench.training.loop import TrainInfo, evaluate
@@ -32,10 +32,10 @@ from gamepruning.workbench.training.task import make_task
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
-GAME = PruneSettings(
+GAME = PruneSettings.of(
     widths=(24, 12), epochs=12, fine_tune=2, gate_learning_rate=0.03, seed=1
 )
-BASELINE = PruneSettings(
+BASELINE = PruneSettings.of(
     widths=(24, 12), epochs=3, fine_tune=1, method="taylor", keep="6/3", rivals=False
 )
 
@@ -57,8 +57,8 @@ def game(tmp_path_factory) -> tuple[Finished, str]:
     [("banzhaf", "building"), ("biased_banzhaf", "top_n")],
 )
 def test_power_indices_choose(method, selection, tmp_path):
-    settings = dataclasses.replace(
-        BASELINE, method=method, selection=selection, keep="9", scope="global"
+    settings = BASELINE.but(
+        method=method, selection=selection, keep="9", scope="global"
     )
     (folder, result), _ = prune(settings, tmp_path / "run")
     assert result.num_kept == 9 and result.method == method
@@ -70,7 +70,7 @@ def test_power_indices_choose(method, selection, tmp_path):
 
 
 def test_a_budget_too_small_is_told_before_training(tmp_path):
-    settings = dataclasses.replace(BASELINE, method="shapley", evaluations=3)
+    settings = BASELINE.but(method="shapley", evaluations=3)
     with pytest.raises(InputError, match="--evaluations 3: budget too small"):
         prune(settings, tmp_path / "run")
     assert not list(tmp_path.iterdir())
@@ -130,8 +130,8 @@ def test_removal_changes_nothing(game):
 
 
 def test_a_budget_is_met(tmp_path):
-    settings = dataclasses.replace(
-        GAME, keep="0.2", unit="params", gate_learning_rate=None, rivals=False
+    settings = GAME.but(
+        keep="0.2", unit="params", gate_learning_rate=None, rivals=False
     )
     (folder, result), _ = prune(settings, tmp_path / "run")
     assert result.pruned.label == "equilibrium (keep 0.2 params)"
@@ -144,7 +144,7 @@ def test_a_budget_is_met(tmp_path):
 
 
 def test_a_budget_out_of_reach_is_an_error_at_once(tmp_path):
-    settings = dataclasses.replace(GAME, keep="30/3", gate_learning_rate=None)
+    settings = GAME.but(keep="30/3", gate_learning_rate=None)
     with pytest.raises(InputError, match="one count a family"):
         prune(settings, tmp_path / "run")
     assert not any(tmp_path.iterdir())
@@ -223,7 +223,7 @@ def test_a_run_that_is_cut_off_ends_the_same(game, tmp_path, monkeypatch):
     assert not out.exists()
     assert out.with_name("run.partial").is_dir()
     with pytest.raises(InputError, match="has seed=1, not 2"):
-        prune(PruneSettings(seed=2), out, resume=True)
+        prune(PruneSettings.of(seed=2), out, resume=True)
     with pytest.raises(KeyboardInterrupt):
         prune(PruneSettings(), out, resume=True)
     done, _ = prune(PruneSettings(), out, resume=True)
@@ -256,7 +256,7 @@ def test_a_corrupt_checkpoint_is_named_and_kept(tmp_path, monkeypatch):
 
 def test_a_baseline_starts_from_a_run_and_prunes_it_as_it_is(game, tmp_path):
     folder = game[0].folder
-    settings = PruneSettings(
+    settings = PruneSettings.of(
         widths=(24, 12),
         method="magnitude",
         keep="0.5",
@@ -273,7 +273,7 @@ def test_a_baseline_starts_from_a_run_and_prunes_it_as_it_is(game, tmp_path):
 
 
 def test_training_that_diverges_leaves_nothing(tmp_path):
-    settings = PruneSettings(
+    settings = PruneSettings.of(
         widths=(24, 12), epochs=2, learning_rate=1e30, optimizer="sgd", rivals=False
     )
     with pytest.raises(InputError, match="training diverged.*--learning-rate"):
@@ -282,7 +282,7 @@ def test_training_that_diverges_leaves_nothing(tmp_path):
 
 
 def test_prices_too_low_remove_nobody(tmp_path):
-    settings = PruneSettings(
+    settings = PruneSettings.of(
         widths=(24, 12), epochs=2, fine_tune=0, preset="very_high_beta",
         gate_learning_rate=1e-6,
     )  # fmt: skip
@@ -292,7 +292,7 @@ def test_prices_too_low_remove_nobody(tmp_path):
 
 
 def test_prices_too_high_rescue_the_best_of_each_layer(tmp_path):
-    settings = PruneSettings(
+    settings = PruneSettings.of(
         widths=(24, 12), epochs=4, fine_tune=1, preset="extreme_beta", norm="sum",
         gate_learning_rate=0.2, learning_rate=1e-4, optimizer="adam", rivals=False,
         round_to=2,
@@ -315,7 +315,7 @@ def test_other_networks(name, tmp_path, monkeypatch):
     """Batch statistics that training moves; gates between two activations."""
     make = functools.partial(build_model, **SMALL[name])
     monkeypatch.setattr("gamepruning.workbench.training.task.build_model", make)
-    settings = PruneSettings(
+    settings = PruneSettings.of(
         model=name,
         epochs=1,
         fine_tune=int(name == "resnet"),
@@ -402,7 +402,9 @@ def test_going_on_with_the_run_of_another_version(versions, said):
 @pytest.mark.parametrize(("model", "drawn"), [("mlp", True), ("transformer", False)])
 def test_only_weights_that_read_pixels_are_drawn_as_pixels(model, drawn, key):
     """A hidden kernel of the transformer has 64 rows too, which are no pixels."""
-    task = make_task(PruneSettings(model=model), key)
+    task = make_task(
+        "digits", DataSettings(), NetworkSettings(model=model), seed=0, key=key
+    )
     mask = np.arange(task.players.num_players) < 5
     full = without_gates(task.network.apply, task.players, task.params, mask)
     choice = Choice(mask, mask * 1.0, full, None, task.params, (0, 0), None)

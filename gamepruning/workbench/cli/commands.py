@@ -9,7 +9,8 @@ from tyro.conf import Positional, arg
 from gamepruning.workbench.settings.bands import BandsSettings
 from gamepruning.workbench.settings.compare import CompareSettings
 from gamepruning.workbench.settings.curve import CurveSettings
-from gamepruning.workbench.settings.prune import DEFAULT_MODEL, PruneSettings
+from gamepruning.workbench.settings.parts import DEFAULT_MODEL
+from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.settings.sweep import SweepSettings
 
 Folder = Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")]

@@ -42,12 +42,12 @@ def write_run(
     Args:
       folder: where to.
       task: data, network, players.
-      settings: resolved settings.
+      settings: what was asked for.
       choice: who stays.
       compared: the networks.
       result: what was found.
     """
-    why = {"method": settings.method, "settings": settings.to_dict()}
+    why = {"method": settings.method, "settings": result.settings}
     write_models(folder, task, choice, compared, result, why)
     gates = np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace
     arrays = {"value": choice.value, "mask": choice.mask, "gates": np.asarray(gates)}
@@ -113,7 +113,7 @@ def draw(
             scores=choice.value,
             measure=choice.measure,
             gates=choice.trace if played else None,
-            threshold=settings.threshold,
+            threshold=settings.game.threshold,
             fields=receptive_fields(task, choice),
         ),
     )

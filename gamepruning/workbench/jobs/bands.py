@@ -16,8 +16,7 @@ from gamepruning.types import InputError
 from gamepruning.uncertainty.mcue import Bands, mcue_each
 from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.settings.bands import BandsSettings
-from gamepruning.workbench.settings.defaults import resolve
-from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.defaults import SettledTraining, settle
 from gamepruning.workbench.training.checkpoints import load_weights
 from gamepruning.workbench.training.loop import evaluate, make_train_step
 from gamepruning.workbench.training.opening import open_folder, write_config
@@ -64,23 +63,29 @@ def run_bands(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    stem = (settings.dataset, settings.as_prune().network, "bands")
+    stem = (settings.dataset, settings.network.name, "bands")
     folder, settings = open_folder(
         settings, stem, out=out, resume=resume, console=console
     )
     keys = _Keys(*jax.random.split(jax.random.key(settings.seed), 4))
     with console.status("reading data"):
-        task = make_task(settings.as_prune(), keys.init)
-        resolved = _settle(settings, task)
+        task = make_task(
+            settings.dataset,
+            settings.data,
+            settings.network,
+            seed=settings.seed,
+            key=keys.init,
+        )
+        training = _settle(settings, task)
         start = task.params
         if settings.load is not None:
             start = load_weights(settings.load, task.params)
     with working_in(folder, "gamepruning bands"):
-        write_config(folder, settings, resolved)
+        write_config(folder, settings, training)
         with new_progress(console) as progress:
             params = start
             if settings.load is None:
-                params = _train(keys.train, task, resolved, folder, progress)
+                params = _train(keys.train, task, training, folder, progress)
             found = _measure(keys, task, settings, params, progress)
         score = evaluate(task.network.apply, params, task.dataset.test, task.metric)
         _write(folder, task, settings, found, score)
@@ -89,7 +94,7 @@ def run_bands(
     return folder.out
 
 
-def _settle(settings: BandsSettings, task: Task) -> PruneSettings:
+def _settle(settings: BandsSettings, task: Task) -> SettledTraining:
     """What depends on the data, checked before training."""
     if settings.output not in _definitions(task):
         raise InputError(
@@ -98,7 +103,12 @@ def _settle(settings: BandsSettings, task: Task) -> PruneSettings:
         )
     task.players.select(settings.families or None)
     num_train = len(task.dataset.train.labels)
-    return resolve(settings.as_prune(), num_train=num_train, task=task.dataset.task)
+    return settle(
+        settings.training,
+        network=settings.network.name,
+        num_train=num_train,
+        task=task.dataset.task,
+    )
 
 
 def _definitions(task: Task) -> tuple[str, ...]:
@@ -107,17 +117,17 @@ def _definitions(task: Task) -> tuple[str, ...]:
     return tuple(name for name in MCUE_OUTPUTS if name.endswith("outputs"))
 
 
-def _train(key, task: Task, resolved: PruneSettings, folder: RunFolder, progress):
+def _train(key, task: Task, training: SettledTraining, folder: RunFolder, progress):
     """The dense network, as `gamepruning prune` with the same settings trains it."""
     return train_weights(
         "dense",
         "train the network",
-        epochs=resolved.epochs or 0,
+        epochs=training.epochs,
         key=key,
-        made=make_train_step(task.network, task.loss, weight_optimizer(resolved)),
+        made=make_train_step(task.network, task.loss, weight_optimizer(training)),
         apply=task.network.apply,
         params=task.params,
-        trainer=make_trainer(task, resolved.batch_size or 1, folder, progress),
+        trainer=make_trainer(task, training, folder, progress),
     )
 
 

@@ -23,6 +23,7 @@ from gamepruning.workbench.jobs.one_curve import (
 )
 from gamepruning.workbench.methods.equilibrium import CHECKED, choose_by_equilibrium
 from gamepruning.workbench.methods.rank import check_budget
+from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.small_networks import make_small
 from gamepruning.workbench.report.comparison import (
     DENSE,
@@ -33,9 +34,7 @@ from gamepruning.workbench.report.comparison import (
     rank,
 )
 from gamepruning.workbench.settings.compare import EQUILIBRIUM, CompareSettings
-from gamepruning.workbench.settings.curve import parse_method
-from gamepruning.workbench.settings.defaults import resolve
-from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.defaults import SettledTraining, settle
 from gamepruning.workbench.training.opening import open_folder, write_config
 from gamepruning.workbench.training.run_folder import RunFolder, working_in
 from gamepruning.workbench.training.stages import Trainer, make_trainer, new_progress
@@ -70,8 +69,7 @@ def run_compare(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    curve = settings.as_curve(settings.datasets[0])
-    stem = (settings.datasets[0], curve.as_prune(0).network, "compare")
+    stem = (settings.datasets[0], settings.network.name, "compare")
     folder, settings = open_folder(
         settings, stem, out=out, resume=resume, console=console
     )
@@ -107,7 +105,7 @@ def _check_metrics(tasks: Sequence[Task]) -> None:
 
 def _run_all(
     settings: CompareSettings,
-    prepared: Sequence[tuple[Task, PruneSettings]],
+    prepared: Sequence[tuple[Task, SettledTraining]],
     folder: RunFolder,
     console: Console,
 ) -> list[dict]:
@@ -117,12 +115,10 @@ def _run_all(
         for number, dataset in enumerate(settings.datasets):
             asked = settings.as_curve(dataset)
             for seed in range(settings.seeds):
-                task, resolved = prepare(asked, seed) if seed else prepared[number]
-                trainer = make_trainer(task, resolved.batch_size or 1, folder, progress)
+                task, training = prepare(asked, seed) if seed else prepared[number]
+                trainer = make_trainer(task, training, folder, progress)
                 name = f"{number}_{seed}"
-                network = train_network(
-                    seed, task, resolved, asked, trainer, label=name
-                )
+                network = train_network(seed, task, asked, trainer, label=name)
                 for method in (DENSE, *settings.methods):
                     path = folder.checkpoints / f"{method}-{name}.json"
                     row = load_row(path)
@@ -148,8 +144,8 @@ def _run(
         return names | _dense(settings, network, trainer, name)
     if method == EQUILIBRIUM:
         return names | _equilibrium(settings, dataset, network, trainer, name)
-    row = draw_curve(parse_method(method), network, trainer, tuned=(settings.keep,))
-    place = sorted(network.asked.sizes).index(settings.keep)
+    row = draw_curve(find_method(method), network, trainer, tuned=(settings.share,))
+    place = sorted(network.asked.sizes).index(settings.share)
     return names | {
         "kept": row["sizes"][place],
         "of": row["num_players"],
@@ -191,10 +187,20 @@ def _equilibrium(
     task = network.task
     asked = settings.as_equilibrium(dataset, network.seed)
     num_train = len(task.dataset.train.labels)
-    resolved = resolve(asked, num_train=num_train, task=task.dataset.task)
+    training = settle(
+        asked.training,
+        asked.rates,
+        network=asked.network.name,
+        num_train=num_train,
+        task=task.dataset.task,
+        has_budget=True,
+    )
     choice = choose_by_equilibrium(
-        *(jax.random.split(jax.random.key(network.seed), 4)[1], task, resolved),
-        *(trainer, task.params),
+        jax.random.split(jax.random.key(network.seed), 4)[1],
+        task,
+        asked,
+        trainer._replace(training=training),
+        task.params,
         stage=f"equilibrium_{name}",
     )
     inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])

@@ -17,10 +17,11 @@ from gamepruning.selection import masks_at
 from gamepruning.types import InputError
 from gamepruning.workbench.jobs.one_curve import draw_curve, train_network
 from gamepruning.workbench.methods.rank import check_budget
+from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.report.formats import format_metric
-from gamepruning.workbench.settings.curve import CurveSettings, parse_method
-from gamepruning.workbench.settings.defaults import resolve
-from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.curve import CurveSettings
+from gamepruning.workbench.settings.defaults import SettledTraining, settle
+from gamepruning.workbench.settings.parts import RateSettings
 from gamepruning.workbench.training.opening import open_folder, write_config
 from gamepruning.workbench.training.run_folder import RunFolder, working_in
 from gamepruning.workbench.training.stages import make_trainer, new_progress
@@ -55,30 +56,37 @@ def run_curves(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    stem = (settings.dataset, settings.as_prune(0).network, "curve")
+    stem = (settings.dataset, settings.network.name, "curve")
     folder, settings = open_folder(
         settings, stem, out=out, resume=resume, console=console
     )
     with console.status("reading data"):
-        task, resolved = prepare(settings, 0)
+        task, training = prepare(settings, 0)
         check_sizes(settings, task)
         check_budget(settings, task.players.num_players)
     with working_in(folder, "gamepruning curve"):
-        write_config(folder, settings, resolved)
-        dense, rows = _draw_all(settings, (task, resolved), folder, console)
+        write_config(folder, settings, training)
+        dense, rows = _draw_all(settings, (task, training), folder, console)
         _write(folder, task, settings, dense, rows)
     console.print(_table(task, settings, dense, rows))
     console.print(f"all rows: {folder.out / 'curve.csv'}", markup=False, soft_wrap=True)
     return folder.out
 
 
-def prepare(settings: CurveSettings, seed: int) -> tuple[Task, PruneSettings]:
-    """The task of a seed, and its settings without an open choice."""
-    asked = settings.as_prune(seed)
+def prepare(settings: CurveSettings, seed: int) -> tuple[Task, SettledTraining]:
+    """The task of a seed, and how its network is trained."""
     init_key = jax.random.split(jax.random.key(seed), 4)[0]
-    task = make_task(asked, init_key)
+    task = make_task(
+        settings.dataset, settings.data, settings.network, seed=seed, key=init_key
+    )
     num_train = len(task.dataset.train.labels)
-    return task, resolve(asked, num_train=num_train, task=task.dataset.task)
+    return task, settle(
+        settings.training,
+        RateSettings(fine_tune=settings.fine_tune),
+        network=settings.network.name,
+        num_train=num_train,
+        task=task.dataset.task,
+    )
 
 
 def check_sizes(settings: CurveSettings, task: Task) -> None:
@@ -98,7 +106,7 @@ def check_sizes(settings: CurveSettings, task: Task) -> None:
 
 def _draw_all(
     settings: CurveSettings,
-    first: tuple[Task, PruneSettings],
+    first: tuple[Task, SettledTraining],
     folder: RunFolder,
     console: Console,
 ) -> tuple[list[float], list[dict]]:
@@ -109,15 +117,15 @@ def _draw_all(
     dense, rows = [], []
     with new_progress(console) as progress:
         for seed in range(settings.seeds):
-            task, resolved = prepare(settings, seed) if seed else first
-            trainer = make_trainer(task, resolved.batch_size or 1, folder, progress)
-            network = train_network(seed, task, resolved, settings, trainer)
+            task, training = prepare(settings, seed) if seed else first
+            trainer = make_trainer(task, training, folder, progress)
+            network = train_network(seed, task, settings, trainer)
             dense.append(network.judge(task.network.apply, network.params))
             for name in settings.methods:
                 path = folder.checkpoints / f"{name}-{seed}.json"
                 row = load_row(path)
                 if row is None:
-                    row = draw_curve(parse_method(name), network, trainer)
+                    row = draw_curve(find_method(name), network, trainer)
                     with new_file(path) as temporary:
                         temporary.write_text(json.dumps(row), encoding="utf-8")
                 rows.append(row)

@@ -13,7 +13,7 @@ from gamepruning.types import InputError
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import MODELS
 from gamepruning.workbench.networks.user import UserNetwork, load_user_network
-from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.parts import NetworkSettings
 from gamepruning.workbench.training.task import EXAMPLES, workbench_network
 
 NUM_OUTPUTS = 10  # of a network that no data are named for
@@ -44,7 +44,7 @@ def explained_network(
     """
     if data_dir is not None and dataset is None:
         raise InputError("--data-dir goes with --dataset: name one, or leave it out")
-    settings = PruneSettings(model=model, module=module, widths=widths)
+    settings = NetworkSettings(model=model, module=module, widths=widths)
     if module is None:
         return _by_shapes(settings, dataset, data_dir)
     if dataset is not None:
@@ -56,10 +56,10 @@ def explained_network(
 
 
 def _by_shapes(
-    settings: PruneSettings, dataset: str | None, data_dir: Path | None
+    settings: NetworkSettings, dataset: str | None, data_dir: Path | None
 ) -> UserNetwork:
     if dataset is None:
-        kind = MODELS.get(settings.network)
+        kind = MODELS.get(settings.name)
         shape, num_outputs = kind.example if kind else (), NUM_OUTPUTS
     else:
         data = load_dataset(dataset, data_dir=data_dir, seed=0)

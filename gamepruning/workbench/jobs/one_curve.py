@@ -16,9 +16,9 @@ from gamepruning.selection import Curve, compression_curve, masks_at
 from gamepruning.workbench.methods.equilibrium import CHECKED
 from gamepruning.workbench.methods.gates import without_gates
 from gamepruning.workbench.methods.rank import choose, make_game
+from gamepruning.workbench.methods.registry import Method
 from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
-from gamepruning.workbench.settings.curve import CurveMethod, CurveSettings
-from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.curve import CurveSettings
 from gamepruning.workbench.training.loop import evaluate, make_train_step
 from gamepruning.workbench.training.optimizers import (
     fine_tuning_optimizer,
@@ -37,7 +37,6 @@ class Trained:
     Attributes:
       seed: of data, start and training.
       task: data, network, players.
-      settings: resolved settings.
       asked: what the curves are to be.
       params: its weights.
       choose_key: for the methods.
@@ -47,7 +46,6 @@ class Trained:
 
     seed: int
     task: Task
-    settings: PruneSettings
     asked: CurveSettings
     params: Any
     choose_key: jax.Array
@@ -81,7 +79,6 @@ class Trained:
 def train_network(
     seed: int,
     task: Task,
-    settings: PruneSettings,
     asked: CurveSettings,
     trainer: Trainer,
     *,
@@ -92,28 +89,28 @@ def train_network(
     Args:
       seed: of everything.
       task: made with this seed.
-      settings: resolved settings.
       asked: what the curves are to be.
       trainer: with what.
       label: of its checkpoints; the seed if None.
     """
     label = str(seed) if label is None else label
     keys = jax.random.split(jax.random.key(seed), 4)
+    tx = weight_optimizer(trainer.training)
     params = train_weights(
         f"dense_{label}",
         f"train network {seed}",
-        epochs=settings.epochs or 0,
+        epochs=trainer.training.epochs,
         key=keys[1],
-        made=make_train_step(task.network, task.loss, weight_optimizer(settings)),
+        made=make_train_step(task.network, task.loss, tx),
         apply=task.network.apply,
         params=task.params,
         trainer=trainer,
     )
-    return Trained(seed, task, settings, asked, params, keys[2], keys[3], label)
+    return Trained(seed, task, asked, params, keys[2], keys[3], label)
 
 
 def draw_curve(
-    method: CurveMethod,
+    method: Method,
     network: Trained,
     trainer: Trainer,
     *,
@@ -141,7 +138,7 @@ def draw_curve(
         settings,
         checkpoint=trainer.folder.checkpoints / f"{name}.npz",
         progress=_bar(trainer.progress, name),
-        game=network.game if method.is_game else None,
+        game=network.game if method.kind == "index" else None,
     )
     scope = "family" if method.selection == "family" else "global"
     masks = masks_at(chosen.source, settings.sizes, players=players, scope=scope)
@@ -202,11 +199,10 @@ def cut(network: Trained, mask: np.ndarray) -> SmallNetwork:
 
 def tune(network: Trained, small: SmallNetwork, name: str, trainer: Trainer) -> float:
     """The test metric after fine-tuning, alike for all methods and sizes."""
-    settings = network.settings
-    epochs = settings.fine_tune or 0
+    epochs = trainer.training.fine_tune
     size = count_params(small.params)
-    steps = len(trainer.train.labels) // trainer.batch_size
-    tx = fine_tuning_optimizer(settings, steps * epochs)
+    steps = len(trainer.train.labels) // trainer.training.batch_size
+    tx = fine_tuning_optimizer(trainer.training, steps * epochs)
     params = train_weights(
         f"fine_tune_{name}-{size}",
         f"fine-tune {name}, {size}",

@@ -22,10 +22,11 @@ from gamepruning.workbench.methods.equilibrium import (
     choose_by_scores,
 )
 from gamepruning.workbench.methods.indices import check_indices, choose_by_indices
+from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
-from gamepruning.workbench.settings.defaults import resolve
-from gamepruning.workbench.settings.prune import BANDITS, POWER_INDICES, PruneSettings
+from gamepruning.workbench.settings.defaults import SettledTraining, settle
+from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.checkpoints import load_weights
 from gamepruning.workbench.training.loop import make_train_step
 from gamepruning.workbench.training.opening import open_folder, write_config
@@ -98,39 +99,53 @@ def run_prune(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    stem = (settings.dataset, settings.network, settings.method)
+    stem = (settings.dataset, settings.network.name, settings.method)
     folder, settings = open_folder(
         settings, stem, out=out, resume=resume, console=console
     )
-    asked, watch = settings, Watch()
+    watch = Watch()
     keys = Keys(*jax.random.split(jax.random.key(settings.seed), 4))
     with watch("data and network"), console.status("reading data"):
-        task = make_task(settings, keys.init)
-        settings = _settle(settings, task)
+        task = make_task(
+            settings.dataset,
+            settings.data,
+            settings.network,
+            seed=settings.seed,
+            key=keys.init,
+        )
+        training = _settle(settings, task)
         start = _start(settings, task)
     with working_in(folder, "gamepruning prune"):
-        write_config(folder, asked, settings)
+        write_config(folder, settings, training)
         _greet(console, task, settings)
-        result = _run(asked, task, settings, keys, start, folder, console, watch)
+        result = _run(task, settings, training, keys, start, folder, console, watch)
     print_result(console, result)
     console.print(f"report: {folder.out / 'report.html'}", markup=False, soft_wrap=True)
     return Finished(folder.out, result)
 
 
-def _settle(settings: PruneSettings, task: Task) -> PruneSettings:
+def _settle(settings: PruneSettings, task: Task) -> SettledTraining:
     """Everything that can be checked before training is checked here."""
     num_train = len(task.dataset.train.labels)
-    settings = resolve(settings, num_train=num_train, task=task.dataset.task)
-    if settings.method == "equilibrium":
+    training = settle(
+        settings.training,
+        settings.rates,
+        network=settings.network.name,
+        num_train=num_train,
+        task=task.dataset.task,
+        has_budget=settings.has_budget,
+    )
+    kind = find_method(settings.method).kind
+    if kind == "equilibrium":
         check_round_to(task.players, settings)
-        make_game_step(task, settings)  # a budget that cannot be met is an error now
-    elif settings.method in BANDITS:
+        make_game_step(task, settings, training)  # fails if --keep cannot be met
+    elif kind == "bandit":
         check_bandit(task, settings)
     else:
         check_keep(task.players, settings)
-        if settings.method in POWER_INDICES:
+        if kind == "index":
             check_indices(task, settings)
-    return settings
+    return training
 
 
 def _start(settings: PruneSettings, task: Task) -> Any:
@@ -143,7 +158,7 @@ def _greet(console: Console, task: Task, settings: PruneSettings) -> None:
     data, players = task.dataset, task.players
     sizes = [len(part.labels) for part in (data.train, data.validation, data.test)]
     families = len(players.families)
-    line = Text(f"{settings.network} on {data.name}", style="bold")
+    line = Text(f"{settings.network.name} on {data.name}", style="bold")
     line.append(
         f" ({' / '.join(f'{size:,}' for size in sizes)} examples): "
         f"{players.num_players:,} players in {families} "
@@ -154,29 +169,30 @@ def _greet(console: Console, task: Task, settings: PruneSettings) -> None:
 
 
 def _run(
-    asked, task, settings, keys: Keys, start, folder, console, watch: Watch
+    task, settings, training, keys: Keys, start, folder, console, watch: Watch
 ) -> RunResult:
     with new_progress(console) as progress:
-        trainer = make_trainer(task, settings.batch_size or 1, folder, progress)
+        trainer = make_trainer(task, training, folder, progress)
         with watch("train the dense network"):
             dense = _train_dense(keys.train, task, settings, trainer, start)
         with watch("choose who stays"):
             choice = _choose(keys, task, settings, trainer, start, dense)
         with watch("take out, fine-tune and compare"):
             compared = compare(keys.compare, task, settings, trainer, dense, choice)
-    return _finish(asked, task, settings, choice, compared, folder, console, watch)
+    return _finish(task, settings, training, choice, compared, folder, console, watch)
 
 
 def _train_dense(key, task: Task, settings: PruneSettings, trainer: Trainer, start):
     """The dense network at the end of training; loaded ones are pruned as they are."""
     if settings.load is not None and settings.method != "equilibrium":
         return start
+    tx = weight_optimizer(trainer.training)
     return train_weights(
         "dense",
         "train the dense network",
-        epochs=settings.epochs or 0,
+        epochs=trainer.training.epochs,
         key=key,
-        made=make_train_step(task.network, task.loss, weight_optimizer(settings)),
+        made=make_train_step(task.network, task.loss, tx),
         apply=task.network.apply,
         params=start,
         trainer=trainer,
@@ -186,17 +202,18 @@ def _train_dense(key, task: Task, settings: PruneSettings, trainer: Trainer, sta
 def _choose(keys: Keys, task, settings, trainer, start, dense) -> Choice:
     if settings.method == "equilibrium":  # same batches as the dense network
         return choose_by_equilibrium(keys.train, task, settings, trainer, start)
-    if settings.method in POWER_INDICES:
+    kind = find_method(settings.method).kind
+    if kind == "index":
         return choose_by_indices(keys.choose, task, settings, dense, trainer)
-    if settings.method in BANDITS:
+    if kind == "bandit":
         return choose_by_bandit(keys.choose, task, settings, dense, trainer)
     return choose_by_scores(keys.choose, task, settings, dense)
 
 
 def _finish(
-    asked: PruneSettings,
     task: Task,
     settings: PruneSettings,
+    training: SettledTraining,
     choice: Choice,
     compared: Comparison,
     folder: RunFolder,
@@ -204,8 +221,7 @@ def _finish(
     watch: Watch,
 ) -> RunResult:
     with console.status("measuring"), watch("judge and measure"):
-        command = asked.command()
-        result = summarise(command, task, settings, choice, compared, watch.seconds)
+        result = summarise(task, settings, training, choice, compared, watch.seconds)
     with console.status("writing"), watch("write"):
         write_run(folder, task, settings, choice, compared, result)
     return result

@@ -16,6 +16,7 @@ from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
 from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
+from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import evaluate, predict
 from gamepruning.workbench.training.task import Task
@@ -26,9 +27,9 @@ LATENCY_BUDGET = 1.5  # seconds
 
 
 def summarise(
-    command: str,
     task: Task,
     settings: PruneSettings,
+    training: SettledTraining,
     choice: Choice,
     compared: Comparison,
     seconds: Mapping[str, float],
@@ -36,9 +37,9 @@ def summarise(
     """Judge every network on the test data and measure the two that matter.
 
     Args:
-      command: what was asked for, as a command line.
       task: data, network, players.
-      settings: resolved settings.
+      settings: what was asked for.
+      training: how the networks were trained.
       choice: who stays.
       compared: the networks.
       seconds: wall-clock time of the parts before.
@@ -50,11 +51,11 @@ def summarise(
     data = task.dataset
     pruned = _judge(task, compared.pruned, "removed")
     return RunResult(
-        command=command,
+        command=settings.command(),
         dataset=data.name,
         model=task.network.name,
         method=settings.method,
-        settings=settings.to_dict(),
+        settings=settings.to_dict() | training._asdict(),
         metric=task.metric_name,
         num_train=len(data.train.labels),
         num_validation=len(data.validation.labels),
@@ -194,14 +195,14 @@ def make_notes(task: Task, settings: PruneSettings, choice: Choice) -> tuple[str
     if choice.mask.all():
         notes.append(
             "Nobody left: at these prices everyone's participation stays above "
-            f"{settings.threshold}. The small network is the dense one."
+            f"{settings.game.threshold}. The small network is the dense one."
         )
     if choice.full.how == "gates":
         notes.append(
             "Some gates act between two activations, where no weight can absorb them: "
             "the small model keeps them as parameters named gates."
         )
-    if settings.module and settings.rivals:
+    if settings.network.module and settings.rivals:
         notes.append(
             "From scratch starts from the factory's parameters, with the entries of "
             "each matrix in a new random order, scaled to the smaller size."

@@ -1,6 +1,5 @@
 """The pruned network, its rivals at the same size, and their fine-tuning."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from gamepruning.workbench.training.loop import TrainStep, make_train_step
 from gamepruning.workbench.training.optimizers import (
     FINE_TUNE_RATE,
     fine_tuning_optimizer,
-    weight_optimizer,
+    optimizer_at,
 )
 from gamepruning.workbench.training.stages import Trainer, train_weights
 from gamepruning.workbench.training.task import Task
@@ -68,9 +67,9 @@ class _Tuner:
 
     def __init__(self, key, task: Task, settings: PruneSettings, trainer: Trainer):
         self.key, self.trainer, self.loss = key, trainer, task.loss
-        self.epochs = settings.fine_tune or 0
-        steps = len(trainer.train.labels) // trainer.batch_size
-        self.tx = fine_tuning_optimizer(settings, steps * self.epochs)
+        self.epochs = trainer.training.fine_tune
+        steps = len(trainer.train.labels) // trainer.training.batch_size
+        self.tx = fine_tuning_optimizer(trainer.training, steps * self.epochs)
         self._steps: dict[Callable, TrainStep] = {}
 
     def __call__(self, key: str, label: str, network: Any, params: Any) -> Any:
@@ -124,10 +123,10 @@ def compare(
 
     label = settings.method
     if settings.method == "equilibrium":
-        price = "" if settings.price == 1.0 else f" x {settings.price:g}"
-        label = f"equilibrium ({settings.preset}{price})"
+        price = "" if settings.prices.price == 1.0 else f" x {settings.prices.price:g}"
+        label = f"equilibrium ({settings.prices.preset}{price})"
         if settings.has_budget:
-            label = f"equilibrium (keep {settings.keep} {settings.unit})"
+            label = f"equilibrium (keep {settings.size.keep} {settings.size.unit})"
     pruned = enter(settings.method, label, small, small.params)
     sizes = tuple(family.size for family in task.players.families)
     whole = enter("dense", "dense", task.network, dense, sizes)
@@ -153,12 +152,12 @@ def _train_scratch(key, task, settings, trainer, small: SmallNetwork, start) -> 
     """
     found = {}
     for share in (1.0, FINE_TUNE_RATE):
-        rate = share * (settings.learning_rate or 0.0)
-        tx = weight_optimizer(dataclasses.replace(settings, learning_rate=rate))
+        rate = share * trainer.training.learning_rate
+        tx = optimizer_at(trainer.training, rate)
         params = train_weights(
             f"scratch_{share:g}",
             f"from scratch, rate {rate:g}",
-            epochs=settings.epochs or 0,
+            epochs=trainer.training.epochs,
             key=key,
             made=make_train_step(small, task.loss, tx),
             apply=small.apply,

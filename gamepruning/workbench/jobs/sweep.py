@@ -29,7 +29,7 @@ from gamepruning.selection import round_mask
 from gamepruning.workbench.methods.equilibrium import CHECKED
 from gamepruning.workbench.methods.gates import absorb_gates
 from gamepruning.workbench.methods.small_networks import counts_of
-from gamepruning.workbench.settings.defaults import resolve
+from gamepruning.workbench.settings.defaults import settle
 from gamepruning.workbench.settings.sweep import SweepSettings
 from gamepruning.workbench.training.loop import (
     Split,
@@ -100,35 +100,42 @@ def run_sweep(
       KeyboardInterrupt: interrupted; its message says how to go on.
     """
     console = console or Console()
-    stem = (settings.dataset, settings.as_prune().network, "sweep")
+    stem = (settings.dataset, settings.network.name, "sweep")
     folder, settings = open_folder(
         settings, stem, out=out, resume=resume, console=console
     )
     with console.status("reading data"):
-        task = make_task(settings.as_prune(), jax.random.key(0))
-        num_train = len(task.dataset.train.labels)
-        resolved = resolve(
-            settings.as_prune(), num_train=num_train, task=task.dataset.task
+        task = make_task(
+            settings.dataset,
+            settings.data,
+            settings.network,
+            seed=0,
+            key=jax.random.key(0),
         )
-    points = points_of(
-        settings, resolved.learning_rate or 0.0, resolved.gate_learning_rate or 0.0
-    )
+        num_train = len(task.dataset.train.labels)
+        training = settle(
+            settings.training,
+            network=settings.network.name,
+            num_train=num_train,
+            task=task.dataset.task,
+        )
+    points = points_of(settings, training.learning_rate, training.gate_learning_rate)
     with working_in(folder, "gamepruning sweep"):
-        write_config(folder, settings, resolved)
-        rows = _play(task, settings, resolved, points, folder, console)
+        write_config(folder, settings, training)
+        rows = _play(task, settings, training, points, folder, console)
         _write(folder, task, settings, rows)
     console.print(_table(task, rows))
     console.print(f"all rows: {folder.out / 'sweep.csv'}", markup=False, soft_wrap=True)
     return folder.out
 
 
-def _play(task: Task, settings, resolved, points, folder, console) -> list[dict]:
+def _play(task: Task, settings, training, points, folder, console) -> list[dict]:
     """Train all points, then say of each what is left of it."""
     plain = task.network.is_plain
 
     def optimizer(weight_learning_rate, gate_learning_rate):
         gate_tx = projected_gate_ascent(gate_learning_rate, optax.scale_by_adam())
-        return joint_optimizer(optimizer_at(resolved, weight_learning_rate), gate_tx)
+        return joint_optimizer(optimizer_at(training, weight_learning_rate), gate_tx)
 
     def merge_fn(params, outputs):
         return keep_statistics(params, outputs[1])
@@ -137,9 +144,9 @@ def _play(task: Task, settings, resolved, points, folder, console) -> list[dict]
         task.train_players,
         lambda out, labels: task.loss(out if plain else out[0], labels),
         points,
-        UtilityConfig(benefit=settings.benefit, norm=settings.norm),
+        UtilityConfig(benefit=settings.game.benefit, norm=settings.game.norm),
         optimizer=optimizer,
-        threshold=settings.threshold,
+        threshold=settings.game.threshold,
         merge_fn=None if plain else merge_fn,
     )
 
@@ -155,7 +162,7 @@ def _play(task: Task, settings, resolved, points, folder, console) -> list[dict]
 
     def record(state: _SweepState) -> dict[str, Any]:
         values = judge(state.game.params, state.game.gates, validation)
-        active = (state.game.gates >= settings.threshold).sum(axis=1)
+        active = (state.game.gates >= settings.game.threshold).sum(axis=1)
         return {
             "validation": float(values.mean()),
             "points": [round(float(v), 5) for v in values],
@@ -165,9 +172,9 @@ def _play(task: Task, settings, resolved, points, folder, console) -> list[dict]
     key = jax.random.key(0)
     start = _SweepState(init(fresh(points.seed)), key)
     with new_progress(console) as progress:
-        trainer = make_trainer(task, resolved.batch_size or 1, folder, progress)
+        trainer = make_trainer(task, training, folder, progress)
         label = f"{points.num_points} games"
-        stage = Stage("sweep", label, resolved.epochs or 0, key, start, step, record)
+        stage = Stage("sweep", label, training.epochs, key, start, step, record)
         game = run_stage(stage, trainer).state.game
     game = jax.tree.map(jnp.asarray, jax.device_get(game))  # on one device again
     with console.status("judging"):
@@ -199,7 +206,7 @@ def _judge_points(task, settings, points, game, judge, validation) -> list[dict]
             np.asarray(
                 round_mask(
                     players,
-                    np.asarray(surviving_players(g, threshold=settings.threshold)),
+                    np.asarray(surviving_players(g, threshold=settings.game.threshold)),
                     g,
                     1,
                     min_units=1,

@@ -74,8 +74,8 @@ def choose_by_bandit(
             dense,
             arms,
             _smallest(task, settings),
-            pulls=settings.pulls,
-            max_drop=settings.max_drop,
+            pulls=settings.scoring.pulls,
+            max_drop=settings.size.max_drop,
             checkpoint=trainer.folder.checkpoints / "bandit.npz",
             progress=progress,
         )
@@ -83,11 +83,11 @@ def choose_by_bandit(
         if mask.all():
             raise InputError(
                 f"the first round already costs more than --max-drop "
-                f"{settings.max_drop:g}: allow more, or give --keep"
+                f"{settings.size.max_drop:g}: allow more, or give --keep"
             )
     else:
         scores = score_by_bandit(
-            play_key, settings.method, arms, settings.pulls, progress=progress
+            play_key, settings.method, arms, settings.scoring.pulls, progress=progress
         )
         value, mask = np.asarray(scores.value), select(task.players, scores, settings)
         measure = f"loss change without it, + {CAUTION:g} s.e."
@@ -100,12 +100,12 @@ def how(settings: PruneSettings) -> str:
     """Round by round ("pruning"), or all at once ("top_n").
 
     Example:
-      >>> how(PruneSettings(method="ucb1", keep="0.1"))
+      >>> how(PruneSettings.of(method="ucb1", keep="0.1"))
       'pruning'
     """
     if settings.selection != "auto":
         return settings.selection
-    if settings.max_drop is not None or compares_all(settings):
+    if settings.size.max_drop is not None or compares_all(settings):
         return "pruning"
     return "top_n"
 
@@ -116,10 +116,10 @@ def check_bandit(task: Task, settings: PruneSettings) -> None:
     Raises:
       InputError: they do not.
     """
-    if settings.max_drop is None:
+    if settings.size.max_drop is None:
         check_keep(task.players, settings)
-    if settings.pulls is not None:
-        check_pulls(settings.pulls, task.players.num_players)
+    if settings.scoring.pulls is not None:
+        check_pulls(settings.scoring.pulls, task.players.num_players)
 
 
 def check_pulls(pulls: int, num_players: int) -> None:
@@ -199,7 +199,7 @@ def remove_in_rounds(
 
 def _smallest(task: Task, settings: PruneSettings) -> int:
     """How few may be left."""
-    if settings.max_drop is not None:
+    if settings.size.max_drop is not None:
         return max(len(task.players.families), 1)
     keep = check_keep(task.players, settings)
     return keep if isinstance(keep, int) else sum(keep)

@@ -18,7 +18,7 @@ from gamepruning.selection import SelectionTrace, round_mask, top_n
 from gamepruning.types import InputError
 from gamepruning.workbench.methods.gates import Absorbed, absorb_gates, without_gates
 from gamepruning.workbench.methods.small_networks import best_of_each
-from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
+from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.optimizers import make_game_step
 from gamepruning.workbench.training.stages import Stage, Trainer, run_stage
 from gamepruning.workbench.training.task import Task
@@ -77,11 +77,11 @@ def choose_by_equilibrium(
       Shah and Khan, arXiv 2512.22106, Algorithm 1.
     """
     order_key, step_key = jax.random.split(key)
-    init, step = make_game_step(task, settings)
+    init, step = make_game_step(task, settings, trainer.training)
     game = Stage(
         stage,
         "play the game",
-        settings.epochs or 0,
+        trainer.training.epochs,
         order_key,
         init(step_key, params),
         step,
@@ -90,9 +90,9 @@ def choose_by_equilibrium(
     )
     state, trace = run_stage(game, trainer)
     gates = state.game.gates
-    alive = np.asarray(surviving_players(gates, threshold=settings.threshold))
+    alive = np.asarray(surviving_players(gates, threshold=settings.game.threshold))
     mask = np.asarray(
-        round_mask(task.players, alive, gates, settings.round_to, min_units=1)
+        round_mask(task.players, alive, gates, settings.size.round_to, min_units=1)
     )
     inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
     full = absorb_gates(
@@ -119,7 +119,7 @@ def _record_game(
 
     def record(state) -> dict[str, Any]:
         params, gates = state.game.params, state.game.gates
-        alive = np.asarray(gates) >= settings.threshold
+        alive = np.asarray(gates) >= settings.game.threshold
         return {
             "validation": trainer.judge(gated, (params, gates)),
             "open": [int(alive[f.start : f.stop].sum()) for f in players.families],
@@ -184,7 +184,11 @@ def select(players: Players, scores: Any, settings: PruneSettings) -> np.ndarray
     if isinstance(keep, tuple):
         return best_of_each(players, np.asarray(scores.value), keep)
     mask = top_n(
-        scores, keep, players=players, scope=settings.scope, round_to=settings.round_to
+        scores,
+        keep,
+        players=players,
+        scope=settings.size.scope,
+        round_to=settings.size.round_to,
     )
     return np.asarray(mask)
 
@@ -196,10 +200,10 @@ def check_round_to(players: Players, settings: PruneSettings) -> None:
       InputError: one has not.
     """
     smallest = min(players.families, key=lambda family: family.size)
-    if settings.round_to > smallest.size:
+    if settings.size.round_to > smallest.size:
         raise InputError(
-            f"--round-to {settings.round_to} is more than the {smallest.size} players "
-            f"of {smallest.name}"
+            f"--round-to {settings.size.round_to} is more than the {smallest.size} "
+            f"players of {smallest.name}"
         )
 
 
@@ -217,46 +221,46 @@ def check_keep(players: Players, settings: PruneSettings) -> int | tuple[int, ..
       InputError: the request cannot be met.
     """
     check_round_to(players, settings)
-    keep = parse_keep(settings.keep or "")
+    size, keep = settings.size, settings.size.target
     families = players.families
     if isinstance(keep, float):
         keep = max(round(keep * players.num_players), 1)
     if isinstance(keep, int):
-        least = settings.round_to * len(families)
+        least = size.round_to * len(families)
         if keep < least:
             raise InputError(
-                f"--keep {settings.keep} keeps {keep}, fewer than the {least} that "
-                f"{len(families)} families keep with {settings.round_to} each"
+                f"--keep {size.keep} keeps {keep}, fewer than the {least} that "
+                f"{len(families)} families keep with {size.round_to} each"
             )
         top_n(
             np.arange(players.num_players, dtype=float),
             keep,
             players=players,
-            scope=settings.scope,
-            round_to=settings.round_to,
+            scope=size.scope,
+            round_to=size.round_to,
         )
         return keep
     if len(keep) != len(families):
         names = ", ".join(f"{f.name} {f.size}" for f in families)
         raise InputError(
-            f"--keep {settings.keep} gives {len(keep)} counts, there are "
+            f"--keep {size.keep} gives {len(keep)} counts, there are "
             f"{len(families)} families: {names}"
         )
     for count, family in zip(keep, families, strict=True):
         if count > family.size:
             raise InputError(
-                f"--keep {settings.keep} asks for {count} of the {family.size} players "
+                f"--keep {size.keep} asks for {count} of the {family.size} players "
                 f"of {family.name}"
             )
     if sum(keep) == players.num_players:
-        raise InputError(f"--keep {settings.keep} keeps everyone: nothing to prune")
+        raise InputError(f"--keep {size.keep} keeps everyone: nothing to prune")
     return keep
 
 
 def compares_all(settings: PruneSettings) -> bool:
     """Whether --keep is one number, so that players can leave one by one."""
-    one_number = not isinstance(parse_keep(settings.keep or ""), tuple)
-    return one_number and settings.round_to == 1
+    one_number = not isinstance(settings.size.target, tuple)
+    return one_number and settings.size.round_to == 1
 
 
 def rank_of(trace: SelectionTrace) -> np.ndarray:

@@ -19,7 +19,8 @@ from gamepruning.workbench.methods.equilibrium import (
 )
 from gamepruning.workbench.methods.gates import without_gates
 from gamepruning.workbench.methods.rank import check_budget, choose
-from gamepruning.workbench.settings.curve import CurveMethod, CurveSettings
+from gamepruning.workbench.methods.registry import find_method
+from gamepruning.workbench.settings.curve import CurveSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.stages import Trainer
 from gamepruning.workbench.training.task import Task
@@ -52,7 +53,9 @@ def choose_by_indices(
       Diaz-Ortiz et al., arXiv 2311.10468.
     """
     index_key, bands_key = jax.random.split(key)
-    method = CurveMethod(settings.method, selection_of(settings), settings.method)
+    method = dataclasses.replace(
+        find_method(settings.method), selection=selection_of(settings)
+    )
     if settings.method == "biased_banzhaf" and settings.bias is None:
         settings = dataclasses.replace(
             settings, bias=least_certain_bias(bands_key, task, dense)
@@ -84,9 +87,9 @@ def selection_of(settings: PruneSettings) -> str:
     """How the indices decide; "auto" builds where --keep is one number.
 
     Example:
-      >>> selection_of(PruneSettings(method="banzhaf", keep="0.1"))
+      >>> selection_of(PruneSettings.of(method="banzhaf", keep="0.1"))
       'building'
-      >>> selection_of(PruneSettings(method="banzhaf", keep="51/26"))
+      >>> selection_of(PruneSettings.of(method="banzhaf", keep="51/26"))
       'top_n'
     """
     if settings.selection != "auto":
@@ -124,8 +127,7 @@ def _as_curve(settings: PruneSettings, task: Task) -> CurveSettings:
     return CurveSettings(
         methods=(settings.method,),
         sizes=(count / task.players.num_players,),
-        evaluations=settings.evaluations,
-        value=settings.value,
+        scoring=settings.scoring,
         bias=settings.bias or 0.5,
     )
 

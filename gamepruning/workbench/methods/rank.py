@@ -32,11 +32,8 @@ from gamepruning.workbench.methods.bandits import (
     remove_in_rounds,
 )
 from gamepruning.workbench.methods.equilibrium import SCORED
-from gamepruning.workbench.settings.curve import (
-    CurveMethod,
-    CurveSettings,
-    parse_method,
-)
+from gamepruning.workbench.methods.registry import Method, find_method
+from gamepruning.workbench.settings.curve import CurveSettings
 from gamepruning.workbench.training.task import Task
 
 PER_PLAYER, PER_PLAYER_IN_ROUNDS = 10, 2  # evaluations of an estimate
@@ -59,7 +56,7 @@ class Chosen(NamedTuple):
 
 def choose(
     key: jax.Array,
-    method: CurveMethod,
+    method: Method,
     task: Task,
     params: Any,
     settings: CurveSettings,
@@ -84,33 +81,33 @@ def choose(
       Who stays at every size that the settings ask for.
     """
     start = time.perf_counter()
-    if method.is_bandit:
+    if method.kind == "bandit":
         source = _by_bandit(key, method, task, params, settings, checkpoint, progress)
         pulls = source.num_evaluations - len(source.rounds)  # and a value a round
         return Chosen(source, pulls, time.perf_counter() - start)
-    if method.is_game and game is None:
+    if method.kind == "index" and game is None:
         game = make_game(task, params, settings)
     if game is None:
-        source = score_by_baseline(key, method.scorer, task, params)
+        source = score_by_baseline(key, str(method.scorer), task, params)
         progress(1, 1)
     elif method.selection == "top_n":
         scorer = make_scorer(method, settings, game.num_players, PER_PLAYER)
         source = scorer(key, game, game.num_players, progress=progress)
     else:
         source = iterate(key, method, task, game, settings, checkpoint, progress)
-    count = source.num_evaluations if method.is_game else 0
+    count = source.num_evaluations if method.kind == "index" else 0
     return Chosen(source, count, time.perf_counter() - start)
 
 
 def _by_bandit(
-    key, method: CurveMethod, task: Task, params, settings, checkpoint, progress
+    key, method: Method, task: Task, params, settings, checkpoint, progress
 ) -> SelectionTrace:
     arms_key, play_key = jax.random.split(key)
     arms = make_arms(arms_key, task, params)
     n = round(min(settings.sizes) * task.players.num_players)
     return remove_in_rounds(
-        *(play_key, method.scorer, task, params, arms, n),
-        pulls=settings.pulls,
+        *(play_key, str(method.scorer), task, params, arms, n),
+        pulls=settings.scoring.pulls,
         checkpoint=checkpoint,
         progress=progress,
     )
@@ -122,22 +119,22 @@ def check_budget(settings: CurveSettings, num_players: int) -> None:
     Raises:
       InputError: it is not.
     """
-    has_bandits = any(parse_method(name).is_bandit for name in settings.methods)
-    if settings.pulls is not None and has_bandits:
-        check_pulls(settings.pulls, num_players)
+    has_bandits = any(find_method(name).kind == "bandit" for name in settings.methods)
+    if settings.scoring.pulls is not None and has_bandits:
+        check_pulls(settings.scoring.pulls, num_players)
     laws = {
         "shapley": shapley(num_players),
         "banzhaf": banzhaf(num_players, 0.5),
         "biased_banzhaf": banzhaf(num_players, settings.bias),
     }
     for name in settings.methods:
-        law = laws.get(parse_method(name).scorer)
-        if law is not None and settings.evaluations is not None:
+        law = laws.get(str(find_method(name).scorer))
+        if law is not None and settings.scoring.evaluations is not None:
             try:
-                choose_method(law, num_players, settings.evaluations, False)
+                choose_method(law, num_players, settings.scoring.evaluations, False)
             except InputError as error:
                 raise InputError(
-                    f"--evaluations {settings.evaluations}: {error}"
+                    f"--evaluations {settings.scoring.evaluations}: {error}"
                 ) from None
 
 
@@ -160,9 +157,9 @@ def make_game(task: Task, params: Any, settings: CurveSettings) -> ValueFunction
     return value_function(
         task.players,
         params,
-        _metric(task, settings.value),
-        jnp.asarray(split.inputs[: settings.rows]),
-        jnp.asarray(split.labels[: settings.rows]),
+        _metric(task, settings.scoring.value),
+        jnp.asarray(split.inputs[: settings.scoring.rows]),
+        jnp.asarray(split.labels[: settings.scoring.rows]),
     )
 
 
@@ -178,7 +175,7 @@ def _metric(task: Task, value: str) -> Callable[..., Any]:
 
 
 def make_scorer(
-    method: CurveMethod, settings: CurveSettings, num_players: int, per_player: int
+    method: Method, settings: CurveSettings, num_players: int, per_player: int
 ) -> Callable[..., Scores]:
     """(key, value_fn, num_players) -> `Scores`, with its budget.
 
@@ -191,7 +188,9 @@ def make_scorer(
     if method.scorer == "greedy":
         base = "empty" if method.selection == "building" else "full"
         return functools.partial(greedy_scores, base=base)
-    budget = {"num_evaluations": settings.evaluations or per_player * num_players}
+    budget = {
+        "num_evaluations": settings.scoring.evaluations or per_player * num_players
+    }
     if method.scorer == "shapley":
         return functools.partial(shapley_values, **budget)
     bias = settings.bias if method.scorer == "biased_banzhaf" else 0.5
@@ -200,7 +199,7 @@ def make_scorer(
 
 def iterate(
     key: jax.Array,
-    method: CurveMethod,
+    method: Method,
     task: Task,
     game: ValueFunction,
     settings: CurveSettings,
@@ -222,9 +221,9 @@ def iterate(
         key,
         game,
         n,
-        step=settings.step,
-        swaps=settings.swaps,
-        swaps_at_once=max(settings.swaps // 2, 1),
+        step=settings.scoring.step,
+        swaps=settings.scoring.swaps,
+        swaps_at_once=max(settings.scoring.swaps // 2, 1),
         make_scorer=make,
         players=task.players,
         checkpoint=checkpoint,

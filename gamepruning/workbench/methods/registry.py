@@ -14,10 +14,11 @@ from gamepruning.workbench.settings.spelling import closest
 Kind = Literal["equilibrium", "index", "bandit", "baseline"]
 Selection = Literal["game", "top_n", "family", "pruning", "building"]
 
+COALITIONS = ("value", "rows", "evaluations", "step", "swaps")
 ASKS: dict[Kind, tuple[str, ...]] = {
     "equilibrium": ("preset", "price", "norm", "benefit", "threshold", "unit"),
-    "index": ("selection", "value", "evaluations"),
-    "bandit": ("selection", "pulls", "max_drop"),
+    "index": ("selection", "scope", *COALITIONS),
+    "bandit": ("selection", "scope", "pulls", "max_drop"),
     "baseline": ("scope",),
 }
 """Settings that only methods of one kind take; `bias` is biased_banzhaf's alone."""

@@ -37,10 +37,10 @@ def make_figures(
                 method: np.array([r["values"] for r in own if r["method"] == method])
                 for method in names
             },
-            sorted({*settings.sizes, settings.keep}),
+            sorted({*settings.sizes, settings.share}),
             metric=own[0]["metric"],
             dense=float(np.mean([r["before"] for r in own if r["method"] == DENSE])),
-            marked=settings.keep,
+            marked=settings.share,
         )
     return figures
 

@@ -1,41 +1,45 @@
-"""The settings of a comparison, checked before anything is done."""
+"""The settings of `gamepruning compare`, checked before anything is done."""
 
 import dataclasses
 from typing import Annotated, ClassVar
 
 from tyro.conf import arg
 
-from gamepruning.types import InputError
-from gamepruning.workbench.settings.common import (
-    BatchSize,
-    DataDir,
-    Epochs,
-    ModelName,
-    Pulls,
-    RareClasses,
-    Standardise,
-    Target,
-    Widths,
-)
-from gamepruning.workbench.settings.curve import (
-    BASELINE_METHODS,
-    INDICES,
-    ITERATED,
+from gamepruning.errors import InputError
+from gamepruning.workbench.methods.registry import compared_names
+from gamepruning.workbench.settings.base import CommandSettings, Within
+from gamepruning.workbench.settings.curve import CurveSettings, check_methods
+from gamepruning.workbench.settings.parts import (
     SIZES,
-    CurveSettings,
-    parse_method,
+    DataSettings,
+    N,
+    NetworkSettings,
+    RateSettings,
+    ScoringSettings,
+    Seeds,
+    Share,
+    Shares,
+    TrainingSettings,
+    X,
+    parse_keep,
 )
-from gamepruning.workbench.settings.prune import BANDITS, PruneSettings
-from gamepruning.workbench.settings.stored import StoredSettings
+from gamepruning.workbench.settings.prune import PruneSettings, SizeSettings
 
 EQUILIBRIUM = "equilibrium"
-IN_FAMILIES = ("magnitude-family", "activation-family", "taylor-family")
-ALL = (EQUILIBRIUM, *INDICES, *ITERATED, *BANDITS, *BASELINE_METHODS, *IN_FAMILIES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CompareSettings(StoredSettings):
+class CompareSettings(CommandSettings):
     """What `gamepruning compare` was asked to do.
+
+    Attributes:
+      methods: Methods to compare; gamepruning methods lists all (default: those that
+        are told apart best).
+      keep: Size at which the methods are compared.
+      sizes: More sizes for the curves before fine-tuning, as fractions of the players.
+      seeds: Number of networks to train on each data set, with the seeds 0 to N - 1.
+      fine_tune: Passes over the training data after removal.
+      alpha: Significance level of the critical difference, in (0, 1).
 
     Raises:
       InputError: a setting is out of range.
@@ -47,89 +51,61 @@ class CompareSettings(StoredSettings):
         tuple[str, ...],
         arg(
             metavar="NAME|FILE.csv ...",
-            help="Data sets; see gamepruning datasets. Two or more are the blocks of "
-            "the tests; with one its seeds are.",
+            help="Data sets, by name (see gamepruning datasets) or as CSV files. Two "
+            "or more are the blocks of the tests; of a single one, its seeds are.",
         ),
     ] = ("digits",)
-    model: ModelName = None
-    widths: Widths = ()
+    network: NetworkSettings = NetworkSettings()
     methods: Annotated[
-        tuple[str, ...],
-        arg(
-            metavar="NAME ...",
-            help="Equilibrium, and what gamepruning curve takes: power indices, "
-            "building and pruning, bandits, baselines.",
-            help_behavior_hint="(default: all of them)",
-        ),
-    ] = ALL
-    keep: Annotated[
-        float, arg(metavar="SHARE", help="Of the players: the size that is compared.")
-    ] = 0.2
-    sizes: Annotated[
-        tuple[float, ...],
-        arg(
-            metavar="SHARE ...", help="Other sizes, for the curves before fine-tuning."
-        ),
-    ] = SIZES
-    seeds: Annotated[
-        int,
-        arg(metavar="N", help="Networks to train on each data set: seeds 0 to N - 1."),
-    ] = 3
-    fine_tune: Annotated[
-        int, arg(metavar="EPOCHS", help="Passes over the data after removal.")
-    ] = 10
-    alpha: Annotated[
-        float, arg(metavar="P", help="The level of the critical difference.")
-    ] = 0.05
-    pulls: Pulls = None
-    target: Target = None
-    rare_classes: RareClasses = "error"
-    standardise: Standardise = False
-    epochs: Epochs = None
-    batch_size: BatchSize = None
-    data_dir: DataDir = None
+        tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")
+    ] = compared_names()
+    keep: Annotated[str, arg(metavar="SIZE")] = "0.2"
+    sizes: Shares = SIZES
+    seeds: Seeds = 3
+    fine_tune: Annotated[int, N, Within(0, 10**5)] = 10
+    alpha: Annotated[float, X, Share] = 0.05
+    scoring: ScoringSettings = ScoringSettings()
+    data: DataSettings = DataSettings()
+    training: TrainingSettings = TrainingSettings()
 
     def __post_init__(self):
+        super().__post_init__()
         if not self.datasets or len(set(self.datasets)) < len(self.datasets):
             raise InputError("--datasets needs a name, and each only once")
-        if len(self.methods) < 2 or len(set(self.methods)) < len(self.methods):
-            raise InputError("--methods needs two names or more, and each only once")
-        for method in self.methods:
-            if method != EQUILIBRIUM:
-                parse_method(method)
-        if not 0 < self.keep < 1:
-            raise InputError(f"expected --keep in (0, 1), got {self.keep:g}")
-        if not 0 < self.alpha < 1:
-            raise InputError(f"expected --alpha in (0, 1), got {self.alpha:g}")
-        for dataset in self.datasets:
-            self.as_curve(dataset)
-            self.as_equilibrium(dataset, 0)
+        check_methods(self.methods, least=2)
+        parse_keep(self.keep)
+
+    @property
+    def share(self) -> float:
+        """The size that is compared, as a fraction of the players."""
+        keep = parse_keep(self.keep)
+        if not isinstance(keep, float):
+            raise InputError(f"expected --keep in (0, 1), got {self.keep}")
+        return keep
 
     def as_curve(self, dataset: str) -> CurveSettings:
         """The part that `gamepruning curve` does, on one data set."""
-        is_table = dataset.endswith(".csv")
         scored = tuple(name for name in self.methods if name != EQUILIBRIUM)
         return CurveSettings(
             dataset=dataset,
-            model=self.model,
-            widths=self.widths,
+            network=self.network,
             methods=scored or ("random",),
-            sizes=tuple(sorted({*self.sizes, self.keep})),
+            sizes=tuple(sorted({*self.sizes, self.share})),
             seeds=self.seeds,
+            scoring=self.scoring,
             fine_tune=self.fine_tune,
-            pulls=self.pulls,
-            target=self.target if is_table else None,
-            rare_classes=self.rare_classes if is_table else "error",
-            standardise=self.standardise,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            data_dir=self.data_dir,
+            data=self.data.fit_for(dataset),
+            training=self.training,
         )
 
     def as_equilibrium(self, dataset: str, seed: int) -> PruneSettings:
         """The part that `gamepruning prune --keep` does, on one data set."""
-        return dataclasses.replace(
-            self.as_curve(dataset).as_prune(seed),
-            method=EQUILIBRIUM,
-            keep=f"{self.keep:.6f}",
+        return PruneSettings(
+            dataset=dataset,
+            network=self.network,
+            size=SizeSettings(keep=self.keep),
+            data=self.data.fit_for(dataset),
+            training=self.training,
+            rates=RateSettings(fine_tune=self.fine_tune),
+            seed=seed,
         )

@@ -9,11 +9,12 @@ from rich.text import Text
 
 from gamepruning import __version__
 from gamepruning.types import InputError
-from gamepruning.workbench.settings.stored import StoredSettings
+from gamepruning.workbench.settings.base import CommandSettings
+from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.training.run_folder import CONFIG, RunFolder, place_of
 from gamepruning.workbench.versions import versions
 
-Settings = TypeVar("Settings", bound=StoredSettings)
+Settings = TypeVar("Settings", bound=CommandSettings)
 
 
 def open_folder(
@@ -45,19 +46,19 @@ def open_folder(
 
 
 def write_config(
-    folder: RunFolder, asked: StoredSettings, resolved: StoredSettings
+    folder: RunFolder, asked: CommandSettings, training: SettledTraining
 ) -> None:
     """Write `config.json`: the command, every setting, and the versions used.
 
     Args:
       folder: where to.
       asked: the settings as asked for; an interrupted run goes on under these.
-      resolved: those of training, with nothing left to choose.
+      training: what was chosen where nothing was asked for.
     """
     data = {
         "command": asked.command(),
         "settings": asked.to_dict(),
-        "resolved": resolved.to_dict(),
+        "resolved": asked.to_dict() | training._asdict(),
         "versions": versions(),
     }
     folder.write_text(CONFIG, json.dumps(data, indent=2) + "\n")

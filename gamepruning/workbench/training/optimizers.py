@@ -17,7 +17,8 @@ from gamepruning.equilibrium import (
     make_market_step,
     projected_gate_ascent,
 )
-from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
+from gamepruning.workbench.settings.defaults import SettledTraining
+from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import Split, TrainInfo, keep_statistics
 from gamepruning.workbench.training.task import Task
 
@@ -49,37 +50,40 @@ class GameStep(NamedTuple):
     step: Callable[..., tuple[GameState, TrainInfo]]
 
 
-def weight_optimizer(settings: PruneSettings) -> optax.GradientTransformation:
+def weight_optimizer(training: SettledTraining) -> optax.GradientTransformation:
     """The optimizer of the weights at a constant rate, the same for all contenders."""
-    return optimizer_at(settings, settings.learning_rate)
+    return optimizer_at(training, training.learning_rate)
 
 
 def fine_tuning_optimizer(
-    settings: PruneSettings, num_steps: int
+    training: SettledTraining, num_steps: int
 ) -> optax.GradientTransformation:
     """The optimizer after removal: a lower rate that falls to zero.
 
     Args:
-      settings: resolved settings.
+      training: how the network is trained.
       num_steps: steps of fine-tuning in all.
     """
-    start = FINE_TUNE_RATE * (settings.learning_rate or 0.0)
-    return optimizer_at(settings, optax.cosine_decay_schedule(start, max(num_steps, 1)))
+    start = FINE_TUNE_RATE * training.learning_rate
+    return optimizer_at(training, optax.cosine_decay_schedule(start, max(num_steps, 1)))
 
 
-def optimizer_at(settings: PruneSettings, rate) -> optax.GradientTransformation:
+def optimizer_at(training: SettledTraining, rate) -> optax.GradientTransformation:
     """The optimizer of the weights at another rate, a number or a schedule."""
-    if settings.optimizer == "sgd":
+    if training.optimizer == "sgd":
         return optax.sgd(rate, MOMENTUM)
     return optax.adam(rate)
 
 
-def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
+def make_game_step(
+    task: Task, settings: PruneSettings, training: SettledTraining
+) -> GameStep:
     """Algorithm 1 on the task's network, in the form that a training loop runs.
 
     Args:
       task: data, network, players.
-      settings: resolved settings.
+      settings: the rules of the game.
+      training: how long, and at which rates.
 
     Returns:
       `GameStep(init, step)`.
@@ -92,10 +96,10 @@ def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
     """
     plain = task.network.is_plain
     gate_tx = projected_gate_ascent(
-        settings.gate_learning_rate or 0.0,
+        training.gate_learning_rate,
         None if settings.has_budget else optax.scale_by_adam(),
     )
-    tx = joint_optimizer(weight_optimizer(settings), gate_tx)
+    tx = joint_optimizer(weight_optimizer(training), gate_tx)
 
     def loss_fn(outputs, labels):
         return task.loss(outputs if plain else outputs[0], labels)
@@ -106,7 +110,7 @@ def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
     merge = None if plain else merge_fn
     players = task.train_players
     if settings.has_budget:
-        num_steps = (settings.epochs or 0) * count_steps(task, settings)
+        num_steps = training.epochs * count_steps(task, training)
         game: Any = make_market_step(
             players,
             loss_fn,
@@ -122,7 +126,7 @@ def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
             loss_fn,
             tx,
             game_config(settings),
-            threshold=settings.threshold,
+            threshold=settings.game.threshold,
             merge_fn=merge,
         )
 
@@ -138,24 +142,24 @@ def make_game_step(task: Task, settings: PruneSettings) -> GameStep:
     return GameStep(init, step)
 
 
-def count_steps(task: Task, settings: PruneSettings) -> int:
+def count_steps(task: Task, training: SettledTraining) -> int:
     """Steps of an epoch."""
-    return len(task.dataset.train.labels) // (settings.batch_size or 1)
+    return len(task.dataset.train.labels) // training.batch_size
 
 
 def make_budget(settings: PruneSettings) -> Budget:
     """What --keep and --unit ask for."""
-    return Budget(keep=parse_keep(settings.keep or ""), unit=settings.unit)
+    return Budget(keep=settings.size.target, unit=settings.size.unit)
 
 
 def game_config(settings: PruneSettings) -> UtilityConfig:
     """The game's prices: a preset, read as the settings say."""
-    preset = EQUILIBRIUM_PRESETS[settings.preset]
+    preset = EQUILIBRIUM_PRESETS[settings.prices.preset]
     return UtilityConfig(
         alpha=preset.alpha,
-        beta=settings.price * preset.number("beta"),
-        gamma=settings.price * preset.number("gamma"),
-        eta=settings.price * preset.number("eta"),
-        benefit=settings.benefit,
-        norm=settings.norm,
+        beta=settings.prices.price * preset.number("beta"),
+        gamma=settings.prices.price * preset.number("gamma"),
+        eta=settings.prices.price * preset.number("eta"),
+        benefit=settings.game.benefit,
+        norm=settings.game.norm,
     )

@@ -19,6 +19,7 @@ from rich.progress import (
 
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Split
+from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.training.checkpoints import load_checkpoint, save_checkpoint
 from gamepruning.workbench.training.loop import TrainStep, evaluate, run_epoch
 from gamepruning.workbench.training.run_folder import RunFolder
@@ -66,7 +67,7 @@ class Trainer(NamedTuple):
       train: the examples, on the device.
       validation: what choices are made on.
       metric: (outputs, labels) -> scalar, by which progress is judged.
-      batch_size: examples a step.
+      training: how long, in which batches, at which rates.
       folder: where checkpoints and metrics go.
       progress: shows a bar for each stage.
     """
@@ -74,7 +75,7 @@ class Trainer(NamedTuple):
     train: Split
     validation: Split
     metric: Callable[..., Any]
-    batch_size: int
+    training: SettledTraining
     folder: RunFolder
     progress: Progress
 
@@ -96,12 +97,12 @@ def new_progress(console: Console) -> Progress:
 
 
 def make_trainer(
-    task: Task, batch_size: int, folder: RunFolder, progress: Progress
+    task: Task, training: SettledTraining, folder: RunFolder, progress: Progress
 ) -> Trainer:
     """The task's data on the device, and where its stages write."""
     train = Split(*(jax.device_put(part) for part in task.dataset.train))
     return Trainer(
-        train, task.dataset.validation, task.metric, batch_size, folder, progress
+        train, task.dataset.validation, task.metric, training, folder, progress
     )
 
 
@@ -211,7 +212,7 @@ def _advance(
         stage.step,
         now.state,
         trainer.train,
-        batch_size=trainer.batch_size,
+        batch_size=trainer.training.batch_size,
     )
     if stage.trace is not None:
         now.trace[now.epochs] = stage.trace(

@@ -15,7 +15,7 @@ from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Dataset, Split, load_dataset
 from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.networks.user import load_user_network
-from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 
 EXAMPLES = 8  # examples with which a network is traced
 
@@ -63,11 +63,21 @@ class Task(NamedTuple):
     metric_name: str
 
 
-def make_task(settings: PruneSettings, key: jax.Array) -> Task:
+def make_task(
+    dataset_name: str,
+    data: DataSettings,
+    chosen: NetworkSettings,
+    *,
+    seed: int,
+    key: jax.Array,
+) -> Task:
     """Load the data, make the network, find its players.
 
     Args:
-      settings: what to do.
+      dataset_name: of the data set.
+      data: how to read it.
+      chosen: which network.
+      seed: of the split of the data.
       key: for the network's random start.
 
     Returns:
@@ -77,15 +87,12 @@ def make_task(settings: PruneSettings, key: jax.Array) -> Task:
       InputError: data or network are not there, or do not fit each other.
     """
     dataset = load_dataset(
-        settings.dataset,
-        data_dir=settings.data_dir,
-        seed=settings.seed,
-        **settings.data_options(),
+        dataset_name, data_dir=data.data_dir, seed=seed, **data.options()
     )
-    if settings.module:
-        network, dataset = user_network(settings.module, dataset)
+    if chosen.module:
+        network, dataset = user_network(chosen.module, dataset)
     else:
-        network = workbench_network(settings, dataset.input_shape, dataset.num_outputs)
+        network = workbench_network(chosen, dataset.input_shape, dataset.num_outputs)
     params = network.fresh(key)
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
     check_outputs(network, params, inputs, dataset)
@@ -113,12 +120,12 @@ def make_task(settings: PruneSettings, key: jax.Array) -> Task:
 
 
 def workbench_network(
-    settings: PruneSettings, input_shape: tuple[int, ...], num_outputs: int
+    chosen: NetworkSettings, input_shape: tuple[int, ...], num_outputs: int
 ) -> Network:
     """One of the networks in `models.py`, fit for some data."""
-    options = {"widths": tuple(settings.widths)} if settings.widths else {}
+    options = {"widths": tuple(chosen.widths)} if chosen.widths else {}
     model = build_model(
-        settings.network,
+        chosen.name,
         input_shape=input_shape,
         num_outputs=num_outputs,
         **options,
@@ -126,7 +133,7 @@ def workbench_network(
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     plain = "batch_stats" not in shapes
     fresh = jax.jit(model.init)
-    return Network(settings.network, fresh, model.apply, model.train_apply, plain)
+    return Network(chosen.name, fresh, model.apply, model.train_apply, plain)
 
 
 def user_network(spec: str, dataset: Dataset) -> tuple[Network, Dataset]:

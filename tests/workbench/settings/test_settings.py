@@ -8,8 +8,11 @@ import pytest
 
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.parsing import parse
-from gamepruning.workbench.settings.defaults import resolve
-from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
+from gamepruning.workbench.settings.defaults import settle
+from gamepruning.workbench.settings.parts import parse_keep
+from gamepruning.workbench.settings.prune import PruneSettings
+
+DEFAULT = PruneSettings()
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
         ({"widths": (8, 0)}, "--widths >= 1"),
         ({"module": "net.py:make", "model": "mlp"}, "--model does not change"),
         ({"round_to": 0}, "--round-to >= 1"),
-        ({"bias": 0.2}, "--bias goes with --method shapley, banzhaf, biased_banzhaf"),
+        ({"bias": 0.2}, "--bias goes with --method biased_banzhaf, not"),
         ({"method": "taylor", "keep": "9", "selection": "top_n"}, "--selection goes"),
         ({"method": "banzhaf", "keep": "9", "bias": 0.2}, "--bias goes with --method"),
         ({"method": "biased_banzhaf", "keep": "9", "bias": 1.0}, r"in \(0, 1\), got 1"),
@@ -54,7 +57,7 @@ from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
 )
 def test_out_of_range(settings, message):
     with pytest.raises(InputError, match=message):
-        PruneSettings(**settings)
+        PruneSettings.of(**settings)
 
 
 def test_keep_in_three_forms():
@@ -65,7 +68,7 @@ def test_keep_in_three_forms():
 
 
 def test_through_json_and_back():
-    settings = PruneSettings(
+    settings = PruneSettings.of(
         method="taylor", keep="51/26", widths=(64, 32), data_dir=Path("data")
     )
     data = json.loads(json.dumps(settings.to_dict()))
@@ -93,9 +96,8 @@ def test_a_setting_of_another_type(damage):
     "settings",
     [
         PruneSettings(),
-        PruneSettings(method="taylor", keep="0.1", widths=(64, 32), rivals=False),
-        PruneSettings(module="a dir/net.py:make", seed=3, learning_rate=0.02),
-        resolve(PruneSettings(), num_train=1000, task="regression"),
+        PruneSettings.of(method="taylor", keep="0.1", widths=(64, 32), rivals=False),
+        PruneSettings.of(module="a dir/net.py:make", seed=3, learning_rate=0.02),
     ],
 )
 def test_the_command_makes_the_same_settings(settings):
@@ -104,24 +106,37 @@ def test_the_command_makes_the_same_settings(settings):
     assert parse(words[1:]).keywords["settings"] == settings  # type: ignore[attr-defined]
 
 
+def settled(settings=DEFAULT, *, num_train, task="classification"):
+    return settle(
+        settings.training,
+        settings.rates,
+        network=settings.network.name,
+        num_train=num_train,
+        task=task,
+        has_budget=settings.has_budget,
+    )
+
+
 def test_automatic_choices_depend_on_sizes_only():
-    small = resolve(PruneSettings(), num_train=1_000, task="classification")
-    large = resolve(PruneSettings(), num_train=55_000, task="classification")
+    small, large = settled(num_train=1_000), settled(num_train=55_000)
     assert (small.batch_size, large.batch_size) == (64, 128)
     assert small.epochs * (1_000 // 64) >= 5000
     assert (large.epochs, large.gate_learning_rate) == (20, 0.001)
     assert large.fine_tune == 5
-    tiny = resolve(PruneSettings(), num_train=120, task="classification")
+    tiny = settled(num_train=120)
     assert (tiny.epochs, tiny.gate_learning_rate) == (2000, 0.0025)
-    table = resolve(PruneSettings(), num_train=1_000, task="regression")
+    table = settled(num_train=1_000, task="regression")
     assert (table.optimizer, table.learning_rate) == ("adam", 0.001)
-    assert resolve(PruneSettings(), num_train=40, task="regression").batch_size == 40
-    asked = PruneSettings(epochs=7, batch_size=10, fine_tune=0, learning_rate=0.5)
-    done = resolve(asked, num_train=100, task="classification")
+    assert settled(num_train=40, task="regression").batch_size == 40
+    asked = PruneSettings.of(epochs=7, batch_size=10, fine_tune=0, learning_rate=0.5)
+    done = settled(asked, num_train=100)
     assert (done.epochs, done.batch_size, done.fine_tune) == (7, 10, 0)
     assert done.learning_rate == 0.5
+    assert (
+        settled(PruneSettings.of(keep="9"), num_train=1_000).gate_learning_rate == 0.01
+    )
 
 
 def test_a_batch_larger_than_the_data():
     with pytest.raises(InputError, match="--batch-size at most 40"):
-        resolve(PruneSettings(batch_size=64), num_train=40, task="classification")
+        settled(PruneSettings.of(batch_size=64), num_train=40)

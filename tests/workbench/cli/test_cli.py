@@ -20,7 +20,7 @@ from gamepruning.workbench.cli import console as cli
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.cli.parsing import COMMANDS, condense, parse, usage
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 NETS = """
 import jax, jax.numpy as jnp
