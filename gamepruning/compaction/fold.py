@@ -14,7 +14,7 @@ import numpy as np
 
 from gamepruning.run.interpret import Gated
 from gamepruning.trace.program import Lit, Node, apply_as_is, bind
-from gamepruning.trace.zeros import ANY, Proof
+from gamepruning.trace.zeros import ANY, ZeroAnalysis
 from gamepruning.types import InputError
 
 _ADD, _MOVE = ("add", "add_any"), ("reshape", "squeeze", "convert_element_type", "copy")
@@ -41,7 +41,7 @@ def fold_constants(players: Any, params: Any, mask: np.ndarray) -> Any:
         raise InputError(f"fold works on units, not on {players.granularity} players")
     zeroed = _check_dead(players, params, mask)
     model = players.model
-    proof = Proof(model.base.analysis, model.example.num_params, zeroed)
+    proof = ZeroAnalysis(model.base.analysis, model.example.num_params, zeroed)
     record = _record(players, params, mask)
     deltas: dict[int, Any] = {}
     for node, operand, dim, gone, args, outs in record.found:
@@ -104,7 +104,7 @@ class _Record(Gated):
     def step(self, node: Node, args: list) -> list:
         """Apply the node; note the operands at sites."""
         outs = apply_as_is(node, args)
-        for operand, dim, columns in self.sites.get(id(node), ()):
+        for operand, dim, columns in self.sites.get(node, ()):
             gone = self._gone[columns].any(axis=1)
             if gone.any():
                 self.found.append((node, operand, dim, gone, list(args), outs))
@@ -117,7 +117,7 @@ class _Record(Gated):
 
     def _leaves_inside(self, node: Node) -> bool:
         return any(
-            any(self._gone[c].any() for _, _, c in self.sites.get(id(inner), ()))
+            any(self._gone[c].any() for _, _, c in self.sites.get(inner, ()))
             or self._leaves_inside(inner)
             for graph in node.subs
             for inner in graph.nodes

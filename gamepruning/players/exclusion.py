@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.trace.program import CUSTOM_CALLS, Graph
+from gamepruning.trace.program import CUSTOM_CALLS, Graph, Node
 from gamepruning.trace.units import kept_entries
-from gamepruning.trace.zeros import Proof
+from gamepruning.trace.zeros import ZeroAnalysis
 
 Place = tuple[int, int]
 
@@ -60,7 +60,7 @@ def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]
     gone = np.concatenate([[False], ~mask])
     sites, forward = [], _forward_nodes(trace.analysis.program.graph)
     for site in trace.analysis.sites:
-        if id(site.node) not in forward:
+        if site.node not in forward:
             continue
         label = trace.analysis.label(site.node.ins[site.operand])[site.dim]
         found = trace.columns(label)
@@ -74,11 +74,11 @@ def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]
     return places, {player for _, who in uncovered for player in who}
 
 
-def _forward_nodes(graph: Graph) -> set[int]:
-    """The nodes, by id, that outputs are made of: all but rules of derivation."""
-    found = set()
+def _forward_nodes(graph: Graph) -> set[Node]:
+    """The nodes that outputs are made of: all but rules of derivation."""
+    found: set[Node] = set()
     for node in graph.nodes:
-        found.add(id(node))
+        found.add(node)
         for sub in node.subs[:1] if node.name in CUSTOM_CALLS else node.subs:
             found |= _forward_nodes(sub)
     return found
@@ -86,7 +86,7 @@ def _forward_nodes(graph: Graph) -> set[int]:
 
 def _uncovered(players, sites, places: set[Place]) -> list:
     base = players.model.base
-    proof = Proof(base.analysis, players.model.example.num_params, places)
+    proof = ZeroAnalysis(base.analysis, players.model.example.num_params, places)
     return [
         (site, who)
         for site, who in sites

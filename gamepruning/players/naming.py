@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from gamepruning.trace.units import Atom, Family
-from gamepruning.trace.usage import Roles
+from gamepruning.trace.usage import UsageAnalysis
 
 _LEAVES = {"kernel", "weight", "weights", "w", "embedding", "value", "raw_value", "W"}
 Groups = Mapping[str, list[Atom]]  # the units of each family, by its name
@@ -11,7 +11,9 @@ Groups = Mapping[str, list[Atom]]  # the units of each family, by its name
 _COLLECTIONS = {"params", "batch_stats"}
 
 
-def group_units(units: Sequence[Atom], usage: Roles, places: Sequence[str]) -> Groups:
+def group_units(
+    units: Sequence[Atom], usage: UsageAnalysis, places: Sequence[str]
+) -> Groups:
     """Units by family, each family under a unique name."""
     families: dict[tuple, list[Atom]] = {}
     for unit in units:
@@ -30,14 +32,14 @@ def group_units(units: Sequence[Atom], usage: Roles, places: Sequence[str]) -> G
     return named
 
 
-def _home(unit: Atom, usage: Roles) -> tuple[int, int]:
+def _home(unit: Atom, usage: UsageAnalysis) -> tuple[int, int]:
     """The parameter axis that the unit is named after: one that produces it."""
     places = sorted(unit.touches)
     order = {"out": 0, "batch": 1, "bias": 2, "scale": 3}
     inputs = [place for place in places if place[0] >= usage.num_leaves]
     if inputs:
         return inputs[0]
-    return min(places, key=lambda place: (order.get(usage.of(place), 4), place))
+    return min(places, key=lambda place: (order.get(usage.role(place), 4), place))
 
 
 def layer_name(path: str) -> str:

@@ -213,7 +213,7 @@ def _make_slices(
     slices = []
     for place in sorted(members[0][0].touches):
         array, axis = place
-        role = model.usage.of(place) if array < num_params else "input"
+        role = model.usage.role(place) if array < num_params else "input"
         index = tuple(
             np.unique(np.concatenate([unit.touches[place] for unit in units]))
             for units in members

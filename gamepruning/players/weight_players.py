@@ -266,7 +266,7 @@ def _is_unread(units: UnitPlayers, unit: int, alive: dict[str, np.ndarray]) -> b
         bool(readers)
         and all(piece.role in known for piece, _ in pieces)
         and all(
-            number not in usage.bent
+            number not in usage.nonzero_at_zero
             and piece.path in alive
             and not np.moveaxis(alive[piece.path], piece.axis, 0)[index].any()
             for number, piece, index in readers

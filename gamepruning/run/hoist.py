@@ -187,7 +187,7 @@ def _depends(nodes: Sequence[Node], sites: dict, varying: np.ndarray) -> set[Nod
 
 
 def _gates_vary(node: Node, sites: dict, moving: np.ndarray) -> bool:
-    if any(moving[columns].any() for _, _, columns in sites.get(id(node), ())):
+    if any(moving[columns].any() for _, _, columns in sites.get(node, ())):
         return True
     return any(
         _gates_vary(inner, sites, moving)

@@ -183,7 +183,7 @@ class Gated(Interpreter):
 
     def step(self, node: Node, args: list) -> list:
         """Gate the operands, then apply the node as it is."""
-        sites = self.sites.get(id(node), ())
+        sites = self.sites.get(node, ())
         for operand, dim, columns in sites:
             operand, dim = self._place(node, operand, dim)
             args[operand] = self._gate(args[operand], dim, columns)
@@ -202,7 +202,7 @@ class Gated(Interpreter):
         return [
             node.ins[self._place(node, operand, dim)[0]]
             for node in nodes
-            for operand, dim, _ in self.sites.get(id(node), ())
+            for operand, dim, _ in self.sites.get(node, ())
         ]
 
     def _place(self, node: Node, operand: int, dim: int) -> tuple[int, int]:
@@ -281,7 +281,7 @@ class Gated(Interpreter):
         """The players that are gated in a graph, bool [N]."""
         found = np.zeros(len(self._gates) + 1, bool)
         for node in graph.nodes:
-            for _, _, columns in self.sites.get(id(node), ()):
+            for _, _, columns in self.sites.get(node, ()):
                 found[columns] = True
             for sub in node.subs:
                 found[1:] |= self._gated_inside(sub)
@@ -297,7 +297,7 @@ class Gated(Interpreter):
 
     def _gates_inside(self, node: Node) -> bool:
         return any(
-            id(inner) in self.sites or self._gates_inside(inner)
+            inner in self.sites or self._gates_inside(inner)
             for graph in node.subs
             for inner in graph.nodes
         )
@@ -342,14 +342,14 @@ def entry_gates(gates, columns: np.ndarray):
     return picked.all(axis=1) if gates.dtype == bool else picked.prod(axis=1)
 
 
-def gated_sites(analysis, columns: Columns) -> dict[int, list]:
+def gated_sites(analysis, columns: Columns) -> dict[Node, list]:
     """By node: (operand, axis, columns) of every place where players are gated."""
-    sites: dict[int, list] = {}
+    sites: dict[Node, list] = {}
     for site in analysis.sites:
         labels = analysis.label(site.node.ins[site.operand])
         found = columns(labels[site.dim])
         if found is not None:
-            sites.setdefault(id(site.node), []).append((site.operand, site.dim, found))
+            sites.setdefault(site.node, []).append((site.operand, site.dim, found))
     return sites
 
 

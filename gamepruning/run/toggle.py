@@ -17,10 +17,10 @@ from jaxtyping import Bool
 
 from gamepruning.run.interpret import Gated, entry_gates
 from gamepruning.run.toggle_kinds import (
-    Kind,
-    Site,
+    ToggleKind,
+    ToggleSite,
     downstream,
-    find_moves,
+    find_toggle_kinds,
     is_heavy,
     operands,
     readers,
@@ -64,7 +64,7 @@ class ToggleEvaluator:
         self._sites = self._gated(None).sites
         self._split(varying)
         program = self._trace.program
-        self.moves = find_moves(program, self._sites, self._late, varying)
+        self.moves = find_toggle_kinds(program, self._sites, self._late, varying)
         avals = [program.aval(v) for node in self._states for v in node.outs]
         self.state_bytes = sum(math.prod(a.shape) * a.dtype.itemsize for a in avals)
 
@@ -75,13 +75,13 @@ class ToggleEvaluator:
         """Nodes before and after the first gate that varies, and what passes there."""
         graph, analysis = self._trace.program.graph, self._trace.analysis
         moving = {
-            id(node)
+            node
             for node in graph.nodes
             if (readers(node, self._sites, len(varying)) & varying).any()
         }
         late = downstream(graph.nodes, moving)
-        self._early = [node for node in graph.nodes if id(node) not in late]
-        self._late = [node for node in graph.nodes if id(node) in late]
+        self._early = [node for node in graph.nodes if node not in late]
+        self._late = [node for node in graph.nodes if node in late]
         self._states = [node for node in self._late if is_heavy(node)]
         early = {*graph.inputs, *(v for node in self._early for v in node.outs)}
         used = dict.fromkeys(v for node in self._late for v in operands(node))
@@ -97,7 +97,7 @@ class ToggleEvaluator:
         if node.name != "dot_general" or node.params["dimension_numbers"] != plain:
             return False
         shape = self._trace.program.shape(node.ins[1])
-        gated = [operand for operand, _, _ in self._sites.get(id(node), ())]
+        gated = [operand for operand, _, _ in self._sites.get(node, ())]
         is_shared = node.ins[1] in self._shared_ids and 1 not in gated
         return is_shared and len(shape) == 2 and shape[1] < 64 and shape[1] % LANES > 0
 
@@ -133,9 +133,9 @@ class ToggleEvaluator:
           player: who moves, a scalar.
         """
         kept = iter(states)
-        before = {id(n): [next(kept) for _ in n.outs] for n in self._states}
+        before = {n: [next(kept) for _ in n.outs] for n in self._states}
         wide = residuals.shared[len(self._shared_ids) :]
-        weights = dict(zip(map(id, self._narrow), wide, strict=True))
+        weights = dict(zip(self._narrow, wide, strict=True))
         move = _Move(self.moves.kinds[kind], before, weights, gates, player)
         run = _Moving(self._trace.analysis, self._trace.columns, move)
         return self._run(run, residuals)
@@ -154,9 +154,9 @@ class ToggleEvaluator:
 class _Move(NamedTuple):
     """One player's change of sides, and the states before it."""
 
-    kind: Kind
-    states: dict[int, list]
-    wide: dict[int, jax.Array]
+    kind: ToggleKind
+    states: dict[Node, list]
+    wide: dict[Node, jax.Array]
     gates: tuple[jax.Array, jax.Array]
     player: jax.Array
 
@@ -170,24 +170,24 @@ class _Moving(Gated):
 
     def step(self, node: Node, args: list) -> list:
         """Keep a state, update it, or run the node again."""
-        before = self._move.states.get(id(node))
+        before = self._move.states.get(node)
         if before is None:
             return super().step(node, args)
-        if id(node) not in self._move.kind.changed:
+        if node not in self._move.kind.changed:
             return before
-        site = self._move.kind.sites.get(id(node))
+        site = self._move.kind.sites.get(node)
         if site is not None:
             change = self._change(node, site, args)
             return [before[0] + change.astype(before[0].dtype)]
-        wide = self._move.wide.get(id(node))
+        wide = self._move.wide.get(node)
         if wide is not None:
             outs = super().step(node, [args[0], wide])
             return [outs[0][:, : before[0].shape[1]]]
         return super().step(node, args)
 
-    def _change(self, node: Node, site: Site, args: list):
+    def _change(self, node: Node, site: ToggleSite, args: list):
         """The product of the entries that come or go, with their sign."""
-        for operand, dim, columns in self.sites[id(node)]:
+        for operand, dim, columns in self.sites[node]:
             if (operand, dim) != (site.operand, site.dims[site.operand]):
                 args[operand] = self._gate(args[operand], dim, columns)
         entries = jnp.asarray(site.entries)[self._move.player]
@@ -203,7 +203,7 @@ class _Moving(Gated):
             return _outer(pieces[0], pieces[1], site.dims)
         return bind(node.primitive, node.params, pieces)[0]
 
-    def _signs(self, site: Site, entries):
+    def _signs(self, site: ToggleSite, entries):
         """How the gates of the player's entries change: +1, -1 or 0."""
         player = self._move.player
         if site.columns.shape[1] == 1:

@@ -14,7 +14,7 @@ import numpy as np
 from gamepruning.trace.program import CUSTOM_CALLS, Lit, Node, Program
 from gamepruning.trace.rules.contract import dot_numbers
 
-Sites = dict[int, list]  # by node: (operand, axis, columns), as in `gated_sites`
+Sites = dict[Node, list]  # by node: (operand, axis, columns), as in `gated_sites`
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
 HEAVY = (*PRODUCTS, "ragged_dot_general", "scan", "while", "cond", "sort", "top_k")
@@ -24,7 +24,7 @@ PASS_COST = 1.0  # multiply-adds that take as long as an entry of a cheap operat
 WRITE_COST = 4.0  # and as an entry of a result that is kept
 
 
-class Site(NamedTuple):
+class ToggleSite(NamedTuple):
     """How a product reads the players of one kind.
 
     Attributes:
@@ -48,19 +48,19 @@ class Site(NamedTuple):
         return bool(self.is_entry[played].all() and (steps == 1).all())
 
 
-class Kind(NamedTuple):
+class ToggleKind(NamedTuple):
     """What happens when a player of this kind moves.
 
     Attributes:
-      changed: the nodes whose results change, by id.
-      sites: those of them that are updated, by id; the others run again.
+      changed: the nodes whose results change.
+      sites: those of them that are updated; the others run again.
     """
 
-    changed: frozenset[int]
-    sites: dict[int, Site]
+    changed: frozenset[Node]
+    sites: dict[Node, ToggleSite]
 
 
-class Moves(NamedTuple):
+class ToggleKinds(NamedTuple):
     """The moves of all varying players.
 
     Attributes:
@@ -70,15 +70,15 @@ class Moves(NamedTuple):
       share: mean cost of a move, as estimated from shapes; a full pass has 1.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ToggleKind, ...]
     kind_of: np.ndarray
     is_updated: np.ndarray
     share: float
 
 
-def find_moves(
+def find_toggle_kinds(
     program: Program, sites: Sites, late: Sequence[Node], varying: np.ndarray
-) -> Moves:
+) -> ToggleKinds:
     """Sort the varying players, bool [N], into kinds.
 
     Args:
@@ -87,10 +87,10 @@ def find_moves(
       late: the nodes that depend on varying players, in order.
       varying: who may move.
     """
-    reads = {id(node): readers(node, sites, len(varying)) for node in late}
+    reads = {node: readers(node, sites, len(varying)) for node in late}
     groups: dict[tuple, list[int]] = {}
     for player in np.flatnonzero(varying):
-        nodes = tuple(number for number, read in reads.items() if read[player])
+        nodes = tuple(node for node, read in reads.items() if read[player])
         groups.setdefault(nodes, []).append(int(player))
     full = sum(node_cost(program, node) for node in late)
     found = []
@@ -100,10 +100,10 @@ def find_moves(
     return _number(sorted(found, key=lambda row: row[0]), late, varying)
 
 
-def _number(found: list, late: Sequence[Node], varying: np.ndarray) -> Moves:
+def _number(found: list, late: Sequence[Node], varying: np.ndarray) -> ToggleKinds:
     """Number the kinds; players without an update share one that runs everything."""
     kind_of, is_updated = np.zeros(len(varying), np.int32), np.zeros(len(varying), bool)
-    kinds: list[Kind] = []
+    kinds: list[ToggleKind] = []
     total, others = 0.0, []
     for cost, kind, members in found:
         if not kind.sites or len(kinds) == MAX_KINDS:
@@ -114,42 +114,40 @@ def _number(found: list, late: Sequence[Node], varying: np.ndarray) -> Moves:
         total += cost * len(members)
     if others:
         kind_of[others] = len(kinds)
-        kinds.append(Kind(frozenset(map(id, late)), {}))
+        kinds.append(ToggleKind(frozenset(late), {}))
     share = (total + len(others)) / max(int(varying.sum()), 1)
-    return Moves(tuple(kinds), kind_of, is_updated, share)
+    return ToggleKinds(tuple(kinds), kind_of, is_updated, share)
 
 
 def _kind(
     sites: Sites,
     late: Sequence[Node],
-    nodes: Sequence[int],
+    nodes: Sequence[Node],
     members: Sequence[int],
     num_players: int,
-) -> Kind:
+) -> ToggleKind:
     """The move of players that are read by these nodes."""
     changed = downstream(late, set(nodes))
     touched: set[int] = set()
     updated = {}
     for node in late:
-        if id(node) in nodes and touched.isdisjoint(operands(node)):
+        if node in nodes and touched.isdisjoint(operands(node)):
             site = _site(node, sites, members, num_players)
             if site is not None:
-                updated[id(node)] = site
-        if id(node) in changed:
+                updated[node] = site
+        if node in changed:
             touched.update(node.outs)
-    return Kind(frozenset(changed), updated)
+    return ToggleKind(frozenset(changed), updated)
 
 
 def _site(
     node: Node, sites: Sites, members: Sequence[int], num_players: int
-) -> Site | None:
+) -> ToggleSite | None:
     """Where a product reads these players; None where no update is due."""
     if node.name not in PRODUCTS or not _is_ungrouped(node):
         return None
     numbers = np.asarray(members) + 1
-    found = [
-        site for site in sites.get(id(node), ()) if np.isin(site[2], numbers).any()
-    ]
+    found = [site for site in sites.get(node, ()) if np.isin(site[2], numbers).any()]
     if len(found) != 1:
         return None
     ((operand, dim, columns),) = found
@@ -157,7 +155,7 @@ def _site(
     entries, is_entry = _entries(columns, numbers, num_players)
     if entries.shape[1] > 1 and 2 * entries.shape[1] > len(columns):
         return None
-    return Site(operand, dims, columns, entries, is_entry)
+    return ToggleSite(operand, dims, columns, entries, is_entry)
 
 
 def _entries(columns: np.ndarray, numbers: np.ndarray, num_players: int):
@@ -200,16 +198,16 @@ def node_cost(program: Program, node: Node) -> float:
     return entries * PASS_COST
 
 
-def _move_cost(program: Program, late: Sequence[Node], kind: Kind) -> float:
+def _move_cost(program: Program, late: Sequence[Node], kind: ToggleKind) -> float:
     total = 0.0
     for node in late:
-        site = kind.sites.get(id(node))
+        site = kind.sites.get(node)
         if site is not None:
             entries = _num_entries(program, node)
             share = site.entries.shape[1] / len(site.columns)
             summed = share * _num_summed(program, node)
             total += entries * (summed + WRITE_COST)
-        elif id(node) in kind.changed:
+        elif node in kind.changed:
             total += node_cost(program, node)
     return total
 
@@ -234,7 +232,7 @@ def _num_summed(program: Program, node: Node) -> int:
 def readers(node: Node, sites: Sites, num_players: int) -> np.ndarray:
     """The players that are gated in a node, bodies included, bool [N]."""
     found = np.zeros(num_players + 1, bool)
-    for _, _, columns in sites.get(id(node), ()):
+    for _, _, columns in sites.get(node, ()):
         found[columns] = True
     for graph in node.subs:
         for inner in graph.nodes:
@@ -242,13 +240,13 @@ def readers(node: Node, sites: Sites, num_players: int) -> np.ndarray:
     return found[1:]
 
 
-def downstream(nodes: Sequence[Node], sources: set[int]) -> set[int]:
-    """The ids of these nodes that are among the sources or read from them."""
-    found: set[int] = set()
+def downstream(nodes: Sequence[Node], sources: set[Node]) -> set[Node]:
+    """Those of the nodes that are among the sources or read from them."""
+    found: set[Node] = set()
     touched: set[int] = set()
     for node in nodes:
-        if id(node) in sources or not touched.isdisjoint(operands(node)):
-            found.add(id(node))
+        if node in sources or not touched.isdisjoint(operands(node)):
+            found.add(node)
             touched.update(node.outs)
     return found
 

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike
 
 from gamepruning.trace.call import CallSpec, check_params, split_call
 from gamepruning.trace.labelled import Signature, Trace, TraceOptions, trace_call
-from gamepruning.trace.usage import Roles
+from gamepruning.trace.usage import UsageAnalysis
 from gamepruning.trees.masks import as_gates
 from gamepruning.trees.paths import array_paths
 from gamepruning.types import Apply, Params
@@ -57,7 +57,7 @@ class TracedModel:
         self.example = example
         self.options = options
         self.base = trace_call(apply, example, options)
-        self.usage = Roles(self.base.analysis, example.num_params)
+        self.usage = UsageAnalysis(self.base.analysis, example.num_params)
         params, *_ = example.rebuild(example.arrays)
         self.paths = tuple(array_paths(params))
         inputs = [f"input {k}" for k in range(len(example.input_range))]
@@ -146,7 +146,7 @@ class TracedModel:
             OwnedAxis(positions[leaf], axis, own)
             for leaf, labels in enumerate(self.base.param_labels)
             for axis, label in enumerate(labels)
-            if self.usage.of((leaf, axis)) in OWN_ROLES
+            if self.usage.role((leaf, axis)) in OWN_ROLES
             and (own := columns(label)) is not None
         ]
 

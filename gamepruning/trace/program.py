@@ -203,13 +203,13 @@ class _Builder:
         (eqn,) = alone.eqns
         body = _custom_body(eqn)
         avals = tuple(v.aval for v in eqn.invars)
-        key = (id(body), tuple((a.shape, a.dtype) for a in avals))
+        key = (body, tuple((a.shape, a.dtype) for a in avals))
         if key not in self._derivatives:
             forward = "jvp" in eqn.primitive.name
             rule = _jvp_rule if forward else _vjp_rule
             traced = jax.make_jaxpr(rule(alone, avals))(*_rule_inputs(eqn, avals))
-            self._derivatives[key] = (body, eqn, traced)  # keep `body` alive for its id
-        traced = self._derivatives[key][2]
+            self._derivatives[key] = traced
+        traced = self._derivatives[key]
         self._in_rule = True
         rule_graph = self.graph(traced.jaxpr, traced.consts)
         self._in_rule = False

@@ -140,17 +140,16 @@ class Columns:
     def __init__(self, analysis, numbers: dict[int, int]):
         self._analysis = analysis
         self._numbers = numbers
-        self._cache: dict[int, tuple] = {}
+        self._cache: dict[bytes, np.ndarray | None] = {}
 
     def __call__(self, label) -> np.ndarray | None:
         """An int matrix [size, k] of player numbers + 1 (0: always there), or None."""
         if not isinstance(label, np.ndarray):
             return None
-        cached = self._cache.get(id(label))
-        if cached is None:
-            cached = (label, self._find(label))
-            self._cache[id(label)] = cached
-        return cached[1]
+        key = self._analysis.atoms.roots(label).tobytes()
+        if key not in self._cache:
+            self._cache[key] = self._find(label)
+        return self._cache[key]
 
     def _find(self, label: np.ndarray) -> np.ndarray | None:
         if self._analysis.atoms.is_frozen(label):

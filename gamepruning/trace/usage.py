@@ -17,18 +17,18 @@ VIEWS = (
 PRIORITY = ("out", "bias", "in", "batch", "scale", "shift", "input", "other")
 
 
-class Roles:
+class UsageAnalysis:
     """A forward pass that follows each parameter to where it is used.
 
     `roles[(leaf, axis)]` holds the ways in which the axis is used, in the order of the
-    program, and `bent` the leaves of which something is computed that is not 0 at 0. A
-    value is a view of leaves when each of its entries is an entry of a leaf
+    program, and `nonzero_at_zero` the leaves of which something is computed that is not
+    0 at 0. A value is a view of leaves when each of its entries is an entry of a leaf
     (or its negative), and derived from them when it is computed entry by entry.
     """
 
     def __init__(self, analysis, num_leaves: int):
         self.roles: dict[tuple[int, int], dict[str, None]] = {}
-        self.bent: set[int] = set()
+        self.nonzero_at_zero: set[int] = set()
         self.num_leaves = num_leaves
         self._program = analysis.program
         self._views: dict[int, Places] = {}
@@ -43,7 +43,7 @@ class Roles:
             self._views[value] = tuple(frozenset([(leaf, d)]) for d in range(ndim))
         self._run(graph)
 
-    def of(self, place: tuple[int, int]) -> str:
+    def role(self, place: tuple[int, int]) -> str:
         """The most telling role of an axis.
 
         Between "out" and "in" the first use counts: the reverse pass of a gradient
@@ -88,7 +88,7 @@ class Roles:
             self._derived[value] = _join(origins)
             if not _keeps_zero(node):
                 places = frozenset().union(*self._derived[value])
-                self.bent.update(leaf for leaf, _ in places)
+                self.nonzero_at_zero.update(leaf for leaf, _ in places)
         if carriers := self._known(node, self._carrier):
             if node.name in ("mul", "div"):
                 carriers = [max(carriers, key=_num_axes)]
@@ -308,26 +308,26 @@ def _num_axes(places: Places) -> int:
 
 
 _HANDLERS = {
-    **dict.fromkeys(VIEWS, Roles._same),
-    "transpose": Roles._transpose,
-    "squeeze": Roles._squeeze,
-    "broadcast_in_dim": Roles._broadcast,
-    "reshape": Roles._reshape,
-    "concatenate": Roles._concatenate,
-    "split": Roles._same,
-    "unstack": Roles._unstack,
-    "dot_general": Roles._dot,
-    "ragged_dot_general": Roles._dot,
-    "conv_general_dilated": Roles._convolution,
-    "gather": Roles._gather,
-    "add": Roles._add,
-    "add_any": Roles._add,
-    "sub": Roles._sub,
-    "mul": Roles._mul,
-    "div": Roles._div,
-    "scan": Roles._scan,
-    "while": Roles._while,
-    "cond": Roles._cond,
+    **dict.fromkeys(VIEWS, UsageAnalysis._same),
+    "transpose": UsageAnalysis._transpose,
+    "squeeze": UsageAnalysis._squeeze,
+    "broadcast_in_dim": UsageAnalysis._broadcast,
+    "reshape": UsageAnalysis._reshape,
+    "concatenate": UsageAnalysis._concatenate,
+    "split": UsageAnalysis._same,
+    "unstack": UsageAnalysis._unstack,
+    "dot_general": UsageAnalysis._dot,
+    "ragged_dot_general": UsageAnalysis._dot,
+    "conv_general_dilated": UsageAnalysis._convolution,
+    "gather": UsageAnalysis._gather,
+    "add": UsageAnalysis._add,
+    "add_any": UsageAnalysis._add,
+    "sub": UsageAnalysis._sub,
+    "mul": UsageAnalysis._mul,
+    "div": UsageAnalysis._div,
+    "scan": UsageAnalysis._scan,
+    "while": UsageAnalysis._while,
+    "cond": UsageAnalysis._cond,
     **dict.fromkeys(SCATTERS, lambda roles, node: None),
     **dict.fromkeys(CUSTOM_CALLS, lambda roles, node: None),
 }

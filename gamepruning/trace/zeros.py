@@ -25,7 +25,7 @@ ZERO_IF_ANY = {"mul", "and"}
 _PASS = {"optimization_barrier", "device_put"}
 
 
-class Proof:
+class ZeroAnalysis:
     """Levels of every value of a labelled program.
 
     Args:
@@ -357,36 +357,36 @@ def _partner(node: Node, operand: int, dim: int) -> tuple[int, int] | None:
 
 
 _MOVES = {
-    "transpose": Proof._transpose,
-    "squeeze": Proof._squeeze,
-    "rev": Proof._same,
-    "slice": Proof._same,
-    "split": Proof._same,
-    "cumsum": Proof._same,
-    "reduce_window_sum": Proof._same,
-    "reduce_window_max": Proof._same,
-    "broadcast_in_dim": Proof._broadcast,
-    "reshape": Proof._reshape,
-    "concatenate": Proof._concatenate,
-    "pad": Proof._pad,
+    "transpose": ZeroAnalysis._transpose,
+    "squeeze": ZeroAnalysis._squeeze,
+    "rev": ZeroAnalysis._same,
+    "slice": ZeroAnalysis._same,
+    "split": ZeroAnalysis._same,
+    "cumsum": ZeroAnalysis._same,
+    "reduce_window_sum": ZeroAnalysis._same,
+    "reduce_window_max": ZeroAnalysis._same,
+    "broadcast_in_dim": ZeroAnalysis._broadcast,
+    "reshape": ZeroAnalysis._reshape,
+    "concatenate": ZeroAnalysis._concatenate,
+    "pad": ZeroAnalysis._pad,
     **dict.fromkeys(
         ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin"),
-        Proof._reduce,
+        ZeroAnalysis._reduce,
     ),
-    "fft": Proof._fft,
-    "dot_general": Proof._dot,
-    "conv_general_dilated": Proof._convolution,
-    "gather": Proof._gather,
-    "dynamic_slice": Proof._dynamic_slice,
-    "dynamic_update_slice": Proof._dynamic_update_slice,
-    **dict.fromkeys(SCATTERS, Proof._scatter),
+    "fft": ZeroAnalysis._fft,
+    "dot_general": ZeroAnalysis._dot,
+    "conv_general_dilated": ZeroAnalysis._convolution,
+    "gather": ZeroAnalysis._gather,
+    "dynamic_slice": ZeroAnalysis._dynamic_slice,
+    "dynamic_update_slice": ZeroAnalysis._dynamic_update_slice,
+    **dict.fromkeys(SCATTERS, ZeroAnalysis._scatter),
 }
 
 _BODIES = {
-    "scan": Proof._scan,
-    "while": Proof._while,
-    "cond": Proof._cond,
-    "custom_jvp_call": Proof._custom,
-    "custom_vjp_call": Proof._custom,
-    "custom_vjp_call_jaxpr": Proof._custom,
+    "scan": ZeroAnalysis._scan,
+    "while": ZeroAnalysis._while,
+    "cond": ZeroAnalysis._cond,
+    "custom_jvp_call": ZeroAnalysis._custom,
+    "custom_vjp_call": ZeroAnalysis._custom,
+    "custom_vjp_call_jaxpr": ZeroAnalysis._custom,
 }
