@@ -1,1 +1,1 @@
-"""What this machine does: latency, gating, tracing, sweeps, coalition values."""
+"""Speed on this machine: latency, gating, tracing, sweeps, coalition values."""

@@ -1,46 +1,41 @@
-"""Benchmarks: what is compared is timed in turns, in one run."""
+"""Run one benchmark, print it and write it down; both sides are timed in turns."""
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.bench_coalitions import (
-    bench_coalitions,
-    bench_scaling,
-)
-from benchmarks.resnet18 import make_resnet18
-from gamepruning import metrics
-from gamepruning.compaction.compact import compact
-from gamepruning.compaction.measure import Latency, measure_latencies
-from gamepruning.equilibrium import (
-    UtilityConfig,
-    equilibrium_optimizer,
-    make_equilibrium_step,
-    make_sweep_step,
-    sweep_grid,
+from benchmarks.coalitions import bench_coalitions, bench_scaling
+from benchmarks.networks import (
+    bench_gating,
+    bench_latency,
+    bench_sweep,
+    bench_trace,
 )
 from gamepruning.files.atomic import new_file
-from gamepruning.players import find_players
 from gamepruning.types import InputError
-from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.cores import use_cores_as_devices
+from gamepruning.workbench.report.table import Row, Table, text_columns
 from gamepruning.workbench.versions import versions
 
-MNIST = (28, 28, 1)
-WHOLE_GAME = UtilityConfig(beta=0.05, gamma=0.05, eta=0.001)
+BENCHES: dict[str, Callable[[int | None], dict[str, Any]]] = {
+    "latency": bench_latency,
+    "gating": bench_gating,
+    "trace": bench_trace,
+    "sweep": bench_sweep,
+    "coalitions": bench_coalitions,
+    "scaling": bench_scaling,
+}
+ON_ALL_CORES = ("sweep", "coalitions", "scaling")
 
 
-def run_bench(what: str, *, out: Path | None, repeats: int | None) -> dict[str, Any]:
-    """Run one benchmark, print it, and write it down if asked.
+def run_bench(
+    what: str, *, out: Path | None = None, repeats: int | None = None
+) -> dict[str, Any]:
+    """Run one benchmark, print it, and write it down if there is a file for it.
 
     Args:
       what: a name in `BENCHES`.
@@ -55,252 +50,27 @@ def run_bench(what: str, *, out: Path | None, repeats: int | None) -> dict[str, 
     """
     if repeats is not None and repeats < 1:
         raise InputError(f"expected --repeats >= 1, got {repeats}")
+    if what in ON_ALL_CORES:
+        use_cores_as_devices()
     result = BENCHES[what](repeats)
-    words = ["gamepruning", "bench", what]
+    words = ["python -m benchmarks", what]
     words += ["--repeats", str(repeats)] if repeats else []
     machine = versions() | {"load average": f"{os.getloadavg()[0]:.1f}"}
     data = {"command": " ".join(words), "machine": machine, **result}
-    _print(what, result)
+    Console(highlight=False).print(result_table(what, result))
     if out is not None:
         with new_file(out) as temporary:
             temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     return data
 
 
-def bench_latency(
-    repeats: int | None = None, *, batch: int = 10_000, removed: float = 0.9
-) -> dict[str, Any]:
-    """Inference of LeNet-300-100 with players removed, against the dense one.
-
-    Args:
-      repeats: calls to time; None for a budget of seconds.
-      batch: examples a call.
-      removed: fraction of every layer that leaves, at random.
-    """
-    model = build_model("lenet_300_100", input_shape=MNIST, num_outputs=10)
-    params = model.init(jax.random.key(0))
-    inputs = jax.random.uniform(jax.random.key(1), (batch, *MNIST))
-    players = find_players(model.apply, params, inputs[:8])
-    mask = np.concatenate(
-        [np.arange(f.size) >= round(removed * f.size) for f in players.families]
-    )
-    small = compact(players, params, mask, inputs=(inputs[:8],))
-    times = measure_latencies(
-        {
-            "dense": (model.apply, (params, inputs)),
-            "small": (small.apply, (small.params, inputs)),
-        },
-        budget=6.0,
-        repeats=repeats,
-    )
-    ratio = times["small"].median / times["dense"].median
-    return {
-        "model": "lenet_300_100",
-        "batch": batch,
-        "kept": [int(mask[f.start : f.stop].sum()) for f in players.families],
-        "ms": {name: _milliseconds(latency) for name, latency in times.items()},
-        "verdict": _verdict("small / dense", ratio, 1 / 3),
-    }
-
-
-def bench_gating(
-    repeats: int | None = None, *, batch: int = 128, steps: int = 10
-) -> dict[str, Any]:
-    """A training step of the 784-512-256-10 MLP with gates, against one without.
-
-    "gated" trains the weights under fixed gates; "game" is the whole step of
-    Algorithm 1: gradients of weights and gates, utilities with all terms, competition
-    among them, both optimizers.
-
-    Args:
-      repeats: calls to time; None for a budget of seconds.
-      batch: examples a step.
-      steps: steps a call, in one compiled scan.
-    """
-    model = build_model("mlp", input_shape=MNIST, num_outputs=10)
-    params = model.init(jax.random.key(0))
-    inputs = jax.random.uniform(jax.random.key(1), (steps, batch, *MNIST))
-    labels = jax.random.randint(jax.random.key(2), (steps, batch), 0, 10)
-    players = find_players(model.apply, params, inputs[0, :8])
-    gates = jnp.full(players.num_players, 0.5)
-    tx = optax.sgd(0.1, 0.9)
-    game = make_equilibrium_step(
-        players,
-        metrics.cross_entropy,
-        equilibrium_optimizer(),
-        WHOLE_GAME,
-    )
-
-    def plain(params, gates, x):
-        return model.apply(params, x)
-
-    def train(forward: Callable) -> Callable:
-        def step(carry, data):
-            params, state, gates = carry
-
-            def objective(params):
-                return metrics.cross_entropy(forward(params, gates, data[0]), data[1])
-
-            updates, state = tx.update(jax.grad(objective)(params), state, params)
-            return (optax.apply_updates(params, updates), state, gates), None
-
-        return lambda carry, data: jax.lax.scan(step, carry, data)[0]
-
-    def play(state, data):
-        return jax.lax.scan(game.step, state, data)[0]
-
-    start, data = (params, tx.init(params), gates), (inputs, labels)
-    times = measure_latencies(
-        {
-            "plain": (train(plain), (start, data)),
-            "gated": (train(players.gated), (start, data)),
-            "game": (play, (game.init(params), data)),
-        },
-        budget=15.0,
-        repeats=repeats,
-    )
-    plain_median = times["plain"].median
-    return {
-        "model": "784-512-256-10",
-        "batch": batch,
-        "steps_per_call": steps,
-        "ms": {name: _milliseconds(latency, steps) for name, latency in times.items()},
-        "verdict": _verdict(
-            "gated / plain", times["gated"].median / plain_median, 1.10
-        ),
-        "verdict of the game": _verdict(
-            "game / plain", times["game"].median / plain_median, 1.15
-        ),
-    }
-
-
-def bench_sweep(
-    repeats: int | None = None, *, num_points: int = 8, steps: int = 20
-) -> dict[str, Any]:
-    """Eight games in one compiled program, against one game.
-
-    The eight share all devices at hand, which are the cores where there is no
-    accelerator; the one has the first device, as always. The network and the batches
-    are those of `gamepruning sweep` as it comes: 64-512-256-10, 64 examples a step.
-
-    Args:
-      repeats: calls to time; None for a budget of seconds.
-      num_points: games of the sweep.
-      steps: steps a call, in one compiled scan.
-    """
-    shape, batch = (8, 8, 1), 64
-    model = build_model("mlp", input_shape=shape, num_outputs=10)
-    inputs = jax.random.uniform(jax.random.key(1), (steps, batch, *shape))
-    labels = jax.random.randint(jax.random.key(2), (steps, batch), 0, 10)
-    params = model.init(jax.random.key(0))
-    players = find_players(model.apply, params, inputs[0, :8])
-    calls = {}
-    for count in (1, num_points):
-        points = sweep_grid(
-            beta=0.05, gamma=[0.01 * (k + 1) for k in range(count)], seed=0
-        )
-        init, step = make_sweep_step(players, metrics.cross_entropy, points)
-        fresh = jax.vmap(lambda seed: model.init(jax.random.key(seed)))
-
-        def play(state, data, step=step):
-            return jax.lax.scan(step, state, data)[0]
-
-        calls[f"{count} games"] = (play, (init(fresh(points.seed)), (inputs, labels)))
-    times = measure_latencies(calls, budget=10.0, repeats=repeats)
-    one, many = (times[name].median for name in calls)
-    return {
-        "model": "64-512-256-10",
-        "batch": batch,
-        "devices": jax.local_device_count(),
-        "steps_per_call": steps,
-        "ms": {name: _milliseconds(latency, steps) for name, latency in times.items()},
-        "verdict": _verdict(f"{num_points} games / one", many / one, 3.0),
-    }
-
-
-def bench_trace(repeats: int | None = None) -> dict[str, Any]:
-    """Finding the players of ResNet-18 at 224x224, and removing half of them.
-
-    The analysis is what `find_players` takes beyond `jax.make_jaxpr`.
-
-    Args:
-      repeats: analyses to time, 3 by default; the median counts.
-    """
-    apply, params = make_resnet18(jax.random.key(0))
-    example = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    tracing, finding = [], []
-    for _ in range(repeats or 3):
-        jax.clear_caches()
-        tracing.append(_seconds(lambda: jax.make_jaxpr(apply)(params, example)))
-        jax.clear_caches()
-        finding.append(_seconds(lambda: find_players(apply, params, example)))
-    players = find_players(apply, params, example)
-    rng = np.random.default_rng(0)
-    mask = np.concatenate(
-        [rng.permutation(f.size) < f.size // 2 for f in players.families]
-    )
-    inputs = jax.random.normal(jax.random.key(1), (1, 224, 224, 3))
-    start = time.perf_counter()
-    small = compact(players, params, mask, inputs=(inputs,))
-    compacting = time.perf_counter() - start
-    make_jaxpr, find = float(np.median(tracing)), float(np.median(finding))
-    report = small.report
-    return {
-        "model": "ResNet-18 at 224x224",
-        "players": players.num_players,
-        "families": len(players.families),
-        "kept": int(mask.sum()),
-        "opaque": list(players.opaque),
-        "seconds": {
-            "make_jaxpr": make_jaxpr,
-            "find_players": find,
-            "analysis": find - make_jaxpr,
-            "compact and verify": compacting,
-        },
-        "params": [int(report.params.before), int(report.params.after)],
-        "macs": [int(report.macs.before), int(report.macs.after)],
-        "max_error": float(report.max_error),
-        "verdict": _verdict("seconds of analysis", find - make_jaxpr, 2.0),
-    }
-
-
-BENCHES: dict[str, Callable[[int | None], dict[str, Any]]] = {
-    "latency": bench_latency,
-    "gating": bench_gating,
-    "trace": bench_trace,
-    "sweep": bench_sweep,
-    "coalitions": bench_coalitions,
-    "scaling": bench_scaling,
-}
-
-
-def _verdict(what: str, value: float, target: float) -> dict[str, Any]:
-    return {what: value, "at most": target, "met": value <= target}
-
-
-def _milliseconds(latency: Latency, per: int = 1) -> dict[str, Any]:
-    return {
-        name: 1e3 * getattr(latency, name) / per for name in ("median", "p10", "p90")
-    } | {"repeats": latency.repeats}
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _print(what: str, result: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None)
-    table.add_column(style="dim")
-    table.add_column()
+def result_table(what: str, result: dict[str, Any]) -> Table:
+    """A line for each figure of a benchmark."""
+    rows = []
     for name, value in result.items():
-        rows = value.items() if isinstance(value, dict) else [("", value)]
-        for inner, entry in rows:
-            table.add_row(f"{name} {inner}".strip(), _text(entry))
-    console = Console(highlight=False)
-    console.print(f"[bold]bench {what}[/bold]")
-    console.print(table)
+        lines = value.items() if isinstance(value, dict) else [("", value)]
+        rows += [Row((f"{name} {key}".strip(), _text(x))) for key, x in lines]
+    return Table(text_columns("figure", "value"), rows, what)
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.bench_coalitions import bench_coalitions, bench_scaling
+from benchmarks.coalitions import bench_coalitions, bench_scaling
 from gamepruning.types import InputError
 
 

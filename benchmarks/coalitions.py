@@ -5,7 +5,6 @@ The speed does not depend on the data, which is random in the shape of MNIST.
 
 import resource
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.timing import at_least, in_turns
 from gamepruning import metrics
 from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.compaction.measure import count_macs
 from gamepruning.players import Players, find_players
-from gamepruning.types import InputError
 from gamepruning.workbench.networks.models import build_model
 
 MNIST = (28, 28, 1)
@@ -51,7 +50,7 @@ def bench_coalitions(
     calls["values"] = lambda: value_fn(masks)
     if value_fn.is_incremental:
         calls["prefixes"] = lambda: value_fn.prefixes(order)
-    turns = _in_turns(calls, TURNS if repeats is None else repeats)
+    turns = in_turns(calls, TURNS if repeats is None else repeats)
     seconds = {name: float(np.median(times)) for name, times in turns.items()}
     rates = {name: work / seconds[name] / 1e9 for name, work in _work().items()}
     per_second = num_coalitions / seconds["values"]
@@ -72,12 +71,12 @@ def bench_coalitions(
         * flops
         / min(turns["values"])
         / fastest,
-        "verdict": _at_least("share of the products' rate", share, SHARE),
+        "verdict": at_least("share of the products' rate", share, SHARE),
     }
     if value_fn.is_incremental:
         prefixes = (num + 1) / seconds["prefixes"]
         result["prefixes_per_second"] = prefixes
-        result["verdict of prefixes"] = _at_least(
+        result["verdict of prefixes"] = at_least(
             "prefixes / full values", prefixes / per_second, TIMES
         )
     return result
@@ -123,7 +122,7 @@ def _scale_coalitions(sizes: tuple[int, ...], repeats: int) -> list[dict[str, An
     value_fn(rng.random((sizes[0], value_fn.num_players)) < 0.5)
     for size in sizes:
         masks = rng.random((size, value_fn.num_players), np.float32) < 0.5
-        seconds = min(_in_turns({"": lambda m=masks: value_fn(m)}, repeats)[""])
+        seconds = min(in_turns({"": lambda m=masks: value_fn(m)}, repeats)[""])
         rows.append(
             {
                 "coalitions": size,
@@ -141,7 +140,7 @@ def _scale_rows(sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
     for size in sizes:
         value_fn = _small_mlp(size)
         masks = np.random.default_rng(0).random((1000, value_fn.num_players)) < 0.5
-        seconds = min(_in_turns({"": lambda f=value_fn, m=masks: f(m)}, repeats)[""])
+        seconds = min(in_turns({"": lambda f=value_fn, m=masks: f(m)}, repeats)[""])
         rows.append({"rows": size, "seconds": seconds, "peak_mib": _peak_mib()})
     return rows
 
@@ -197,23 +196,6 @@ def _work() -> dict[str, float]:
     return {name: 2.0 * m * k * n for name, (m, k, n) in PRODUCTS.items()}
 
 
-def _in_turns(
-    calls: dict[str, Callable[[], Any]], repeats: int
-) -> dict[str, list[float]]:
-    """Seconds of each call, in turns there and back, after one that compiles."""
-    if repeats < 1:
-        raise InputError(f"expected repeats >= 1, got {repeats}")
-    for call in calls.values():
-        jax.block_until_ready(call())
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats):
-        for name in list(calls)[:: 1 if turn % 2 == 0 else -1]:
-            start = time.perf_counter()
-            jax.block_until_ready(calls[name]())
-            times[name].append(time.perf_counter() - start)
-    return times
-
-
 def _exponent(rows: list[dict[str, Any]], name: str) -> float:
     """The slope of log seconds against log size: 1 where the cost is linear."""
     sizes, seconds = ([row[key] for row in rows] for key in (name, "seconds"))
@@ -223,7 +205,3 @@ def _exponent(rows: list[dict[str, Any]], name: str) -> float:
 def _peak_mib() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _at_least(what: str, value: float, target: float) -> dict[str, Any]:
-    return {what: value, "at least": target, "met": bool(value >= target)}
