@@ -17,7 +17,6 @@ from gamepruning.files import npz
 from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
-from gamepruning.workbench.report.page import Picture
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.run_page import render_report
 from gamepruning.workbench.settings.prune import PruneSettings
@@ -52,9 +51,9 @@ def write_run(
     gates = np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace
     arrays = {"value": choice.value, "mask": choice.mask, "gates": np.asarray(gates)}
     npz.save_arrays(folder.partial / "players.npz", arrays, is_compressed=True)
-    pictures = draw(folder, task, settings, choice, result)
+    figures = draw(folder, task, settings, choice, result)
     folder.write_text("result.json", result.to_json() + "\n")
-    page = render_report(result, pictures, small_module=usage(task))
+    page = render_report(result, figures, input_shape=task.dataset.input_shape)
     folder.write_text("report.html", page)
 
 
@@ -100,29 +99,23 @@ def draw(
     settings: PruneSettings,
     choice: Choice,
     result: RunResult,
-) -> list[Picture]:
-    """Draw the figures, write them as PNG, and return them for the report."""
+) -> dict[str, str]:
+    """Draw the figures, write them as PNG, and return them as SVG for the report."""
     from gamepruning.workbench.report import run_figures, theme  # takes a second
 
     played = choice.trace is not None and len(choice.trace) > 0
-    drawings = run_figures.draw_run(
+    figures = run_figures.draw_run(
         result,
         folder.records(),
-        run_figures.Outcome(
-            mask=choice.mask,
-            scores=choice.value,
-            measure=choice.measure,
-            gates=choice.trace if played else None,
-            threshold=settings.game.threshold,
-            fields=receptive_fields(task, choice),
-        ),
+        mask=choice.mask,
+        scores=np.asarray(choice.value),
+        measure=choice.measure,
+        gates=choice.trace if played else None,
+        threshold=settings.game.threshold,
+        fields=receptive_fields(task, choice),
     )
-    figures = {name: drawing.figure for name, drawing in drawings.items()}
     theme.save_figures(figures, folder.partial / "figures")
-    return [
-        Picture(theme.to_svg(figure, name=name), *drawings[name][1:])
-        for name, figure in figures.items()
-    ]
+    return {name: theme.to_svg(figure, name=name) for name, figure in figures.items()}
 
 
 def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:
@@ -150,22 +143,3 @@ def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:
                 stays = np.flatnonzero(choice.mask[family.start : family.stop])
                 return np.asarray(leaf)[:, stays].T.reshape(-1, *shape[:2])
     return None
-
-
-def usage(task: Task) -> str:
-    """Python that loads and calls the small model."""
-    shape = ", ".join(str(size) for size in task.dataset.input_shape)
-    return f"""\
-import gamepruning as gp
-
-# The whole model, without any code of yours; inputs are float32 [batch, {shape}].
-model = gp.load_stablehlo("model/model.stablehlo")
-outputs = model(inputs)
-
-# The weights alone, by parameter path.
-params = gp.import_safetensors("model/model.safetensors")
-
-# The same cut for another checkpoint of the full network.
-plan = gp.Plan.load("plan.json")
-small_params = plan.apply(full_params)
-"""

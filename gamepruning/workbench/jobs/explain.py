@@ -73,15 +73,7 @@ def _by_shapes(
 def find_players_of(
     network: UserNetwork, *, granularity: str = "unit", reductions: str = "freeze"
 ) -> Players:
-    """The players of a network.
-
-    Args:
-      network: with example inputs.
-      granularity: what is a player: "unit", "layer" or "weight".
-      reductions: "freeze" or "gate"; see `find_players`.
-
-    Returns:
-      The players.
+    """The players of a network, as `find_players` finds them in its example inputs.
 
     Raises:
       InputError: nothing can leave.

@@ -1,7 +1,9 @@
 """From the networks of a run to its result: judged on the test data, and measured."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from gamepruning.compaction.measure import (
     measure_latencies,
 )
 from gamepruning.compaction.verify import relative_error
+from gamepruning.workbench.datasets.splits import Split
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
 from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
@@ -23,7 +26,7 @@ from gamepruning.workbench.training.task import Task
 from gamepruning.workbench.versions import versions
 
 LATENCY_BATCH = 1000
-LATENCY_BUDGET = 1.5  # seconds
+LATENCY_BUDGET = 0.8  # seconds
 
 
 def summarise(
@@ -34,19 +37,7 @@ def summarise(
     compared: Comparison,
     seconds: Mapping[str, float],
 ) -> RunResult:
-    """Judge every network on the test data and measure the two that matter.
-
-    Args:
-      task: data, network, players.
-      settings: what was asked for.
-      training: how the networks were trained.
-      choice: who stays.
-      compared: the networks.
-      seconds: wall-clock time of the parts before.
-
-    Returns:
-      The result.
-    """
+    """Judge every network on the test data, and measure the dense and the small one."""
     cost_dense, cost_small = measure_costs(task, compared)
     data = task.dataset
     pruned = _judge(task, compared.pruned, "removed")
@@ -79,14 +70,9 @@ def summarise(
 
 def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
     """`before` names the stage that the parameters before fine-tuning belong to."""
-
-    def judge(params, split) -> float:
-        return evaluate(entrant.network.apply, params, split, task.metric)
-
+    judge = functools.partial(_evaluate, task, entrant.network.apply)
     test = task.dataset.test
-    values: dict[str, float] = {}
-    if before is not None:
-        values[before] = judge(entrant.before, test)
+    values = {} if before is None else {before: judge(entrant.before, test)}
     last = entrant.before if entrant.after is None else entrant.after
     if entrant.after is not None or before is None:
         values["tuned"] = judge(last, test)
@@ -99,6 +85,10 @@ def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
     )
 
 
+def _evaluate(task: Task, apply: Callable, params: Any, split: Split) -> float:
+    return evaluate(apply, params, split, task.metric)
+
+
 def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
     if choice.gates is None:
         return pruned
@@ -106,8 +96,7 @@ def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
     def gated(joint, inputs):
         return task.players.gated(*joint, inputs)
 
-    joint = (choice.params, choice.gates)
-    value = evaluate(gated, joint, task.dataset.test, task.metric)
+    value = _evaluate(task, gated, (choice.params, choice.gates), task.dataset.test)
     return dataclasses.replace(pruned, gated=value)
 
 
@@ -128,10 +117,9 @@ def choose_shipped(task: Task, pruned: Entrant) -> str:
     """Which weights the run folder gets: the better ones on the validation data."""
     if pruned.after is None:
         return "removed"
-    before, after = (
-        evaluate(pruned.network.apply, params, task.dataset.validation, task.metric)
-        for params in (pruned.before, pruned.after)
-    )
+    judge = functools.partial(_evaluate, task, pruned.network.apply)
+    before = judge(pruned.before, task.dataset.validation)
+    after = judge(pruned.after, task.dataset.validation)
     return "tuned" if after >= before else "removed"
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gamepruning.statistics import MethodComparison
-from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.comparison import (
     DENSE,
     blocks_of,
@@ -16,8 +15,9 @@ from gamepruning.workbench.report.comparison import (
     pairs_table,
 )
 from gamepruning.workbench.report.curve_plots import plot_curves
-from gamepruning.workbench.report.page import Picture, render
+from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.rank_plots import plot_ranks
+from gamepruning.workbench.report.theme import to_svg
 from gamepruning.workbench.settings.compare import EQUILIBRIUM, CompareSettings
 
 
@@ -62,13 +62,6 @@ def render_compare(
     Returns:
       HTML text that refers to no other file.
     """
-    captions = {
-        name: f"{name.removeprefix('curve-')}, before fine-tuning." for name in figures
-    } | {"ranks": "Bars join methods whose mean ranks do not differ significantly."}
-    pictures = {
-        name: Picture(theme.to_svg(figure, name=name), "", captions[name], "result")
-        for name, figure in figures.items()
-    }
     is_one = len(settings.datasets) == 1
     data = ", ".join(settings.datasets)
     return render(
@@ -78,7 +71,6 @@ def render_compare(
         results=comparison_table(settings, rows, found),
         num_blocks=len(blocks_of(settings)) if is_one else None,
         headline=headline(settings, found),
-        ranks=pictures.pop("ranks", None),
         pairs=None if found is None else pairs_table(found),
-        curves=list(pictures.values()),
+        figures={name: to_svg(figure, name=name) for name, figure in figures.items()},
     )

@@ -1,13 +1,17 @@
-"""Figures of the players, a panel or a colour for each family, from plain data."""
+"""Figures of the players, from plain data.
+
+Each of the first families has a panel or a colour of its own.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from gamepruning.workbench.report.results import FamilyRow
+from gamepruning.workbench.report.results import MAX_FAMILIES, FamilyRow
 from gamepruning.workbench.report.theme import (
     COLOURS,
     DASHED,
@@ -20,22 +24,15 @@ from gamepruning.workbench.report.theme import (
     style,
 )
 
-MAX_LINES, MAX_POINTS, MAX_FAMILIES = 70, 80, 4
+MAX_LINES, MAX_POINTS = 70, 80
 
 
 def plot_gates(
-    gates: np.ndarray, families: Sequence[FamilyRow], mask: np.ndarray
+    gates: Float[np.ndarray, "E N"],
+    families: Sequence[FamilyRow],
+    mask: Bool[np.ndarray, " N"],
 ) -> Figure:
-    """Each player's participation over the epochs: bold if it stays, else faint.
-
-    Args:
-      gates: participation after each epoch, float [E, N].
-      families: names and sizes, in the order of the players.
-      mask: who stays, bool [N].
-
-    Returns:
-      One panel a family, the first `MAX_FAMILIES`.
-    """
+    """Each player's participation after each epoch: bold if it stays, else faint."""
     epochs = np.unique(np.linspace(0, len(gates), MAX_POINTS, dtype=int))
     paths = np.vstack([np.ones((1, gates.shape[1])), gates])[epochs]
 
@@ -51,18 +48,9 @@ def plot_gates(
 
 
 def plot_participation(
-    gates: np.ndarray, families: Sequence[FamilyRow], *, threshold: float
+    gates: Float[np.ndarray, " N"], families: Sequence[FamilyRow], *, threshold: float
 ) -> Figure:
-    """Where the gates ended: Figure 2 of arXiv 2512.22106, with the threshold.
-
-    Args:
-      gates: participation at the end, float [N].
-      families: names and sizes, in the order of the players.
-      threshold: players with a smaller gate left.
-
-    Returns:
-      A histogram for each family, the first `MAX_FAMILIES`.
-    """
+    """Where the gates ended: Figure 2 of arXiv 2512.22106, with the threshold."""
 
     def draw(axis, block: slice, colour: str) -> None:
         axis.hist(gates[block], bins=np.linspace(0.0, 1.0, 41), color=colour)
@@ -74,23 +62,13 @@ def plot_participation(
 
 
 def plot_scores(
-    value: np.ndarray,
+    value: Float[np.ndarray, " N"],
     families: Sequence[FamilyRow],
-    mask: np.ndarray,
+    mask: Bool[np.ndarray, " N"],
     *,
     measure: str = "score",
 ) -> Figure:
-    """Sorted scores of each family, those that stay in colour.
-
-    Args:
-      value: score of each player, float [N].
-      families: names and sizes, in the order of the players.
-      mask: who stays, bool [N].
-      measure: what a score is.
-
-    Returns:
-      One panel a family, the first `MAX_FAMILIES`.
-    """
+    """Sorted scores of each family, those of players that stay in colour."""
 
     def draw(axis, block: slice, colour: str) -> None:
         order = np.argsort(-value[block], kind="stable")
@@ -105,7 +83,7 @@ def plot_scores(
 
 def plot_dynamics(
     records: Sequence[Mapping],
-    gates: np.ndarray,
+    gates: Float[np.ndarray, "E N"],
     families: Sequence[FamilyRow],
     *,
     threshold: float,
@@ -115,7 +93,7 @@ def plot_dynamics(
 
     Args:
       records: lines of `metrics.jsonl`; those of the stage "equilibrium" are shown.
-      gates: participation after each epoch, float [E, N].
+      gates: participation after each epoch.
       families: names and sizes, in the order of the players.
       threshold: players with a smaller gate count as gone.
       metric: what "validation" holds in the records.
@@ -153,16 +131,10 @@ def plot_dynamics(
     return figure
 
 
-def plot_receptive_fields(weights: np.ndarray, *, max_shown: int = 20) -> Figure:
-    """What each surviving first-layer player looks at, as small pictures.
-
-    Args:
-      weights: incoming weights over the image, float [K, H, W].
-      max_shown: pictures at most, the strongest first.
-
-    Returns:
-      A grid of pictures, ten in a row; blue is positive, red is negative.
-    """
+def plot_receptive_fields(
+    weights: Float[np.ndarray, "K H W"], *, max_shown: int = 20
+) -> Figure:
+    """Incoming weights over the image, the strongest first: blue positive, red not."""
     strength = np.square(weights).sum(axis=(1, 2))
     order = np.argsort(-strength)[:max_shown]
     rows = max(-(-len(order) // 10), 1)

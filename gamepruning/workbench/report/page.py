@@ -1,9 +1,8 @@
 """Pages that load nothing from anywhere: templates with styles and figures inside."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from gamepruning.workbench.report import formats
 
@@ -14,32 +13,13 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.globals["zip"] = zip
 _TEMPLATES.filters |= {
     "percent": formats.format_percent,
     "metric": formats.format_metric,
     "ratio": formats.format_ratio,
     "count": formats.format_count,
 }
-_TEMPLATES.globals["zip"] = zip
-
-
-class Picture(NamedTuple):
-    """A figure for a page.
-
-    Attributes:
-      svg: the drawing, an `<svg>` element.
-      title: what it shows.
-      caption: how to read it.
-      section: where on the page it stands: "result", "players" or "training".
-    """
-
-    svg: str
-    title: str
-    caption: str
-    section: str
-
-    def __html__(self) -> str:
-        return render("picture.html", picture=self, svg=Markup(self.svg))
 
 
 def render(template: str, **values: Any) -> str:

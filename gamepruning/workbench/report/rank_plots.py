@@ -20,7 +20,7 @@ def plot_ranks(found: MethodComparison, *, title: str = "") -> Figure:
     References:
       Demsar, JMLR 7 (2006), figure 1.
     """
-    order = np.argsort(found.ranks, kind="stable")
+    order = np.argsort(found.ranks, kind="stable").tolist()
     bars = cliques(found)
     half = (len(order) + 1) // 2
     low, high = 1, len(order)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 FORMAT = 1
+MAX_FAMILIES = 4  # that figures show
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

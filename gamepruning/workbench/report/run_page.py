@@ -1,9 +1,9 @@
 """The report of a pruning run, as one HTML page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from gamepruning.workbench.report.page import Picture, render
-from gamepruning.workbench.report.results import RunResult
+from gamepruning.workbench.report.page import render
+from gamepruning.workbench.report.results import MAX_FAMILIES, RunResult
 from gamepruning.workbench.report.tables import (
     contest_table,
     cost_table,
@@ -12,25 +12,23 @@ from gamepruning.workbench.report.tables import (
 
 
 def render_report(
-    result: RunResult, pictures: Sequence[Picture], *, small_module: str
+    result: RunResult, figures: Mapping[str, str], *, input_shape: Sequence[int]
 ) -> str:
-    """The whole page.
+    """The whole page: HTML text that refers to no other file.
 
     Args:
       result: what the run found.
-      pictures: its figures.
-      small_module: Python that loads and calls the small model.
-
-    Returns:
-      HTML text that refers to no other file.
+      figures: SVG elements by the names that `draw_run` gives them.
+      input_shape: shape of one example.
     """
     return render(
         "run.html",
         result=result,
-        pictures=pictures,
+        figures=figures,
+        max_families=MAX_FAMILIES,
         contest=contest_table(result),
         families=family_table(result),
         costs=cost_table(result),
         seconds={name: f"{value:.1f} s" for name, value in result.seconds.items()},
-        small_module=small_module,
+        input_shape=input_shape,
     )

@@ -9,7 +9,6 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.axis import Axis
@@ -27,35 +26,9 @@ CSS_NAMES = {
     INK: "ink", MUTED: "muted", GRID: "line", CARD: "card", HERO: "hero",
     AMBER: "amber", SLATE: "slate", GREEN: "green", PLUM: "plum", ROSE: "rose",
 }  # fmt: skip
-STYLE: dict[Any, Any] = {
-    "font.size": 10.5,
-    "axes.edgecolor": GRID,
-    "axes.facecolor": "none",
-    "axes.labelcolor": MUTED,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.facecolor": CARD,
-    "legend.framealpha": 1.0,
-    "legend.edgecolor": "none",
-    "lines.linewidth": 1.9,
-    "lines.solid_capstyle": "round",
-    "svg.fonttype": "none",
-    "figure.dpi": 160,
-}
+STYLE = matplotlib.rc_params_from_file(
+    Path(__file__).with_name("figures.mplstyle"), use_default_template=False
+)
 DASHED = (0, (3, 3))
 
 

@@ -13,7 +13,6 @@ from gamepruning.workbench.report.formats import (
     format_metric,
     format_ratio,
 )
-from gamepruning.workbench.report.page import Picture
 from gamepruning.workbench.report.results import FamilyRow
 from gamepruning.workbench.report.run_page import render_report
 from gamepruning.workbench.report.tables import print_result
@@ -49,8 +48,8 @@ def read(page: str) -> str:
     return " ".join(" ".join(checker.text).split())
 
 
-def render(result, pictures=()) -> str:
-    return render_report(result, list(pictures), small_module="model(x < 3)")
+def render(result, figures=()) -> str:
+    return render_report(result, dict(figures), input_shape=(8, 8, 1))
 
 
 def test_the_page_is_whole_and_says_it_all():
@@ -64,7 +63,7 @@ def test_the_page_is_whole_and_says_it_all():
         "17.8 %",
         "hidden_1 (1 rescued) 6",
         "One & only.",
-        "model(x < 3)",
+        "inputs are float32 [batch, 8, 8, 1]",
         "gamepruning prune --dataset <b>",
         "a&b.py:make",
     ):
@@ -83,15 +82,31 @@ def test_the_shipped_weights_are_in_the_headline():
 
 
 def test_pictures_go_into_their_sections():
-    pictures = [
-        Picture("<svg><!--1--></svg>", "One", "first", "result"),
-        Picture("<svg><!--2--></svg>", "Two", "second", "training"),
-    ]
-    page = render(make_result(), pictures)
+    page = render(
+        make_result(),
+        {"contest": "<svg><!--1--></svg>", "training": "<svg><!--2--></svg>"},
+    )
     assert page.index("<h2>Comparison") < page.index("<!--1-->")
     assert page.index("<!--1-->") < page.index("<h2>Training")
     assert page.index("<h2>Training") < page.index("<!--2-->")
     assert "<h2>Training" not in render(make_result())
+
+
+def test_captions_say_what_is_drawn():
+    many = tuple(FamilyRow(name=f"f{k}", kept=1, total=2) for k in range(9))
+    settings = {"threshold": 0.01}
+    played = {"players": "<svg></svg>", "participation": "<svg></svg>"}
+    text = read(render(make_result(families=many, settings=settings), played))
+    assert "The dashed line is the threshold, 0.01. 4 of 9 families are shown." in text
+    assert "Participation." in text and "Scores." not in text
+    text = read(render(make_result(), {"players": "<svg></svg>"}))
+    assert "Scores." in text and "families are shown" not in text
+
+
+def test_the_page_has_a_glossary():
+    text = read(render(make_result()))
+    for term in ("Player", "Family", "Gate", "participation", "Coalition"):
+        assert term in text.split("Glossary")[1]
 
 
 def test_without_rivals_and_fine_tuning():

@@ -11,7 +11,7 @@ from gamepruning.workbench.report.formats import (
     format_number,
     format_percent,
 )
-from gamepruning.workbench.report.page import Picture, render
+from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.table import Column, Row, Table, text_columns
 
 TABLE = Table(
@@ -67,11 +67,6 @@ def test_markdown_has_the_formatted_values():
 def test_a_row_of_another_length_is_no_table():
     with pytest.raises(ValueError, match="zip"):
         printed(Table(text_columns("a", "b"), [Row(("x",))]))
-
-
-def test_a_picture_is_drawn_and_its_words_are_escaped():
-    page = Picture("<svg></svg>", "a < b", "c & d", "result").__html__()
-    assert "<svg></svg>" in page and "a &lt; b" in page and "c &amp; d" in page
 
 
 def test_a_template_without_its_values_is_an_error():
