@@ -76,25 +76,25 @@ def family_table(result: RunResult) -> Table:
 def cost_table(result: RunResult) -> Table:
     """Size and speed, dense and small."""
     dense, small = result.cost_dense, result.cost_small
-    latency = f"latency, {format_count(dense.latency_batch, 'example')}"
+    examples = format_count(dense.latency_batch, "example")
     lines = [
         ("parameters", "params", "{:,}".format),
         ("size", "num_bytes", format_bytes),
         ("multiply-accumulates, one example", "macs", "{:,}".format),
-        (f"{latency}, median", "latency_ms", "{:.3g} ms".format),
+        (f"latency, {examples}, median", "latency_ms", "{:.3g} ms".format),
     ]
     rows = []
     for name, key, text in lines:
         before, after = getattr(dense, key), getattr(small, key)
         cells = (name, text(before), text(after), format_ratio(before, after))
         rows.append(Row(cells))
-    ranges = (f"{latency}, middle 80 %", *map(_latencies, (dense, small)), "")
+    ranges = ("latency, middle 80 %, in ms", *map(_latencies, (dense, small)), "")
     columns = (*text_columns(""), *number_columns("dense", "small", "ratio"))
     return Table(columns, [*rows, Row(ranges)], "Cost")
 
 
 def _latencies(cost: Cost) -> str:
-    return f"{cost.latency_p10_ms:.3g} to {cost.latency_p90_ms:.3g} ms"
+    return f"{cost.latency_p10_ms:.3g} to {cost.latency_p90_ms:.3g}"
 
 
 def data_table(rows: Sequence[DatasetInfo]) -> Table:
@@ -102,7 +102,14 @@ def data_table(rows: Sequence[DatasetInfo]) -> Table:
     return Table(
         text_columns("name", "kind", "task", ""),
         [
-            Row((row.name, row.kind, row.task, "there" if row.available else "missing"))
+            Row(
+                (
+                    row.name,
+                    row.kind,
+                    row.task,
+                    "available" if row.available else "missing",
+                )
+            )
             for row in rows
         ],
         "Data sets",
