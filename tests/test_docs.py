@@ -1,19 +1,29 @@
-"""Examples in docstrings and in the README run."""
+"""Every example runs: in docstrings, in the README, and on every page of the docs."""
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
 
 import gamepruning
+from gamepruning.workbench.cli.parsing import parse
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    pytest.param(path, id=path.relative_to(ROOT).as_posix())
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
+    if path.exists()  # they are not beside the tests that run on the wheel
+]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", flags=re.M | re.S)
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(gamepruning.__path__, "gamepruning.")
@@ -22,8 +32,9 @@ MODULES = [
 
 
 @pytest.fixture(autouse=True)
-def users_settings():
-    """Examples add a bias to a batch, as everybody does."""
+def users_settings(tmp_path, monkeypatch):
+    """Examples add a bias to a batch, as everybody does, and write files."""
+    monkeypatch.chdir(tmp_path)
     with jax.numpy_rank_promotion("allow"):
         yield
 
@@ -36,8 +47,7 @@ class Finder(doctest.DocTestFinder):
 
 
 @pytest.mark.parametrize("name", ["gamepruning", *MODULES])
-def test_docstring_examples(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_docstring_examples(name):
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     for test in Finder().find(module, name):
@@ -45,18 +55,50 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     assert not runner.failures
 
 
-def test_readme_examples(tmp_path, monkeypatch):
-    if not README.exists():
-        pytest.skip("the README is not beside the tests: they run on the wheel")
-    monkeypatch.chdir(tmp_path)
-    text = README.read_text(encoding="utf-8")
-    names: dict = {"__name__": "readme"}
-    for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S):
-        if ">>> " in block:
-            test = doctest.DocTestParser().get_doctest(block, names, "README", None, 0)
-            runner = doctest.DocTestRunner(optionflags=FLAGS)
-            runner.run(test, clear_globs=False)
-            assert not runner.failures
-            names.update(test.globs)
+@pytest.mark.parametrize("page", PAGES)
+def test_python_examples_of_a_page_run(page: Path):
+    """In their order; what one block defines the next ones see."""
+    names: dict = {"__name__": page.stem}
+    for block in blocks(page, "python"):
+        if ">>> " not in block:
+            exec(compile(block, page.name, "exec"), names)
+            continue
+        test = doctest.DocTestParser().get_doctest(block, names, page.name, None, 0)
+        runner = doctest.DocTestRunner(optionflags=FLAGS)
+        runner.run(test, clear_globs=False)
+        assert not runner.failures
+        names.update(test.globs)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_a_page_make_sense(page: Path):
+    """Every `gamepruning` command is parsed with all its flags, but not run."""
+    for words in commands(page):
+        if words[0] == "gamepruning":
+            assert callable(parse(words[1:])), words
+        elif words[:2] == ["python", "-m"]:
+            assert importlib.util.find_spec(words[2].split(".")[0]), words
         else:
-            exec(compile(block, "README.md", "exec"), names)
+            assert words[0] in ("pip", "mkdocs"), words
+
+
+def blocks(page: Path, language: str) -> Iterator[str]:
+    for found, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if found == language:
+            yield text
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of each command in a page's shell blocks."""
+    for block in blocks(page, "bash"):
+        for line in block.splitlines():
+            for part in line.split("&&"):
+                words = shlex.split(part, comments=True)
+                if words:
+                    yield words
+
+
+def test_the_readme_is_short():
+    if not (ROOT / "README.md").exists():
+        pytest.skip("the README is not beside the tests that run on the wheel")
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150

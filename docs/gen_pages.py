@@ -1,0 +1,124 @@
+"""Pages that are made when the site is built: results, the API reference, the menu.
+
+Results are the pages of `experiments/`, whose tables are written from the committed JSON
+files; what they link to is copied beside them.
+"""
+
+import importlib
+import re
+from pathlib import Path
+
+import mkdocs_gen_files
+
+ROOT = Path(__file__).parent.parent
+RESULTS = {
+    "equilibrium_mnist": "The equilibrium",
+    "mnist": "Presets on MNIST",
+    "gtap": "Power indices",
+    "bandits": "Bandits",
+    "peers": "Other libraries",
+    "benchmarks": "Speed",
+    "fuzz": "Random networks",
+}
+NAMESPACES = {
+    "players": "Players",
+    "equilibrium": "Equilibrium",
+    "coalitions": "Coalitions",
+    "uncertainty": "Uncertainty",
+    "bandits": "Bandits",
+    "baselines": "Baselines",
+    "selection": "Selection",
+    "compaction": "Compaction",
+    "statistics": "Statistics",
+    "metrics": "Metrics",
+    "types": "Types",
+}
+LINK = re.compile(r"(\]\()([^)#:\s]+)(\))")
+MENU = """\
+* [Home](index.md)
+* Guide
+    * [Your own model](guide/your-model.md)
+    * [The equilibrium](guide/equilibrium.md)
+    * [Power indices](guide/power-indices.md)
+    * [Bandits and a comparison](guide/bandits.md)
+    * [Use the small model](guide/small-model.md)
+    * [Commands](guide/commands.md)
+* Extend
+    * [A new primitive](extend/new-primitive.md)
+    * [A new method](extend/new-method.md)
+* Results
+    * [Overview](results/index.md)
+{results}
+* Reference
+{reference}
+* [Glossary](glossary.md)
+* [Changelog](changelog.md)
+"""
+
+
+def write(path: str, content: str | bytes) -> None:
+    mode = "wb" if isinstance(content, bytes) else "w"
+    with mkdocs_gen_files.open(path, mode) as file:
+        file.write(content)
+
+
+def copy_results(folder: str) -> None:
+    """The README of an experiment as a page, with the files that it links to."""
+    source = ROOT / "experiments" / folder
+
+    def link(match: re.Match) -> str:
+        target = match[2]
+        file = (source / target).resolve()
+        if file.suffix == ".md" and file.parent.parent == ROOT / "experiments":
+            return f"{match[1]}{page_of(file)}{match[3]}"
+        if not file.is_file():
+            raise FileNotFoundError(f"experiments/{folder}/README.md links to {target}")
+        where = file.relative_to(ROOT).as_posix()
+        write(f"results/files/{where}", file.read_bytes())
+        return f"{match[1]}files/{where}{match[3]}"
+
+    for page in sorted(source.glob("*.md")):
+        write(f"results/{page_of(page)}", LINK.sub(link, page.read_text("utf-8")))
+
+
+def page_of(file: Path) -> str:
+    folder = file.parent.name
+    if file.stem == "README":
+        return f"{folder}.md"
+    return f"{folder}-{file.stem.lower()}.md"
+
+
+def write_reference(name: str, title: str) -> None:
+    """One page for a namespace: what it exports, in its own order."""
+    module = importlib.import_module(f"gamepruning.{name}")
+    lines = [f"# {title}", "", f"`gamepruning.{name}`", "", _summary(module), ""]
+    public = getattr(module, "__all__", None)
+    if public is None:
+        lines += [f"::: gamepruning.{name}", "    options: {show_root_heading: false}"]
+    else:
+        for item in public:
+            home = str(getattr(getattr(module, item), "__module__", module.__name__))
+            if home.startswith(module.__name__):
+                lines += [f"::: {home}.{item}", ""]
+            elif not home.startswith("gamepruning"):  # a table or a constant
+                lines += [f"::: {module.__name__}.{item}", ""]
+    write(f"reference/{name}.md", "\n".join(lines) + "\n")
+
+
+def _summary(module) -> str:
+    return (module.__doc__ or "").strip().splitlines()[0]
+
+
+for folder in RESULTS:
+    copy_results(folder)
+for name, title in NAMESPACES.items():
+    write_reference(name, title)
+write("changelog.md", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+results = [f"    * [{title}](results/{name}.md)" for name, title in RESULTS.items()]
+reference = [
+    f"    * [{title}](reference/{name}.md)" for name, title in NAMESPACES.items()
+]
+write(
+    "NAV.md",
+    MENU.format(results="\n".join(results), reference="\n".join(reference)),
+)
