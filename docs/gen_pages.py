@@ -1,7 +1,7 @@
 """Pages that are made when the site is built: results, the API reference, the menu.
 
-Results are the pages of `experiments/`, whose tables are written from the committed JSON
-files; what they link to is copied beside them.
+Results are the pages of `experiments/`, whose tables are written from the committed
+JSON files; what they link to is copied beside them.
 """
 
 import importlib
