@@ -1,12 +1,9 @@
 """Data to prune on: what comes with scikit-learn, what lies in a folder, any CSV file.
 
-`load_dataset` reads one by name or path; `list_datasets` says what there is, and how to
+`load_dataset` reads one by name or path. `list_datasets` says what there is, and how to
 get what there is not.
 """
 
-import inspect
-import os
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +15,13 @@ from gamepruning.workbench.datasets.images import (
     load_digits,
     load_mnist,
 )
-from gamepruning.workbench.datasets.places import data_folders, find_folder
+from gamepruning.workbench.datasets.places import (
+    TEXTS,
+    Folder,
+    data_folders,
+    find_folder,
+    how_to_get,
+)
 from gamepruning.workbench.datasets.recipes import RECIPES, Recipe
 from gamepruning.workbench.datasets.splits import (
     Dataset,
@@ -26,12 +29,6 @@ from gamepruning.workbench.datasets.splits import (
     Split,
     check_dataset,
     split_rows,
-)
-from gamepruning.workbench.datasets.tables import load_table
-from gamepruning.workbench.datasets.texts import (
-    TOPIC_FOLDER,
-    load_emotion,
-    load_topic,
 )
 from gamepruning.workbench.settings.spelling import closest
 
@@ -46,23 +43,17 @@ __all__ = [
     "split_rows",
 ]
 
-_LOADERS: dict[str, Callable[..., Dataset]] = {
-    "digits": load_digits,
-    "mnist": load_mnist,
-    "emotion": load_emotion,
-    "topic": load_topic,
-}
-_PLACES = ("data_dir", "cache_dir", "seed")
+_IMAGES = ("digits", "mnist")
 
 
 class DatasetInfo(NamedTuple):
     """One row of `list_datasets`.
 
     Attributes:
-      name: what to ask for it by.
+      name: what `load_dataset` knows it by.
       kind: "image", "text" or "table".
       task: "classification" or "regression".
-      available: whether it can be loaded now.
+      available: True if it can be loaded now.
       where: the folder or file it is read from; "" if it is not there.
       how: how to get it; "" if it is there.
     """
@@ -78,8 +69,8 @@ class DatasetInfo(NamedTuple):
 def load_dataset(
     name: str,
     *,
-    data_dir: str | os.PathLike | None = None,
-    cache_dir: str | os.PathLike | None = None,
+    data_dir: Folder = None,
+    cache_dir: Folder = None,
     seed: int,
     **options: Any,
 ) -> Dataset:
@@ -92,7 +83,7 @@ def load_dataset(
         GAMEPRUNING_DATA names (for MNIST, TFDS_DATA_DIR too).
       cache_dir: where decoded images are kept; if None, the variable GAMEPRUNING_CACHE
         or ~/.cache/gamepruning.
-      seed: decides the split, where none is given.
+      seed: decides the split unless one is published.
       **options: `standardise` for images, `min_documents` for texts, the fields of
         `Recipe` (`target`, `task`, `drop`, ...) for tables.
 
@@ -100,29 +91,35 @@ def load_dataset(
       The data set. It is the same for the same arguments.
 
     Raises:
-      InputError: no such data set or option, the data are missing or damaged, or
-        nothing can be learned from them.
+      InputError: there is no such data set or option, the data are missing or damaged,
+        or nothing can be learned from them.
 
     Example:
       >>> digits = load_dataset("digits", seed=0)
       >>> digits.input_shape, digits.num_outputs
       ((8, 8, 1), 10)
     """
-    data_folders(data_dir)  # one that was named must be there, needed or not
-    if name in _LOADERS:
-        given = {"data_dir": data_dir, "cache_dir": cache_dir, "seed": seed}
-        known = inspect.signature(_LOADERS[name]).parameters
-        _check_options(name, options, [k for k in known if k not in _PLACES])
-        given = {k: v for k, v in given.items() if k in known}
-        return check_dataset(_LOADERS[name](**given, **options))
+    data_folders(data_dir)  # a folder that was named must exist, needed or not
+    if name in _IMAGES:
+        _check_options(name, options, ["standardise"])
+        if name == "digits":
+            return check_dataset(load_digits(seed=seed, **options))
+        mnist = load_mnist(data_dir=data_dir, cache_dir=cache_dir, seed=seed, **options)
+        return check_dataset(mnist)
+    if name in TEXTS:
+        from gamepruning.workbench.datasets.texts import load_texts  # pandas, sklearn
+
+        _check_options(name, options, ["min_documents"])
+        return check_dataset(load_texts(name, data_dir=data_dir, seed=seed, **options))
+    from gamepruning.workbench.datasets.tables import load_table  # pandas, sklearn
+
     path, recipe = _find_table(name, data_dir)
     _check_options(name, options, [field.name for field in fields(Recipe)])
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    recipe = replace(recipe, **options)
-    return check_dataset(load_table(path, seed=seed, recipe=recipe, name=path.stem))
+    return check_dataset(load_table(path, seed=seed, recipe=replace(recipe, **options)))
 
 
-def list_datasets(data_dir: str | os.PathLike | None = None) -> list[DatasetInfo]:
+def list_datasets(data_dir: Folder = None) -> list[DatasetInfo]:
     """What there is, and how to get what there is not.
 
     Args:
@@ -143,42 +140,37 @@ def list_datasets(data_dir: str | os.PathLike | None = None) -> list[DatasetInfo
         DatasetInfo("digits", "image", "classification", True, "scikit-learn", ""),
         _info("mnist", "image", mnist, PREPARE_MNIST),
     ]
-    for name, folder_name in (("emotion", "emotion"), ("topic", TOPIC_FOLDER)):
-        folder = find_folder(folder_name, data_dir)
-        rows.append(_info(name, "text", folder, _how(f"{folder_name}/")))
+    for name, (folder, _) in TEXTS.items():
+        place = find_folder(folder, data_dir)
+        rows.append(_info(name, "text", place, how_to_get(f"{folder}/")))
     own = {path.stem for path in tables.glob("*.csv")} if tables else set()
     for name in sorted(own | set(RECIPES)):
         path = tables / f"{name}.csv" if tables and name in own else None
-        how, task = _how(f"tabular/{name}.csv"), RECIPES.get(name, Recipe()).task
+        how, task = how_to_get(f"tabular/{name}.csv"), RECIPES.get(name, Recipe()).task
         rows.append(_info(name, "table", path, how, task))
     return rows
 
 
-def _info(name, kind, place, how, task="classification") -> DatasetInfo:
-    return DatasetInfo(
-        name, kind, task, bool(place), str(place or ""), "" if place else how
-    )
+def _info(
+    name: str, kind: str, place: Path | None, how: str, task: str = "classification"
+) -> DatasetInfo:
+    if place is None:
+        return DatasetInfo(name, kind, task, False, "", how)
+    return DatasetInfo(name, kind, task, True, str(place), "")
 
 
-def _how(what: str) -> str:
-    return (
-        f"put {what} into a folder and name the folder with data_dir or the variable "
-        "GAMEPRUNING_DATA"
-    )
-
-
-def _find_table(name: str, data_dir) -> tuple[Path, Recipe]:
+def _find_table(name: str, data_dir: Folder) -> tuple[Path, Recipe]:
     path = Path(name).expanduser()
-    if path.suffix.lower() in (".csv", ".tsv") or path.is_file():
-        if not path.is_file():
-            raise InputError(f"no file {name}")
+    if path.is_file():
         return path, Recipe()
+    if path.suffix.lower() in (".csv", ".tsv"):
+        raise InputError(f"no file {name}")
     folder = find_folder("tabular", data_dir)
-    path = folder / f"{name}.csv" if folder else None
-    if path and path.is_file():
+    path = folder / f"{name}.csv" if folder else path
+    if path.is_file():
         return path, RECIPES.get(name, Recipe())
     if name in RECIPES:
-        raise InputError(f"{name} is not there: {_how(f'tabular/{name}.csv')}")
+        raise InputError(f"{name} is not there: {how_to_get(f'tabular/{name}.csv')}")
     known = [row.name for row in list_datasets(data_dir)]
     raise InputError(
         f"no data set {name!r}{closest(name, known)} (`gamepruning datasets` lists "
@@ -186,7 +178,7 @@ def _find_table(name: str, data_dir) -> tuple[Path, Recipe]:
     )
 
 
-def _check_options(name: str, options: dict, known: list[str]) -> None:
+def _check_options(name: str, options: dict[str, Any], known: list[str]) -> None:
     for option in options:
         if option not in known:
             raise InputError(f"{name} has no option {option!r}{closest(option, known)}")

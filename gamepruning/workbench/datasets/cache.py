@@ -1,5 +1,6 @@
 """Arrays that are costly to make, kept in a file."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,42 +13,22 @@ Arrays = dict[str, np.ndarray]
 
 
 def load_or_make(
-    path: Path, make: Callable[[], Arrays], check: Callable[[Arrays], bool]
+    path: Path, make: Callable[[], Arrays], is_whole: Callable[[Arrays], bool]
 ) -> Arrays:
-    """Arrays from `path`, or made anew and written there where they fail the check.
+    """Arrays from the file `path`, or made anew and written there.
 
-    The file appears whole or not at all, so that several processes may run this at
-    once and a run that is cut off leaves nothing half-written.
-
-    Args:
-      path: the file, `.npz`.
-      make: makes the arrays.
-      check: whether arrays are what they should be.
-
-    Returns:
-      Arrays that passed the check.
+    The file appears whole or not at all, so that several processes may do this at once.
 
     Raises:
-      InputError: the folder cannot be written, or what was made fails the check.
+      InputError: the folder cannot be written, or what was made is not whole.
     """
-    kept = _read(path)
-    if kept is not None and check(kept):
-        return kept
+    with contextlib.suppress(InputError):
+        arrays = npz.load_arrays(path)
+        if is_whole(arrays):
+            return arrays
     arrays = make()
-    if not check(arrays):
+    if not is_whole(arrays):
         raise InputError(f"what was decoded for {path.name} is damaged at its source")
-    _write(path, arrays)
-    return arrays
-
-
-def _read(path: Path) -> Arrays | None:
-    try:
-        return npz.load_arrays(path)
-    except InputError:
-        return None
-
-
-def _write(path: Path, arrays: Arrays) -> None:
     try:
         npz.save_arrays(path, arrays)
     except InputError as error:
@@ -55,3 +36,4 @@ def _write(path: Path, arrays: Arrays) -> None:
             f"{error}; to keep decoded data elsewhere, name another folder with "
             "cache_dir or the variable GAMEPRUNING_CACHE"
         ) from error
+    return arrays

@@ -1,10 +1,17 @@
-"""One column of a table: what it holds, and the numbers that a network reads."""
+"""The columns of a table: what each one holds, and the numbers that a network reads."""
 
-import math
-from collections import Counter
-from typing import NamedTuple
+# pandas' own annotations say that almost anything may be almost anything.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportReturnType=false, reportGeneralTypeIssues=false
 
 import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_transformer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from gamepruning.types import InputError
 
@@ -13,167 +20,131 @@ MAX_NUMBER = 1e18  # its square is a float32 too
 _ID_NAMES = {"", "id", "index", "row", "row_id", "unnamed: 0"}
 
 
-class Column(NamedTuple):
-    """A column as it was read.
-
-    Attributes:
-      name: from the header.
-      numbers: float [B], NaN where missing; None for categories.
-      categories: one text a row, "" where missing; empty for numbers.
-      is_id: whether it only counts or names the rows.
-    """
-
-    name: str
-    numbers: np.ndarray | None
-    categories: tuple[str, ...]
-    is_id: bool
+def to_numbers(cells: pd.Series) -> pd.Series:
+    """The cells as floats, NaN where one is no number."""
+    return pd.to_numeric(cells, errors="coerce").astype(float)
 
 
-def parse_column(
-    where: str,
-    name: str,
-    cells: list[str],
-    *,
-    categorical: bool,
-    zero_is_missing: bool,
-) -> Column:
-    """Numbers, where every cell that is not empty is one; categories otherwise.
-
-    Args:
-      where: the file, for the error.
-      name: the column's name.
-      cells: its cells, stripped; an empty one is missing.
-      categorical: whether numbers are codes of categories.
-      zero_is_missing: whether 0 means that nothing was measured.
-
-    Returns:
-      The column.
-
-    Raises:
-      InputError: a number is NaN, infinite or too large for float32, or most cells are
-        numbers but one is not.
+def is_number(cells: pd.Series) -> pd.Series:
+    """Return True for each cell that is a number; NaN and infinity are numbers too.
 
     Example:
-      >>> parse_column(
-      ...     "f", "x", ["1", "", "3"], categorical=False, zero_is_missing=False
-      ... ).numbers
-      array([ 1., nan,  3.])
+      >>> is_number(pd.Series(["1e3", "NaN", "", "x"])).tolist()
+      [True, True, False, False]
     """
-    numbers = [_number(cell) for cell in cells]
-    odd = [i for i, n in enumerate(numbers) if n is None and cells[i]]
-    filled = sum(cell != "" for cell in cells)
-    if categorical or (odd and 2 * len(odd) >= filled):
-        distinct = len(set(cells)) == len(cells) and len(cells) > MAX_CATEGORIES
-        return Column(name, None, tuple(cells), distinct and not categorical)
-    if odd:
+    return to_numbers(cells).notna() | (cells.str.lower().str.lstrip("+-") == "nan")
+
+
+def check_size(cells: pd.Series) -> None:
+    """Raise InputError if a number among the cells is NaN, infinite or too large."""
+    too_large = is_number(cells) & ~(to_numbers(cells).abs() <= MAX_NUMBER)
+    for row, cell in cells[too_large][:1].items():
         raise InputError(
-            f"{where}, row {odd[0] + 2}, column {name!r}: expected a number as in the "
-            f"other rows, got {cells[odd[0]]!r}: leave a missing cell empty"
+            f"row {row}, column {cells.name!r} is {cell}: expected a finite number of "
+            f"at most {MAX_NUMBER:.0e}; leave a missing cell empty"
         )
-    check_size(where, name, cells)
-    values = np.array([math.nan if n is None else n for n in numbers], float)
-    if zero_is_missing:
-        values[values == 0] = math.nan
-    return Column(name, values, (), _counts_rows(name, values))
 
 
-def check_size(where: str, name: str, cells: list[str]) -> None:
-    """Whether all numbers in a column can be computed with.
+def parse_column(cells: pd.Series, *, categorical: bool = False) -> pd.Series:
+    """Numbers if every cell that is not empty is one, categories otherwise.
 
     Args:
-      where: the file, for the error.
-      name: the column's name.
-      cells: its cells; those that are no numbers count for nothing.
+      cells: stripped text, indexed by row; an empty cell is missing.
+      categorical: numbers are codes of categories.
+
+    Returns:
+      Floats with NaN where a number is missing, or the cells as they are.
 
     Raises:
-      InputError: a number is NaN, infinite, or too large.
+      InputError: a number is not finite, or most cells are numbers but one is not.
+
+    Example:
+      >>> parse_column(pd.Series(["1", "", "3"])).tolist()
+      [1.0, nan, 3.0]
     """
-    for row, cell in enumerate(cells, start=2):
-        number = _number(cell)
-        if number is not None and not abs(number) <= MAX_NUMBER:
-            raise InputError(
-                f"{where}, row {row}, column {name!r} is {cell}: expected a finite "
-                f"number of at most {MAX_NUMBER:.0e}; leave a missing cell empty"
-            )
+    filled = cells[cells != ""]
+    odd = filled[~is_number(filled)]
+    if categorical or (len(odd) and 2 * len(odd) >= len(filled)):
+        return cells
+    for row, cell in odd[:1].items():
+        raise InputError(
+            f"row {row}, column {cells.name!r}: expected a number as in the other "
+            f"rows, got {cell!r}: leave a missing cell empty"
+        )
+    check_size(cells)
+    return to_numbers(cells)
+
+
+def is_row_id(column: pd.Series) -> bool:
+    """Return True if a column only counts or names the rows.
+
+    These are distinct texts in more than `MAX_CATEGORIES` rows, and distinct numbers
+    that are named as such or go up by one from row to row.
+    """
+    if column.hasnans or not column.is_unique:
+        return False
+    if not is_numeric_dtype(column):
+        return len(column) > MAX_CATEGORIES
+    return str(column.name).lower() in _ID_NAMES or bool((column.diff()[1:] == 1).all())
 
 
 def encode(
-    columns: list[Column], train: np.ndarray, notes: list[str]
+    columns: pd.DataFrame, train: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The inputs of a network, by statistics of the training rows alone.
+    """The inputs of a network; every statistic is that of the training rows alone.
 
     Args:
-      columns: the columns of the table.
-      train: the training rows.
-      notes: what was done is added here, a line each.
+      columns: as `parse_column` returns them.
+      train: the positions of the training rows.
+      notes: gets a line for each thing that was done.
 
     Returns:
       Inputs, float32 [B, features], and the name of each feature.
+
+    Raises:
+      InputError: no column varies.
     """
-    made: list[np.ndarray] = []
-    names: list[str] = []
-    still, filled, shortened = [], [], []
-    for column in columns:
-        if column.numbers is None:
-            values, labels, is_short = _one_hot(column, train)
-            shortened += [column.name] * is_short
-        else:
-            values, labels = _standardised(column, train)
-            filled += [column.name] * bool(np.isnan(column.numbers).any())
-        still += [column.name] * (not labels)
-        made += values
-        names += labels
-    for what, which in (
-        ("columns that do not vary in training, left out", still),
-        ("missing numbers replaced by the training median, and marked", filled),
-        (f"all but the {MAX_CATEGORIES} most frequent categories merged", shortened),
-    ):
+    known = columns.iloc[train]
+    steps = {name: _steps(known[name]) for name in columns}
+    texts = [name for name in columns if not is_numeric_dtype(columns[name])]
+    for what, which in {
+        "columns that do not vary in training, left out":
+            [name for name in columns if not steps[name]],
+        "missing numbers replaced by the training median, and marked":
+            [name for name in columns if columns[name].hasnans],
+        f"all but the {MAX_CATEGORIES} most frequent categories merged":
+            [name for name in texts if known[name].nunique() > MAX_CATEGORIES],
+    }.items():  # fmt: skip
         if which:
             notes.append(f"{what}: {', '.join(which)}")
-    inputs = np.stack(made, axis=1) if made else np.zeros((0, 0))
-    return inputs.astype(np.float32), tuple(names)
+    features = tuple(name for made in steps.values() for _, own in made for name in own)
+    if not features:
+        raise InputError("no column is left to learn from")
+    pairs = [(step, [name]) for name, made in steps.items() for step, _ in made]
+    encoder = make_column_transformer(*pairs, sparse_threshold=0).fit(known)
+    return encoder.transform(columns).astype(np.float32), features
 
 
-def _standardised(column: Column, train: np.ndarray):
-    """(x - mean) / standard deviation, and whether x was missing."""
-    values = column.numbers
-    assert values is not None
-    missing = np.isnan(values)
-    known = values[train][~missing[train]]
-    if len(known) == 0:
-        return [], []
-    full = np.where(missing, np.median(known), values)
-    mean, spread = full[train].mean(), full[train].std()
-    made, names = [], []
-    if known.min() < known.max() and spread > 0:
-        made, names = [(full - mean) / spread], [column.name]
-    if 0 < missing[train].sum() < len(train):
-        made, names = [*made, missing * 1.0], [*names, f"{column.name} is missing"]
-    return made, names
+def _steps(known: pd.Series) -> list[tuple[BaseEstimator, list[str]]]:
+    """The transformers of a column, each with the names of the features it makes."""
+    name, found = known.name, []
+    if not is_numeric_dtype(known):
+        return _one_hot(known) if known.nunique() > 1 else []
+    if known.min() < known.max() and known.std(ddof=0) > 0:
+        scale = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        found.append((scale, [name]))
+    if known.hasnans and known.notna().any():
+        found.append((MissingIndicator(features="all"), [f"{name} is missing"]))
+    return found
 
 
-def _one_hot(column: Column, train: np.ndarray):
-    """One column a category of the training rows; a new or rare one is in none."""
-    cells = np.array(column.categories)
-    counts = Counter(cells[train].tolist())
-    if len(counts) < 2:
-        return [], [], False
-    frequent = sorted(counts, key=lambda cell: (-counts[cell], cell))[:MAX_CATEGORIES]
-    chosen = sorted(frequent)
-    made = [(cells == category) * 1.0 for category in chosen]
-    names = [f"{column.name}={category or '(missing)'}" for category in chosen]
-    return made, names, len(counts) > len(chosen)
-
-
-def _counts_rows(name: str, values: np.ndarray) -> bool:
-    """Whether these are row numbers: named as such, or 0, 1, 2, ... in file order."""
-    if np.isnan(values).any() or len(np.unique(values)) < len(values):
-        return False
-    return name.lower() in _ID_NAMES or bool((np.diff(values) == 1).all())
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+def _one_hot(known: pd.Series) -> list[tuple[BaseEstimator, list[str]]]:
+    """One feature for each frequent category; a new or rare one is in none."""
+    counts = (
+        known.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    )
+    chosen = sorted(counts.index[:MAX_CATEGORIES])
+    step = OneHotEncoder(
+        categories=[chosen], handle_unknown="ignore", sparse_output=False
+    )
+    return [(step, [f"{known.name}={cell or '(missing)'}" for cell in chosen])]

@@ -1,13 +1,19 @@
-"""Where data lie: the folder that was named, or those that the environment names."""
+"""Where data lie: in the folder that was named, or those that the environment names."""
 
 import os
 from pathlib import Path
 
 from gamepruning.types import InputError
 
+Folder = str | os.PathLike | None
+TEXTS = {  # the folder of each data set of texts, and the files in it
+    "emotion": ("emotion", ("train.txt", "val.txt", "test.txt")),
+    "topic": ("twitter_financial_news_topic", ("train.csv", "valid.csv")),
+}
 
-def data_folders(data_dir: str | os.PathLike | None) -> list[Path]:
-    """Folders to look in, best first. One that was named must exist, and is the only.
+
+def data_folders(data_dir: Folder) -> list[Path]:
+    """Folders to look in; one that was named must exist, and is the only one.
 
     Example:
       >>> data_folders("nowhere")
@@ -23,7 +29,7 @@ def data_folders(data_dir: str | os.PathLike | None) -> list[Path]:
     return [Path(named).expanduser()] if named else []
 
 
-def tfds_folders(data_dir: str | os.PathLike | None) -> list[Path]:
+def tfds_folders(data_dir: Folder) -> list[Path]:
     """Folders that may hold data sets prepared by tensorflow-datasets, best first."""
     folders = data_folders(data_dir)
     found = [place for f in folders for place in (f, f / "tensorflow_datasets")]
@@ -34,13 +40,37 @@ def tfds_folders(data_dir: str | os.PathLike | None) -> list[Path]:
     return found
 
 
-def cache_folder(cache_dir: str | os.PathLike | None) -> Path:
+def cache_folder(cache_dir: Folder) -> Path:
     """Where decoded data are kept."""
     named = cache_dir or os.environ.get("GAMEPRUNING_CACHE") or "~/.cache/gamepruning"
     return Path(named).expanduser()
 
 
-def find_folder(name: str, data_dir: str | os.PathLike | None) -> Path | None:
+def find_folder(name: str, data_dir: Folder) -> Path | None:
     """The first folder called `name` among the data folders."""
     places = (folder / name for folder in data_folders(data_dir))
     return next((place for place in places if place.is_dir()), None)
+
+
+def how_to_get(what: str) -> str:
+    """What to do where a file or folder is missing."""
+    return (
+        f"put {what} into a folder and name the folder with data_dir or the variable "
+        "GAMEPRUNING_DATA"
+    )
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+      InputError: it cannot be read, or it is not UTF-8 text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(f"cannot read {path}: {reason}") from error
+    if "\0" in text:
+        raise InputError(f"cannot read {path}: it is not a text file")
+    return text

@@ -1,8 +1,4 @@
-"""What one has to know about known tables, so that no trap is stepped into.
-
-A recipe says what the columns mean where the file itself does not: which are codes of
-categories, which zeros mean "missing", which would give the target away.
-"""
+"""What the columns of known tables mean where the file itself does not say."""
 
 import dataclasses
 from typing import Literal
@@ -13,15 +9,15 @@ class Recipe:
     """How to read one table.
 
     Attributes:
-      task: "classification", "regression", or "auto": classification where the target
-        is text, or where it is whole numbers of at most 20 kinds with 5 rows a kind.
+      task: "classification", "regression", or "auto": classification if the target is
+        text, or whole numbers of at most 20 kinds with 5 rows or more of each.
       target: the column to predict.
       drop: columns to leave out.
       categorical: columns of numbers that are codes of categories.
       zero_is_missing: columns whose zeros mean that nothing was measured.
-      group: a column whose rows of one value stay in one part of the split; it is not
-        an input.
-      rare_classes: "error" or "drop": what to do with classes too small to split.
+      group: a column that is not an input; all rows with one value of it go to the same
+        part of the split.
+      rare_classes: what to do with classes too small to split: "error" or "drop".
       why: the reason for what was dropped or regrouped, for the report.
     """
 
@@ -43,54 +39,37 @@ def _numbers(**fields) -> Recipe:
     return Recipe(task="regression", **fields)
 
 
+_PLAIN_CLASSES = """
+    banknote breast_cancer_wisconsin dermatology german_credit glass haberman
+    ionosphere new_thyroid phoneme satimage segmentation sonar vehicle wheat_seeds wine
+"""
+_PLAIN_NUMBERS = """
+    abalone airfoil auto_price california_housing concrete cpu_performance kin8nm
+    power_plant servo wine_quality_red wine_quality_white yacht
+"""
 RECIPES = {
+    **dict.fromkeys(_PLAIN_CLASSES.split(), _classes()),
+    **dict.fromkeys(_PLAIN_NUMBERS.split(), _numbers()),
     "australian": _classes(categorical=("a4", "a5", "a6", "a12")),
-    "banknote": _classes(),
-    "breast_cancer_wisconsin": _classes(),
     "car": _classes(
         categorical=("buying", "maint", "doors", "persons", "lug_boot", "safety"),
         why="all columns are codes of categories",
     ),
-    "dermatology": _classes(),
     "ecoli": _classes(rare_classes="drop"),
-    "german_credit": _classes(),
-    "glass": _classes(),
-    "haberman": _classes(),
-    "ionosphere": _classes(),
-    "new_thyroid": _classes(),
-    "phoneme": _classes(),
     "pima_diabetes": _classes(
         zero_is_missing=("glucose", "blood_pressure", "skin_thickness", "insulin")
         + ("bmi",),
         why="zeros of measurements mean missing",
     ),
-    "satimage": _classes(),
-    "segmentation": _classes(),
-    "sonar": _classes(),
-    "vehicle": _classes(),
     "vowel": _classes(
         drop=("train_or_test",),
         group="speaker_number",
         why="no speaker is in two parts; the mark of the old split is left out",
     ),
-    "wheat_seeds": _classes(),
-    "wine": _classes(),
-    "abalone": _numbers(),
-    "airfoil": _numbers(),
     "auto_mpg": _numbers(categorical=("origin",)),
-    "auto_price": _numbers(),
     "bodyfat": _numbers(
         drop=("density",), why="the target is computed from the density: left out"
     ),
     "boston_housing": _numbers(drop=("b",), why="column b encodes race: left out"),
-    "california_housing": _numbers(),
-    "concrete": _numbers(),
-    "cpu_performance": _numbers(),
     "energy_heating": _numbers(categorical=("orientation", "glazing_distribution")),
-    "kin8nm": _numbers(),
-    "power_plant": _numbers(),
-    "servo": _numbers(),
-    "wine_quality_red": _numbers(),
-    "wine_quality_white": _numbers(),
-    "yacht": _numbers(),
 }

@@ -1,6 +1,7 @@
 """Training, validation and test rows with no leakage between them."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -12,13 +13,11 @@ Task = Literal["classification", "regression"]
 
 
 class Split(NamedTuple):
-    """Rows of a data set.
+    """Rows of a data set, as NumPy arrays; on the device they become jax arrays.
 
     Attributes:
       inputs: float32 [B, *input_shape].
       labels: int32 [B] in [0, num_outputs), or standardised targets, float32 [B].
-
-    Data sets hold NumPy arrays; on the device they become jax arrays.
     """
 
     inputs: Any
@@ -29,15 +28,15 @@ class Dataset(NamedTuple):
     """Data to train on, to choose by, and to judge by.
 
     Attributes:
-      name: what it was asked for by.
+      name: of the data set.
       task: "classification" or "regression".
-      train: the rows to train on, and the only ones that any statistic was taken from.
-      validation: the rows to choose by (scores, settings).
-      test: the rows to judge by, once.
+      train: rows to train on, and the only ones that any statistic was taken from.
+      validation: rows to choose by (scores, settings).
+      test: rows to judge by, once.
       num_outputs: the number of classes; 1 for regression.
       input_shape: the shape of one example.
-      class_names: what the classes are called; empty for regression.
-      feature_names: what the inputs are called; empty for images.
+      class_names: of each class; empty for regression.
+      feature_names: of each input; empty for images.
       target_mean: regression: target = label * target_scale + target_mean.
       target_scale: see target_mean.
       notes: what was done to the data, a line each.
@@ -65,6 +64,30 @@ class Rows(NamedTuple):
     test: np.ndarray
 
 
+def make_dataset(
+    name: str,
+    parts: Sequence[Split],
+    *,
+    classes: Sequence[str],
+    notes: Sequence[str],
+    **facts: Any,
+) -> Dataset:
+    """A data set of training, validation and test rows.
+
+    Args:
+      name: of the data set.
+      parts: the three splits.
+      classes: what the classes are called; none for regression.
+      notes: what was done to the data.
+      **facts: other fields of `Dataset`.
+    """
+    train, validation, test = parts
+    task = "classification" if classes else "regression"
+    shape = train.inputs.shape[1:]
+    made = Dataset(name, task, train, validation, test, len(classes) or 1, shape)
+    return made._replace(class_names=tuple(classes), notes=tuple(notes), **facts)
+
+
 def split_rows(
     key: jax.Array,
     strata: np.ndarray,
@@ -74,13 +97,14 @@ def split_rows(
     test: float,
     names: tuple[str, ...] = (),
 ) -> Rows:
-    """Deals rows out at random, class by class, a group always as a whole.
+    """Deal rows out at random, class by class, a group always as a whole.
 
     Args:
       key: random key.
       strata: the class of each row, integers [B]; all zero where there are none.
-      groups: rows of one group go to one part, integers [B]: rows that say the same, or
-        rows about one person. A group counts for the class of its first row.
+      groups: rows of one group go to one part, integers [B]. These are rows that say
+        the same, or rows about one person. A group counts for the class of its first
+        row.
       validation: fraction of each class for validation; 0 for no such part.
       test: fraction of each class for the test; 0 for no such part.
       names: what the classes are called, for the error.
@@ -108,7 +132,12 @@ def split_rows(
     for label in np.unique(strata):
         own = order[classes == label]
         if len(own) < num_parts:
-            raise InputError(_too_few(label, names, len(own), num_parts))
+            name = names[label] if label < len(names) else label
+            raise InputError(
+                f"class {name!r} has {len(own)} distinct row{'s' * (len(own) != 1)}, "
+                f"too few for a stratified split into {num_parts} parts: add rows, "
+                'merge classes, or leave such classes out (rare_classes="drop")'
+            )
         num_test = _share(test, len(own), num_parts)
         num_validation = _share(validation, len(own), num_parts)
         part_of[own[:num_test]] = 2
@@ -130,25 +159,8 @@ def _share(fraction: float, total: int, num_parts: int) -> int:
     return min(max(1, math.floor(fraction * total + 0.5)), total - num_parts + 1)
 
 
-def _too_few(label, names, num: int, num_parts: int) -> str:
-    name = names[label] if label < len(names) else label
-    return (
-        f"class {name!r} has {num} distinct row{'s' * (num != 1)}, too few for a "
-        f"stratified split into {num_parts} parts: add rows, merge classes, or leave "
-        'such classes out (rare_classes="drop")'
-    )
-
-
-def take(split: Split, rows: np.ndarray) -> Split:
-    """The given rows of a split."""
-    return Split(split.inputs[rows], split.labels[rows])
-
-
 def check_dataset(dataset: Dataset) -> Dataset:
-    """Hands the data set back, if nothing is wrong with it.
-
-    Args:
-      dataset: any data set, one's own included.
+    """Check any data set, a user's own included.
 
     Returns:
       The same data set.
@@ -165,7 +177,8 @@ def check_dataset(dataset: Dataset) -> Dataset:
       gamepruning.types.InputError: own, train: label 7 is out of range: expected 0 to 1
     """
     for part in ("train", "validation", "test"):
-        _check_split(f"{dataset.name}, {part}", getattr(dataset, part), dataset)
+        if problem := _problem_of(getattr(dataset, part), dataset):
+            raise InputError(f"{dataset.name}, {part}: {problem}")
     labels = dataset.train.labels
     if (labels == labels[0]).all():
         raise InputError(
@@ -175,29 +188,25 @@ def check_dataset(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _check_split(where: str, split: Split, dataset: Dataset) -> None:
-    if len(split.inputs) == 0 or len(split.inputs) != len(split.labels):
-        raise InputError(
-            f"{where}: expected as many labels as inputs, and at least one, got "
-            f"{len(split.inputs)} inputs and {len(split.labels)} labels"
+def _problem_of(split: Split, dataset: Dataset) -> str:
+    inputs, labels = split
+    if len(inputs) == 0 or len(inputs) != len(labels):
+        return (
+            "expected as many labels as inputs, and at least one, got "
+            f"{len(inputs)} inputs and {len(labels)} labels"
         )
-    if split.inputs.shape[1:] != tuple(dataset.input_shape):
-        raise InputError(
-            f"{where}: expected inputs of shape {dataset.input_shape}, "
-            f"got {split.inputs.shape[1:]}"
-        )
-    if not np.isfinite(split.inputs).all():
-        row = int(np.argwhere(~np.isfinite(split.inputs))[0][0])
-        raise InputError(f"{where}: row {row} of the inputs holds NaN or infinity")
+    if inputs.shape[1:] != tuple(dataset.input_shape):
+        expected = f"expected inputs of shape {dataset.input_shape}"
+        return f"{expected}, got {inputs.shape[1:]}"
+    if not np.isfinite(inputs).all():
+        row = int(np.argwhere(~np.isfinite(inputs))[0][0])
+        return f"row {row} of the inputs holds NaN or infinity"
     if dataset.task == "regression":
-        if not np.isfinite(split.labels).all():
-            raise InputError(f"{where}: a target is NaN or infinite")
-        return
-    if not np.issubdtype(split.labels.dtype, np.integer):
-        raise InputError(f"{where}: expected integer labels, got {split.labels.dtype}")
-    outside = split.labels[(split.labels < 0) | (split.labels >= dataset.num_outputs)]
+        return "" if np.isfinite(labels).all() else "a target is NaN or infinite"
+    if not np.issubdtype(labels.dtype, np.integer):
+        return f"expected integer labels, got {labels.dtype}"
+    outside = labels[(labels < 0) | (labels >= dataset.num_outputs)]
     if outside.size:
-        raise InputError(
-            f"{where}: label {outside[0]} is out of range: "
-            f"expected 0 to {dataset.num_outputs - 1}"
-        )
+        end = dataset.num_outputs - 1
+        return f"label {outside[0]} is out of range: expected 0 to {end}"
+    return ""

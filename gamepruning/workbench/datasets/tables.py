@@ -4,58 +4,56 @@ Every statistic (means, medians, categories) is taken from the training rows alo
 rows whose inputs are identical stay in one part of the split.
 """
 
-import csv
+# pandas' own annotations say that almost anything may be almost anything.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportReturnType=false, reportGeneralTypeIssues=false
+
 import io
-import math
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets.columns import (
-    Column,
     check_size,
     encode,
+    is_number,
+    is_row_id,
     parse_column,
+    to_numbers,
 )
+from gamepruning.workbench.datasets.places import read_text
 from gamepruning.workbench.datasets.recipes import Recipe
-from gamepruning.workbench.datasets.splits import Dataset, Rows, Split, Task, split_rows
+from gamepruning.workbench.datasets.splits import (
+    Dataset,
+    Rows,
+    Split,
+    Task,
+    make_dataset,
+    split_rows,
+)
 from gamepruning.workbench.settings.spelling import closest
 
 _NUM_PARTS = 3
 
 
-class Table(NamedTuple):
-    """A file as it was read: column names and cells."""
+def load_table(path: Path, *, seed: int, recipe: Recipe) -> Dataset:
+    """Read a CSV file: 15 % of the rows are for validation, 25 % for the test.
 
-    path: Path
-    names: tuple[str, ...]
-    rows: list[list[str]]
-
-    def column(self, name: str) -> list[str]:
-        """The cells of one column, stripped."""
-        place = self.names.index(name)
-        return [row[place].strip() for row in self.rows]
-
-
-def load_table(
-    path: str | os.PathLike, *, seed: int, recipe: Recipe, name: str | None = None
-) -> Dataset:
-    """Reads a CSV file: 15 % of the rows for validation, 25 % for the test.
-
-    Numbers are standardised; a missing one (an empty cell) becomes the median, beside a
-    column that says it was missing. Text becomes one column a category; the rarest of
-    more than 32 share none. Columns that do not vary, and those that only count or name
-    the rows, are left out. The target of a regression is standardised.
+    Numbers are standardised. A missing one (an empty cell) becomes the median, beside a
+    feature that says it was missing. Text becomes one feature for each of its 32 most
+    frequent categories. Columns that do not vary are left out, and so are those that
+    only count or name the rows. The target of a regression is standardised.
 
     Args:
-      path: the file.
+      path: the file; its name is that of the data set.
       seed: decides the split.
       recipe: what the columns mean.
-      name: what to call the data set; the file's name if None.
 
     Returns:
       The data set; `notes` says what was done to it.
@@ -63,195 +61,189 @@ def load_table(
     Raises:
       InputError: the file is not such a table, or nothing can be learned from it.
     """
-    table = read_table(Path(path))
-    _check_names(table, recipe)
-    name = name or table.path.stem
-    target = table.column(recipe.target)
-    _check_target(table, target)
-    task = _task_of(target) if recipe.task == "auto" else recipe.task
-    notes = [recipe.why] if recipe.why else []
-    if task == "classification":
-        classes = tuple(sorted(set(target), key=_order))
-        labels = np.array([classes.index(label) for label in target], np.int32)
-        table, labels, classes = _without_rare(table, labels, classes, recipe, notes)
-    else:
-        classes, labels = (), _target_numbers(table, target)
-        check_size(f"{table.path}", recipe.target, target)
-    rows = _split(jax.random.key(seed), table, labels, classes, recipe)
-    columns = _columns(table, recipe, notes)
-    inputs, features = encode(columns, rows.train, notes)
-    if not features:
-        raise InputError(f"{table.path}: no column is left to learn from")
-    mean, scale = 0.0, 1.0
-    if task == "regression":
-        mean, scale = float(labels[rows.train].mean()), float(labels[rows.train].std())
-        labels = ((labels - mean) / (scale or 1.0)).astype(np.float32)
-    return Dataset(
-        name,
-        task,
-        *(Split(inputs[part], labels[part]) for part in rows),
-        num_outputs=len(classes) or 1,
-        input_shape=(len(features),),
-        class_names=classes,
-        feature_names=features,
-        target_mean=mean,
-        target_scale=scale,
-        notes=tuple(notes),
-    )
+    frame = read_table(path)
+    with _naming(path):
+        return _to_dataset(path.stem, frame, jax.random.key(seed), recipe)
 
 
-def read_table(path: Path) -> Table:
-    """The names and cells of a CSV file.
+def read_table(path: Path) -> pd.DataFrame:
+    """The cells of a CSV file as stripped text, by column name and row number.
+
+    The header is row 1.
 
     Raises:
       InputError: it cannot be read, has no header or no rows, or its rows differ in
         length.
     """
+    text = read_text(path)
+    with _naming(path):
+        cells = _read_cells(text).apply(lambda column: column.str.strip())
+        cells = cells[(cells.fillna("") != "").any(axis=1)]
+        cells.index = pd.RangeIndex(1, len(cells) + 1)
+        if len(cells) < 2:
+            raise InputError(f"expected a header and rows, got {len(cells)} lines")
+        for row in cells.index[cells.isna().any(axis=1)][:1]:
+            raise InputError(
+                f"row {row}: expected {cells.shape[1]} cells as in the header, got "
+                f"{cells.loc[row].count()}"
+            )
+        names = cells.iloc[0]
+        if is_number(names).all():
+            raise InputError("the first line is all numbers: add a header")
+        for name in names[names.duplicated()][:1]:
+            raise InputError(f"two columns are called {name!r}")
+        return cells[1:].set_axis(names.tolist(), axis=1)
+
+
+def _read_cells(text: str) -> pd.DataFrame:
+    """The cells, with NaN at the end of rows that are too short."""
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    how = {"header": None, "dtype": str, "keep_default_na": False, "engine": "python"}
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError(f"cannot read {path}: {reason}") from error
-    if "\0" in text:
-        raise InputError(f"cannot read {path}: it is not a text file")
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except csv.Error as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    rows = [row for row in lines if any(cell.strip() for cell in row)]
-    if len(rows) < 2:
-        raise InputError(f"{path}: expected a header and rows, got {len(rows)} lines")
-    names = tuple(cell.strip() for cell in rows[0])
-    if all(_is_number(cell) for cell in names):
-        raise InputError(f"{path}: the first line is all numbers: add a header")
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(names):
-            raise InputError(
-                f"{path}, row {number}: expected {len(names)} cells as in the header, "
-                f"got {len(row)}"
-            )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{path}: two columns are called {twice!r}")
-    return Table(path, names, rows[1:])
-
-
-def _check_names(table: Table, recipe: Recipe) -> None:
-    group = () if recipe.group is None else (recipe.group,)
-    special = (*recipe.drop, *recipe.categorical, *recipe.zero_is_missing, *group)
-    for name in (recipe.target, *special):
-        if name not in table.names:
-            raise InputError(
-                f"{table.path}: no column {name!r}{closest(name, table.names)}"
-            )
-
-
-def _check_target(table: Table, target: list[str]) -> None:
-    for number, cell in enumerate(target, start=2):
-        if not cell or (_is_number(cell) and not math.isfinite(float(cell))):
-            raise InputError(
-                f"{table.path}, row {number}: the target is {cell or 'missing'}: "
-                "mend or remove the row"
-            )
-    if len(set(target)) == 1:
+        return pd.read_csv(io.StringIO(text), sep=delimiter, **how)
+    except pd.errors.EmptyDataError:
+        raise InputError("expected a header and rows, got an empty file") from None
+    except pd.errors.ParserError as error:
         raise InputError(
-            f"{table.path}: every target is {target[0]}: there is nothing to learn"
-        )
+            f"expected rows as long as the header, split at {delimiter!r}: {error}"
+        ) from error
 
 
-def _task_of(target: list[str]) -> Task:
-    kinds = set(target)
-    if not all(_is_number(cell) for cell in kinds):
-        return "classification"
-    whole = all(float(cell).is_integer() for cell in kinds)
-    few = len(kinds) <= 20 and len(target) >= 5 * len(kinds)
-    return "classification" if whole and few else "regression"
-
-
-def _target_numbers(table: Table, target: list[str]) -> np.ndarray:
-    for number, cell in enumerate(target, start=2):
-        if not _is_number(cell):
-            raise InputError(
-                f"{table.path}, row {number}: the target of a regression must be a "
-                f"number, got {cell!r}"
-            )
-    return np.array([float(cell) for cell in target])
-
-
-def _without_rare(table: Table, labels, classes, recipe: Recipe, notes: list[str]):
-    """Leaves out classes too small to be in every part, where the recipe says so."""
-    counts = np.bincount(labels)
-    if recipe.rare_classes == "error" or counts.min() >= _NUM_PARTS:
-        return table, labels, classes
-    kept = np.flatnonzero(counts >= _NUM_PARTS)
-    if len(kept) < 2:
-        raise InputError(f"{table.path}: fewer than two classes have {_NUM_PARTS} rows")
-    rows = np.flatnonzero(np.isin(labels, kept))
-    gone = [name for i, name in enumerate(classes) if i not in kept]
-    notes.append(
-        f"classes with fewer than {_NUM_PARTS} rows, left out: {', '.join(gone)}"
-    )
-    smaller = table._replace(rows=[table.rows[row] for row in rows])
-    labels = np.searchsorted(kept, labels[rows]).astype(np.int32)
-    return smaller, labels, tuple(classes[i] for i in kept)
-
-
-def _split(key, table: Table, labels, classes, recipe: Recipe) -> Rows:
-    strata = labels if classes else np.zeros(len(labels), int)
-    if recipe.group is not None:
-        said, strata = table.column(recipe.group), np.zeros(len(labels), int)
-    else:
-        apart = {recipe.target, *recipe.drop}
-        places = [i for i, name in enumerate(table.names) if name not in apart]
-        said = [tuple(row[i] for i in places) for row in table.rows]
-    number_of = {value: i for i, value in enumerate(dict.fromkeys(said))}
-    groups = np.array([number_of[value] for value in said])
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which file bad input is about."""
     try:
-        rows = split_rows(
-            key, strata, groups=groups, validation=0.15, test=0.25, names=classes
-        )
+        yield
     except InputError as error:
-        raise InputError(f"{table.path}: {error}") from error
-    for part, numbers in zip(rows._fields, rows, strict=True):
-        lacking = set(range(len(classes))) - set(labels[numbers].tolist())
-        if classes and lacking:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _to_dataset(
+    name: str, frame: pd.DataFrame, key: jax.Array, recipe: Recipe
+) -> Dataset:
+    _check_names(frame, recipe)
+    target = frame[recipe.target]
+    _check_target(target)
+    task = _task_of(target) if recipe.task == "auto" else recipe.task
+    notes = [recipe.why] if recipe.why else []
+    if task == "classification":
+        frame = _without_rare(frame, recipe, notes)
+        classes, labels = _to_classes(frame[recipe.target])
+    else:
+        classes, labels = (), _to_targets(target)
+    rows = _split(key, frame, labels, classes, recipe)
+    inputs, features = encode(_columns(frame, recipe, notes), rows.train, notes)
+    mean, scale = 0.0, 1.0
+    if task == "regression":
+        mean, scale = float(labels[rows.train].mean()), float(labels[rows.train].std())
+        labels = ((labels - mean) / (scale or 1.0)).astype(np.float32)
+    return make_dataset(
+        name,
+        [Split(inputs[part], labels[part]) for part in rows],
+        classes=classes,
+        notes=notes,
+        feature_names=features,
+        target_mean=mean,
+        target_scale=scale,
+    )
+
+
+def _check_names(frame: pd.DataFrame, recipe: Recipe) -> None:
+    group = [] if recipe.group is None else [recipe.group]
+    special = [*recipe.drop, *recipe.categorical, *recipe.zero_is_missing, *group]
+    for name in [recipe.target, *special]:
+        if name not in frame:
+            raise InputError(f"no column {name!r}{closest(name, frame)}")
+
+
+def _check_target(target: pd.Series) -> None:
+    is_bad = (target == "") | (is_number(target) & ~np.isfinite(to_numbers(target)))
+    for row, cell in target[is_bad][:1].items():
+        raise InputError(
+            f"row {row}: the target is {cell or 'missing'}: mend or remove the row"
+        )
+    if target.nunique() == 1:
+        raise InputError(f"every target is {target.iloc[0]}: there is nothing to learn")
+
+
+def _task_of(target: pd.Series) -> Task:
+    kinds = to_numbers(target.drop_duplicates())
+    is_few = len(kinds) <= 20 and len(target) >= 5 * len(kinds)
+    is_code = (kinds % 1 == 0).all() and is_few
+    return "classification" if kinds.hasnans or is_code else "regression"
+
+
+def _to_classes(target: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes, numbers in their order first, and the class of each row."""
+    names = target.drop_duplicates()
+    kinds = pd.DataFrame({"name": names, "number": to_numbers(names)})
+    classes = kinds.sort_values(["number", "name"])["name"].tolist()
+    return tuple(classes), pd.Index(classes).get_indexer(target).astype(np.int32)
+
+
+def _to_targets(target: pd.Series) -> np.ndarray:
+    for row, cell in target[~is_number(target)][:1].items():
+        raise InputError(
+            f"row {row}: the target of a regression must be a number, got {cell!r}"
+        )
+    check_size(target)
+    return to_numbers(target).to_numpy()
+
+
+def _without_rare(
+    frame: pd.DataFrame, recipe: Recipe, notes: list[str]
+) -> pd.DataFrame:
+    """Leave out classes too small to be in every part, if the recipe says so."""
+    target = frame[recipe.target]
+    is_rare = target.map(target.value_counts()) < _NUM_PARTS
+    if recipe.rare_classes == "error" or not is_rare.any():
+        return frame
+    if target[~is_rare].nunique() < 2:
+        raise InputError(f"fewer than two classes have {_NUM_PARTS} rows")
+    gone = ", ".join(_to_classes(target[is_rare])[0])
+    notes.append(f"classes with fewer than {_NUM_PARTS} rows, left out: {gone}")
+    return frame[~is_rare]
+
+
+def _split(
+    key: jax.Array,
+    frame: pd.DataFrame,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    recipe: Recipe,
+) -> Rows:
+    """Rows with the same inputs, or of the same group, go to the same part."""
+    strata = labels if classes and recipe.group is None else np.zeros(len(frame), int)
+    inputs = [name for name in frame if name not in (recipe.target, *recipe.drop)]
+    by = inputs if recipe.group is None else [recipe.group]
+    if not by:
+        raise InputError("no column is left to learn from")
+    groups = frame.groupby(by, sort=False).ngroup().to_numpy()
+    rows = split_rows(
+        key, strata, groups=groups, validation=0.15, test=0.25, names=classes
+    )
+    for part, own in rows._asdict().items():
+        for label in set(range(len(classes))).difference(labels[own].tolist()):
             raise InputError(
-                f"{table.path}: no row of class {classes[min(lacking)]!r} is in the "
-                f"{part} part: too few distinct rows; try another seed"
+                f"no row of class {classes[label]!r} is in the {part} part: too few "
+                "distinct rows; try another seed"
             )
     return rows
 
 
-def _columns(table: Table, recipe: Recipe, notes: list[str]) -> list[Column]:
-    apart = {recipe.target, recipe.group, *recipe.drop}
-    columns = [
-        parse_column(
-            f"{table.path}",
-            name,
-            table.column(name),
-            categorical=name in recipe.categorical,
-            zero_is_missing=name in recipe.zero_is_missing,
-        )
-        for name in table.names
-        if name not in apart
-    ]
-    ids = [column.name for column in columns if column.is_id]
+def _columns(frame: pd.DataFrame, recipe: Recipe, notes: list[str]) -> pd.DataFrame:
+    """The columns that a network may read."""
+    columns = {}
+    for name in frame:
+        if name in (recipe.target, recipe.group, *recipe.drop):
+            continue
+        column = parse_column(frame[name], categorical=name in recipe.categorical)
+        if name in recipe.zero_is_missing and is_numeric_dtype(column):
+            column = column.mask(column == 0)
+        columns[name] = column
+    ids = [n for n in columns if n not in recipe.categorical and is_row_id(columns[n])]
     if ids:
         notes.append(
             f"columns that only count or name the rows, left out: {', '.join(ids)}"
         )
-    return [column for column in columns if not column.is_id]
-
-
-def _order(label: str) -> tuple:
-    return (0, float(label), label) if _is_number(label) else (1, 0.0, label)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return pd.DataFrame(columns, index=frame.index).drop(columns=ids)

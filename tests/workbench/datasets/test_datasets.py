@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -17,9 +19,9 @@ from gamepruning.workbench.datasets import (
     list_datasets,
     load_dataset,
     split_rows,
-    texts,
 )
 from gamepruning.workbench.datasets.cache import load_or_make
+from gamepruning.workbench.datasets.places import TEXTS
 from gamepruning.workbench.datasets.recipes import RECIPES
 
 
@@ -140,6 +142,32 @@ def test_digits():
         assert abs(shares - 0.1).max() < 0.01
 
 
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    digits = load_dataset("digits", seed=0)
+    read = np.concatenate([split.inputs for split in digits[2:5]]).reshape(-1, 64)
+    known = (np.concatenate([split.labels for split in digits[2:5]]), *read.T * 16)
+    expected = (labels, *pixels.T)
+    order, wanted = np.lexsort(known), np.lexsort(expected)
+    np.testing.assert_array_equal(
+        np.array(known)[:, order], np.array(expected)[:, wanted]
+    )
+
+
+def test_digits_need_no_costly_import():
+    code = (
+        "import sys; from gamepruning.workbench.datasets import load_dataset; "
+        "load_dataset('digits', seed=0); print(*sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    heavy = {"pandas", "sklearn", "tensorflow", "tensorflow_datasets"}
+    assert not heavy & set(run.stdout.split())
+
+
 def test_standardised_by_training_pixels():
     digits = load_dataset("digits", seed=3, standardise=True)
     assert digits.train.inputs.mean() == pytest.approx(0, abs=1e-4)
@@ -203,7 +231,7 @@ def test_cache_makes_once_and_again_if_damaged(tmp_path):
 
     assert (load()["x"] == load()["x"]).all() and len(made) == 1
     whole = path.read_bytes()
-    for damaged in (whole[:300], whole[:200] + b"!" + whole[201:], b""):
+    for damaged in (whole[:300], whole[:700] + b"!" + whole[701:], b""):
         path.write_bytes(damaged)
         assert (load()["x"] == make()["x"]).all()
         assert path.read_bytes() == whole
@@ -294,7 +322,7 @@ def test_topic(data_dir):
 )
 def test_topic_refusals(tmp_path, row, said):
     for name in ("train", "valid"):
-        write(tmp_path / texts.TOPIC_FOLDER / f"{name}.csv", "text,label", [row])
+        write(tmp_path / TEXTS["topic"][0] / f"{name}.csv", "text,label", [row])
     with pytest.raises(InputError, match=said):
         load_dataset("topic", data_dir=tmp_path, seed=0)
 
@@ -438,7 +466,12 @@ def spoil(row: int, column: int, cell):
         ("x,y,targte", simple_rows(), "did you mean targte"),
         ("x,x,target", simple_rows(), "two columns are called 'x'"),
         ("1,2,3", simple_rows(), "add a header"),
-        ("x,target", simple_rows(), "row 2: expected 2 cells"),
+        ("x,target", simple_rows(), "Expected 2 fields in line 2, saw 3"),
+        (
+            "x,y,z,target",
+            simple_rows(),
+            "row 2: expected 4 cells as in the header, got 3",
+        ),
         ("x,y,target", [(1, i, "a") for i in range(30)], "every target is a"),
         ("x,y,target", [], "expected a header and rows"),
         ("x,y,target", [(1, 1, "ab"[i % 2]) for i in range(60)], "distinct row"),
@@ -487,6 +520,18 @@ def test_traps_of_known_tables(data_dir):
     assert [size % 66 for size in sizes(vowel)] == [0, 0, 0]  # whole speakers
 
 
+def test_frequent_categories_have_features_and_others_share_none(tmp_path):
+    """Of categories that are equally frequent the first by name are kept."""
+    rows = [(f"c{i // 4 % 40:02d}", i * i % 997, i % 2) for i in range(640)]
+    path = write(tmp_path / "t.csv", "kind,x,target", rows)
+    table = load_dataset(path, seed=0)
+    kinds = [name for name in table.feature_names if name.startswith("kind=")]
+    assert len(kinds) == 32 and table.feature_names == (*kinds, "x")
+    assert kinds == sorted(kinds)
+    assert set(table.train.inputs[:, :32].sum(1).tolist()) == {0.0, 1.0}
+    assert "all but the 32 most frequent categories merged: kind" in table.notes
+
+
 # ---- names
 
 
@@ -497,8 +542,8 @@ def test_traps_of_known_tables(data_dir):
         ("digit", "did you mean digits"),
         ("nothing.csv", "no file nothing.csv"),
         ("wine", "wine is not there: put tabular/wine.csv"),
-        ("emotion", "emotion is not there: put train.txt"),
-        ("topic", "topic is not there: put train.csv"),
+        ("emotion", "emotion is not there: put emotion/ with train.txt"),
+        ("topic", "topic is not there: put twitter_financial"),
     ],
 )
 def test_unknown_and_missing_data(name, said):
