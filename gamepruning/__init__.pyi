@@ -24,7 +24,6 @@ from .baselines import (
     weight_gradient_scores as weight_gradient_scores,
 )
 from .coalitions import (
-    Bands as Bands,
     IndexEstimate as IndexEstimate,
     ValueFunction as ValueFunction,
     banzhaf_values as banzhaf_values,
@@ -34,8 +33,6 @@ from .coalitions import (
     exact_banzhaf as exact_banzhaf,
     exact_semivalue as exact_semivalue,
     exact_shapley as exact_shapley,
-    mcue as mcue,
-    mcue_each as mcue_each,
     negative_cross_entropy as negative_cross_entropy,
     semivalues as semivalues,
     shapley_values as shapley_values,
@@ -131,6 +128,10 @@ from .statistics import (
 from .types import (
     InputError as InputError,
     Scores as Scores,
+)
+from .uncertainty.mcue import (
+    Bands as Bands,
+    mcue as mcue,
 )
 
 __version__: str

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import gamepruning as gp
-from gamepruning.uncertainty.mcue import Bands, mcue_each
+from gamepruning.uncertainty.mcue import Bands, mcue
 from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.datasets import Dataset, Split, load_dataset
 from gamepruning.workbench.networks.models import build_model
@@ -114,13 +114,13 @@ def measure(case: Case, samples: int) -> list[Bands]:
     players = gp.find_players(
         case.apply, case.params, case.inputs[:4], input_axes=case.input_axes
     )
-    found = mcue_each(
+    found = mcue(
         jax.random.key(1),
         players,
         case.params,
         case.inputs,
         case.labels,
-        outputs=MCUE_OUTPUTS,
+        output=MCUE_OUTPUTS,
         num_samples=samples,
     )
     return list(found)

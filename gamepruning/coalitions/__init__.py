@@ -33,11 +33,9 @@ from gamepruning.coalitions.voting import (
     weighted_voting_banzhaf,
     weighted_voting_shapley,
 )
-from gamepruning.uncertainty.mcue import Bands, mcue, mcue_each
 
 __all__ = [
     "ESTIMATORS",
-    "Bands",
     "Incremental",
     "IndexEstimate",
     "Semivalue",
@@ -52,8 +50,6 @@ __all__ = [
     "exact_semivalue",
     "exact_shapley",
     "make_incremental",
-    "mcue",
-    "mcue_each",
     "negative_cross_entropy",
     "restrict",
     "semivalues",

@@ -1,5 +1,6 @@
 """From moments by coalition size to the variance at any p and q, and its peak."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import stats
 from gamepruning.uncertainty.moments import SizeMoments
 
 
-class Estimate(NamedTuple):
+class Jackknifed(NamedTuple):
     """A number and its standard error, or arrays of both."""
 
     value: np.ndarray
@@ -117,8 +118,10 @@ def peak_of(
     return np.asarray(grid[best] + shift * (grid[1] - grid[0]))
 
 
-def jackknife(function, moments: SizeMoments) -> Estimate:
-    """Value of `function(groups)` and its standard error, a group left out at a time.
+def jackknife(
+    function: Callable[[np.ndarray], np.ndarray], moments: SizeMoments
+) -> Jackknifed:
+    """Value of `function(groups)` and its standard error, one group left out at a time.
 
     Args:
       function: group numbers -> array.
@@ -127,4 +130,4 @@ def jackknife(function, moments: SizeMoments) -> Estimate:
     every = np.arange(len(moments.counts))
     values = np.stack([function(np.delete(every, group)) for group in every])
     spread = np.square(values - values.mean(0)).sum(0)
-    return Estimate(function(every), np.sqrt(spread * (len(every) - 1) / len(every)))
+    return Jackknifed(function(every), np.sqrt(spread * (len(every) - 1) / len(every)))

@@ -1,16 +1,18 @@
 """MCUE: how unsure a network is of its output under random elimination of players."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack, overload
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.types import InputError
+from gamepruning.uncertainty.config import McueConfig, McueOptions
 from gamepruning.uncertainty.grid import (
     SizeLaw,
     jackknife,
@@ -19,11 +21,12 @@ from gamepruning.uncertainty.grid import (
     variance_of,
 )
 from gamepruning.uncertainty.moments import (
+    Network,
     SizeMoments,
     choose_sizes,
     measure_sizes,
 )
-from gamepruning.uncertainty.outputs import make_reading
+from gamepruning.uncertainty.outputs import OutputFn, make_reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,13 @@ class Bands:
     output: str
     num_players: int
     num_evaluations: int
+
+    def __repr__(self) -> str:
+        rows, columns = self.variance.shape
+        return (
+            f"Bands({self.output!r}, {rows} x {columns}, {self.num_players} players, "
+            f"peak {self.peak:.3f} +- {self.peak_stderr:.3f})"
+        )
 
     @property
     def diagonal(self) -> Float[np.ndarray, " P"]:
@@ -84,8 +94,36 @@ class Bands:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the diagonal only rises or only falls: then `peak` is none."""
+        """True if the diagonal only rises or only falls: then `peak` is none."""
         return int(np.argmax(self.diagonal)) in (0, len(self.p) - 1)
+
+
+@overload
+def mcue(
+    key: Array,
+    players: Players,
+    params: PyTree,
+    inputs: PyTree,
+    labels: ArrayLike | None = None,
+    *,
+    output: str | OutputFn = "label",
+    varying: Any = None,
+    **options: Unpack[McueOptions],
+) -> Bands: ...
+
+
+@overload
+def mcue(
+    key: Array,
+    players: Players,
+    params: PyTree,
+    inputs: PyTree,
+    labels: ArrayLike | None = None,
+    *,
+    output: Sequence[str | OutputFn],
+    varying: Any = None,
+    **options: Unpack[McueOptions],
+) -> tuple[Bands, ...]: ...
 
 
 def mcue(
@@ -95,34 +133,30 @@ def mcue(
     inputs: PyTree,
     labels: ArrayLike | None = None,
     *,
-    output: str | Callable[[Any], Array] = "label",
-    num_points: int = 20,
-    num_samples: int = 100,
-    num_sizes: int = 64,
+    output: str | OutputFn | Sequence[str | OutputFn] = "label",
     varying: Any = None,
-    chunk_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Bands:
+    **options: Unpack[McueOptions],
+) -> Bands | tuple[Bands, ...]:
     """Monte-Carlo uncertainty estimation: the p, q bands, the peak t* and d = 1 - t*.
 
         MCUE(p, q) = Var t(S', x)
 
     where S' is what two stages leave of n players: first (1 - q) n of them, drawn
     uniformly, then each of these with probability 1 - p. The grid is the midpoints
-    (k + 1/2) / num_points of [0, 1], for both; with 20 of them it has the .825 and .775
-    that the paper reads. The peak is that of the diagonal p = q, between the points of
-    the grid by a parabola.
+    (k + 1/2) / num_points of [0, 1], for both; with 20 of them it has the 0.825 and
+    0.775 that the paper reads. The peak is that of the diagonal p = q, between the
+    points of the grid by a parabola.
 
     The paper does not say what number t is, and d follows from it. With z the logits,
     c the predicted class and y the label, `output` is one of
 
     | output | t(S, x) | t* of LeNet-300-100 | t* of LeNet-5 |
     | --- | --- | --- | --- |
-    | "label" | c, as a number | .62 | .54 |
-    | "vote" | c, as a unit vector | .68 | .52 |
-    | "probabilities" | softmax(z) | .30 | .18 |
-    | "correct" | 1 if c = y, else 0 | .50 | .29 |
-    | "outputs" | z | .13 | .09 |
+    | "label" | c, as a number | 0.62 | 0.54 |
+    | "vote" | c, as a unit vector | 0.68 | 0.52 |
+    | "probabilities" | softmax(z) | 0.30 | 0.18 |
+    | "correct" | 1 if c = y, else 0 | 0.50 | 0.29 |
+    | "outputs" | z | 0.13 | 0.09 |
 
     or any function of the network's outputs, [B, ...]. The variance is that within an
     input, averaged over inputs: mean_x sum_k Var_S t_k(S, x). With "total_" before the
@@ -130,13 +164,14 @@ def mcue(
     Algorithm 1 to the letter: it draws an input for each coalition. The variance of the
     labels in the data is then part of it, and it mostly falls from p = 0 on, without a
     peak: see `Bands.is_at_end`. "total_correct" is a (1 - a) for the accuracy a,
-    largest where a = 1/2 (t* = .48 and .28). The number of a class means nothing, which
-    is why "vote" is there.
+    largest where a = 1/2 (t* = 0.48 and 0.28). The number of a class means nothing,
+    which is why "vote" is there.
 
-    The paper reads t* = .825 and .775 and calls 1 - t* the size of the winning ticket.
-    No definition here has its peak there. But two stages leave (1 - t*)^2 of the
-    players, and for "label" that share is .15 and .21, near the paper's .175 and .225:
-    as if its axis were the share that is gone after both. `Bands` has both numbers.
+    The paper reads t* = 0.825 and 0.775 and calls 1 - t* the size of the winning
+    ticket. No definition here has its peak there. But two stages leave (1 - t*)^2 of
+    the players, and for "label" that share is 0.15 and 0.21, near the paper's 0.175 and
+    0.225: as if its axis were the share that is gone after both. `Bands` has both
+    numbers.
 
     Algorithm 1 draws coalitions for each p and q. Given its size, every coalition is
     equally likely, and the size follows a known law; so here coalitions are drawn for
@@ -150,23 +185,23 @@ def mcue(
       params: its parameters.
       inputs: the network's input, [B, ...], or a tuple of inputs; a few hundred do.
       labels: true classes, int [B], for "correct".
-      output: see above.
-      num_points: P, at least 3. More cost nothing.
-      num_samples: coalitions of each size, at least 4.
-      num_sizes: sizes of coalitions, at least 3.
+      output: see above. A sequence of several is estimated from the same passes.
       varying: who plays: names of families or a mask [N]; all if None. The others are
         always in.
-      chunk_size: coalitions side by side; by default what fits a few million entries.
-        Changes nothing but speed and memory.
-      progress: called now and then with the evaluations done, and in all.
+      **options: fields of `McueConfig`: num_points, num_samples, num_sizes, chunk_size,
+        progress.
 
     Returns:
-      `Bands`. Cost: at most `num_sizes` * `num_samples` evaluations, and memory for ten
-      times `num_sizes` values of t on the inputs, however many samples.
+      `Bands`; for a sequence of outputs a tuple of them, each as it is alone with the
+      same key.
 
     Raises:
       InputError: the network returned NaN, its output does not vary, or a number is too
         small.
+      TypeError: an unknown keyword.
+
+    Cost: at most `num_sizes` * `num_samples` evaluations, however many outputs; memory
+    for ten times `num_sizes` values of t on the inputs, however many samples.
 
     Example: the output is the number of players in, which is least certain where each
     is left with probability (1 - p)^2 = 1/2.
@@ -179,100 +214,34 @@ def mcue(
       >>> bands = gp.mcue(key, players, params, jnp.ones((1, 1)), output="outputs")
       >>> bands.variance.shape, round(bands.peak, 1), round(bands.bias, 1)
       ((20, 20), 0.3, 0.7)
+      >>> both = ("outputs", lambda z: z**2)
+      >>> found = gp.mcue(key, players, params, jnp.ones((1, 1)), output=both)
+      >>> found[0].peak == bands.peak, found[1].num_players
+      (True, 40)
 
     References:
       Diaz-Ortiz et al., Using Cooperative Game Theory to Prune Neural Networks, arXiv
       2311.10468, Algorithm 1 and section III-A.
     """
-    found = mcue_each(
-        key,
-        players,
-        params,
-        inputs,
-        labels,
-        outputs=(output,),
-        num_points=num_points,
-        num_samples=num_samples,
-        num_sizes=num_sizes,
-        varying=varying,
-        chunk_size=chunk_size,
-        progress=progress,
-    )
-    return found[0]
-
-
-def mcue_each(
-    key: Array,
-    players: Players,
-    params: PyTree,
-    inputs: PyTree,
-    labels: ArrayLike | None = None,
-    *,
-    outputs: Sequence[str | Callable[[Any], Array]],
-    num_points: int = 20,
-    num_samples: int = 100,
-    num_sizes: int = 64,
-    varying: Any = None,
-    chunk_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Bands, ...]:
-    """`mcue` for several definitions of the output, from the same passes.
-
-    Args:
-      key: random key.
-      players: the `Players` of the network.
-      params: its parameters.
-      inputs: as for `mcue`, as is all that follows.
-      labels: true classes.
-      outputs: definitions of the output.
-      num_points: P.
-      num_samples: coalitions of each size.
-      num_sizes: sizes of coalitions.
-      varying: who plays.
-      chunk_size: coalitions side by side.
-      progress: called with the evaluations done, and in all.
-
-    Returns:
-      The bands of each definition, each as `mcue` with the same key has it. Cost: that
-      of one.
-
-    Raises:
-      InputError: as for `mcue`.
-    """
-    for name, value, least in (
-        ("num_points", num_points, 3),
-        ("num_samples", num_samples, 4),
-        ("num_sizes", num_sizes, 3),
-        ("chunk_size", 1 if chunk_size is None else chunk_size, 1),
-    ):
-        if value < least:
-            raise InputError(f"expected {name} of at least {least}, got {value}")
+    config = make_options(McueConfig, options, mcue)
     playing = players.select(varying)
     if not playing.any():
         raise InputError("nobody varies: there is no coalition to draw")
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    outputs = (output,) if isinstance(output, str) or callable(output) else output
     labels = None if labels is None else jnp.asarray(labels)
-    readings = [make_reading(output, labels) for output in outputs]
+    readings = [make_reading(each, labels) for each in outputs]
     num_players = int(playing.sum())
-    sizes = choose_sizes(num_players, num_sizes)
-    measured = measure_sizes(
-        key,
-        players,
-        params,
-        inputs,
-        readings,
-        sizes=sizes,
-        num_samples=num_samples,
-        varying=playing,
-        chunk_size=chunk_size,
-        progress=progress,
-    )
-    grid = (np.arange(num_points) + 0.5) / num_points
+    sizes = choose_sizes(num_players, config.num_sizes)
+    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    network = Network(players, params, given)
+    measured = measure_sizes(key, network, readings, sizes, playing, config)
+    grid = (np.arange(config.num_points) + 0.5) / config.num_points
     law = size_law(grid, grid, num_players, sizes)
-    return tuple(
+    found = tuple(
         _bands(moments, law, grid, reading.name, num_players)
         for moments, reading in zip(measured, readings, strict=True)
     )
+    return found[0] if outputs is not output else found
 
 
 def _bands(

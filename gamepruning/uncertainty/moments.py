@@ -7,15 +7,17 @@ p and q, and none of the network's passes belongs to one point of the grid alone
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gamepruning.players import Players
 from gamepruning.types import InputError
+from gamepruning.uncertainty.config import McueConfig
 from gamepruning.uncertainty.outputs import Reading, has_nan
 
 MOST_GROUPS = 10  # of samples, for standard errors
@@ -44,10 +46,50 @@ class SizeMoments(NamedTuple):
     gram: Float[np.ndarray, "L G L G"]
 
 
-class _Sums(NamedTuple):
-    cells: Array  # [G, D]
-    square: Array  # [G]
-    own: Array  # [G]
+class Network(NamedTuple):
+    """A network and the inputs on which it is observed.
+
+    Attributes:
+      players: the `Players`.
+      params: its parameters.
+      inputs: its inputs, a tuple.
+    """
+
+    players: Players
+    params: PyTree
+    inputs: tuple
+
+
+class Groups(NamedTuple):
+    """How the samples of a size are split for standard errors, and in chunks.
+
+    Attributes:
+      num_samples: samples of a size.
+      num_groups: groups; sample j belongs to group j modulo their number.
+      num_steps: chunks that the samples are drawn in.
+    """
+
+    num_samples: int
+    num_groups: int
+    num_steps: int
+
+    @property
+    def counts(self) -> Int[np.ndarray, " G"]:
+        """The samples of each group."""
+        return np.bincount(np.arange(self.num_samples) % self.num_groups)
+
+
+class _Added(NamedTuple):
+    """What samples add up to: of one, or with a leading axis of groups."""
+
+    cells: Array  # [D]
+    square: Array  # []
+    own: Array  # []
+
+
+# draw(key, size, shared, centres) -> what a coalition adds to each definition, and
+# True if the network returned NaN.
+Draw: TypeAlias = Callable[[Array, Array, Any, Any], tuple[list[_Added], Array]]
 
 
 def choose_sizes(num_players: int, num_sizes: int) -> Int[np.ndarray, " L"]:
@@ -70,37 +112,31 @@ def choose_sizes(num_players: int, num_sizes: int) -> Int[np.ndarray, " L"]:
 
 def measure_sizes(
     key: Array,
-    players: Players,
-    params: Any,
-    inputs: tuple,
+    network: Network,
     readings: Sequence[Reading],
-    *,
-    sizes: np.ndarray,
-    num_samples: int,
-    varying: np.ndarray,
-    chunk_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    sizes: Int[np.ndarray, " L"],
+    varying: Bool[np.ndarray, " N"],
+    config: McueConfig,
 ) -> list[SizeMoments]:
     """Draw coalitions of each size and take the moments of each definition.
 
     Args:
       key: random key.
-      players: the `Players` of the network.
-      params: its parameters.
-      inputs: its inputs, a tuple.
+      network: what is measured.
       readings: definitions of the output, all read from the same passes.
       sizes: of the coalitions, as `choose_sizes` makes them.
-      num_samples: coalitions of each size, at least 4.
       varying: who plays, bool [N]; the others are always in.
-      chunk_size: coalitions side by side; changes nothing but speed and memory.
-      progress: called after each size with the evaluations done, and in all.
+      config: how many samples, how many at once, and whom to tell.
 
     Returns:
-      The moments of each definition. Cost: L * `num_samples` evaluations.
+      The moments of each definition.
 
     Raises:
       InputError: the network returned NaN.
+
+    Cost: L * `num_samples` evaluations.
     """
+    players, params, inputs = network
     everyone = jnp.ones(players.num_players, bool)
     hoisted = players.hoist(params, *inputs, varying=varying)
     shared = hoisted.prefix(params, everyone, *inputs)
@@ -109,15 +145,33 @@ def measure_sizes(
         outputs = hoisted.suffix(shared, gates)
         return [reading.read(outputs) for reading in readings], has_nan(outputs)
 
-    free = np.flatnonzero(varying)
     full, bad = jax.jit(read)(shared, everyone)
-    _refuse_nan(bad, len(free))
+    _refuse_nan(bad, int(varying.sum()))
     centres = [
         t.mean(0, keepdims=True) if reading.total else t
         for reading, t in zip(readings, full, strict=True)
     ]
+    draw = _make_draw(read, readings, np.flatnonzero(varying), everyone)
+    groups = _make_groups(config, shared)
+    add_up = jax.jit(partial(_add_up, draw, groups))
+    found, total = [], len(sizes) * config.num_samples
+    for level, size in enumerate(sizes):
+        own = jax.random.fold_in(key, level)
+        sums, bad = add_up(own, int(size), shared, centres)
+        _refuse_nan(bad, int(size))
+        found.append(sums)
+        if config.progress is not None:
+            config.progress((level + 1) * config.num_samples, total)
+    return [_moments(sizes, groups.counts, sums) for sums in zip(*found, strict=True)]
 
-    def sample(key, size, shared, centres):
+
+def _make_draw(
+    read: Callable[[Any, Array], tuple[list[Array], Array]],
+    readings: Sequence[Reading],
+    free: Int[np.ndarray, " M"],
+    everyone: Bool[Array, " N"],
+) -> Draw:
+    def draw(key, size, shared, centres):
         members = jax.random.permutation(key, len(free)) < size
         values, bad = read(shared, everyone.at[free].set(members))
         sums = [
@@ -126,44 +180,24 @@ def measure_sizes(
         ]
         return sums, bad
 
-    num_groups = min(MOST_GROUPS, num_samples // 2)
-    add_up = jax.jit(
-        partial(
-            _add_up,
-            sample,
-            num_samples=num_samples,
-            num_groups=num_groups,
-            num_steps=-(-num_samples // (chunk_size or _chunk_of(shared))),
-        )
-    )
-    found = []
-    for level, size in enumerate(sizes):
-        own = jax.random.fold_in(key, level)
-        sums, bad = add_up(own, int(size), shared, centres)
-        _refuse_nan(bad, int(size))
-        found.append(sums)
-        if progress is not None:
-            progress((level + 1) * num_samples, len(sizes) * num_samples)
-    counts = np.bincount(np.arange(num_samples) % num_groups)
-    return [_moments(sizes, counts, sums) for sums in zip(*found, strict=True)]
+    return draw
+
+
+def _make_groups(config: McueConfig, shared: Any) -> Groups:
+    num_samples = config.num_samples
+    num_steps = -(-num_samples // (config.chunk_size or _chunk_of(shared)))
+    return Groups(num_samples, min(MOST_GROUPS, num_samples // 2), num_steps)
 
 
 def _add_up(
-    sample: Callable,
-    key: Array,
-    size: Array,
-    shared: Any,
-    centres: Any,
-    *,
-    num_samples: int,
-    num_groups: int,
-    num_steps: int,
-) -> tuple[list[_Sums], Array]:
+    draw: Draw, groups: Groups, key: Array, size: Array, shared: Any, centres: Any
+) -> tuple[list[_Added], Array]:
     """Sums of each group over samples of one size, a chunk at a time."""
+    num_samples, num_groups, num_steps = groups
     numbers = jnp.arange(num_steps * -(-num_samples // num_steps))
 
     def one(number):
-        return sample(jax.random.fold_in(key, number), size, shared, centres)
+        return draw(jax.random.fold_in(key, number), size, shared, centres)
 
     def step(carry, numbers):
         sums, bad = jax.vmap(one)(numbers)
@@ -179,17 +213,22 @@ def _add_up(
     return jax.lax.scan(step, (start, jnp.zeros((), bool)), chunks)[0]
 
 
-def _sums_of(values: Float[Array, "B K"], total: bool) -> _Sums:
+def _sums_of(values: Float[Array, "B K"], total: bool) -> _Added:
     """What one coalition adds, so that averages over inputs come out."""
+    chex.assert_rank(values, 2)
     num_inputs = values.shape[0]
     square = jnp.square(values).sum() / num_inputs
     if not total:
-        return _Sums(values.ravel() / np.sqrt(num_inputs), square, square)
+        return _Added(values.ravel() / np.sqrt(num_inputs), square, square)
     cells = values.mean(0)
-    return _Sums(cells, square, jnp.square(cells).sum())
+    return _Added(cells, square, jnp.square(cells).sum())
 
 
-def _moments(sizes, counts, sums: Sequence[_Sums]) -> SizeMoments:
+def _moments(
+    sizes: Int[np.ndarray, " L"],
+    counts: Int[np.ndarray, " G"],
+    sums: Sequence[_Added],
+) -> SizeMoments:
     cells = jnp.stack([part.cells for part in sums]) / counts[None, :, None]
     gram = jnp.einsum("kgd,lhd->kglh", cells, cells, precision="highest")
     square, own = (

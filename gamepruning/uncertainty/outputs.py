@@ -1,7 +1,7 @@
 """What MCUE takes as the output of a sub-network: the choice that moves its peak."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from gamepruning.types import InputError
 from gamepruning.uncertainty.names import McueOutput
 
 MCUE_OUTPUTS: tuple[str, ...] = get_args(McueOutput)
+OutputFn: TypeAlias = Callable[[Any], Array]  # of the network's outputs
 
 
 class Reading(NamedTuple):
@@ -20,15 +21,15 @@ class Reading(NamedTuple):
     Attributes:
       name: of the definition.
       read: outputs of the network -> values t, [B, K].
-      total: whether the variance is over inputs, too.
+      total: True if the variance is over inputs, too.
     """
 
     name: str
-    read: Callable[[Any], Array]
+    read: OutputFn
     total: bool
 
 
-def make_reading(output: str | Callable[[Any], Array], labels: Array | None) -> Reading:
+def make_reading(output: str | OutputFn, labels: Array | None) -> Reading:
     """The definition of a name of `MCUE_OUTPUTS`, or a user's own.
 
     Args:
@@ -64,14 +65,14 @@ def make_reading(output: str | Callable[[Any], Array], labels: Array | None) -> 
 
 
 def has_nan(outputs: Any) -> Bool[Array, ""]:
-    """Whether any output of the network is NaN."""
+    """True if any output of the network is NaN."""
     floats = [
         x for x in jax.tree.leaves(outputs) if jnp.issubdtype(x.dtype, jnp.inexact)
     ]
     return jnp.asarray([jnp.isnan(x).any() for x in floats], bool).any()
 
 
-def _rows_of(function: Callable[[Any], Any]) -> Callable[[Any], Array]:
+def _rows_of(function: Callable[[Any], Any]) -> OutputFn:
     """Values as float [B, K], whatever their shape; a scalar is one row."""
 
     def read(outputs) -> Float[Array, "B K"]:
@@ -87,9 +88,7 @@ def _rows_of(function: Callable[[Any], Any]) -> Callable[[Any], Array]:
     return read
 
 
-def _of_classes(
-    name: str, read: Callable[[Array], Array], labels: Array
-) -> Callable[[Any], Array]:
+def _of_classes(name: str, read: Callable[[Array], Array], labels: Array) -> OutputFn:
     def checked(outputs) -> Array:
         shape = getattr(outputs, "shape", None)
         if shape is None or len(shape) != 2 or shape[1] < 2:

@@ -5,6 +5,7 @@ import itertools
 from functools import partial
 from math import comb
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from gamepruning.uncertainty.grid import (
     size_law,
     variance_of,
 )
-from gamepruning.uncertainty.mcue import Bands, mcue, mcue_each
+from gamepruning.uncertainty.mcue import Bands, mcue
 from gamepruning.uncertainty.moments import SizeMoments, choose_sizes
 from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 
@@ -118,13 +119,13 @@ def enumerated(name, p, q):
 @pytest.fixture(scope="module")
 def small_bands():
     players, params, x, labels = small_network()
-    found = mcue_each(
+    found = mcue(
         jax.random.key(0),
         players,
         params,
         x,
         labels,
-        outputs=MCUE_OUTPUTS,
+        output=MCUE_OUTPUTS,
         num_points=5,
         num_samples=400,
     )
@@ -352,3 +353,40 @@ def test_bands_are_frozen(small_bands):
     with pytest.raises(AttributeError):
         bands.peak = 0.5
     np.testing.assert_array_equal(bands.diagonal, np.diagonal(bands.variance))
+
+
+def test_several_outputs_come_from_the_same_passes():
+    players, params, x, labels = small_network()
+    key, options = jax.random.key(5), {"num_points": 4, "num_samples": 8}
+    both = mcue(key, players, params, x, labels, output=["vote", "outputs"], **options)
+    assert [bands.output for bands in both] == ["vote", "outputs"]
+    assert isinstance(both, tuple)
+    for bands in both:
+        alone = mcue(key, players, params, x, labels, output=bands.output, **options)
+        np.testing.assert_allclose(bands.variance, alone.variance, atol=1e-5)
+
+
+def test_a_bands_object_says_what_it_is_in_one_line(small_bands):
+    text = repr(small_bands["label"])
+    assert (
+        text.startswith("Bands('label', 5 x 5, 6 players, peak 0.") and len(text) < 90
+    )
+
+
+def test_an_unknown_keyword_is_named():
+    players, params, x, _ = small_network()
+    with pytest.raises(TypeError, match="'num_sample': did you mean 'num_samples'"):
+        mcue(jax.random.key(0), players, params, x, num_sample=3)  # type: ignore[call-arg]
+
+
+def test_all_sizes_are_measured_by_one_program():
+    """The output is traced for the centre, for shapes and for the loop over chunks."""
+    players, params, x, _ = small_network()
+
+    def traced(z):
+        return z[:, 0]
+
+    chex.clear_trace_counter()
+    output = chex.assert_max_traces(traced, n=3)
+    bands = mcue(jax.random.key(0), players, params, x, output=output, num_samples=4)
+    assert bands.num_evaluations == 7 * 4

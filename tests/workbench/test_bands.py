@@ -38,7 +38,7 @@ def done(tmp_path_factory):
     """A run that was cut off after training, then resumed without training again."""
     out = tmp_path_factory.mktemp("bands") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bands_job, "mcue_each", interrupted)
+        patch.setattr(bands_job, "mcue", interrupted)
         with pytest.raises(KeyboardInterrupt, match="bands --resume --out"):
             run(SMALL, out)
     with pytest.MonkeyPatch.context() as patch:

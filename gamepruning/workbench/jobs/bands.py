@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gamepruning.types import InputError
-from gamepruning.uncertainty.mcue import Bands, mcue_each
+from gamepruning.uncertainty.mcue import Bands, mcue
 from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.settings.bands import BandsSettings
 from gamepruning.workbench.settings.defaults import SettledTraining, settle
@@ -142,13 +142,13 @@ def _measure(keys: _Keys, task: Task, settings: BandsSettings, params: Any, prog
     def show(done: int, total: int) -> None:
         progress.update(bar, completed=done, total=total)
 
-    found = mcue_each(
+    found = mcue(
         keys.coalitions,
         task.players,
         params,
         jnp.asarray(validation.inputs[rows]),
         jnp.asarray(validation.labels[rows]),
-        outputs=_definitions(task),
+        output=_definitions(task),
         num_points=settings.points,
         num_samples=settings.samples,
         num_sizes=settings.sizes,
