@@ -74,6 +74,14 @@ def find_players(
       >>> players = gp.find_players(apply, params, shape((2, 4), jnp.float32))
       >>> players.num_players, [family.name for family in players.families]
       (8, ['w1'])
+      >>> players
+      Players(8: w1 8)
+      >>> players.families[0]
+      Family('w1', 0:8, touches b1, w1, w2)
+      >>> gp.find_players(
+      ...     apply, params, shape((2, 4), jnp.float32), granularity="weight"
+      ... )
+      Players(56 weights: w1 32, w2 24)
     """
     _check_choice("reductions", reductions, ("freeze", "gate"))
     _check_choice("granularity", granularity, ("unit", "layer", "weight"))

@@ -70,6 +70,9 @@ class Size:
             total += factor * prod((lengths[axis] for axis in axes), start=1.0)
         return total
 
+    def __repr__(self) -> str:
+        return f"Size({self.unit} of {self.num_players} players)"
+
     def marginal(self, gates: ArrayLike) -> Float[Array, " N"]:
         """What each player adds to the size while the others stay as they are.
 
@@ -111,6 +114,8 @@ def size_of(players: Players, unit: str = "params") -> Size:
       >>> params = {"in": jnp.ones((3, 4)), "b": jnp.ones(4), "out": jnp.ones((4, 2))}
       >>> players = gp.find_players(apply, params, jnp.ones((1, 3)))
       >>> size = gp.size_of(players, "params")
+      >>> size
+      Size(params of 4 players)
       >>> mask = jnp.array([True, True, False, False])
       >>> float(size(mask)), size.marginal(mask).tolist()
       (12.0, [6.0, 6.0, 6.0, 6.0])

@@ -33,6 +33,13 @@ class CallSpec:
       num_promoted: how many numbers of the first call's params come as arrays now.
       number_leaves: the leaves, by number, that are or were Python numbers and are
         traced as arrays.
+
+    Example: a name is part of the model; an input that is a number is an array.
+      >>> call = split_call({"act": "relu", "w": jnp.ones((3, 2))}, (jnp.ones(3), 0.5))
+      >>> call
+      CallSpec(1 array of params, inputs of shape (3,) and ())
+      >>> call.array_index, call.constants
+      ((None, 0, 1, 2), ('relu',))
     """
 
     arrays: list
@@ -91,8 +98,10 @@ class CallSpec:
         return f"parameter {path_name(tuple(keys))!r}"
 
     def __repr__(self) -> str:
-        inputs = ", ".join(str(tuple(self.arrays[k].shape)) for k in self.input_range)
-        return f"CallSpec({self.num_params} arrays of params, inputs {inputs})"
+        shapes = " and ".join(str(np.shape(self.arrays[k])) for k in self.input_range)
+        plural = "" if self.num_params == 1 else "s"
+        inputs = f"inputs of shape {shapes}" if shapes else "no inputs"
+        return f"CallSpec({self.num_params} array{plural} of params, {inputs})"
 
 
 class _Constant:

@@ -50,6 +50,19 @@ class TracedModel:
       array_names: `paths`, then "input k" for the arrays of the inputs.
       numbers: the player of each unit that plays, by the unit's signature.
       num_players: N.
+
+    Example: two hidden units; nobody plays before the units have numbers.
+      >>> import jax.numpy as jnp
+      >>> def apply(params, x):
+      ...     return jnp.tanh(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((3, 2)), "out": jnp.ones((2, 1))}
+      >>> call = split_call(params, (jnp.ones((5, 3)),))
+      >>> model = TracedModel(apply, call, TraceOptions())
+      >>> model, len(model.base.units)
+      (TracedModel(2 arrays of params, 0 players, 1 traces), 2)
+      >>> numbers = {u.signature(): k for k, u in enumerate(model.base.units)}
+      >>> [owned.leaf for owned in model.with_players(numbers, 2).owned_axes()]
+      [0]
     """
 
     def __init__(self, apply: Apply, example: CallSpec, options: TraceOptions):

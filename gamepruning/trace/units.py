@@ -23,6 +23,10 @@ class AxisSlice:
         players are read by it: their outgoing weights), "scale", "shift", "batch",
         "input" or "other".
       index: for each player of the family, its indices along the axis.
+
+    Example:
+      >>> AxisSlice("dense/kernel", 1, "out", (np.array([0]), np.array([1, 2])))
+      AxisSlice('dense/kernel', axis=1, role='out', 2 players, 3 entries)
     """
 
     path: str
@@ -30,10 +34,28 @@ class AxisSlice:
     role: str
     index: tuple[np.ndarray, ...]
 
+    def __repr__(self) -> str:
+        entries = sum(map(len, self.index))
+        return (
+            f"AxisSlice({self.path!r}, axis={self.axis}, role={self.role!r}, "
+            f"{len(self.index)} players, {entries} entries)"
+        )
+
 
 @dataclass(frozen=True)
 class Family:
-    """The players of one kind: `start` to `stop` of all players."""
+    """The players of one kind: `start` to `stop` of all players.
+
+    Attributes:
+      name: the family's name, that of the layer that produces the players.
+      start: the number of its first player.
+      stop: one more than the number of its last player.
+      slices: the parameter axes that the players touch.
+
+    Example:
+      >>> Family("dense", 4, 6, (AxisSlice("dense/bias", 0, "bias", ()),))
+      Family('dense', 4:6, touches dense/bias)
+    """
 
     name: str
     start: int
@@ -45,10 +67,20 @@ class Family:
         """How many players."""
         return self.stop - self.start
 
+    def __repr__(self) -> str:
+        paths = list(dict.fromkeys(piece.path for piece in self.slices))
+        shown = ", ".join(paths[:4]) + (", ..." if len(paths) > 4 else "")
+        return f"Family({self.name!r}, {self.start}:{self.stop}, touches {shown})"
+
 
 @dataclass(frozen=True)
 class Frozen:
-    """`count` entries of a parameter axis that stay, and why."""
+    """`count` entries of a parameter axis that stay, and why.
+
+    Example:
+      >>> Frozen("head/kernel", 1, 10, "it is an output of the model").reason
+      'it is an output of the model'
+    """
 
     path: str
     axis: int
