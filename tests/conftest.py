@@ -26,7 +26,7 @@ import tests.typecheck  # noqa: E402, F401  the hook finds it by name
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # The inner loops of tracing: a check would cost more than what it checks.
-UNCHECKED = {"atoms", "interpret", "ir", "structure", "traced"}
+UNCHECKED = {"atoms", "interpret", "program", "units"}
 
 
 def checked_modules() -> list[str]:

@@ -195,7 +195,9 @@ class Gated(Interpreter):
             return self.run(node.subs[0], args)
         if self._tap is not None and node.name == "scan":
             return self._unrolled_scan(node, args)
-        return self.run_nested(node, args)
+        silent = copy.copy(self)  # a tap must not see what is traced in a body
+        silent._tap = None
+        return silent.run_nested(node, args)
 
     def gated_operands(self, nodes: Sequence[Node]) -> list[Operand]:
         """What is multiplied by gates at these nodes."""

@@ -39,27 +39,6 @@ def test_gated_is_the_mlp_worked_out_by_hand(key):
     )
 
 
-def test_participation_scales_the_preactivation(key):
-    players, params, inputs, _ = make_mlp(key, widths=(5, 4, 2))
-    gates = jnp.array([0.0, 0.25, 1.0, 0.5])
-    scaled = players.participate(params, gates)
-    one, two = params["dense0"], params["dense1"]
-    hidden = jax.nn.relu((inputs @ one["kernel"] + one["bias"][None]) * gates[None])
-    expected = hidden @ two["kernel"] + two["bias"][None]
-    np.testing.assert_allclose(apply_mlp(scaled, inputs), expected, rtol=1e-5)
-
-
-def test_sum_owned_adds_up_incoming_weights_and_bias(key):
-    players, params, _, _ = make_mlp(key)
-    squares = players.sum_owned(jax.tree.map(jnp.square, params))
-    one, two = params["dense0"], params["dense1"]
-    expected = [
-        jnp.square(layer["kernel"]).sum(0) + jnp.square(layer["bias"])
-        for layer in (one, two)
-    ]
-    np.testing.assert_allclose(squares, jnp.concatenate(expected), rtol=1e-6)
-
-
 def test_no_recompilation_and_any_batch_size(key):
     players, params, inputs, _ = make_mlp(key)
     gated = jax.jit(players.gated)
@@ -124,24 +103,6 @@ def test_reasons_are_on_record(key):
     text = players.explain()
     assert "7 players" in text and "dense1" in text and "output of the model" in text
     assert players.to_dict()["families"][0]["name"] == "dense0"
-
-
-def test_activation_moments_are_those_of_the_hidden_units(key):
-    players, params, inputs, _ = make_mlp(key, widths=(5, 4, 2))
-    one = params["dense0"]
-    hidden = jax.nn.relu(inputs @ one["kernel"] + one["bias"][None])
-    mean, variance = players.activation_moments(params, inputs)
-    np.testing.assert_allclose(mean, hidden.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(variance, hidden.var(0), rtol=1e-4, atol=1e-6)
-
-
-def test_masks_by_index_survive_another_trace(key):
-    players, params, inputs, _ = make_mlp(key)
-    again = gp.find_players(apply_mlp, params, inputs[:2])
-    mask = np.array([True, False, True, True, False, True, True])
-    np.testing.assert_array_equal(
-        again.mask_from_kept(players.kept_indices(mask)), mask
-    )
 
 
 def test_gradients_of_gates_match_finite_differences(key):
