@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    from gamepruning.types import InputError
+    from gamepruning.errors import InputError
     from gamepruning.workbench.cli.parsing import parse
     from gamepruning.workbench.settings.spelling import as_typed
 

@@ -10,20 +10,13 @@ from collections.abc import Callable, Sequence
 import tyro
 
 import gamepruning
-from gamepruning.types import InputError
-from gamepruning.workbench.cli import commands
+from gamepruning.errors import InputError
+from gamepruning.workbench.cli.commands import COMMANDS, RunCommand
 from gamepruning.workbench.settings.spelling import closest
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "prune": commands.prune,
-    "sweep": commands.sweep,
-    "bands": commands.bands,
-    "curve": commands.curve,
-    "compare": commands.compare,
-    "explain": commands.explain,
-    "datasets": commands.datasets,
-    "apply-plan": commands.apply_plan,
-    "bench": commands.bench,
+MOVED = {
+    "bench": "bench is no command: run `python -m benchmarks` in a checkout of the "
+    "repository"
 }
 USAGE = """\
 usage: gamepruning COMMAND [OPTIONS]
@@ -40,6 +33,15 @@ Examples:
   gamepruning explain --model lenet_5     what could leave a network
   gamepruning COMMAND --help              the options of a command
 """
+
+
+_SIMPLER = {
+    r"^Error parsing [\w.]+: ": "",  # the name of a group of settings
+    r"^Error parsing (--[\w-]+): no type matching (.+) could be instantiated from "
+    r"\[(.*)\]": r"expected \1 as \2, got \3",
+    r"^Error parsing (--[\w-]+): Could not find valid parse for arguments: "
+    r"\[(.*)\]": r"\1 cannot be \2",
+}
 
 
 def parse(argv: Sequence[str]) -> Callable[[], None]:
@@ -60,18 +62,20 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
     if name == "--version":
         return functools.partial(print, gamepruning.__version__)
     if name not in COMMANDS:
-        raise InputError(f"no command {name!r}{closest(name, COMMANDS)}")
+        known = closest(name, COMMANDS)
+        raise InputError(MOVED.get(name, f"no command {name!r}{known}"))
+    command = COMMANDS[name]
+    run = command.load() if isinstance(command, RunCommand) else command
+    pairs = () if name == "prune" else (tyro.conf.FlagCreatePairsOff,)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                _deferred(COMMANDS[name]),
+                _deferred(run),
                 prog=f"gamepruning {name}",
-                description=_description(COMMANDS[name]),
+                description=description_of(name),
                 args=rest,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-                if name != "prune"
-                else (tyro.conf.OmitArgPrefixes,),
+                config=(tyro.conf.OmitArgPrefixes, *pairs),
             )
     except SystemExit as end:
         if end.code:
@@ -81,7 +85,10 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
 
 def usage() -> str:
     """The help of the program as a whole."""
-    lines = [f"  {name:<12}{_summary(run)}" for name, run in COMMANDS.items()]
+    lines = [
+        f"  {name:<12}{description_of(name).splitlines()[0].rstrip('.')}"
+        for name in COMMANDS
+    ]
     return USAGE.format(commands="Commands:\n" + "\n".join(lines))
 
 
@@ -99,8 +106,9 @@ def condense(box: str) -> str:
         if line and not line.startswith(("╭", "─")):
             body.append(line)
     text = re.sub(r"\s*Got errors:.*", "", " ".join(body))
-    text = re.sub(r"^Error parsing [\w.-]+: (?=expected|--)", "", text)
     text = text.replace("{None}|", "")  # how tyro says that there is a default
+    for pattern, told in _SIMPLER.items():
+        text = re.sub(pattern, told, text)
     return text.rstrip(". ") or "bad arguments"
 
 
@@ -114,9 +122,9 @@ def _deferred(run: Callable[..., None]) -> Callable[..., Callable[[], None]]:
     return bind
 
 
-def _description(run: Callable[..., None]) -> str:
-    return inspect.cleandoc(run.__doc__ or "").split("\n\nArgs:")[0]
-
-
-def _summary(run: Callable[..., None]) -> str:
-    return _description(run).splitlines()[0].rstrip(".")
+def description_of(name: str) -> str:
+    """What a command does, and its examples."""
+    command = COMMANDS[name]
+    if isinstance(command, RunCommand):
+        return command.description
+    return inspect.cleandoc(command.__doc__ or "").split("\n\nArgs:")[0]

@@ -13,28 +13,22 @@ from gamepruning.types import InputError
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import MODELS
 from gamepruning.workbench.networks.user import UserNetwork, load_user_network
-from gamepruning.workbench.settings.parts import NetworkSettings
+from gamepruning.workbench.settings.base import flag_of
+from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.training.task import EXAMPLES, workbench_network
 
 NUM_OUTPUTS = 10  # of a network that no data are named for
 
 
 def explained_network(
-    *,
-    model: str | None = None,
-    module: str | None = None,
-    widths: tuple[int, ...] = (),
-    dataset: str | None = None,
-    data_dir: Path | None = None,
+    chosen: NetworkSettings, dataset: str | None, data: DataSettings
 ) -> UserNetwork:
     """A network of the workbench, by shapes alone, or a user's own.
 
     Args:
-      model: name of one of the workbench; None for its default.
-      module: `path.py:factory` of a user's own.
-      widths: hidden units, for the fully connected ones of the workbench.
+      chosen: which network.
       dataset: whose inputs it reads; None for inputs of the size it was made for.
-      data_dir: where data lie that are not built in.
+      data: how the data set is read.
 
     Returns:
       The network with example inputs.
@@ -42,29 +36,30 @@ def explained_network(
     Raises:
       InputError: there is no such network or data, or they do not fit each other.
     """
-    if data_dir is not None and dataset is None:
-        raise InputError("--data-dir goes with --dataset: name one, or leave it out")
-    settings = NetworkSettings(model=model, module=module, widths=widths)
-    if module is None:
-        return _by_shapes(settings, dataset, data_dir)
+    for name, _ in data.given():
+        if dataset is None:
+            flag = flag_of(name)
+            raise InputError(f"{flag} goes with --dataset: name one, or leave it out")
+    if chosen.module is None:
+        return _by_shapes(chosen, dataset, data)
     if dataset is not None:
         raise InputError(
             "--module brings its own inputs, which --dataset does not change: leave "
             "one of them out"
         )
-    return load_user_network(module)
+    return load_user_network(chosen.module)
 
 
 def _by_shapes(
-    settings: NetworkSettings, dataset: str | None, data_dir: Path | None
+    chosen: NetworkSettings, dataset: str | None, data: DataSettings
 ) -> UserNetwork:
     if dataset is None:
-        kind = MODELS.get(settings.name)
+        kind = MODELS.get(chosen.name)
         shape, num_outputs = kind.example if kind else (), NUM_OUTPUTS
     else:
-        data = load_dataset(dataset, data_dir=data_dir, seed=0)
-        shape, num_outputs = data.input_shape, data.num_outputs
-    network = workbench_network(settings, shape, num_outputs)
+        read = load_dataset(dataset, data_dir=data.data_dir, seed=0, **data.options())
+        shape, num_outputs = read.input_shape, read.num_outputs
+    network = workbench_network(chosen, shape, num_outputs)
     params = jax.eval_shape(network.fresh, jax.random.key(0))
     inputs = jax.ShapeDtypeStruct((EXAMPLES, *shape), jnp.float32)
     return UserNetwork(network.apply, params, (inputs,))

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
-from gamepruning.types import InputError
+from gamepruning.errors import InputError
 from gamepruning.workbench.settings.spelling import closest
 
 Kind = Literal["equilibrium", "index", "bandit", "baseline"]

@@ -18,8 +18,16 @@ import pytest
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.workbench.cli import console as cli
 from gamepruning.workbench.cli.console import main
-from gamepruning.workbench.cli.parsing import COMMANDS, condense, parse, usage
+from gamepruning.workbench.cli.parsing import (
+    COMMANDS,
+    condense,
+    description_of,
+    parse,
+    usage,
+)
+from gamepruning.workbench.methods.registry import METHODS
 
+HEAVY = {"jax", "numpy", "flax", "optax", "matplotlib", "sklearn", "pandas", "scipy"}
 README = Path(__file__).parents[3] / "README.md"
 
 NETS = """
@@ -170,8 +178,7 @@ BAD = {
     "no plan": f"{APPLY} --plan no.json",
     "plan is text": f"{APPLY} --plan text.json",
     "apply-plan without flags": "apply-plan",
-    "bench what": "bench everything",
-    "bench no repeats": "bench latency --repeats 0",
+    "a command that moved": "bench latency",
     "explain granularity": "explain --granularity pixel",
 }
 
@@ -202,6 +209,35 @@ def test_help_of_the_program(words, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in COMMANDS)
+
+
+def test_bench_says_where_it_went(capsys):
+    assert main(["bench", "trace"]) == 2
+    assert "run `python -m benchmarks` in a checkout" in capsys.readouterr().err
+
+
+def test_methods_lists_the_registry(capsys):
+    assert main(["methods"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == list(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("--help", 0), ("methods", 0), ("prun", 2), ("prune --keep 2.5", 2)]
+    + [(f"{name} --help", 0) for name in COMMANDS],
+)
+def test_help_and_bad_input_are_quick(words, code):
+    """Neither jax nor anything else that takes long is imported for them."""
+    program = (
+        "import sys; from gamepruning.workbench.cli.console import main; "
+        f"code = main({words.split()!r}); "
+        f"print(code, *sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stderr.splitlines()[-1] == str(code)
 
 
 def test_version(capsys):
@@ -246,7 +282,7 @@ def printed_examples() -> list[str]:
     text = README.read_text(encoding="utf-8") if README.exists() else ""
     found = re.findall(r"`(gamepruning [a-z-]+ [^`]+)`", text)
     found += re.findall(r"&& (gamepruning .*)", text)
-    helps = "\n".join([usage(), *(run.__doc__ or "" for run in COMMANDS.values())])
+    helps = "\n".join([usage(), *map(description_of, COMMANDS)])
     helps = re.sub(r"\n +--", " --", helps)
     found += re.findall(r"^ +(gamepruning [a-z-]+\S*(?: \S+)*)", helps, flags=re.M)
     return sorted({" ".join(example.split()) for example in found})
@@ -263,9 +299,8 @@ def test_printed_examples_work(example, capsys):
 
 
 def test_there_are_printed_examples():
-    assert {"gamepruning explain --model lenet_5", "gamepruning bench trace"} <= set(
-        printed_examples()
-    )
+    some = {"gamepruning explain --model lenet_5", "gamepruning methods"}
+    assert some <= set(printed_examples())
 
 
 def test_a_full_disk_is_one_line(monkeypatch, capsys):
