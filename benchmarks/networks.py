@@ -16,7 +16,7 @@ from gamepruning.compaction.compact import compact
 from gamepruning.compaction.measure import measure_latencies
 from gamepruning.equilibrium import (
     UtilityConfig,
-    equilibrium_optimizer,
+    joint_optimizer,
     make_equilibrium_step,
     make_sweep_step,
     sweep_grid,
@@ -88,7 +88,7 @@ def bench_gating(
     game = make_equilibrium_step(
         players,
         metrics.cross_entropy,
-        equilibrium_optimizer(),
+        joint_optimizer(),
         WHOLE_GAME,
     )
 

@@ -69,7 +69,6 @@ from .equilibrium import (
     best_response as best_response,
     condition_numbers as condition_numbers,
     dominated_players as dominated_players,
-    equilibrium_optimizer as equilibrium_optimizer,
     equilibrium_pruning as equilibrium_pruning,
     game_jacobian as game_jacobian,
     joint_optimizer as joint_optimizer,

@@ -148,7 +148,7 @@ for dynamics in ("ascent", "sequential", "simultaneous"):
 
 # %%
 def play(config, num_steps=3000, gate_rate=3e-3):
-    tx = gp.equilibrium_optimizer(gate_learning_rate=gate_rate)
+    tx = gp.joint_optimizer(gate_tx=gate_rate)
     init, step = gp.make_equilibrium_step(players, gp.cross_entropy, tx, config)
     data = batches(jax.random.key(2), num_steps)
 

@@ -15,7 +15,7 @@ import optax
 
 import gamepruning as gp
 from experiments.equilibrium_mnist.common import HERE, Clock, write_json
-from gamepruning.equilibrium.market import Unit
+from gamepruning.equilibrium.budget import Unit
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import build_model
 

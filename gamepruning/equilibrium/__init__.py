@@ -1,25 +1,27 @@
 """GAME 1: every player weighs what it earns against what it costs, until all rest."""
 
-from gamepruning.equilibrium.algorithm import EquilibriumResult, equilibrium_pruning
+from gamepruning.equilibrium.algorithm import (
+    EquilibriumResult,
+    TrainingOptions,
+    equilibrium_pruning,
+)
 from gamepruning.equilibrium.ascent import (
     JointState,
     joint_optimizer,
     project_to_box,
     projected_gate_ascent,
 )
+from gamepruning.equilibrium.budget import Budget, MarketSchedule, Seats
+from gamepruning.equilibrium.clearing import Clearing, clear_market
 from gamepruning.equilibrium.competition import competition
 from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.market import (
-    Budget,
-    Clearing,
     MarketInfo,
     MarketState,
     MarketStep,
-    Seats,
-    clear_market,
     make_market_step,
 )
-from gamepruning.equilibrium.presets import EQUILIBRIUM_PRESETS, equilibrium_optimizer
+from gamepruning.equilibrium.presets import EQUILIBRIUM_PRESETS
 from gamepruning.equilibrium.response import (
     OwnTerms,
     best_response,
@@ -28,7 +30,7 @@ from gamepruning.equilibrium.response import (
     nash_gap,
     own_terms,
 )
-from gamepruning.equilibrium.solve import Solution, solve
+from gamepruning.equilibrium.solve import Solution, SolveOptions, solve
 from gamepruning.equilibrium.stability import (
     game_jacobian,
     potential,
@@ -65,19 +67,21 @@ __all__ = [
     "EquilibriumStep",
     "JointState",
     "MarketInfo",
+    "MarketSchedule",
     "MarketState",
     "MarketStep",
     "OwnTerms",
     "Seats",
     "Solution",
+    "SolveOptions",
     "SweepPoints",
+    "TrainingOptions",
     "UtilityConfig",
     "best_response",
     "clear_market",
     "competition",
     "condition_numbers",
     "dominated_players",
-    "equilibrium_optimizer",
     "equilibrium_pruning",
     "game_jacobian",
     "joint_optimizer",

@@ -1,7 +1,9 @@
 """Algorithm 1 in its plain form, from a network to who survives, in one call."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Required, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +14,13 @@ from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.step import (
     THRESHOLD,
     EquilibriumInfo,
+    EquilibriumState,
     make_equilibrium_step,
     surviving_players,
 )
+from gamepruning.options import make_options
 from gamepruning.players import Players
+from gamepruning.types import Loss
 
 
 class EquilibriumResult(NamedTuple):
@@ -34,20 +39,43 @@ class EquilibriumResult(NamedTuple):
     mask: Bool[Array, " N"]
     info: EquilibriumInfo
 
+    def __repr__(self) -> str:
+        return (
+            f"EquilibriumResult({int(self.mask.sum())} of {len(self.mask)} players "
+            f"left after {len(self.info.loss)} epochs, loss "
+            f"{float(self.info.loss[-1]):.4g})"
+        )
+
+
+class TrainingKeywords(TypedDict, total=False):
+    """How `equilibrium_pruning` trains; see there."""
+
+    tx: Required[optax.GradientTransformation]
+    num_epochs: Required[int]
+    batch_size: Required[int]
+    threshold: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How `equilibrium_pruning` trains; see there."""
+
+    tx: optax.GradientTransformation
+    num_epochs: int
+    batch_size: int
+    threshold: float = THRESHOLD
+
 
 def equilibrium_pruning(
     key: Array,
     players: Players,
     params: PyTree,
-    loss_fn: Callable[..., Array],
+    loss_fn: Loss,
     inputs: PyTree,
     labels: ArrayLike,
     *,
     config: UtilityConfig,
-    tx: optax.GradientTransformation,
-    num_epochs: int,
-    batch_size: int,
-    threshold: float = THRESHOLD,
+    **training: Unpack[TrainingKeywords],
 ) -> EquilibriumResult:
     """Train weights and participation together, then say who is left (Algorithm 1).
 
@@ -73,36 +101,48 @@ def equilibrium_pruning(
 
     Raises:
       ValueError: fewer examples than `batch_size`.
+      TypeError: an unknown keyword, or a missing one.
 
     References:
       Shah and Khan, arXiv 2512.22106, Algorithm 1.
     """
+    chosen = make_options(TrainingOptions, training, equilibrium_pruning)
     data = (*(inputs if isinstance(inputs, tuple) else (inputs,)), labels)
     data = tuple(jax.tree.map(jnp.asarray, part) for part in data)
     num_examples = jnp.shape(labels)[0]
-    if not 1 <= batch_size <= num_examples:
+    if not 1 <= chosen.batch_size <= num_examples:
         raise ValueError(
             f"expected batch_size in [1, {num_examples}] (the number of examples), got "
-            f"{batch_size}"
+            f"{chosen.batch_size}"
         )
+    threshold = chosen.threshold
     init, step = make_equilibrium_step(
-        players, loss_fn, tx, config, threshold=threshold
+        players, loss_fn, chosen.tx, config, threshold=threshold
     )
-    num_used = num_examples - num_examples % batch_size
-
-    @jax.jit
-    def run(state, keys, data):
-        def visit(state, rows):
-            return step(state, jax.tree.map(lambda leaf: leaf[rows], data))
-
-        def epoch(state, epoch_key):
-            order = jax.random.permutation(epoch_key, num_examples)[:num_used]
-            state, info = jax.lax.scan(visit, state, order.reshape(-1, batch_size))
-            last = jax.tree.map(lambda trace: trace[-1], info)
-            return state, last._replace(loss=info.loss.mean())
-
-        return jax.lax.scan(epoch, state, keys)
-
-    state, info = run(init(params), jax.random.split(key, num_epochs), data)
+    run = jax.jit(partial(_train, step, num_examples, chosen.batch_size))
+    state, info = run(init(params), jax.random.split(key, chosen.num_epochs), data)
     mask = surviving_players(state.gates, threshold=threshold)
     return EquilibriumResult(state.params, state.gates, mask, info)
+
+
+def _train(
+    step: Callable[[EquilibriumState, Any], tuple[EquilibriumState, EquilibriumInfo]],
+    num_examples: int,
+    batch_size: int,
+    state: EquilibriumState,
+    keys: Array,
+    data: tuple,
+) -> tuple[EquilibriumState, EquilibriumInfo]:
+    """An epoch for each key; the infos are those of the epochs."""
+    num_used = num_examples - num_examples % batch_size
+
+    def visit(state: EquilibriumState, rows: Array):
+        return step(state, jax.tree.map(lambda leaf: leaf[rows], data))
+
+    def epoch(state: EquilibriumState, epoch_key: Array):
+        order = jax.random.permutation(epoch_key, num_examples)[:num_used]
+        state, info = jax.lax.scan(visit, state, order.reshape(-1, batch_size))
+        last = jax.tree.map(lambda trace: trace[-1], info)
+        return state, last._replace(loss=info.loss.mean())
+
+    return jax.lax.scan(epoch, state, keys)

@@ -1,9 +1,11 @@
 """Play the game of a network whose weights stand still until nobody wants to move."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypedDict, Unpack, get_args
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
@@ -12,6 +14,7 @@ from gamepruning.equilibrium.competition import owned_rows
 from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.response import OwnTerms, gap, own_terms, respond
 from gamepruning.equilibrium.utility import player_scales
+from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.types import InputError
 
@@ -35,6 +38,43 @@ class Solution(NamedTuple):
     steps: int
     status: str
 
+    def __repr__(self) -> str:
+        return (
+            f"Solution({self.status!r} after {self.steps} steps, nash_gap="
+            f"{self.nash_gap:.2g}, {len(self.gates)} gates of mean "
+            f"{float(self.gates.mean()):.3g})"
+        )
+
+
+class SolveKeywords(TypedDict, total=False):
+    """The rarer keywords of `solve`; see there."""
+
+    learning_rate: float | None
+    linearised: bool
+    tolerance: float
+    max_steps: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SolveOptions:
+    """How the dynamics move, and when they stop; see `solve`.
+
+    Raises:
+      InputError: numbers that make no sense.
+    """
+
+    learning_rate: float | None = None
+    linearised: bool = False
+    tolerance: float = 1e-7
+    max_steps: int = 10_000
+
+    def __post_init__(self):
+        if self.max_steps < 1 or not self.tolerance >= 0:
+            raise InputError(
+                "expected max_steps >= 1 and tolerance >= 0, got "
+                f"{self.max_steps}, {self.tolerance}"
+            )
+
 
 class _State(NamedTuple):
     gates: Array
@@ -54,10 +94,7 @@ def solve(
     *,
     gates: ArrayLike | None = None,
     dynamics: Dynamics = "ascent",
-    learning_rate: float | None = None,
-    linearised: bool = False,
-    tolerance: float = 1e-7,
-    max_steps: int = 10_000,
+    **options: Unpack[SolveKeywords],
 ) -> Solution:
     """Find an equilibrium of the gates, at fixed weights.
 
@@ -93,8 +130,9 @@ def solve(
 
     Raises:
       InputError: unknown dynamics, or numbers that make no sense.
+      TypeError: an unknown keyword.
 
-    Example: benefits of .5 and .2 whatever the others do, and a price of .3.
+    Example: benefits of 0.5 and 0.2 whatever the others do, and a price of 0.3.
       >>> import jax.numpy as jnp, gamepruning as gp
       >>> def apply(params, x):
       ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
@@ -105,6 +143,8 @@ def solve(
       >>> solution = gp.solve(players, params, loss, config)
       >>> print(solution.gates.round(2), solution.status)
       [0.5 0. ] converged
+      >>> solution
+      Solution('converged' after XX steps, nash_gap=0, 2 gates of mean 0.25)
 
     References:
       Shah and Khan, arXiv 2512.22106, sections 4.3 and 5.1.
@@ -114,51 +154,79 @@ def solve(
             f"dynamics: expected one of {', '.join(get_args(Dynamics))}, got "
             f"{dynamics!r}"
         )
-    if max_steps < 1 or not tolerance >= 0:
-        raise InputError(
-            f"expected max_steps >= 1 and tolerance >= 0, got {max_steps}, {tolerance}"
-        )
+    chosen = make_options(SolveOptions, options, solve)
     start = jnp.ones(players.num_players) if gates is None else jnp.asarray(gates)
     grads_at = jax.grad(lambda joint: loss_fn(joint["params"], joint["gates"]))
-    fixed = grads_at({"params": params, "gates": start}) if linearised else None
+    fixed = grads_at({"params": params, "gates": start}) if chosen.linearised else None
 
-    def terms_at(gates):
+    def terms_at(gates: Array) -> OwnTerms:
         grads = grads_at({"params": params, "gates": gates}) if fixed is None else fixed
         return own_terms(players, params, grads, gates, config)
 
+    move = _climb if dynamics == "ascent" else _respond_at_once
     if dynamics == "sequential":
         move = partial(_take_turns, players, params, config)
-    else:
-        move = _climb if dynamics == "ascent" else _respond_at_once
-    adapt = dynamics == "ascent" and learning_rate is None
+    adapt = dynamics == "ascent" and chosen.learning_rate is None
+    rate = chosen.learning_rate
+    if rate is None:
+        rate = _first_rate(terms_at, start) if adapt else 1.0
+    first = _state_at(
+        terms_at,
+        start,
+        jnp.zeros_like(start),
+        jnp.asarray(rate, start.dtype),
+        jnp.zeros((), jnp.int32),
+    )
+    end = _run(terms_at, move, first, chosen, adapt)
+    status = _status(end, chosen.tolerance)
+    return Solution(end.gates, float(end.gap), int(end.steps), status)
 
-    def state_at(gates, moved, rate, steps) -> _State:
-        terms = terms_at(gates)
-        slopes = terms.slope - 2 * terms.curvature * gates
-        growth = jnp.zeros_like(rate)
-        return _State(gates, slopes, moved, rate, growth, gap(terms, gates), steps)
+
+def _run(
+    terms_at: Callable[[Array], OwnTerms],
+    move: Callable[[OwnTerms, Array, Array], Array],
+    first: _State,
+    options: SolveOptions,
+    adapt: bool,
+) -> _State:
+    """Move the gates until the gap is closed, nothing moves, or the steps are spent."""
 
     def step(state: _State) -> _State:
         target = move(terms_at(state.gates), state.gates, state.rate)
         moved = target - state.gates
-        new = state_at(target, moved, state.rate, state.steps + 1)
+        new = _state_at(terms_at, target, moved, state.rate, state.steps + 1)
         if not adapt:
             return new
         rate = _adaptive_rate(state, new)
         return new._replace(rate=rate, growth=rate / state.rate)
 
-    def goes_on(state: _State):
+    def goes_on(state: _State) -> Array:
         moving = (state.steps == 0) | (state.moved != 0).any()
-        return (state.gap > tolerance) & (state.steps < max_steps) & moving
+        is_open = state.gap > options.tolerance
+        return is_open & (state.steps < options.max_steps) & moving
 
-    rate = learning_rate
-    if rate is None:
-        steepest = jnp.abs(state_at(start, 0 * start, jnp.ones(()), 0).slopes).max()
-        rate = 0.1 / jnp.maximum(steepest, 1e-12) if adapt else 1.0
-    rate, steps = jnp.asarray(rate, start.dtype), jnp.zeros((), jnp.int32)
-    first = state_at(start, jnp.zeros_like(start), rate, steps)
-    end = jax.jit(lambda state: jax.lax.while_loop(goes_on, step, state))(first)
-    return Solution(end.gates, float(end.gap), int(end.steps), _status(end, tolerance))
+    return jax.jit(lambda state: jax.lax.while_loop(goes_on, step, state))(first)
+
+
+def _state_at(
+    terms_at: Callable[[Array], OwnTerms],
+    gates: Array,
+    moved: Array,
+    rate: Array,
+    steps: Array,
+) -> _State:
+    terms = terms_at(gates)
+    chex.assert_equal_shape([gates, terms.slope, terms.curvature])
+    slopes = terms.slope - 2 * terms.curvature * gates
+    growth = jnp.zeros_like(rate)
+    return _State(gates, slopes, moved, rate, growth, gap(terms, gates), steps)
+
+
+def _first_rate(terms_at: Callable[[Array], OwnTerms], start: Array) -> Array:
+    """The rate at which the steepest gate makes a first step of 0.1."""
+    terms = terms_at(start)
+    steepest = jnp.abs(terms.slope - 2 * terms.curvature * start).max()
+    return 0.1 / jnp.maximum(steepest, 1e-12)
 
 
 def _status(end: _State, tolerance: float) -> str:

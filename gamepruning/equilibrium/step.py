@@ -12,7 +12,7 @@ from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.utility import squared_norms, utility_gradient
 from gamepruning.players import Players
 from gamepruning.trees.trainable import put_trainable, take_trainable
-from gamepruning.types import InputError
+from gamepruning.types import InputError, Loss
 
 Updates = Literal["simultaneous", "alternating"]
 THRESHOLD = 0.01  # section 7.2: a player below it counts as pruned
@@ -63,7 +63,7 @@ class EquilibriumStep(NamedTuple):
 
 def make_equilibrium_step(
     players: Players,
-    loss_fn: Callable[..., Array],
+    loss_fn: Loss,
     tx: optax.GradientTransformation,
     config: UtilityConfig,
     *,
@@ -107,7 +107,7 @@ def make_equilibrium_step(
       >>> init, step = gp.make_equilibrium_step(
       ...     players,
       ...     gp.squared_error,
-      ...     gp.equilibrium_optimizer(weight_learning_rate=0.0),
+      ...     gp.joint_optimizer(weight_tx=0.0),
       ...     gp.EQUILIBRIUM_PRESETS["l1_strong"],
       ... )
       >>> batches = (jnp.ones((3, 1, 2)), jnp.full((3, 1), 8.0))
@@ -164,7 +164,7 @@ def make_equilibrium_step(
     return EquilibriumStep(init, step)
 
 
-def make_gradient(players: Players, loss_fn: Callable[..., Array]) -> Callable:
+def make_gradient(players: Players, loss_fn: Loss) -> Callable:
     """The loss of a batch and its gradient by weights and gates, in one pass.
 
     Args:

@@ -16,15 +16,15 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
+from gamepruning.equilibrium.ascent import joint_optimizer
 from gamepruning.equilibrium.config import WEIGHTS, UtilityConfig
-from gamepruning.equilibrium.presets import equilibrium_optimizer
 from gamepruning.equilibrium.step import (
     THRESHOLD,
     EquilibriumStep,
     make_equilibrium_step,
 )
 from gamepruning.players import Players
-from gamepruning.types import InputError
+from gamepruning.types import InputError, Loss
 
 RATES = ("weight_learning_rate", "gate_learning_rate")
 
@@ -70,7 +70,7 @@ def sweep_grid(**values: float | Sequence[float]) -> SweepPoints:
 
     Args:
       **values: numbers or sequences of them for the fields of `SweepPoints`; the
-        others have the values of `UtilityConfig` and `equilibrium_optimizer`.
+        others have the values of `UtilityConfig` and `joint_optimizer`.
 
     Returns:
       The points.
@@ -119,11 +119,11 @@ def sweep_grid(**values: float | Sequence[float]) -> SweepPoints:
 
 def make_sweep_step(
     players: Players,
-    loss_fn: Callable[..., Array],
+    loss_fn: Loss,
     points: SweepPoints,
     config: UtilityConfig | None = None,
     *,
-    optimizer: Callable[..., optax.GradientTransformation] = equilibrium_optimizer,
+    optimizer: Callable[..., optax.GradientTransformation] | None = None,
     threshold: float = THRESHOLD,
     merge_fn: Callable[[PyTree, Any], PyTree] | None = None,
     devices: Sequence[Any] | None = None,
@@ -141,7 +141,7 @@ def make_sweep_step(
       points: prices, rates and seeds.
       config: how the terms are read (`benefit`, `norm`); its weights are not used.
       optimizer: (weight_learning_rate=, gate_learning_rate=) -> transform over
-        {"params", "gates"}.
+        {"params", "gates"}; `joint_optimizer` at these rates if None.
       threshold: a player with a smaller gate is not counted as active.
       merge_fn: see `make_equilibrium_step`.
       devices: where the points go, the first so many of them as divide P; all local
@@ -174,10 +174,8 @@ def make_sweep_step(
         prices = {name: getattr(point, name) for name in WEIGHTS}
         if not np.asarray(points.eta).any():
             prices["eta"] = 0.0  # leaves the term out
-        tx = optimizer(
-            weight_learning_rate=point.weight_learning_rate,
-            gate_learning_rate=point.gate_learning_rate,
-        )
+        rates = {name: getattr(point, name) for name in RATES}
+        tx = (optimizer or _default_optimizer)(**rates)
         return make_equilibrium_step(
             players,
             loss_fn,
@@ -200,6 +198,12 @@ def make_sweep_step(
         return move(points, state, batch)
 
     return EquilibriumStep(init, step)
+
+
+def _default_optimizer(
+    weight_learning_rate: Array, gate_learning_rate: Array
+) -> optax.GradientTransformation:
+    return joint_optimizer(weight_learning_rate, gate_learning_rate)
 
 
 def _spread_over(

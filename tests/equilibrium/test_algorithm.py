@@ -9,7 +9,6 @@ import pytest
 from gamepruning.equilibrium import (
     EQUILIBRIUM_PRESETS,
     UtilityConfig,
-    equilibrium_optimizer,
     equilibrium_pruning,
     joint_optimizer,
     make_equilibrium_step,
@@ -52,7 +51,7 @@ def test_one_step_is_equations_16_and_17(key):
 def test_step_scans_and_compiles_once(key):
     players, params, inputs, labels = make_mlp(key)
     init, step = make_equilibrium_step(
-        players, cross_entropy, equilibrium_optimizer(), UtilityConfig(gamma=0.1)
+        players, cross_entropy, joint_optimizer(), UtilityConfig(gamma=0.1)
     )
     run = jax.jit(lambda state, batches: jax.lax.scan(step, state, batches))
     batches = (jnp.stack([inputs] * 3), jnp.stack([labels] * 3))
@@ -115,7 +114,7 @@ def prune_blobs(key, config, num_epochs=60):
         inputs,
         labels,
         config=config,
-        tx=equilibrium_optimizer(weight_learning_rate=0.05, gate_learning_rate=0.01),
+        tx=joint_optimizer(0.05, 0.01),
         num_epochs=num_epochs,
         batch_size=32,
     )
@@ -174,7 +173,7 @@ def test_a_batch_larger_than_the_data_is_refused(key):
             inputs,
             labels,
             config=UtilityConfig(),
-            tx=equilibrium_optimizer(),
+            tx=joint_optimizer(),
             num_epochs=1,
             batch_size=9,
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gamepruning as gp
-from gamepruning.equilibrium import equilibrium_optimizer, make_equilibrium_step
+from gamepruning.equilibrium import joint_optimizer, make_equilibrium_step
 from gamepruning.types import InputError
 from tests.small import apply_mlp, make_mlp
 
@@ -35,7 +35,7 @@ def test_each_point_is_a_game_of_its_own(key, eta):
     assert state.gates.shape == (4, 4) and info.loss.shape == (4,)
     for k, row in enumerate(points.rows()):
         config = gp.UtilityConfig(beta=row["beta"], gamma=row["gamma"], eta=row["eta"])
-        tx = equilibrium_optimizer(gate_learning_rate=row["gate_learning_rate"])
+        tx = joint_optimizer(gate_tx=row["gate_learning_rate"])
         one = make_equilibrium_step(players, gp.cross_entropy, tx, config)
         own = one.init(fresh(row["seed"]))
         for _ in range(3):

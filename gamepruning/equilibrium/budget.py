@@ -1,0 +1,191 @@
+"""How large the network may be: in the end, and while the budget falls."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Required, TypedDict, get_args
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from gamepruning.players import Players, Size
+from gamepruning.types import InputError
+
+Unit = Literal["players", "params", "macs"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How large the network may be in the end.
+
+    Attributes:
+      keep: a fraction of the whole in (0, 1), a number in the unit, or a number of
+        players for each family.
+      unit: what is counted: "players", "params" or "macs".
+      min_units: players that each family keeps at least.
+
+    Raises:
+      InputError: the numbers make no sense.
+
+    Example:
+      >>> Budget(keep=0.1, unit="params")
+      Budget(keep=0.1, unit='params', min_units=1)
+    """
+
+    keep: float | int | tuple[int, ...]
+    unit: Unit = "players"
+    min_units: int = 1
+
+    def __post_init__(self):
+        if self.unit not in get_args(Unit):
+            raise InputError(
+                f"expected a budget of {', '.join(get_args(Unit))}, got {self.unit!r}"
+            )
+        if self.min_units < 1:
+            raise InputError(f"expected min_units >= 1, got {self.min_units}")
+        if isinstance(self.keep, tuple):
+            if self.unit != "players" or not all(k >= 1 for k in self.keep):
+                raise InputError(
+                    f"expected at least one player a family, got {self.keep} "
+                    f"{self.unit}"
+                )
+        elif not 0 < self.keep < math.inf or (
+            self.keep > 1 and self.keep != int(self.keep)
+        ):
+            raise InputError(
+                f"expected a fraction in (0, 1) or a whole number, got {self.keep}"
+            )
+
+
+class Seats(NamedTuple):
+    """How many players of each family may take part, and how much in all.
+
+    Attributes:
+      limits: most players of each family, float [F].
+      size: the largest size.
+    """
+
+    limits: Float[Array, " F"]
+    size: Float[Array, ""]
+
+
+class MarketKeywords(TypedDict, total=False):
+    """The schedule of `make_market_step`; see there."""
+
+    num_steps: Required[int]
+    start: float
+    end: float
+    every: int
+    decay: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MarketSchedule:
+    """When the budget falls and the market is cleared; see `make_market_step`.
+
+    Raises:
+      InputError: the numbers make no sense.
+
+    Example:
+      >>> schedule = MarketSchedule(num_steps=1000)
+      >>> schedule.first, schedule.last
+      (100.0, 800)
+    """
+
+    num_steps: int
+    start: float = 0.1
+    end: float = 0.8
+    every: int = 20
+    decay: float = 0.98
+
+    def __post_init__(self):
+        if not 0 <= self.start < self.end <= 1:
+            raise InputError(
+                f"expected 0 <= start < end <= 1, got {self.start} and {self.end}"
+            )
+        if not 1 <= self.every <= self.num_steps * self.end:
+            raise InputError(
+                f"expected every in [1, {self.num_steps * self.end:.0f}], the steps "
+                f"until the budget has fallen, got {self.every}"
+            )
+        if not 0 <= self.decay < 1:
+            raise InputError(f"expected decay in [0, 1), got {self.decay}")
+
+    @property
+    def first(self) -> float:
+        """The step at which the budget begins to fall."""
+        return self.num_steps * self.start
+
+    @property
+    def last(self) -> int:
+        """The step of the last clearing, at which the budget has fallen."""
+        return max(
+            int(self.num_steps * self.end) // self.every * self.every, self.every
+        )
+
+    def is_due(self, steps: Int[Array, ""]) -> Bool[Array, ""]:
+        """True at the steps at which the market is cleared."""
+        return (steps % self.every == 0) & (steps <= self.last)
+
+
+def falling_budget(
+    players: Players, size: Size, budget: Budget, first: float, last: float
+) -> Callable[[Array], Seats]:
+    """How the budget falls with the steps: geometrically from the whole to its end.
+
+    Args:
+      players: the `Players` of the network.
+      size: mask -> size in the budget's unit.
+      budget: what stays in the end.
+      first: the step at which it begins to fall.
+      last: the step at which it has reached its end.
+
+    Returns:
+      Steps made -> `Seats`.
+
+    Raises:
+      InputError: the budget cannot be met by these players.
+    """
+    sizes = np.array([family.size for family in players.families], float)
+    whole = float(size(np.ones(players.num_players)))
+    smallest = float(size(_least(players, budget.min_units)))
+    limits, target = sizes, budget.keep
+    if isinstance(target, tuple):
+        limits = np.array(target, float)
+        if limits.shape != sizes.shape or (limits > sizes).any():
+            names = ", ".join(f"{f.name} {f.size}" for f in players.families)
+            raise InputError(
+                f"expected one count a family, at most all of it ({names}), got "
+                f"{'/'.join(map(str, target))}"
+            )
+        target = limits.sum()
+    elif target < 1 and isinstance(target, float):
+        target = target * whole
+    target = np.round(target)
+    if not smallest <= target <= whole:
+        raise InputError(
+            f"expected a budget between {smallest:,.0f} {budget.unit} "
+            f"({budget.min_units} in each family) and {whole:,.0f} (everybody), got "
+            f"{target:,.0f}"
+        )
+
+    def at(count: Array) -> Seats:
+        fallen = jnp.clip((count - first) / max(last - first, 1.0), 0.0, 1.0)
+        return Seats(_between(sizes, limits, fallen), _between(whole, target, fallen))
+
+    return at
+
+
+def _between(first: ArrayLike, last: ArrayLike, share: Array) -> Array:
+    """From first to last, by equal factors; exact at both ends."""
+    first, last = jnp.asarray(first, jnp.float32), jnp.asarray(last, jnp.float32)
+    here = first * (last / first) ** share
+    return jnp.where(share >= 1, last, jnp.round(here))
+
+
+def _least(players: Players, min_units: int) -> np.ndarray:
+    mask = np.zeros(players.num_players, bool)
+    for family in players.families:
+        mask[family.start : min(family.start + min_units, family.stop)] = True
+    return mask
