@@ -13,7 +13,7 @@ from benchmarks.resnet18 import make_resnet18
 from benchmarks.timing import at_most, milliseconds, seconds_of
 from gamepruning import metrics
 from gamepruning.compaction.compact import compact
-from gamepruning.compaction.measure import measure_latencies
+from gamepruning.compaction.measure import measure_latency
 from gamepruning.equilibrium import (
     UtilityConfig,
     joint_optimizer,
@@ -46,7 +46,7 @@ def bench_latency(
         [np.arange(f.size) >= round(removed * f.size) for f in players.families]
     )
     small = compact(players, params, mask, inputs=(inputs[:8],))
-    times = measure_latencies(
+    times = measure_latency(
         {
             "dense": (model.apply, (params, inputs)),
             "small": (small.apply, (small.params, inputs)),
@@ -111,7 +111,7 @@ def bench_gating(
         return jax.lax.scan(game.step, state, data)[0]
 
     start, data = (params, tx.init(params), gates), (inputs, labels)
-    times = measure_latencies(
+    times = measure_latency(
         {
             "plain": (train(plain), (start, data)),
             "gated": (train(players.gated), (start, data)),
@@ -165,7 +165,7 @@ def bench_sweep(
             return jax.lax.scan(step, state, data)[0]
 
         calls[f"{count} games"] = (play, (init(fresh(points.seed)), (inputs, labels)))
-    times = measure_latencies(calls, budget=10.0, repeats=repeats)
+    times = measure_latency(calls, budget=10.0, repeats=repeats)
     one, many = (times[name].median for name in calls)
     return {
         "model": "64-512-256-10",

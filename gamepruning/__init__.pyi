@@ -57,7 +57,6 @@ from .compaction import (
     import_orbax as import_orbax,
     import_safetensors as import_safetensors,
     load_stablehlo as load_stablehlo,
-    measure_latencies as measure_latencies,
     measure_latency as measure_latency,
     slice_opt_state as slice_opt_state,
 )

@@ -65,6 +65,16 @@ class MethodComparison(NamedTuple):
     alpha: float
     num_blocks: int
 
+    def __repr__(self) -> str:
+        order = np.argsort(self.ranks, kind="stable")
+        ranked = [f"{self.names[k]} {self.ranks[k]:.2f}" for k in order[:4]]
+        more = ", ..." if len(order) > 4 else ""
+        return (
+            f"MethodComparison({len(self.names)} methods over {self.num_blocks} "
+            f"blocks, mean ranks: {', '.join(ranked)}{more}; Friedman p "
+            f"{self.friedman.p_value:.2g})"
+        )
+
 
 def compare_methods(
     table: Table,
@@ -92,6 +102,9 @@ def compare_methods(
       >>> found = compare_methods(table, ["a", "b", "c"])
       >>> found.ranks.tolist(), round(found.friedman.p_value, 4)
       ([1.0, 2.0, 3.0], 0.0183)
+      >>> found  # doctest: +NORMALIZE_WHITESPACE
+      MethodComparison(3 methods over 4 blocks, mean ranks: a 1.00, b 2.00, c 3.00;
+        Friedman p 0.018)
 
     References:
       Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 7

@@ -14,7 +14,7 @@ from gamepruning.players import Players
 from gamepruning.run.toggle import Residuals, ToggleEvaluator
 from gamepruning.trees.arrays import split_arrays
 from gamepruning.trees.examples import count_rows
-from gamepruning.types import InputError
+from gamepruning.types import InputError, Loss
 
 MOST_BYTES = 2**29  # of states that are kept for all mini-batches
 
@@ -22,7 +22,7 @@ MOST_BYTES = 2**29  # of states that are kept for all mini-batches
 def removal_arms(
     players: Players,
     params: Any,
-    loss_fn: Callable[[Any, Any], Array],
+    loss_fn: Loss,
     inputs: Any,
     labels: Any,
     *,
@@ -68,8 +68,10 @@ def removal_arms(
       >>> x, y = jnp.ones((4, 1)), jnp.full(4, 4.0)
       >>> players = gp.find_players(apply, params, x)
       >>> arms = removal_arms(players, params, gp.squared_error, x, y, batch_size=2)
-      >>> arms.num_arms, arms.num_batches, arms.loss_changes(1).tolist()
-      (2, 2, [9.0, 1.0])
+      >>> arms
+      RemovalArms(2 arms, 2 mini-batches, a pull costs SHARE of a pass)
+      >>> arms.loss_changes(1).tolist()
+      [9.0, 1.0]
 
     References:
       arXiv 2606.07615: a pull masks the neuron, measures the change in loss on a
@@ -114,6 +116,13 @@ class RemovalArms:
             self.share = self._updates.moves.share
         self.is_open = np.ones(self.num_arms, bool)
         self._prepare()
+
+    def __repr__(self) -> str:
+        closed = "" if self.is_open.all() else f", {int(self.is_open.sum())} open"
+        return (
+            f"RemovalArms({self.num_arms} arms{closed}, {self.num_batches} "
+            f"mini-batches, a pull costs {self.share:.3g} of a pass)"
+        )
 
     def without(self, kept: ArrayLike) -> "RemovalArms":
         """The same arms when only some players are in: losses change, and who is open.

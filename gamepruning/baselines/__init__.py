@@ -8,12 +8,13 @@ from gamepruning.baselines.hard_concrete import (
     open_probability,
 )
 from gamepruning.baselines.oracle import loss_oracle_scores
-from gamepruning.baselines.table import BASELINES
+from gamepruning.baselines.table import BASELINES, Baseline
 from gamepruning.baselines.taylor import taylor_scores
 from gamepruning.baselines.weights import magnitude_scores, weight_gradient_scores
 
 __all__ = [
     "BASELINES",
+    "Baseline",
     "activation_scores",
     "hard_concrete_mean",
     "hard_concrete_sample",

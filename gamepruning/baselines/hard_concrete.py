@@ -21,9 +21,10 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gamepruning.players import Players
+from gamepruning.types import Loss
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # section 4 of the paper
-OPEN = 2.0  # log alpha at the start: gates are open with probability .98
+OPEN = 2.0  # log alpha at the start: gates are open with probability 0.98
 
 
 def hard_concrete_sample(
@@ -93,7 +94,7 @@ class HardConcreteStep(NamedTuple):
 
 def make_hard_concrete_step(
     players: Players,
-    loss_fn: Callable[..., Array],
+    loss_fn: Loss,
     tx: optax.GradientTransformation,
     penalty: ArrayLike,
 ) -> HardConcreteStep:

@@ -1,7 +1,6 @@
 """The greedy loss oracle: take every player out alone and look at the loss."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +13,13 @@ from gamepruning.baselines.examples import (
 )
 from gamepruning.players import Players
 from gamepruning.trees.arrays import compiled
-from gamepruning.types import Scores
+from gamepruning.types import Loss, Scores
 
 
 def loss_oracle_scores(
     players: Players,
     params: PyTree,
-    loss_fn: Callable[..., Array],
+    loss_fn: Loss,
     inputs: PyTree,
     labels: ArrayLike,
     *,

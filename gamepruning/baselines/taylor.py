@@ -1,6 +1,5 @@
 """Taylor expansions of the loss in the gates, at the full network (all gates one)."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -15,13 +14,13 @@ from gamepruning.baselines.examples import (
 from gamepruning.players import Players
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import count_rows
-from gamepruning.types import Scores
+from gamepruning.types import Loss, Scores
 
 
 def taylor_scores(
     players: Players,
     params: PyTree,
-    loss_fn: Callable[..., Array],
+    loss_fn: Loss,
     inputs: PyTree,
     labels: ArrayLike,
     *,

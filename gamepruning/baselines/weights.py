@@ -17,7 +17,7 @@ from gamepruning.players import Family, Players
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.paths import named_leaves
 from gamepruning.trees.trainable import is_trainable, put_trainable, take_trainable
-from gamepruning.types import Scores
+from gamepruning.types import Loss, Scores
 
 
 def magnitude_scores(
@@ -62,7 +62,7 @@ def magnitude_scores(
 def weight_gradient_scores(
     players: Players,
     params: PyTree,
-    loss_fn: Callable[..., Array],
+    loss_fn: Loss,
     inputs: PyTree,
     labels: ArrayLike,
     *,

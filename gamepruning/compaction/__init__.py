@@ -1,6 +1,11 @@
 """Make it small: slice parameters, run the trace at the new sizes, verify, export."""
 
-from gamepruning.compaction.compact import CompactModel, VerificationError, compact
+from gamepruning.compaction.compact import (
+    CompactModel,
+    CompactOptions,
+    VerificationError,
+    compact,
+)
 from gamepruning.compaction.export import (
     export_model,
     export_orbax,
@@ -14,7 +19,6 @@ from gamepruning.compaction.measure import (
     count_bytes,
     count_macs,
     count_params,
-    measure_latencies,
     measure_latency,
 )
 from gamepruning.compaction.plan import Plan, make_plan
@@ -23,6 +27,7 @@ from gamepruning.compaction.slicing import slice_opt_state, slice_tree, unslice_
 
 __all__ = [
     "CompactModel",
+    "CompactOptions",
     "CompactionReport",
     "Plan",
     "VerificationError",
@@ -38,7 +43,6 @@ __all__ = [
     "import_safetensors",
     "load_stablehlo",
     "make_plan",
-    "measure_latencies",
     "measure_latency",
     "slice_opt_state",
     "slice_tree",

@@ -1,7 +1,8 @@
 """`compact`: remove players for good, and prove that nothing else changed."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
 import jax.core
@@ -9,10 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gamepruning.compaction.fold import fold_constants
 from gamepruning.compaction.plan import Plan, make_plan
 from gamepruning.compaction.report import CompactionReport, make_report
 from gamepruning.compaction.slicing import slice_opt_state, slice_tree
 from gamepruning.compaction.verify import relative_error, sample_inputs, tolerance
+from gamepruning.options import make_options
+from gamepruning.players import Players
+from gamepruning.selection.round_mask import round_mask
 from gamepruning.trees.arrays import split_arrays
 from gamepruning.types import InputError, Scores
 
@@ -39,19 +44,43 @@ class CompactModel(NamedTuple):
     input_kept: dict[int, dict[int, np.ndarray]]
     mask: np.ndarray
 
+    def __repr__(self) -> str:
+        players, params = self.report.players, self.report.params
+        state = "without" if self.opt_state is None else "with"
+        return (
+            f"CompactModel({players.after} of {players.before} players, "
+            f"{params.after:,} of {params.before:,} parameters, {state} optimizer "
+            "state)"
+        )
+
+
+class CompactKeywords(TypedDict, total=False):
+    """What sizes `compact` allows; see there."""
+
+    min_units: int
+    round_to: int
+    scores: Scores | ArrayLike | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompactOptions:
+    """What sizes `compact` allows; see there."""
+
+    min_units: int = 1
+    round_to: int = 1
+    scores: Scores | ArrayLike | None = None
+
 
 def compact(
-    players: Any,
+    players: Players,
     params: Any,
     mask: ArrayLike,
     *,
     opt_state: Any = None,
     inputs: Sequence[Any] | None = None,
-    min_units: int = 1,
-    round_to: int = 1,
-    scores: Scores | ArrayLike | None = None,
     fold: bool = False,
-    why: Any = None,
+    why: Mapping[str, Any] | None = None,
+    **sizes: Unpack[CompactKeywords],
 ) -> CompactModel:
     """Remove the players that are not in `mask` and return the smaller model.
 
@@ -67,7 +96,8 @@ def compact(
       inputs: inputs for the verification; by default those given to `find_players`, or
         random ones of their shapes.
       min_units: fewest units a family may keep; 0 allows a layer to vanish.
-      round_to: widths become multiples of it; players come back or leave by `scores`.
+      round_to: widths become multiples of it, by `round_mask`: players come back or
+        leave by `scores`.
       scores: ranks players for `round_to`; default |theta_i|^2.
       fold: the removed players' incoming weights are zero in `params`, but their
         constant output (act(bias), batch-norm shift) still counts: fold it into the
@@ -81,6 +111,7 @@ def compact(
       InputError: the mask, the parameters, the inputs or the optimizer state do not
         fit, or the mask empties a family.
       VerificationError: the outputs differ; nothing is handed out.
+      TypeError: an unknown keyword.
 
     Example:
       >>> import jax, jax.numpy as jnp, gamepruning as gp
@@ -98,17 +129,18 @@ def compact(
       >>> small = gp.compact(players, params, mask)
       >>> small.params["w1"].shape, small.apply(small.params, x).shape
       ((4, 3), (2, 3))
+      >>> small
+      CompactModel(3 of 8 players, 21 of 64 parameters, without optimizer state)
     """
+    allowed = make_options(CompactOptions, sizes, compact)
     stays = players.mask(mask)
     players.model.check_params(params)
     _check_known(params)
-    if round_to > 1:
-        stays = _rounded(players, params, stays, scores, round_to, min_units)
-    _check_families(players, stays, min_units)
+    if allowed.round_to > 1:
+        stays = _rounded(players, params, stays, allowed)
+    _check_families(players, stays, allowed.min_units)
     full_params = params
     if fold:
-        from gamepruning.compaction.fold import fold_constants
-
         params = fold_constants(players, params, stays)
     kept = players.kept_indices(stays)
     small_params = slice_tree(players.prepare(params, stays), kept)
@@ -164,12 +196,15 @@ def _check_known(params) -> None:
         )
 
 
-def _rounded(players, params, mask, scores, round_to, min_units) -> np.ndarray:
-    from gamepruning.selection.round_mask import round_mask
-
+def _rounded(
+    players: Players, params: Any, mask: np.ndarray, allowed: CompactOptions
+) -> np.ndarray:
+    scores = allowed.scores
     if scores is None:
         scores = players.sum_owned(jax.tree_util.tree_map(jnp.square, params))
-    return np.asarray(round_mask(players, mask, scores, round_to, min_units))
+    return np.asarray(
+        round_mask(players, mask, scores, allowed.round_to, allowed.min_units)
+    )
 
 
 def _check_families(players, mask: np.ndarray, min_units: int) -> None:

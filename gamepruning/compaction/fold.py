@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.compaction.verify import is_open, sample_inputs
 from gamepruning.run.interpret import Gated
 from gamepruning.trace.program import Lit, Node, apply_as_is, bind
 from gamepruning.trace.zeros import ANY, ZeroAnalysis
@@ -125,8 +126,6 @@ class _Record(Gated):
 
 
 def _record(players, params, mask: np.ndarray) -> _Record:
-    from gamepruning.compaction.verify import is_open, sample_inputs
-
     example = players.example_inputs()
     if any(map(is_open, jax.tree_util.tree_leaves(example))):
         raise InputError(

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ import numpy as np
 
 from gamepruning.players.sizes import count_taps
 from gamepruning.trees.arrays import is_array, split_arrays
+
+Call = tuple[Callable[..., Any], tuple]  # a function and its arguments
 
 
 class Macs(NamedTuple):
@@ -106,50 +108,60 @@ def tally_macs(fn: Callable, *args: Any) -> Macs:
     return Macs(counts.total(), dict(counts), tuple(notes))
 
 
+@overload
 def measure_latency(
-    fn: Callable, *args: Any, budget: int | float = 1.0, repeats: int | None = None
-) -> Latency:
-    """Time one function: compiled, warm, and waited for.
+    fn: Callable[..., Any],
+    *args: Any,
+    budget: float | None = None,
+    repeats: int | None = None,
+) -> Latency: ...
+
+
+@overload
+def measure_latency(
+    fn: Mapping[str, Call],
+    *,
+    budget: float | None = None,
+    repeats: int | None = None,
+) -> dict[str, Latency]: ...
+
+
+def measure_latency(fn, *args, budget=None, repeats=None):
+    """Time a function, or several in one run: compiled, warm, and waited for.
+
+    Several functions take turns: a machine that is busy for a while slows all of them
+    alike, so that the ratios hold where the numbers do not.
 
     Args:
-      fn: any function that `jax.jit` takes.
-      *args: its arguments; zeros stand in for a `jax.ShapeDtypeStruct`.
-      budget: about how many seconds to measure, compiling apart.
-      repeats: how many calls to time, instead of the budget.
+      fn: any function that `jax.jit` takes; or several, {name: (fn, args)}.
+      *args: the arguments of one function; zeros stand in for a
+        `jax.ShapeDtypeStruct`.
+      budget: about how many seconds to measure in all, compiling apart; 1 for one
+        function and 2 for several if None.
+      repeats: how many calls of each function to time, instead of the budget.
 
     Returns:
-      The latency on this machine.
+      The latency on this machine; {name: latency} of several functions.
+
+    Raises:
+      ValueError: `repeats` or the budget is not positive.
 
     Example:
       >>> measure_latency(jnp.sin, jnp.ones(3), repeats=5).repeats
       5
+      >>> calls = {"sin": (jnp.sin, (jnp.ones(3),)), "cos": (jnp.cos, (jnp.ones(3),))}
+      >>> list(measure_latency(calls, repeats=5))
+      ['sin', 'cos']
     """
-    calls = {"": (fn, args)}
-    return measure_latencies(calls, budget=budget, repeats=repeats)[""]
+    if callable(fn):
+        budget = 1.0 if budget is None else budget
+        return _measure({"": (fn, args)}, budget, repeats)[""]
+    return _measure(fn, 2.0 if budget is None else budget, repeats)
 
 
-def measure_latencies(
-    calls: Mapping[str, tuple[Callable, tuple]],
-    *,
-    budget: int | float = 2.0,
-    repeats: int | None = None,
+def _measure(
+    calls: Mapping[str, Call], budget: float, repeats: int | None
 ) -> dict[str, Latency]:
-    """Time several functions in one run, taking turns.
-
-    A machine that is busy for a while slows all of them alike, so that the ratios hold
-    where the numbers do not.
-
-    Args:
-      calls: {name: (fn, args)}; zeros stand in for a `jax.ShapeDtypeStruct`.
-      budget: about how many seconds to measure all together, compiling apart.
-      repeats: how many calls of each to time, instead of the budget.
-
-    Returns:
-      {name: latency}.
-
-    Raises:
-      ValueError: if `repeats` or the budget is not positive.
-    """
     if (repeats is not None and repeats < 1) or budget <= 0:
         raise ValueError(
             f"expected repeats >= 1 and budget > 0, got {repeats} and {budget}"

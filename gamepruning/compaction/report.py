@@ -2,18 +2,18 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, SupportsFloat
 
 from gamepruning.compaction.measure import (
+    Call,
     Latency,
     count_bytes,
     count_params,
-    measure_latencies,
+    measure_latency,
     tally_macs,
 )
 
-Call = tuple[Callable, tuple]
 _MAX_ROWS = 24
 
 
@@ -51,7 +51,7 @@ class FamilyCount(NamedTuple):
     after: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class CompactionReport:
     """What compaction saved, and how far the small model is from the gated full one.
 
@@ -85,7 +85,7 @@ class CompactionReport:
         if self.calls is None:
             return None
         before, after = self.calls
-        return LatencyChange(**measure_latencies({"before": before, "after": after}))
+        return LatencyChange(**measure_latency({"before": before, "after": after}))
 
     @property
     def small_inputs(self) -> tuple | None:
@@ -128,6 +128,16 @@ class CompactionReport:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"calls": None}
 
+    def __repr__(self) -> str:
+        costs = [
+            f"{name} {_less(getattr(self, name).ratio)}" for name in ("params", "macs")
+        ]
+        players = self.players
+        return (
+            f"CompactionReport({players.after} of {players.before} players, "
+            f"{', '.join(costs)}, max_error={self.max_error:.0e})"
+        )
+
     def __str__(self) -> str:
         parts = [
             _align(_cost_rows(self)),
@@ -156,7 +166,7 @@ def make_report(
       max_error: the largest difference of their outputs over the largest output.
 
     Returns:
-      The report. The latency is measured when it is asked for.
+      The report. The latency is measured on first use.
 
     Example:
       >>> import jax.numpy as jnp
@@ -166,6 +176,8 @@ def make_report(
       >>> report = make_report(before, after, families=families, max_error=0.0)
       >>> report.macs.before, report.macs.after, report.macs.ratio
       (640, 320, 2.0)
+      >>> report
+      CompactionReport(5 of 10 players, params 2 x less, macs 2 x less, max_error=0e+00)
     """
     macs = [tally_macs(fn, *args) for fn, args in (before, after)]
     params = [args[0] for _, args in (before, after)]

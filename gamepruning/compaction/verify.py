@@ -72,7 +72,7 @@ def sample_inputs(inputs: Sequence[Any]) -> tuple:
 
 
 def is_open(leaf: Any) -> bool:
-    """Whether a size of an array or shape is a symbol, as with `jax.export`."""
+    """Return True if a size of an array or shape is a symbol, as in `jax.export`."""
     return not all(isinstance(size, int) for size in np.shape(leaf))
 
 

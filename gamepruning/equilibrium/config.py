@@ -15,7 +15,7 @@ WEIGHTS = ("alpha", "beta", "gamma", "eta")
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class UtilityConfig:
     """The weights of the utility's terms, and how its terms are read.
 
@@ -41,6 +41,8 @@ class UtilityConfig:
     Example:
       >>> import optax
       >>> rising = UtilityConfig(gamma=optax.linear_schedule(0.0, 0.1, 100))
+      >>> rising
+      UtilityConfig(alpha=1.0, gamma=<schedule>)
       >>> float(rising.at(50).gamma)
       0.05000000074505806
     """
@@ -63,6 +65,15 @@ class UtilityConfig:
                     f"expected {name} to be one of {get_args(choices)}, got "
                     f"{getattr(self, name)!r}"
                 )
+
+    def __repr__(self) -> str:
+        given = [
+            f"{field.name}={_brief(getattr(self, field.name))}"
+            for field in dataclasses.fields(self)
+            if field.name == "alpha"
+            or not _is_equal(getattr(self, field.name), field.default)
+        ]
+        return f"UtilityConfig({', '.join(given)})"
 
     def at(self, step: Any) -> "UtilityConfig":
         """The weights at a step: schedules are called, numbers stay.
@@ -94,3 +105,14 @@ class UtilityConfig:
         """False for a weight that is the number 0, whose term can be left out."""
         weight = self.number(name)
         return not (isinstance(weight, int | float) and weight == 0)
+
+
+def _is_equal(value: Any, default: Any) -> bool:
+    return isinstance(value, int | float | str) and value == default
+
+
+def _brief(value: Any) -> str:
+    if callable(value):
+        return "<schedule>"
+    shape = getattr(value, "shape", ())
+    return f"<array {list(shape)}>" if shape else repr(value)

@@ -75,6 +75,12 @@ class MarketState(NamedTuple):
     square: Float[Array, " N"]
     steps: Int[Array, ""]
 
+    def __repr__(self) -> str:
+        return (
+            f"MarketState(gates {list(self.gates.shape)}, steps={self.steps}, "
+            f"price={self.price})"
+        )
+
 
 class MarketInfo(NamedTuple):
     """What a step tells.

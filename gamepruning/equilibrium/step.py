@@ -33,6 +33,9 @@ class EquilibriumState(NamedTuple):
     opt_state: Any
     steps: Int[Array, ""]
 
+    def __repr__(self) -> str:
+        return f"EquilibriumState(gates {list(self.gates.shape)}, steps={self.steps})"
+
 
 class EquilibriumInfo(NamedTuple):
     """What a step tells: the panels of the paper's Figure 1.
@@ -112,8 +115,10 @@ def make_equilibrium_step(
       ... )
       >>> batches = (jnp.ones((3, 1, 2)), jnp.full((3, 1), 8.0))
       >>> state, info = jax.lax.scan(step, init(params), batches)
-      >>> state.gates.shape, info.loss.shape
-      ((2,), (3,))
+      >>> state
+      EquilibriumState(gates [2], steps=3)
+      >>> info.loss.shape
+      (3,)
 
     Raises:
       InputError: unknown `updates`.

@@ -55,6 +55,15 @@ class SweepPoints(NamedTuple):
         """P."""
         return len(self.seed)
 
+    def __repr__(self) -> str:
+        columns = {name: np.asarray(column) for name, column in self._asdict().items()}
+        spans = [
+            f"{name} {column.min():.4g} to {column.max():.4g}"
+            for name, column in columns.items()
+            if column.min() < column.max()
+        ]
+        return f"SweepPoints({self.num_points} points: {', '.join(spans) or 'equal'})"
+
     def rows(self) -> list[dict[str, float]]:
         """One dict a point."""
         columns = {name: np.asarray(column) for name, column in self._asdict().items()}
@@ -162,6 +171,8 @@ def make_sweep_step(
       ...     return {"in": jax.random.normal(key, (2, 3)), "out": jnp.ones((3, 1))}
       >>> players = gp.find_players(apply, fresh(0), jnp.ones((1, 2)))
       >>> points = gp.sweep_grid(gamma=[0.01, 0.1], seed=[0, 1])
+      >>> points
+      SweepPoints(4 points: gamma 0.01 to 0.1, seed 0 to 1)
       >>> init, step = gp.make_sweep_step(players, gp.squared_error, points)
       >>> state = init(jax.vmap(fresh)(points.seed))
       >>> state, info = step(state, (jnp.ones((4, 2)), jnp.ones(4)))

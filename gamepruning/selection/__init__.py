@@ -2,19 +2,25 @@
 
 from gamepruning.selection.curves import Curve, compression_curve, masks_at
 from gamepruning.selection.greedy import greedy_scores, local_search, marginal_values
-from gamepruning.selection.iterated import (
-    Progress,
-    iterated_building,
-    iterated_pruning,
-)
+from gamepruning.selection.iterated import iterated_building, iterated_pruning
 from gamepruning.selection.round_mask import round_mask
-from gamepruning.selection.safe_removal import safe_removal
+from gamepruning.selection.safe_removal import RemovalOptions, safe_removal
+from gamepruning.selection.settings import (
+    GameScorer,
+    IterationOptions,
+    Progress,
+    PruningOptions,
+)
 from gamepruning.selection.top_n import top_n
 from gamepruning.selection.trace import Round, SelectionTrace
 
 __all__ = [
     "Curve",
+    "GameScorer",
+    "IterationOptions",
     "Progress",
+    "PruningOptions",
+    "RemovalOptions",
     "Round",
     "SelectionTrace",
     "compression_curve",

@@ -14,7 +14,7 @@ from gamepruning.selection.trace import SelectionTrace
 from gamepruning.types import InputError, Scores
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Curve:
     """The value of the players that a method keeps, at several sizes.
 
@@ -27,6 +27,13 @@ class Curve:
     sizes: Int[np.ndarray, " K"]
     values: Float[np.ndarray, " K"]
     num_players: int
+
+    def __repr__(self) -> str:
+        return (
+            f"Curve({len(self.sizes)} sizes, {self.sizes[0]} to {self.sizes[-1]} of "
+            f"{self.num_players} players, values {self.values.min():.4g} to "
+            f"{self.values.max():.4g})"
+        )
 
     @property
     def fractions(self) -> Float[np.ndarray, " K"]:
@@ -61,6 +68,8 @@ class Curve:
           >>> curve = Curve(np.array([1, 5, 10]), np.array([0.0, 0.8, 1.0]), 10)
           >>> round(curve.area(0.1, 0.5), 6)
           0.4
+          >>> curve
+          Curve(3 sizes, 1 to 10 of 10 players, values 0 to 1)
         """
         if not low < high:
             raise InputError(f"expected low < high, got {low} and {high}")

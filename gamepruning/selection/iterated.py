@@ -1,62 +1,36 @@
 """Iterated pruning and iterated building: decide on a few players, then look again."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Unpack
 
 import jax
 import numpy as np
-from jaxtyping import Bool
 
-from gamepruning.coalitions.games import coalition_values
-from gamepruning.coalitions.restrict import restrict
-from gamepruning.selection.floors import Floors, make_floors
-from gamepruning.selection.greedy import local_search
+from gamepruning.coalitions.games import coalition_values, count_players
+from gamepruning.coalitions.indices import shapley_values
+from gamepruning.options import make_options
+from gamepruning.players import Players
+from gamepruning.selection.floors import make_floors
+from gamepruning.selection.rounds import Rules, play_round
+from gamepruning.selection.settings import (
+    GameScorer,
+    IterationKeywords,
+    IterationOptions,
+    Pace,
+    Progress,
+    PruningKeywords,
+    PruningOptions,
+)
 from gamepruning.selection.trace import (
     Method,
-    Round,
     SelectionTrace,
     load_trace,
     save_trace,
 )
-from gamepruning.types import InputError, Scores
-
-Scorer = Callable[..., Scores]
-
-
-class Progress(NamedTuple):
-    """Where an iterated selection stands before a round.
-
-    Attributes:
-      number: of the round, from 0.
-      kept: who is in, bool [N].
-      num_free: players that the round scores: those still in (pruning) or still out
-        (building).
-      num_fixed: players who are in every coalition of the round: 0 when pruning.
-      target: how many will be in at the end.
-    """
-
-    number: int
-    kept: Bool[np.ndarray, " N"]
-    num_free: int
-    num_fixed: int
-    target: int
-
-    def bias_for(self, size: int) -> float:
-        """With what probability free players join coalitions of `size` on average.
-
-        When building, coalitions of a fixed bias grow with what is retained; with this
-        one their mean size stays, (size - fixed) / free, until the retained alone are
-        that many. It is kept in [1 / (M + 1), M / (M + 1)] for M free players.
-
-        Example:
-          >>> Progress(3, np.ones(4, bool), 10, 4, 7).bias_for(9)
-          0.5
-        """
-        free = self.num_free
-        share = (size - self.num_fixed) / free
-        return float(min(max(share, 1 / (free + 1)), free / (free + 1)))
+from gamepruning.types import InputError
 
 
 def iterated_pruning(
@@ -65,19 +39,10 @@ def iterated_pruning(
     n: int,
     *,
     step: int | float = 1,
-    scorer: Scorer | None = None,
-    make_scorer: Callable[[Progress], Scorer] | None = None,
+    scorer: GameScorer | None = None,
     num_evaluations: int | None = None,
-    num_players: int | None = None,
-    players: Any = None,
-    min_units: int = 1,
-    protect: Sequence[str] = (),
-    swaps: int = 0,
-    swaps_at_once: int = 1,
-    max_drop: float | None = None,
-    checkpoint: str | Path | None = None,
-    about: Mapping[str, Any] | None = None,
-    callback: Callable[[Round], None] | None = None,
+    players: Players | None = None,
+    **options: Unpack[PruningKeywords],
 ) -> SelectionTrace:
     """Take out the `step` players of the lowest scores, score again, and so on.
 
@@ -104,9 +69,9 @@ def iterated_pruning(
       swaps_at_once: players that it exchanges together to begin with.
       max_drop: end before the round that makes the value fall further than this below
         the value of everybody, though more than n are left; never, if None.
-      checkpoint: file to write after every round, and to go on from if it is there.
-      about: JSON-able settings of the scorer: a checkpoint goes on under the same ones
-        alone.
+      checkpoint: file to write after every round, and to resume from if it is there.
+      about: JSON-able settings of the scorer: a checkpoint resumes only under the
+        same ones.
       callback: called with every new `Round`.
 
     Returns:
@@ -116,6 +81,7 @@ def iterated_pruning(
     Raises:
       InputError: bad settings, scores or values that are not finite, or a checkpoint
         of another selection.
+      TypeError: an unknown keyword.
 
     Example: players 0 and 1 are copies of each other, and 2 is worth less than one.
       >>> import functools
@@ -130,7 +96,9 @@ def iterated_pruning(
     References:
       Diaz-Ortiz et al., arXiv 2311.10468, section III-B b), iterated pruning.
     """
-    return _select("pruning", **locals())
+    chosen = make_options(PruningOptions, options, iterated_pruning)
+    selection = _Selection("pruning", key, value_fn, Pace(n, step), chosen)
+    return selection.run(scorer, num_evaluations, players)
 
 
 def iterated_building(
@@ -139,18 +107,10 @@ def iterated_building(
     n: int,
     *,
     step: int | float = 1,
-    scorer: Scorer | None = None,
-    make_scorer: Callable[[Progress], Scorer] | None = None,
+    scorer: GameScorer | None = None,
     num_evaluations: int | None = None,
-    num_players: int | None = None,
-    players: Any = None,
-    min_units: int = 1,
-    protect: Sequence[str] = (),
-    swaps: int = 0,
-    swaps_at_once: int = 1,
-    checkpoint: str | Path | None = None,
-    about: Mapping[str, Any] | None = None,
-    callback: Callable[[Round], None] | None = None,
+    players: Players | None = None,
+    **options: Unpack[IterationKeywords],
 ) -> SelectionTrace:
     """Start with nobody, take in the `step` players of the highest scores, and so on.
 
@@ -178,9 +138,9 @@ def iterated_building(
       protect: names of families of which everybody comes, first of all.
       swaps: exchanges that `local_search` may make after every round.
       swaps_at_once: players that it exchanges together to begin with.
-      checkpoint: file to write after every round, and to go on from if it is there.
-      about: JSON-able settings of the scorer: a checkpoint goes on under the same ones
-        alone.
+      checkpoint: file to write after every round, and to resume from if it is there.
+      about: JSON-able settings of the scorer: a checkpoint resumes only under the
+        same ones.
       callback: called with every new `Round`.
 
     Returns:
@@ -190,6 +150,7 @@ def iterated_building(
     Raises:
       InputError: bad settings, scores or values that are not finite, or a checkpoint
         of another selection.
+      TypeError: an unknown keyword.
 
     Example: with player 0 in, its copy 1 adds nothing, and 2 comes.
       >>> import functools
@@ -204,220 +165,119 @@ def iterated_building(
     References:
       Diaz-Ortiz et al., arXiv 2311.10468, section III-B b), iterated building.
     """
-    return _select("building", max_drop=None, **locals())
+    chosen = make_options(IterationOptions, options, iterated_building)
+    selection = _Selection("building", key, value_fn, Pace(n, step), chosen)
+    return selection.run(scorer, num_evaluations, players)
 
 
-def _select(
-    method: Method,
-    *,
-    key,
-    value_fn,
-    n,
-    step,
-    scorer,
-    make_scorer,
-    num_evaluations,
-    num_players,
-    players,
-    min_units,
-    protect,
-    swaps,
-    swaps_at_once,
-    max_drop,
-    checkpoint,
-    about,
-    callback,
-) -> SelectionTrace:
-    total = _num_players(value_fn, num_players)
-    _check_settings(
-        method,
-        n,
-        total,
-        step,
-        swaps,
-        swaps_at_once,
-        max_drop,
-        scorer,
-        make_scorer,
-        num_evaluations,
-    )
-    floors = make_floors(value_fn, total, players, min_units, protect)
-    floors.check(n)
-    make = make_scorer or _same_scorer(scorer)
-    facts = {
-        **(about or {}),
-        "method": method,
-        "num_players": total,
-        "n": n,
-        "step": step,
-        "swaps": swaps,
-        "swaps_at_once": swaps_at_once,
-        "num_evaluations": num_evaluations,
-        "min_units": min_units if players is not None else 0,
-        "protect": list(protect),
-        **({} if max_drop is None else {"max_drop": max_drop}),
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-    }
-    path = None if checkpoint is None else Path(checkpoint)
-    trace = SelectionTrace(method, total, ())
-    if path is not None:
-        trace = load_trace(path, method, total, facts)
-        _check_same_game(trace, value_fn, path)
-    least = -math.inf
-    if max_drop is not None:
-        least = float(coalition_values(value_fn, np.ones((1, total), bool))[0])
-        least -= max_drop
-    while int(trace.mask.sum()) != n:
-        search = (swaps, swaps_at_once)
-        new = _play(
-            trace, value_fn, n, key, step, make, num_evaluations, floors, search
+@dataclasses.dataclass(frozen=True)
+class _Selection:
+    """What both ways share: the checks, the rounds and the checkpoint."""
+
+    method: Method
+    key: jax.Array
+    value_fn: Any
+    pace: Pace
+    options: IterationOptions
+
+    def run(
+        self,
+        scorer: GameScorer | None,
+        num_evaluations: int | None,
+        players: Players | None,
+    ) -> SelectionTrace:
+        """Decide round by round until n players are in, or the value fell too far."""
+        options, value_fn = self.options, self.value_fn
+        total = count_players(value_fn, options.num_players)
+        self.pace.check(self.method, total)
+        make_scorer = _scorers(scorer, options.make_scorer, num_evaluations)
+        floors = make_floors(
+            value_fn, total, players, options.min_units, options.protect
         )
-        if new.value < least:
-            break
-        trace = SelectionTrace(method, total, (*trace.rounds, new))
-        if path is not None:
-            save_trace(path, trace, facts)
-        if callback is not None:
-            callback(new)
-    return trace
+        floors.check(self.pace.n)
+        budget = {} if num_evaluations is None else {"num_evaluations": num_evaluations}
+        rules = Rules(
+            value_fn, self.key, self.pace, make_scorer, budget, floors, options
+        )
+        facts = self._facts(total, num_evaluations, players)
+        trace, least = self._load(total, facts), self._least(total)
+        while int(trace.mask.sum()) != self.pace.n:
+            new = play_round(rules, trace)
+            if new.value < least:
+                break
+            trace = SelectionTrace(self.method, total, (*trace.rounds, new))
+            if options.checkpoint is not None:
+                save_trace(Path(options.checkpoint), trace, facts)
+            if options.callback is not None:
+                options.callback(new)
+        return trace
+
+    @property
+    def _max_drop(self) -> float | None:
+        options = self.options
+        return options.max_drop if isinstance(options, PruningOptions) else None
+
+    def _least(self, num_players: int) -> float:
+        """The value below which no round may bring the network."""
+        if self._max_drop is None:
+            return -math.inf
+        everybody = np.ones((1, num_players), bool)
+        return float(coalition_values(self.value_fn, everybody)[0]) - self._max_drop
+
+    def _facts(
+        self, total: int, num_evaluations: int | None, players: Players | None
+    ) -> dict[str, Any]:
+        """What a checkpoint must agree with."""
+        options, drop = self.options, self._max_drop
+        return {
+            **(options.about or {}),
+            "method": self.method,
+            "num_players": total,
+            "n": self.pace.n,
+            "step": self.pace.step,
+            "swaps": options.swaps,
+            "swaps_at_once": options.swaps_at_once,
+            "num_evaluations": num_evaluations,
+            "min_units": options.min_units if players is not None else 0,
+            "protect": list(options.protect),
+            **({} if drop is None else {"max_drop": drop}),
+            "key": np.asarray(jax.random.key_data(self.key)).tolist(),
+        }
+
+    def _load(self, num_players: int, facts: dict[str, Any]) -> SelectionTrace:
+        """The rounds of the checkpoint; none where there is none."""
+        if self.options.checkpoint is None:
+            return SelectionTrace(self.method, num_players, ())
+        path = Path(self.options.checkpoint)
+        trace = load_trace(path, self.method, num_players, facts)
+        _check_same_game(trace, self.value_fn, path)
+        return trace
 
 
-def _play(
-    trace: SelectionTrace,
-    value_fn,
-    n: int,
-    key: jax.Array,
-    step: int | float,
-    make_scorer: Callable[[Progress], Scorer],
+def _scorers(
+    scorer: GameScorer | None,
+    make_scorer: Callable[[Progress], GameScorer] | None,
     num_evaluations: int | None,
-    floors: Floors,
-    search: tuple[int, int],
-) -> Round:
-    """One round: score the free players, decide, search, and value what is left."""
-    number, kept = len(trace.rounds), trace.mask.copy()
-    building = trace.method == "building"
-    free = np.flatnonzero(kept != building)
-    game = restrict(
-        value_fn,
-        len(kept),
-        always_in=kept if building else None,
-        always_out=None if building else ~kept,
-    )
-    fixed = int(kept.sum()) if building else 0
-    scorer = make_scorer(Progress(number, kept.copy(), len(free), fixed, n))
-    budget = {} if num_evaluations is None else {"num_evaluations": num_evaluations}
-    scores = scorer(jax.random.fold_in(key, number), game, len(free), **budget)
-    scores = _checked(scores, len(free), number)
-    count = min(_count(step, int(kept.sum())), abs(n - int(kept.sum())))
-    order = np.argsort(-np.asarray(scores.value), kind="stable")
-    if building:
-        decided = floors.choose_in(kept, free[order], count)
-    else:
-        decided = floors.choose_out(kept, free[order[::-1]], count)
-    kept[decided] = building
-    exchanges, cost = (), 0
-    if search[0]:
-        found = local_search(
-            value_fn,
-            kept,
-            max_exchanges=search[0],
-            at_once=search[1],
-            may_exchange=floors.may_exchange,
-        )
-        kept, exchanges, cost = found.mask, found.exchanges, found.num_evaluations
-    value = float(coalition_values(value_fn, kept[None])[0])
-    cost += scores.num_evaluations + 1
-    return Round(number, free, scores, decided, exchanges, kept, value, cost)
+) -> Callable[[Progress], GameScorer]:
+    """`Progress` -> the scorer of a round.
 
-
-def _count(step: int | float, size: int) -> int:
-    return max(int(step * size), 1) if step < 1 else int(step)
-
-
-def _same_scorer(scorer: Scorer | None) -> Callable[[Progress], Scorer]:
-    return lambda progress: scorer or _shapley()
-
-
-def _shapley() -> Scorer:
-    from gamepruning.coalitions.indices import shapley_values
-
-    return shapley_values
-
-
-def _checked(scores: Any, num_free: int, number: int) -> Scores:
-    """The scores as NumPy arrays, one finite number for each free player."""
-    if not isinstance(scores, Scores):
-        raise InputError(
-            f"expected the scorer to return gp.Scores, got {type(scores).__name__}"
-        )
-    value = np.asarray(scores.value, float)
-    stderr = np.broadcast_to(np.asarray(scores.stderr, float), value.shape)
-    if value.shape != (num_free,):
-        raise InputError(
-            f"expected the scorer to return {num_free} scores in round {number}, one "
-            f"for each free player, got shape {value.shape}"
-        )
-    if not np.isfinite(value).all():
-        bad = int(np.flatnonzero(~np.isfinite(value))[0])
-        raise InputError(
-            f"the scorer returned {value[bad]} for player {bad} of the {num_free} in "
-            f"round {number}: give it more evaluations, or look for NaN in the values"
-        )
-    return Scores(value, stderr, int(scores.num_evaluations))
-
-
-def _num_players(value_fn, num_players: int | None) -> int:
-    known = getattr(value_fn, "num_players", None)
-    if num_players is None and known is None:
-        raise InputError(
-            "expected num_players=, the number of players: this value function does "
-            "not say it"
-        )
-    if None not in (num_players, known) and num_players != known:
-        raise InputError(
-            f"num_players is {num_players}, but the value function has {known} players"
-        )
-    return int(known if num_players is None else num_players)  # type: ignore[arg-type]
-
-
-def _check_settings(
-    method,
-    n,
-    total,
-    step,
-    swaps,
-    swaps_at_once,
-    max_drop,
-    scorer,
-    make_scorer,
-    evaluations,
-) -> None:
-    if n != int(n) or not 0 < n < total:
-        raise InputError(
-            f"expected 0 < n < {total}, the number of players left by {method}, got {n}"
-        )
-    if not (0 < step < 1 or (step >= 1 and step == int(step) and math.isfinite(step))):
-        raise InputError(
-            "expected step to be a number of players >= 1, or a fraction in (0, 1) of "
-            f"those who are in, got {step}"
-        )
-    if swaps < 0:
-        raise InputError(f"expected swaps >= 0, got {swaps}")
-    if max_drop is not None and not 0 <= max_drop < math.inf:
-        raise InputError(f"expected max_drop >= 0, got {max_drop}")
-    if swaps_at_once < 1:
-        raise InputError(f"expected swaps_at_once >= 1, got {swaps_at_once}")
+    Raises:
+      InputError: there are two, or none and no budget for Shapley values.
+    """
     if scorer is not None and make_scorer is not None:
         raise InputError("expected scorer or make_scorer, got both: leave one out")
-    if scorer is make_scorer is None and evaluations is None:
+    if make_scorer is not None:
+        return make_scorer
+    if scorer is None and num_evaluations is None:
         raise InputError(
             "expected num_evaluations=, the budget of Shapley values in each round, or "
             "a scorer= of your own"
         )
+    return lambda progress: shapley_values if scorer is None else scorer
 
 
 def _check_same_game(trace: SelectionTrace, value_fn, path: Path) -> None:
-    """Whether the last coalition of a checkpoint is still worth the same."""
+    """Check that the last coalition of a checkpoint is still worth the same."""
     if not trace.rounds:
         return
     stored = trace.rounds[-1].value
@@ -425,5 +285,5 @@ def _check_same_game(trace: SelectionTrace, value_fn, path: Path) -> None:
     if not math.isclose(now, stored, rel_tol=1e-3, abs_tol=1e-5):
         raise InputError(
             f"checkpoint {path} is of another game: its last coalition was worth "
-            f"{stored:.6g} and is worth {now:.6g} now; delete it or name another"
+            f"{stored:.6g} and is worth {now:.6g} now; delete it, or name another file"
         )

@@ -1,18 +1,50 @@
 """Bandit pruning: who is safe to take out, round by round."""
 
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import numpy as np
 
 from gamepruning.bandits.arms import RemovalArms
 from gamepruning.bandits.play import play_bandit
-from gamepruning.bandits.policies import Policy
-from gamepruning.selection.iterated import Progress, Scorer, iterated_pruning
+from gamepruning.bandits.policy import Policy
+from gamepruning.options import make_options
+from gamepruning.players import Players
+from gamepruning.selection.iterated import iterated_pruning
+from gamepruning.selection.settings import GameScorer, Progress
 from gamepruning.selection.trace import Round, SelectionTrace
 from gamepruning.types import Scores
+
+
+class RemovalKeywords(TypedDict, total=False):
+    """The rarer keywords of `safe_removal`; see there."""
+
+    num_pulls: int | None
+    pulls_at_once: int
+    caution: float
+    max_drop: float | None
+    min_units: int
+    protect: Sequence[str]
+    checkpoint: str | Path | None
+    callback: Callable[[Round], None] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RemovalOptions:
+    """The rarer settings of `safe_removal`; see there."""
+
+    num_pulls: int | None = None
+    pulls_at_once: int = 1
+    caution: float = 0.0
+    max_drop: float | None = None
+    min_units: int = 1
+    protect: Sequence[str] = ()
+    checkpoint: str | Path | None = None
+    callback: Callable[[Round], None] | None = None
 
 
 def safe_removal(
@@ -23,15 +55,8 @@ def safe_removal(
     n: int,
     *,
     step: int | float = 0.1,
-    num_pulls: int | None = None,
-    pulls_at_once: int = 1,
-    caution: float = 0.0,
-    max_drop: float | None = None,
-    players: Any = None,
-    min_units: int = 1,
-    protect: Sequence[str] = (),
-    checkpoint: str | Path | None = None,
-    callback: Callable[[Round], None] | None = None,
+    players: Players | None = None,
+    **options: Unpack[RemovalKeywords],
 ) -> SelectionTrace:
     """Take out the players that a bandit finds safe, and play again among the rest.
 
@@ -49,13 +74,13 @@ def safe_removal(
         N - n removes all of them by one game.
       num_pulls: pulls in each round; 10 for each player that is left if None.
       pulls_at_once: pulls between two looks at the results; fewer when fewer are left.
-      caution: standard errors to add to the mean loss change; see `play`.
+      caution: standard errors to add to the mean loss change; see `play_bandit`.
       max_drop: end before the round that makes the value fall further than this below
         that of the full network; never, if None.
       players: the `Players`, whose families keep at least `min_units` each.
       min_units: see players.
       protect: names of families of which nobody leaves.
-      checkpoint: file to write after every round, and to go on from if it is there.
+      checkpoint: file to write after every round, and to resume from if it is there.
       callback: called with every new `Round`.
 
     Returns:
@@ -89,43 +114,53 @@ def safe_removal(
     References:
       arXiv 2606.07615; rounds with scores made anew are a choice of this library.
     """
-
-    def make_scorer(now: Progress) -> Scorer:
-        def scorer(key: jax.Array, game: Any, num_free: int) -> Scores:
-            at_once = min(pulls_at_once, num_free)
-            left = arms.without(now.kept)
-            scores = play_bandit(
-                *(key, policy, left),
-                num_pulls=num_pulls,
-                pulls_at_once=at_once,
-                caution=caution,
-            )
-            value = np.asarray(scores.value)[now.kept]
-            return Scores(
-                value, np.asarray(scores.stderr)[now.kept], scores.num_evaluations
-            )
-
-        return scorer
-
+    chosen = make_options(RemovalOptions, options, safe_removal)
     return iterated_pruning(
         key,
         value_fn,
         n,
         step=step,
-        make_scorer=make_scorer,
-        max_drop=max_drop,
-        num_players=arms.num_arms,
         players=players,
-        min_units=min_units,
-        protect=protect,
-        checkpoint=checkpoint,
-        about={
-            "policy": policy.name,
-            "rate": float(policy.init(arms.num_arms, arms.num_arms).rate),
-            "num_pulls": num_pulls,
-            "pulls_at_once": pulls_at_once,
-            "caution": caution,
-            "num_batches": arms.num_batches,
-        },
-        callback=callback,
+        make_scorer=functools.partial(_scorer, policy, arms, chosen),
+        num_players=arms.num_arms,
+        max_drop=chosen.max_drop,
+        min_units=chosen.min_units,
+        protect=chosen.protect,
+        checkpoint=chosen.checkpoint,
+        about=_facts(policy, arms, chosen),
+        callback=chosen.callback,
     )
+
+
+def _scorer(
+    policy: Policy, arms: RemovalArms, options: RemovalOptions, now: Progress
+) -> GameScorer:
+    """Play among those who are in, in the place of the game of the free players."""
+
+    def score(key: jax.Array, game: Any, num_free: int) -> Scores:
+        scores = play_bandit(
+            key,
+            policy,
+            arms.without(now.kept),
+            num_pulls=options.num_pulls,
+            pulls_at_once=min(options.pulls_at_once, num_free),
+            caution=options.caution,
+        )
+        value, stderr = np.asarray(scores.value), np.asarray(scores.stderr)
+        return Scores(value[now.kept], stderr[now.kept], scores.num_evaluations)
+
+    return score
+
+
+def _facts(
+    policy: Policy, arms: RemovalArms, options: RemovalOptions
+) -> dict[str, Any]:
+    """What a checkpoint must agree with."""
+    return {
+        "policy": policy.name,
+        "rate": float(policy.init(arms.num_arms, arms.num_arms).rate),
+        "num_pulls": options.num_pulls,
+        "pulls_at_once": options.pulls_at_once,
+        "caution": options.caution,
+        "num_batches": arms.num_batches,
+    }

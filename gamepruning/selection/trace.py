@@ -14,7 +14,7 @@ from gamepruning.types import InputError, Scores
 Method = Literal["pruning", "building"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Round:
     """One round of an iterated selection.
 
@@ -39,8 +39,17 @@ class Round:
     value: float
     num_evaluations: int
 
+    def __repr__(self) -> str:
+        decided = ", ".join(map(str, self.decided[:5]))
+        more = ", ..." if len(self.decided) > 5 else ""
+        return (
+            f"Round({self.number}: decided [{decided}{more}] of {len(self.players)} "
+            f"scored, {int(self.kept.sum())} of {len(self.kept)} in, value "
+            f"{self.value:.4g}, {self.num_evaluations} evaluations)"
+        )
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class SelectionTrace:
     """What an iterated selection did, round by round.
 
@@ -100,6 +109,10 @@ class SelectionTrace:
           ... )
           >>> trace.mask_at(1).tolist()
           [True, False, False]
+          >>> trace
+          SelectionTrace(building: 2 of 3 in after 2 rounds, value 5, 9 evaluations)
+          >>> trace.rounds[0]
+          Round(0: decided [0] of 3 scored, 1 of 3 in, value 3, 5 evaluations)
         """
         kept = self._start()
         ends = sorted((int(kept.sum()), int(self.mask.sum())))
@@ -117,6 +130,14 @@ class SelectionTrace:
             kept = round.kept.copy()
         return kept
 
+    def __repr__(self) -> str:
+        value = f", value {self.rounds[-1].value:.4g}" if self.rounds else ""
+        return (
+            f"SelectionTrace({self.method}: {int(self.mask.sum())} of "
+            f"{self.num_players} in after {len(self.rounds)} rounds{value}, "
+            f"{self.num_evaluations} evaluations)"
+        )
+
     def _start(self) -> np.ndarray:
         return np.full(self.num_players, self.method == "pruning")
 
@@ -127,7 +148,7 @@ def save_trace(path: Path, trace: SelectionTrace, about: Mapping[str, Any]) -> N
     Args:
       path: where to.
       trace: the rounds so far.
-      about: JSON-able facts of the selection; a run goes on only under the same ones.
+      about: JSON-able facts of the selection; a run resumes only under the same ones.
     """
     rounds = trace.rounds
     arrays = {

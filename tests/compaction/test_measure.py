@@ -15,7 +15,6 @@ from gamepruning.compaction.measure import (
     count_bytes,
     count_macs,
     count_params,
-    measure_latencies,
     measure_latency,
     tally_macs,
 )
@@ -236,7 +235,7 @@ def test_functions_among_the_arguments_are_part_of_the_model():
 def test_the_larger_product_takes_longer():
     product = jax.jit(lambda x: x @ x)
     calls = {"small": (product, (shape(4, 4),)), "large": (product, (shape(700, 700),))}
-    latency = measure_latencies(calls, budget=0.3)
+    latency = measure_latency(calls, budget=0.3)
     assert latency["large"].median > latency["small"].median > 0
     for result in latency.values():
         assert result.p10 <= result.median <= result.p90
@@ -254,7 +253,7 @@ def test_functions_take_turns(monkeypatch):
     monkeypatch.setattr(measure, "_prepare", lambda fn, args: fn)
     monkeypatch.setattr(measure, "_seconds", note)
     calls = {name: (lambda name=name: name, ()) for name in "abc"}
-    measure_latencies(calls, repeats=3)
+    measure_latency(calls, repeats=3)
     assert "".join(order) == "abccbaabc"
 
 

@@ -46,7 +46,7 @@ def timed(monkeypatch):
         times.append(calls)
         return LATENCIES
 
-    monkeypatch.setattr(report_module, "measure_latencies", measure)
+    monkeypatch.setattr(report_module, "measure_latency", measure)
     return times
 
 

@@ -12,7 +12,7 @@ from gamepruning.compaction.measure import (
     count_bytes,
     count_macs,
     count_params,
-    measure_latencies,
+    measure_latency,
 )
 from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.datasets.splits import Split
@@ -127,7 +127,7 @@ def measure_costs(task: Task, compared: Comparison) -> tuple[Cost, Cost]:
     """Size and speed of the dense and the small network, timed in turns."""
     examples = jnp.asarray(task.dataset.train.inputs[:LATENCY_BATCH])
     entrants = {"dense": compared.dense, "small": compared.pruned}
-    latencies = measure_latencies(
+    latencies = measure_latency(
         {
             name: (entrant.network.apply, (entrant.before, examples))
             for name, entrant in entrants.items()
