@@ -69,7 +69,7 @@ def removal_arms(
       >>> players = gp.find_players(apply, params, x)
       >>> arms = removal_arms(players, params, gp.squared_error, x, y, batch_size=2)
       >>> arms
-      RemovalArms(2 arms, 2 mini-batches, a pull costs SHARE of a pass)
+      RemovalArms(2 arms, 2 mini-batches, a pull costs 0.833 of a pass)
       >>> arms.loss_changes(1).tolist()
       [9.0, 1.0]
 

@@ -130,7 +130,7 @@ def compact(
       >>> small.params["w1"].shape, small.apply(small.params, x).shape
       ((4, 3), (2, 3))
       >>> small
-      CompactModel(3 of 8 players, 21 of 64 parameters, without optimizer state)
+      CompactModel(3 of 8 players, 24 of 64 parameters, without optimizer state)
     """
     allowed = make_options(CompactOptions, sizes, compact)
     stays = players.mask(mask)
