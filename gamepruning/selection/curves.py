@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gamepruning.coalitions.games import coalition_values
+from gamepruning.players import Players
 from gamepruning.selection.top_n import Scope, check_scores, top_n
 from gamepruning.selection.trace import SelectionTrace
 from gamepruning.types import InputError, Scores
@@ -115,7 +116,7 @@ def compression_curve(
     value_fn: Callable[..., Any],
     sizes: Sequence[int | float],
     *,
-    players: Any = None,
+    players: Players | None = None,
     min_units: int = 1,
 ) -> Curve:
     """What the players that a method keeps are worth, at each size.
@@ -156,7 +157,7 @@ def masks_at(
     source: SelectionTrace | Scores | ArrayLike,
     sizes: Sequence[int | float],
     *,
-    players: Any = None,
+    players: Players | None = None,
     min_units: int = 1,
     scope: Scope = "global",
 ) -> Bool[np.ndarray, "K N"]:

@@ -1,12 +1,12 @@
 """How few players of each family must stay, while players come and leave one by one."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from gamepruning.players import Players
 from gamepruning.selection.top_n import make_groups
-from gamepruning.types import InputError
+from gamepruning.types import InputError, ValueFn
 
 
 class Floors:
@@ -86,9 +86,9 @@ class Floors:
 
 
 def make_floors(
-    value_fn: Any,
+    value_fn: ValueFn,
     num_players: int,
-    players: Any,
+    players: Players | None,
     min_units: int,
     protect: Sequence[str],
 ) -> Floors:

@@ -30,7 +30,7 @@ from gamepruning.selection.trace import (
     load_trace,
     save_trace,
 )
-from gamepruning.types import InputError
+from gamepruning.types import InputError, ValueFn
 
 
 def iterated_pruning(
@@ -176,7 +176,7 @@ class _Selection:
 
     method: Method
     key: jax.Array
-    value_fn: Any
+    value_fn: ValueFn
     pace: Pace
     options: IterationOptions
 

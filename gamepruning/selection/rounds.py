@@ -18,7 +18,7 @@ from gamepruning.selection.settings import (
     Progress,
 )
 from gamepruning.selection.trace import Round, SelectionTrace
-from gamepruning.types import InputError, Scores
+from gamepruning.types import InputError, Scores, ValueFn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Rules:
       options: how much is searched, among others.
     """
 
-    value_fn: Any
+    value_fn: ValueFn
     key: jax.Array
     pace: Pace
     make_scorer: Callable[[Progress], GameScorer]

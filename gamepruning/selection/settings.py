@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from gamepruning.selection.trace import Round
-from gamepruning.types import InputError, Scores
+from gamepruning.types import InputError, Scores, ValueFn
 
 
 @runtime_checkable
@@ -21,7 +21,7 @@ class GameScorer(Protocol):
     def __call__(
         self,
         key: jax.Array,
-        value_fn: Any,
+        value_fn: ValueFn,
         num_players: int,
         /,
         *args: Any,

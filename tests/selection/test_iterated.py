@@ -462,7 +462,7 @@ def nan_scores(key, value_fn, num_players):
         (2, {"scorer": nan_scores}, "the scorer returned nan for player 0"),
         (2, {"scorer": lambda k, v, n: v}, "to return gp.Scores"),
         (2, {"scorer": lambda k, v, n: shapley(k, gloves, 5)}, "to return 4 scores"),
-        (2, {"num_players": None}, "expected num_players="),
+        (2, {"num_players": None}, "expected num_players"),
         (2, {"protect": ("x",)}, "cannot protect"),
     ],
 )
