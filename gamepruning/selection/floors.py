@@ -24,7 +24,7 @@ class Floors:
         self.least = least
 
     def check(self, n: int) -> None:
-        """Whether n players can hold all floors.
+        """Check that n players can hold all floors.
 
         Raises:
           InputError: they cannot.
@@ -115,8 +115,9 @@ def make_floors(
             f"the game has {num_players} players and the network "
             f"{players.num_players}: pass the players that the value function is of"
         )
-    if num_players < players.num_players and hasattr(value_fn, "expand"):
-        base = np.asarray(value_fn.expand(np.zeros((1, num_players), bool)))[0]
+    expand = getattr(value_fn, "expand", None)
+    if num_players < players.num_players and expand is not None:
+        base = np.asarray(expand(np.zeros((1, num_players), bool)))[0]
     elif num_players < players.num_players:
         raise InputError(
             f"the game has {num_players} players and the network "
