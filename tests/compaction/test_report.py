@@ -93,7 +93,7 @@ def test_the_table(report):
 
 
 def test_the_latency_is_measured_once_and_only_when_asked(report, timed):
-    assert "Change" in repr(report)
+    assert "16 of 768 players" in repr(report)
     assert "latency" not in report.to_dict(measure=False)
     assert timed == []
     assert report.latency == LatencyChange(**LATENCIES)
