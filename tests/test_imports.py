@@ -61,9 +61,7 @@ LATE = {
     ("workbench/jobs/compare.py", "workbench/report"): FIGURES,
     ("workbench/jobs/curve.py", "workbench/report"): FIGURES,
     ("workbench/jobs/sweep.py", "workbench/report"): FIGURES,
-    ("compaction/compact.py", "selection"): LEFT,
     ("players/exclusion.py", "trace"): LEFT,
-    ("selection/iterated.py", "coalitions"): LEFT,
     ("trace/labels.py", "trace/rules"): LEFT,
     ("trace/zeros.py", "trace/rules"): LEFT,
 }
