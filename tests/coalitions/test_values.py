@@ -1,5 +1,6 @@
 """The value function of a network: exact, checked, and the same however it is cut."""
 
+import dataclasses
 import functools
 
 import jax
@@ -113,7 +114,7 @@ def test_metrics_and_layer_wise_games(game, metric):
     expected = full_passes(players, params, metric, (inputs,), labels, full)
     np.testing.assert_allclose(values, expected, rtol=2e-5)
     np.testing.assert_array_equal(value_fn.expand(full[:, :24]), full)
-    tiled = value_fn._evaluator.rows != rows.RowTiles(600, 1, 0)
+    tiled = value_fn._chunks.evaluator.rows != rows.RowTiles(600, 1, 0)
     assert tiled == measures.is_mean(metric)
 
 
@@ -133,7 +134,7 @@ def test_values_do_not_depend_on_chunks_or_devices(game, monkeypatch):
             devices=jax.devices()[:devices],
         )
         for chunk_size in (1, 40, None):
-            value_fn._chunk_size = chunk_size
+            value_fn._chunks.wanted = chunk_size
             found[devices, chunk_size] = value_fn(masks)
     one_by_one = np.concatenate([value_fn(mask[None]) for mask in masks[:11]])
     for values in found.values():
@@ -166,7 +167,7 @@ def test_always_in_and_always_out(game):
     np.testing.assert_array_equal(fewer(masks), everybody(full))
     assert fewer.num_evaluations == some.num_evaluations == 20
     assert everybody.num_evaluations == 20 + 20 + 20  # the restricted ones' included
-    assert fewer._evaluator is everybody._evaluator
+    assert fewer._chunks.evaluator is everybody._chunks.evaluator
 
 
 @pytest.mark.parametrize("incremental", [False, True])
@@ -178,9 +179,10 @@ def test_prefixes_and_toggles_are_values(game, incremental):
         players, params, metric, inputs[:40], labels[:40], always_out=out
     ).restrict(always_in=[30])
     if incremental:
-        value_fn._sweeps._options["max_share"] = float("inf")
+        related = value_fn._related
+        related._config = dataclasses.replace(related._config, max_share=float("inf"))
     else:
-        value_fn._sweeps._made.append(None)
+        value_fn._related._made.append(None)
     assert value_fn.is_incremental == incremental
     orders = np.stack([np.random.default_rng(k).permutation(14) for k in range(3)])
     masks = random_masks((2, 14))
@@ -273,19 +275,19 @@ def test_out_of_memory_makes_smaller_chunks_then_smaller_tiles(game, monkeypatch
     )
     masks = random_masks((50, 40))
     expected = value_fn(masks)
-    start, asked, most = value_fn._evaluator.start, [], 4
+    start, asked, most = value_fn._chunks.evaluator.start, [], 4
 
     def start_small(masks, used):
         asked.append(len(masks))
-        if len(masks) > most or value_fn._evaluator.num_at_once > most:
+        if len(masks) > most or value_fn._chunks.evaluator.num_at_once > most:
             text = "RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes"
             raise jax.errors.JaxRuntimeError(text)
         return start(masks, used)
 
-    monkeypatch.setattr(value_fn._evaluator, "start", start_small)
+    monkeypatch.setattr(value_fn._chunks.evaluator, "start", start_small)
     np.testing.assert_allclose(value_fn(masks), expected, atol=1e-6)
     assert asked[:3] == [50, 32, 16] and asked[-1] <= 4
-    assert value_fn._evaluator.num_at_once == 4
+    assert value_fn._chunks.evaluator.num_at_once == 4
     assert value_fn.num_evaluations == 100
     most = 0
     with pytest.raises(InputError, match="out of memory with one coalition"):
@@ -299,7 +301,7 @@ def test_other_errors_of_the_device_are_not_taken_for_memory(game, monkeypatch):
     def fail(masks, used):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
-    monkeypatch.setattr(value_fn._evaluator, "start", fail)
+    monkeypatch.setattr(value_fn._chunks.evaluator, "start", fail)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         value_fn(random_masks((2, 40)))
 

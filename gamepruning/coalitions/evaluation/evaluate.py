@@ -1,26 +1,27 @@
 """One compiled program that values coalitions, a tile of them at a time.
 
-A tile has a fixed number of coalitions and rows, whatever is asked: so a value does
-not depend on its neighbours, on the size of a chunk, or on the number of devices.
+A tile has a fixed number of coalitions and rows, however many are wanted: so a value
+does not depend on its neighbours, on the size of a chunk, or on the number of devices.
 """
 
-from __future__ import annotations
-
-import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Bool, Float
 
-from gamepruning.coalitions.evaluation.related import Incremental, make_incremental
+from gamepruning.coalitions.evaluation.hoisted import (
+    Residuals,
+    checked_metric,
+    hoist_rows,
+    tile_values,
+)
+from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.evaluation.rows import cut, cut_rows
-from gamepruning.players import Players
-from gamepruning.run.hoist import SplitModel
-from gamepruning.trees.arrays import compiled
-from gamepruning.trees.examples import same_length
 from gamepruning.types import InputError
 
 ENTRIES = {"cpu": 2**18}  # of the widest value of a tile
@@ -31,8 +32,7 @@ MOST_AT_ONCE = 256
 class Evaluator:
     """Coalitions of all players, bool [S, N], to values, by one compiled program.
 
-    What no varying gate reaches is computed once, here. `gates` says who of the other
-    players is in.
+    What no varying gate reaches is computed once, here.
 
     Attributes:
       num_at_once: coalitions of one tile, on one device.
@@ -42,38 +42,42 @@ class Evaluator:
 
     def __init__(
         self,
-        players: Players,
-        params: Any,
-        metric: Callable[..., Any],
-        inputs: tuple,
-        labels: Any,
+        model: ScoredModel,
         *,
-        varying: np.ndarray,
-        gates: np.ndarray,
+        varying: Bool[np.ndarray, " N"],
+        inside: Bool[np.ndarray, " N"],
         rows_at_once: int | None = None,
         devices: Sequence[Any] | None = None,
     ):
+        """Prepare the examples.
+
+        Args:
+          model: the network, its data and the metric.
+          varying: who may be in or out.
+          inside: who of the others is in.
+          rows_at_once: examples in a tile; None chooses.
+          devices: where to evaluate; all local devices if None.
+        """
         self._devices = list(jax.local_devices() if devices is None else devices)
         if not self._devices:
             raise InputError("expected at least one device, got none")
-        self._metric = metric
+        self._value = checked_metric(model.metric)
+        self._num_players = model.players.num_players
         self.num_devices = len(self._devices)
-        model = (players, params, metric, inputs, labels)
-        self.rows = cut_rows(*model, rows_at_once, self._devices[0].platform)
-        parts = cut((inputs, labels), self.rows)
-        self._suffixes, residuals = [], []
-        for stacked, data in parts:
-            done, suffix = _hoisted(players, params, data, varying, gates, stacked)
-            self._suffixes.append((suffix, stacked))
-            residuals.append(done)
-        self._residuals = residuals
+        self.rows = cut_rows(model, rows_at_once, self._devices[0].platform)
+        parts = [
+            hoist_rows(model.players, model.params, data, (varying, inside), stacked)
+            for stacked, data in cut(model.examples, self.rows)
+        ]
+        self._hoisted = [hoisted for hoisted, _ in parts]
+        self._residuals = [residuals for _, residuals in parts]
         self.num_at_once = self._choose_at_once()
-        self._programs: dict[tuple, Callable] = {}
-        self._placed: dict[int, Any] = {}
+        self._programs: dict[tuple[int, int], Callable] = {}
+        self._placed: dict[int, list[Residuals]] = {}
 
     def _choose_at_once(self) -> int:
         entries = ENTRIES.get(self._devices[0].platform, MANY_ENTRIES)
-        fit = entries // max(self._suffixes[0][0].widest, 1)
+        fit = entries // max(self._hoisted[0].split.widest, 1)
         return 2 ** (int(np.clip(fit, 1, MOST_AT_ONCE)).bit_length() - 1)
 
     def shrink(self) -> None:
@@ -141,129 +145,14 @@ class Evaluator:
             )
         return self._programs[key]
 
-    def _values(self, residuals: list, masks: jax.Array) -> jax.Array:
-        """The metric on each tile of rows, [row tiles, coalitions]."""
-        found = []
-        for (suffix, stacked), done in zip(self._suffixes, residuals, strict=True):
-            if stacked:
-                over = jax.lax.map(
-                    lambda own, s=suffix, d=done: self._tile(s, d.whole, own, masks),
-                    (done.own, done.labels),
-                )
-                found.append(over)
-            else:
-                own = (done.own, done.labels)
-                found.append(self._tile(suffix, done.whole, own, masks)[None])
-        return jnp.concatenate(found)
-
-    def _tile(self, suffix: SplitModel, whole: list, own: tuple, masks) -> jax.Array:
-        rows, labels = own
-        residuals = _merge(suffix.by_input, rows, whole)
-
-        def value(mask):
-            found = jnp.asarray(self._metric(suffix.suffix(residuals, mask), labels))
-            if found.shape:
-                raise InputError(
-                    "expected metric(outputs, labels) to be one number, got an array "
-                    f"of shape {found.shape}: take the mean over examples"
-                )
-            return found.astype(jnp.result_type(found, jnp.float32))
-
-        return jax.vmap(value)(masks)
-
-
-class Sweeps:
-    """Incremental evaluation of a model, prepared when it is first asked for."""
-
-    def __init__(
-        self,
-        model: tuple,
-        *,
-        varying: np.ndarray,
-        in_tiles: bool,
-        devices: Sequence[Any] | None,
-    ):
-        self.players = model[0]
-        self._model = model
-        self._options: dict[str, Any] = {"varying": varying, "devices": devices}
-        self._options["row_tile"] = "auto" if in_tiles else None
-        self._made: list = []
-
-    def sampled(self, sample_rows: int) -> Sweeps:
-        """Sweeps that look at some examples each."""
-        other = copy.copy(self)
-        other._options = {**self._options, "sample_rows": sample_rows}
-        other._made = []
-        return other
-
-    def get(self) -> Incremental | None:
-        """The sweeps; None where the trace allows none or they do not pay."""
-        if not self._made:
-            *_, inputs, labels = self._model
-            same = same_length((inputs, labels)) is not None
-            self._made.append(
-                make_incremental(*self._model, **self._options) if same else None
-            )
-        return self._made[0]
-
-
-class _Done(NamedTuple):
-    """What was computed once.
-
-    Attributes:
-      own: residuals of the examples, stacked by tile of rows where there are several.
-      whole: residuals of the parameters.
-      labels: labels, stacked likewise.
-    """
-
-    own: list
-    whole: list
-    labels: Any
-
-
-def _hoisted(
-    players: Players,
-    params: Any,
-    data: tuple,
-    varying: np.ndarray,
-    gates: np.ndarray,
-    stacked: bool,
-) -> tuple[_Done, SplitModel]:
-    """What no varying gate reaches, and the rest of the model."""
-    inputs, labels = data
-    one = jax.tree.map(lambda x: x[0], inputs) if stacked else inputs
-    found = players.split(params, one, varying)
-
-    def once(params, inputs):
-        return _pick(found.by_input, found.prefix(params, gates, *inputs))
-
-    def own_of_each(params, stack):
-        return jax.lax.map(lambda inputs: once(params, inputs)[0], stack)
-
-    rows, whole = compiled(once, params, one)
-    if stacked:
-        rows = compiled(own_of_each, params, inputs)
-    if _are_finite([*rows, *whole]):
-        found = players.split(params, one, varying, gate_smaller=True)
-    return _Done(rows, whole, labels), found
-
-
-@jax.jit
-def _all_finite(arrays: list) -> jax.Array:
-    return jnp.stack([jnp.isfinite(array).all() for array in arrays]).all()
-
-
-def _are_finite(arrays: list) -> bool:
-    inexact = [x for x in arrays if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
-    return not inexact or bool(_all_finite(inexact))
-
-
-def _pick(by_input: Sequence[bool], residuals: list) -> tuple[list, list]:
-    """The residuals of the examples, and those of the parameters."""
-    pairs = list(zip(by_input, residuals, strict=True))
-    return [x for mine, x in pairs if mine], [x for mine, x in pairs if not mine]
-
-
-def _merge(by_input: Sequence[bool], own: list, whole: list) -> list:
-    own_left, whole_left = iter(own), iter(whole)
-    return [next(own_left if mine else whole_left) for mine in by_input]
+    def _values(
+        self, residuals: list[Residuals], masks: Bool[jax.Array, "S N"]
+    ) -> Float[jax.Array, "R S"]:
+        """The metric on each tile of rows."""
+        chex.assert_shape(masks, (self.num_at_once, self._num_players))
+        return jnp.concatenate(
+            [
+                tile_values(hoisted, done, masks, self._value)
+                for hoisted, done in zip(self._hoisted, residuals, strict=True)
+            ]
+        )

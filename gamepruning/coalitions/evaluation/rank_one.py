@@ -1,4 +1,4 @@
-"""Sweeps over single moves, compiled: an order's prefixes, a coalition's toggles.
+"""Walks over single moves, compiled: an order's prefixes, a coalition's toggles.
 
 Tiles of examples are shared out among devices. On each of them one loop goes over its
 tiles, and for each tile one over the moves, so that what a move updates stays in cache.
@@ -7,144 +7,176 @@ Nothing is exchanged, and the values do not depend on the number of devices.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Bool, Float, Int, PyTree
 
-from gamepruning.coalitions.evaluation.tiles import Tiles
+from gamepruning.coalitions.evaluation.tiles import Tiles, TileScore
 from gamepruning.run.toggle import Residuals, ToggleEvaluator
 from gamepruning.trees.arrays import split_arrays
 
 WHOLE, TILED = PartitionSpec(), PartitionSpec("tiles")
+_RESIDUALS = Residuals(WHOLE, TILED)  # type: ignore[arg-type]
 
 
-def compile_sweeps(
-    updates: ToggleEvaluator,
-    score: Callable,
-    params: Any,
-    rows: Tiles,
-    devices: Sequence[Any],
-) -> Callable:
-    """run(mask, order, count, keep, tiles=None) -> sums [tiles, M + 1], compiled.
+class Moves(NamedTuple):
+    """Who changes sides, and from where.
 
-    `run` starts from the coalition `mask`, bool [N], and lets the first `count` players
-    of `order`, int [M], change sides: one after the other where `keep`, else each of
-    them alone. The sums are those of `score`, at the start and after each move; after
-    `count` moves they are 0. Of all tiles, or of `tiles`, int [K]: sums [K, M + 1].
-
-    Args:
-      updates: the moves, at the shapes of one tile.
-      score: score(outputs, labels, counts) of one tile, a scalar.
-      params: the parameters.
-      rows: the examples; as many tiles on each device.
-      devices: where they go.
+    Attributes:
+      gates: the coalition at the start, float [N].
+      order: the players who move, int [M].
+      num_moves: how many of them do.
     """
-    mesh = Mesh(np.asarray(devices), ("tiles",))
-    rows = jax.device_put(rows, NamedSharding(mesh, TILED))
-    arrays, rebuild = split_arrays(params)
-    arrays = jax.device_put(arrays, NamedSharding(mesh, WHOLE))
 
-    def spread(fun, in_specs, out_specs):
+    gates: Any
+    order: Any
+    num_moves: Any
+
+
+class Walk:
+    """walk(mask, order, count, keep, tiles=None) -> sums [tiles, M + 1], compiled.
+
+    A walk starts from the coalition `mask` and lets the first `count` players of
+    `order` change sides: one after the other where `keep`, else each of them alone.
+    The sums are those of the score, at the start and after each move; after `count`
+    moves they are 0.
+    """
+
+    def __init__(
+        self,
+        updates: ToggleEvaluator,
+        score: TileScore,
+        params: PyTree,
+        rows: Tiles,
+        devices: Sequence[Any],
+    ):
+        """Prepare what does not depend on who moves, for all tiles.
+
+        Args:
+          updates: the moves, at the shapes of one tile.
+          score: (outputs, labels, counts) of one tile -> scalar.
+          params: the parameters.
+          rows: the examples; as many tiles on each device.
+          devices: where they go.
+        """
+        self._updates = updates
+        self._score = score
+        self._mesh = Mesh(np.asarray(devices), ("tiles",))
+        rows = jax.device_put(rows, NamedSharding(self._mesh, TILED))
+        self._held = self._prepare(params, rows.inputs), rows.labels, rows.counts
+        held, moves = (_RESIDUALS, TILED, TILED), (WHOLE, WHOLE, WHOLE)
+        self._all = {
+            keep: self._spread(functools.partial(self._walk_all, keep), (*held, *moves))
+            for keep in (True, False)
+        }
+        self._some = {
+            keep: self._spread(
+                functools.partial(self._walk_some, keep), (*held, WHOLE, *moves)
+            )
+            for keep in (True, False)
+        }
+
+    def __call__(
+        self,
+        mask: Bool[np.ndarray, " N"],
+        order: Int[np.ndarray, " M"],
+        count: int,
+        keep: bool,
+        tiles: Int[np.ndarray, " K"] | None = None,
+    ) -> Float[jax.Array | np.ndarray, "T M+1"]:
+        """The sums of all tiles, or of some: [K, M + 1]."""
+        gates = np.asarray(mask, jnp.result_type(float))
+        moves = Moves(gates, order, np.int32(count))
+        if tiles is None:
+            return self._all[keep](*self._held, *moves)
+        found = self._some[keep](*self._held, np.asarray(tiles, np.int32), *moves)
+        return np.asarray(found).sum(axis=0)  # of a tile all but one are 0
+
+    def _spread(
+        self, fun: Callable, in_specs: tuple, out_specs: Any = TILED
+    ) -> Callable:
         mapped = jax.shard_map(
-            fun, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+            fun,
+            mesh=self._mesh,
+            in_specs=in_specs,
+            out_specs=out_specs,
+            check_vma=False,
         )
         return jax.jit(mapped)
 
-    def prepare(arrays, inputs):
-        params = rebuild(arrays)
-        tiles = lax.map(lambda x: updates.prepare(params, x).rows, inputs)
-        first = jax.tree.map(lambda x: x[0], inputs)
-        return Residuals(updates.prepare(params, first).shared, tiles)
+    def _prepare(self, params: PyTree, inputs: Any) -> Residuals:
+        arrays, rebuild = split_arrays(params)
+        arrays = jax.device_put(arrays, NamedSharding(self._mesh, WHOLE))
 
-    specs = Residuals(WHOLE, TILED)  # type: ignore[arg-type]
-    residuals = spread(prepare, (WHOLE, TILED), specs)(arrays, rows.inputs)
+        def prepare(arrays, inputs):
+            params = rebuild(arrays)
+            tiles = lax.map(lambda x: self._updates.prepare(params, x).rows, inputs)
+            first = jax.tree.map(lambda x: x[0], inputs)
+            return Residuals(self._updates.prepare(params, first).shared, tiles)
 
-    def sweep_one(keep, shared, entry, moves):
-        values, labels, counts = entry
-        own = Residuals(shared, values)
-        scored = lambda outputs: score(outputs, labels, counts)  # noqa: E731
-        return _sweep_tile(updates, scored, own, moves, keep)
+        return self._spread(prepare, (WHOLE, TILED), _RESIDUALS)(arrays, inputs)
 
-    def sweep_all(keep):
-        def run(residuals, labels, counts, *moves):
-            entries = (residuals.rows, labels, counts)
-            tile = lambda entry: sweep_one(keep, residuals.shared, entry, moves)  # noqa: E731
-            return lax.map(tile, entries)
+    def _walk_all(self, keep: bool, residuals, labels, counts, *moves):
+        entries = (residuals.rows, labels, counts)
+        walk = functools.partial(self._walk_one, keep, Moves(*moves), residuals.shared)
+        return lax.map(walk, entries)
 
-        in_specs = (specs, TILED, TILED, WHOLE, WHOLE, WHOLE)
-        return spread(run, in_specs, TILED)
-
-    def sweep_some(keep):
+    def _walk_some(self, keep: bool, residuals, labels, counts, places, *moves):
         """Each device goes through those of the wanted tiles that it has."""
+        entries = (residuals.rows, labels, counts)
+        first = lax.axis_index("tiles") * counts.shape[0]
+        walk = functools.partial(self._walk_one, keep, Moves(*moves), residuals.shared)
 
-        def run(residuals, labels, counts, places, *moves):
-            entries = (residuals.rows, labels, counts)
-            first = lax.axis_index("tiles") * counts.shape[0]
+        def tile(number, sums):
+            place = places[number] - first
+            is_here = (place >= 0) & (place < counts.shape[0])
 
-            def tile(number, sums):
-                place = places[number] - first
-                is_here = (place >= 0) & (place < counts.shape[0])
+            def look(sums):
+                entry = jax.tree.map(lambda x: x[place], entries)
+                return sums.at[number].set(walk(entry))
 
-                def look(sums):
-                    entry = jax.tree.map(lambda x: x[place], entries)
-                    found = sweep_one(keep, residuals.shared, entry, moves)
-                    return sums.at[number].set(found)
+            return lax.cond(is_here, look, lambda sums: sums, sums)
 
-                return lax.cond(is_here, look, lambda sums: sums, sums)
+        one = jax.eval_shape(walk, jax.tree.map(lambda x: x[0], entries))
+        sums = jnp.zeros((len(places), *one.shape), one.dtype)
+        return lax.fori_loop(0, len(places), tile, sums)[None]
 
-            entry = jax.tree.map(lambda x: x[0], entries)
-            look_at = functools.partial(sweep_one, keep)
-            one = jax.eval_shape(look_at, residuals.shared, entry, moves)
-            sums = jnp.zeros((len(places), *one.shape), one.dtype)
-            return lax.fori_loop(0, len(places), tile, sums)[None]
+    def _walk_one(self, keep: bool, moves: Moves, shared: Any, entry: tuple):
+        """The score of one tile at the start and after each move, kept or not."""
+        values, labels, counts = entry
+        residuals = Residuals(shared, values)
+        updates, (gates, order, num_moves) = self._updates, moves
+        kind_of = jnp.asarray(updates.moves.kind_of)
+        chex.assert_equal_shape([gates, kind_of])
+        states, outputs = updates.start(residuals, gates)
+        first = self._score(outputs, labels, counts)
+        chex.assert_rank(first, 0)
+        scores = jnp.zeros(len(order) + 1, first.dtype).at[0].set(first)
 
-        in_specs = (specs, TILED, TILED, WHOLE, WHOLE, WHOLE, WHOLE)
-        return spread(run, in_specs, TILED)
+        def make_branch(kind):
+            def branch(states, gates, player):
+                moved, outputs = updates.move(kind, residuals, states, gates, player)
+                value = self._score(outputs, labels, counts)
+                return moved if keep else [], value
 
-    runs = {keep: sweep_all(keep) for keep in (True, False)}
-    runs_of_some = {keep: sweep_some(keep) for keep in (True, False)}
+            return branch
 
-    def run(mask, order, count, keep, tiles=None):
-        gates = np.asarray(mask, jnp.result_type(float))
-        held = residuals, rows.labels, rows.counts
-        moves = gates, order, np.int32(count)
-        if tiles is None:
-            return runs[keep](*held, *moves)
-        found = runs_of_some[keep](*held, np.asarray(tiles, np.int32), *moves)
-        return np.asarray(found).sum(axis=0)  # of a tile all but one are 0
+        branches = [make_branch(kind) for kind in range(len(updates.moves.kinds))]
 
-    return run
+        def body(turn, carry):
+            states, gates, scores = carry
+            player = order[turn]
+            after = gates.at[player].set(1 - gates[player])
+            both = gates, after
+            moved, value = lax.switch(kind_of[player], branches, states, both, player)
+            if keep:
+                states, gates = moved, after
+            return states, gates, scores.at[turn + 1].set(value)
 
-
-def _sweep_tile(updates, score, residuals, moves: tuple, keep: bool):
-    """The score at the start and after each move; `keep` them, or not."""
-    gates, order, count = moves
-    kind_of = jnp.asarray(updates.moves.kind_of)
-    states, outputs = updates.start(residuals, gates)
-    first = score(outputs)
-    scores = jnp.zeros(len(order) + 1, first.dtype).at[0].set(first)
-
-    def make_branch(kind):
-        def branch(states, gates, player):
-            moved, outputs = updates.move(kind, residuals, states, gates, player)
-            return moved if keep else [], score(outputs)
-
-        return branch
-
-    branches = [make_branch(kind) for kind in range(len(updates.moves.kinds))]
-
-    def body(turn, carry):
-        states, gates, scores = carry
-        player = order[turn]
-        after = gates.at[player].set(1 - gates[player])
-        both = gates, after
-        moved, value = lax.switch(kind_of[player], branches, states, both, player)
-        if keep:
-            states, gates = moved, after
-        return states, gates, scores.at[turn + 1].set(value)
-
-    return lax.fori_loop(0, count, body, (states, gates, scores))[2]
+        return lax.fori_loop(0, num_moves, body, (states, gates, scores))[2]

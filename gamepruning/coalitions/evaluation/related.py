@@ -5,16 +5,20 @@ by one player each. `make_incremental` keeps the pre-activations of a tile of ex
 in cache and updates them by the one player that moves.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
 import numpy as np
+from jaxtyping import Bool, PyTree
 
-from gamepruning.coalitions.evaluation.rank_one import compile_sweeps
+from gamepruning.coalitions.evaluation.model import ScoredModel, as_inputs
+from gamepruning.coalitions.evaluation.rank_one import Walk
 from gamepruning.coalitions.evaluation.rows import rows_are_independent
 from gamepruning.coalitions.evaluation.tiles import (
     RowSample,
+    TileScore,
     choose_tile,
     cut_in_tiles,
     metric_of_all,
@@ -22,11 +26,12 @@ from gamepruning.coalitions.evaluation.tiles import (
     sum_over_rows,
     tile_shapes,
 )
+from gamepruning.coalitions.evaluation.walks import Walks
+from gamepruning.options import make_options
 from gamepruning.players.players import Players
 from gamepruning.run.toggle import ToggleEvaluator
-from gamepruning.trees.examples import count_rows
-from gamepruning.trees.masks import as_masks
-from gamepruning.types import InputError
+from gamepruning.trees.examples import count_rows, same_length
+from gamepruning.types import InputError, Metric
 
 
 class Incremental(NamedTuple):
@@ -52,19 +57,54 @@ class Incremental(NamedTuple):
     share: float
     row_tile: int
 
+    def __repr__(self) -> str:
+        return (
+            f"Incremental({', '.join(self.families)}, a move costs {self.share:.2f} of "
+            f"a pass, {self.row_tile} examples a tile)"
+        )
+
+
+class IncrementalOptions(TypedDict, total=False):
+    """The keywords of `IncrementalConfig`."""
+
+    row_tile: int | str | None
+    devices: Sequence[Any] | None
+    max_share: float
+    sample_rows: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IncrementalConfig:
+    """How values of related coalitions are computed, and when it is worth it.
+
+    Attributes:
+      row_tile: examples in a tile; "auto" for what stays in cache; None for all
+        examples in one call of the metric, which need not be a mean then (`r2`).
+      devices: where the tiles go; all local devices if None. Values do not depend on
+        their number. A CPU is one device unless `jax_num_cpu_devices` says more; with
+        one for each core the tiles run side by side.
+      max_share: the largest mean cost of a move, where a full pass is 1, that is worth
+        it.
+      sample_rows: about how many examples each order or coalition is measured on, its
+        own random ones, always the same; all if None, or where there are hardly more.
+        The values are unbiased.
+    """
+
+    row_tile: int | str | None = "auto"
+    devices: Sequence[Any] | None = None
+    max_share: float = 0.5
+    sample_rows: int | None = None
+
 
 def make_incremental(
     players: Players,
-    params: Any,
-    metric: Callable[[Any, Any], jax.Array],
+    params: PyTree,
+    metric: Metric,
     inputs: Any,
     labels: Any,
     *,
     varying: Any = None,
-    row_tile: int | None | str = "auto",
-    devices: Sequence[Any] | None = None,
-    max_share: float = 0.5,
-    sample_rows: int | None = None,
+    **options: Unpack[IncrementalOptions],
 ) -> Incremental | None:
     """Values along an order, and after single toggles, by updates of rank one.
 
@@ -82,25 +122,18 @@ def make_incremental(
       inputs: the input, or a tuple of inputs; each leaf's axis 0 is the example.
       labels: leaves with the examples on axis 0.
       varying: bool [N], or names of families, who may be out; None for all.
-      row_tile: examples in a tile; "auto" for what stays in cache; None for all
-        examples in one call of `metric`, which need not be a mean then (`r2`).
-      devices: where the tiles go; all local devices if None. Values do not depend on
-        their number. A CPU is one device unless `jax_num_cpu_devices` says more; with
-        one for each core the tiles run side by side.
-      max_share: the largest mean cost of a move, where a full pass is 1, that is worth
-        it.
-      sample_rows: about how many examples each sweep looks at, its own random ones,
-        the same whenever it is asked for; all if None, or where there are hardly more.
-        The values are unbiased.
+      **options: fields of `IncrementalConfig`: row_tile, devices, max_share,
+        sample_rows.
 
     Returns:
-      The two sweeps, exact to rounding; None where a move costs more than `max_share`:
+      `Incremental`, exact to rounding; None where a move costs more than `max_share`:
       the players' products are not in the trace as such (in a loop, grouped), or most
       of the work lies after them. None as well where `row_tile` is not None and the
       outputs of an example depend on other examples.
 
     Raises:
       InputError: labels or inputs differ in the number of examples.
+      TypeError: an unknown keyword.
 
     Cost: a move takes `share` of a full pass. What does not depend on the varying
     players is kept for all examples.
@@ -112,119 +145,123 @@ def make_incremental(
       >>> params = {"w1": jnp.eye(2), "w2": jnp.array([[1.0, 0.0], [0.0, 1.0]])}
       >>> inputs, labels = jnp.array([[2.0, 1.0], [1.0, 3.0]]), jnp.array([0, 1])
       >>> players = gp.find_players(apply, params, inputs)
-      >>> sweeps = make_incremental(
+      >>> related = make_incremental(
       ...     players, params, gp.accuracy, inputs, labels, max_share=float("inf")
       ... )
-      >>> sweeps.prefixes(np.array([[1, 0]]))  # a tie goes to the lower class
+      >>> related
+      Incremental(w1, a move costs 0.50 of a pass, 2 examples a tile)
+      >>> related.prefixes(np.array([[1, 0]]))  # a tie goes to the lower class
       array([[0.5, 0.5, 1. ]])
     """
-    devices = jax.local_devices() if devices is None else list(devices)
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    config = make_options(IncrementalConfig, options, make_incremental)
+    model = ScoredModel(players, params, metric, as_inputs(inputs), labels)
+    return incremental_of(model, players.select(varying), config)
+
+
+def incremental_of(
+    model: ScoredModel, varying: Bool[np.ndarray, " N"], config: IncrementalConfig
+) -> Incremental | None:
+    """`make_incremental` for a model and a mask of who varies."""
+    players, params, _, inputs, labels = model
     if players.granularity == "weight":
         return None
-    varying = players.select(varying)
-    num_rows = count_rows((inputs, labels))
+    num_rows = count_rows(model.examples)
     example = ToggleEvaluator(players.model, params, players.example_inputs(), varying)
     moves = example.moves
-    if not moves.is_updated.any() or moves.share > max_share:
+    if not moves.is_updated.any() or moves.share > config.max_share:
         return None
-    if row_tile is None:
-        tile, score, scale, devices = num_rows, metric_of_all(metric), 1, devices[:1]
-    elif not rows_are_independent(players.apply, params, inputs):
+    in_tiles = config.row_tile is not None
+    if in_tiles and not rows_are_independent(players.apply, params, inputs):
         return None
-    else:
-        first = jax.tree.leaves(players.example_inputs())[0]
-        tile = choose_tile(row_tile, num_rows, example.state_bytes / first.shape[0])
-        score, scale = sum_over_rows(metric), num_rows
-    sample = None
-    if sample_rows is not None:
-        if row_tile is None:
-            raise InputError(
-                "a metric of all examples at once has no unbiased value on some of "
-                "them: leave sample_rows out"
-            )
-        sample = plan_sample(sample_rows, num_rows)
-        tile = tile if sample is None else sample.tile
-    updates = ToggleEvaluator(players.model, params, tile_shapes(inputs, tile), varying)
-    rows = cut_in_tiles(inputs, labels, tile, len(devices), shuffled=sample is not None)
-    run = compile_sweeps(updates, score, params, rows, devices)
+    plan = _plan_tiles(model, config, example.state_bytes, num_rows)
+    shapes = tile_shapes(inputs, plan.tile)
+    updates = ToggleEvaluator(players.model, params, shapes, varying)
+    is_shuffled = plan.sample is not None
+    rows = cut_in_tiles(
+        inputs, labels, plan.tile, len(plan.devices), shuffled=is_shuffled
+    )
+    walk = Walk(updates, plan.score, params, rows, plan.devices)
+    walks = Walks(walk, varying, plan.scale, plan.sample)
     families = tuple(
         family.name
         for family in players.families
         if moves.is_updated[family.start : family.stop].any()
     )
-    prefixes, toggles = _sweeps(run, varying, scale, sample)
-    return Incremental(prefixes, toggles, families, moves.share, tile)
+    return Incremental(walks.prefixes, walks.toggles, families, moves.share, plan.tile)
 
 
-# -- the two sweeps ----------------------------------------------------------------
+class LazyIncremental:
+    """Incremental evaluation of a model, prepared when it is first needed.
 
+    Attributes:
+      players: the `Players` of the model.
+    """
 
-def _sweeps(run: Callable, varying: np.ndarray, scale: int, sample: RowSample | None):
-    most = int(varying.sum())
+    def __init__(
+        self,
+        model: ScoredModel,
+        varying: Bool[np.ndarray, " N"],
+        config: IncrementalConfig,
+    ):
+        self.players = model.players
+        self._model = model
+        self._varying = varying
+        self._config = config
+        self._made: list[Incremental | None] = []
 
-    def values(mask, order, keep):
-        padded = np.zeros(most, np.int32)
-        padded[: len(order)] = order
-        if sample is None:
-            sums = np.asarray(run(mask, padded, len(order), keep), np.float64)
-        else:
-            tiles, weights = sample.draw(mask, *([padded] if keep else []))
-            sums = np.asarray(run(mask, padded, len(order), keep, tiles), np.float64)
-            sums = sums * weights[:, None]
-        return sums.sum(axis=0)[: len(order) + 1] / scale
+    def sampled(self, sample_rows: int) -> "LazyIncremental":
+        """The same on some examples for each order or coalition."""
+        config = dataclasses.replace(self._config, sample_rows=sample_rows)
+        return LazyIncremental(self._model, self._varying, config)
 
-    def prefixes(orders, base=None):
-        orders = _check_players(orders, 2, varying)
-        base = ~varying if base is None else base
-        shape = (len(orders), len(varying))
-        masks = _check_masks(np.broadcast_to(np.asarray(base), shape), varying)
-        rows = np.arange(len(orders))[:, None]
-        count = np.zeros(shape, np.int64)
-        np.add.at(count, (rows, orders), 1)
-        if (count + masks > 1).any():
-            raise InputError(
-                "a player of an order enters twice, or is in the base already: name "
-                "each player once, and only such as are out"
+    def get(self) -> Incremental | None:
+        """None where the trace allows none, or it is not worth it."""
+        if not self._made:
+            same = same_length(self._model.examples) is not None
+            self._made.append(
+                incremental_of(self._model, self._varying, self._config)
+                if same
+                else None
             )
-        pairs = zip(masks, orders, strict=True)
-        found = [values(mask, order, True) for mask, order in pairs]
-        return np.array(found).reshape(len(orders), orders.shape[1] + 1)
-
-    def toggles(masks, candidates):
-        candidates = _check_players(candidates, 1, varying)
-        masks = _check_masks(np.asarray(masks), varying)
-        chunks = [candidates[k : k + most] for k in range(0, len(candidates), most)]
-        base, flipped = np.zeros(len(masks)), np.zeros((len(masks), len(candidates)))
-        for row, mask in enumerate(masks):
-            found = [values(mask, chunk, False) for chunk in chunks or [candidates]]
-            base[row] = found[0][0]
-            flipped[row] = np.concatenate([chunk[1:] for chunk in found])
-        return base, flipped
-
-    return prefixes, toggles
+        return self._made[0]
 
 
-def _check_players(numbers, ndim: int, varying: np.ndarray) -> np.ndarray:
-    numbers = np.asarray(numbers)
-    if numbers.ndim != ndim or not np.issubdtype(numbers.dtype, np.integer):
-        raise InputError(
-            f"expected player numbers, integers with {ndim} axes, got "
-            f"{numbers.dtype} of shape {numbers.shape}"
-        )
-    inside = (numbers >= 0) & (numbers < len(varying))
-    if not inside.all() or not varying[numbers].all():
-        raise InputError(
-            f"a player's number is outside [0, {len(varying)}) or that of a player "
-            "who does not vary: name it in `varying`"
-        )
-    return numbers
+class _TilePlan(NamedTuple):
+    """How the examples are cut and scored.
+
+    Attributes:
+      tile: examples in a tile.
+      score: of one tile.
+      scale: what sums over tiles are divided by.
+      sample: which tiles each walk looks at; None for all.
+      devices: where they go.
+    """
+
+    tile: int
+    score: TileScore
+    scale: int
+    sample: RowSample | None
+    devices: list
 
 
-def _check_masks(masks: np.ndarray, varying: np.ndarray) -> np.ndarray:
-    masks = as_masks(masks, len(varying))
-    if not masks[:, ~varying].all():
-        raise InputError(
-            "a player who does not vary is out: name it in `varying`, or put it in"
-        )
-    return masks
+def _plan_tiles(
+    model: ScoredModel, config: IncrementalConfig, state_bytes: float, num_rows: int
+) -> _TilePlan:
+    given = config.devices
+    devices = jax.local_devices() if given is None else list(given)
+    if config.row_tile is None:
+        if config.sample_rows is not None:
+            raise InputError(
+                "a metric of all examples at once has no unbiased value on some of "
+                "them: leave sample_rows out"
+            )
+        score = metric_of_all(model.metric)
+        return _TilePlan(num_rows, score, 1, None, devices[:1])
+    score = sum_over_rows(model.metric)
+    first = jax.tree.leaves(model.players.example_inputs())[0]
+    tile = choose_tile(config.row_tile, num_rows, state_bytes / first.shape[0])
+    sample = None
+    if config.sample_rows is not None:
+        sample = plan_sample(config.sample_rows, num_rows)
+        tile = tile if sample is None else sample.tile
+    return _TilePlan(tile, score, num_rows, sample, devices)

@@ -1,7 +1,5 @@
 """The examples in tiles of rows, where that changes nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.measures import is_mean
-from gamepruning.players import Players
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import same_length
 from gamepruning.types import InputError
@@ -34,22 +32,23 @@ class RowTiles(NamedTuple):
         return counts / counts.sum()
 
 
-def cut_rows(
-    players: Players,
-    params: Any,
-    metric: Callable[..., Any],
-    inputs: tuple,
-    labels: Any,
-    rows_at_once: int | None,
-    platform: str,
-) -> RowTiles:
-    """Tiles of rows where the metric is a mean and examples do not meet; else one."""
-    num_rows = same_length((inputs, labels))
+def cut_rows(model: ScoredModel, rows_at_once: int | None, platform: str) -> RowTiles:
+    """Tiles of rows where the metric is a mean and examples do not meet; else one.
+
+    Args:
+      model: the network, its data and the metric.
+      rows_at_once: examples in a tile; None chooses.
+      platform: of the device, such as "cpu".
+
+    Raises:
+      InputError: there is no example, or `rows_at_once` does not fit them.
+    """
+    num_rows = same_length(model.examples)
     if num_rows == 0:
         raise InputError("expected at least one example, got none")
     if rows_at_once is not None:
         if rows_at_once < 1 or num_rows is None:
-            shapes = [np.shape(leaf) for leaf in jax.tree.leaves((inputs, labels))]
+            shapes = [np.shape(leaf) for leaf in jax.tree.leaves(model.examples)]
             raise InputError(
                 "expected rows_at_once >= 1, and inputs and labels with one leading "
                 f"axis of examples; got rows_at_once={rows_at_once} and shapes {shapes}"
@@ -58,9 +57,9 @@ def cut_rows(
     if num_rows is None:
         return RowTiles(1, 1, 0)
     most = ROWS.get(platform, MANY_ROWS)
-    if not is_mean(metric) or num_rows <= most:
+    if not is_mean(model.metric) or num_rows <= most:
         return RowTiles(num_rows, 1, 0)
-    if not rows_are_independent(players.apply, params, inputs):
+    if not rows_are_independent(model.players.apply, model.params, model.inputs):
         return RowTiles(num_rows, 1, 0)
     even = [size for size in range(most, most // 2, -1) if num_rows % size == 0]
     return RowTiles(*_full(even[0] if even else most, num_rows))

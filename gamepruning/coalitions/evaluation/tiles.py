@@ -3,14 +3,15 @@
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.trees.examples import count_rows
-from gamepruning.types import InputError
+from gamepruning.types import InputError, Metric
 
 TILE_BYTES = 2**17  # of running results: a quarter of a usual L2 cache
 MIN_ROWS = 64
@@ -144,21 +145,26 @@ def plan_sample(sample_rows: int, num_rows: int) -> RowSample | None:
     return RowSample(tile, num_tiles, each)
 
 
-def sum_over_rows(metric: Callable) -> Callable:
-    """score(outputs, labels, counts): the sum of a metric over the rows that count.
+# score(outputs, labels, counts) of one tile, a scalar.
+TileScore: TypeAlias = Callable[[Any, Any, jax.Array], jax.Array]
+
+
+def sum_over_rows(metric: Metric) -> TileScore:
+    """The sum of a metric over the rows that count.
 
     Args:
-      metric: a mean over examples; it is asked for one example at a time.
+      metric: a mean over examples; it is called with one example at a time.
     """
 
     def score(outputs, labels, counts):
         one = jax.tree.map(lambda x: x[:, None], (outputs, labels))
-        values = jax.vmap(metric)(*one)
+        values = jnp.asarray(jax.vmap(metric)(*one))
+        chex.assert_equal_shape([values, counts])
         return jnp.where(counts, values, jnp.zeros((), values.dtype)).sum()
 
     return score
 
 
-def metric_of_all(metric: Callable) -> Callable:
-    """score(outputs, labels, counts): the metric of all rows at once."""
-    return lambda outputs, labels, counts: metric(outputs, labels)
+def metric_of_all(metric: Metric) -> TileScore:
+    """The metric of all rows at once."""
+    return lambda outputs, labels, counts: jnp.asarray(metric(outputs, labels))

@@ -1,0 +1,136 @@
+"""What no varying gate reaches is computed once; the rest is what coalitions run."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool
+
+from gamepruning.players import Players
+from gamepruning.run.hoist import SplitModel
+from gamepruning.trees.arrays import compiled
+from gamepruning.types import InputError, Metric
+
+
+class Residuals(NamedTuple):
+    """What was computed once, for one set of tiles of rows.
+
+    Attributes:
+      own: residuals of the examples, stacked by tile of rows where there are several.
+      whole: residuals of the parameters.
+      labels: labels, stacked likewise.
+    """
+
+    own: list
+    whole: list
+    labels: Any
+
+
+class Hoisted(NamedTuple):
+    """The part of a model that is left for each coalition.
+
+    Attributes:
+      split: the model in two parts.
+      is_stacked: True if the rows come in several tiles of equal size.
+    """
+
+    split: SplitModel
+    is_stacked: bool
+
+
+def hoist_rows(
+    players: Players,
+    params: Any,
+    data: tuple[tuple, Any],
+    sides: tuple[np.ndarray, np.ndarray],
+    is_stacked: bool,
+) -> tuple[Hoisted, Residuals]:
+    """What no varying gate reaches, and the rest of the model.
+
+    Args:
+      players: the `Players`.
+      params: the parameters.
+      data: (inputs, labels) of some tiles of rows.
+      sides: who varies, bool [N]; and who of the others is in, bool [N].
+      is_stacked: True if the leaves of `data` have a leading axis of tiles.
+    """
+    inputs, labels = data
+    varying, gates = sides
+    one = jax.tree.map(lambda x: x[0], inputs) if is_stacked else inputs
+    found = players.split(params, one, varying)
+
+    def once(params, inputs):
+        return _pick(found.by_input, found.prefix(params, gates, *inputs))
+
+    def own_of_each(params, stack):
+        return jax.lax.map(lambda inputs: once(params, inputs)[0], stack)
+
+    own, whole = compiled(once, params, one)
+    if is_stacked:
+        own = compiled(own_of_each, params, inputs)
+    if _are_finite([*own, *whole]):
+        found = players.split(params, one, varying, gate_smaller=True)
+    return Hoisted(found, is_stacked), Residuals(own, whole, labels)
+
+
+def tile_values(
+    hoisted: Hoisted,
+    residuals: Residuals,
+    masks: Bool[jax.Array, "S N"],
+    value: Callable[[Any, Any], jax.Array],
+) -> jax.Array:
+    """The values of coalitions on each tile of rows, [row tiles, S].
+
+    Args:
+      hoisted: what is left of the model.
+      residuals: what was computed once.
+      masks: the coalitions.
+      value: (outputs, labels) -> scalar.
+    """
+    split = hoisted.split
+
+    def of_tile(own: tuple) -> jax.Array:
+        rows, labels = own
+        joined = _merge(split.by_input, rows, residuals.whole)
+        return jax.vmap(lambda mask: value(split.suffix(joined, mask), labels))(masks)
+
+    tiles = residuals.own, residuals.labels
+    return jax.lax.map(of_tile, tiles) if hoisted.is_stacked else of_tile(tiles)[None]
+
+
+def checked_metric(metric: Metric) -> Callable[[Any, Any], jax.Array]:
+    """The metric as a float scalar; it complains about anything else."""
+
+    def value(outputs: Any, labels: Any) -> jax.Array:
+        found = jnp.asarray(metric(outputs, labels))
+        if found.shape:
+            raise InputError(
+                "expected metric(outputs, labels) to be one number, got an array of "
+                f"shape {found.shape}: take the mean over examples"
+            )
+        return found.astype(jnp.result_type(found, jnp.float32))
+
+    return value
+
+
+@jax.jit
+def _all_finite(arrays: list) -> jax.Array:
+    return jnp.stack([jnp.isfinite(array).all() for array in arrays]).all()
+
+
+def _are_finite(arrays: list) -> bool:
+    inexact = [x for x in arrays if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
+    return not inexact or bool(_all_finite(inexact))
+
+
+def _pick(by_input: Sequence[bool], residuals: list) -> tuple[list, list]:
+    """The residuals of the examples, and those of the parameters."""
+    pairs = list(zip(by_input, residuals, strict=True))
+    return [x for mine, x in pairs if mine], [x for mine, x in pairs if not mine]
+
+
+def _merge(by_input: Sequence[bool], own: list, whole: list) -> list:
+    own_left, whole_left = iter(own), iter(whole)
+    return [next(own_left if mine else whole_left) for mine in by_input]

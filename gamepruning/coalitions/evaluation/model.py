@@ -1,0 +1,36 @@
+"""A network with its data and the metric that says what it is worth."""
+
+from typing import Any, NamedTuple
+
+from jaxtyping import PyTree
+
+from gamepruning.players import Players
+from gamepruning.types import Metric
+
+
+class ScoredModel(NamedTuple):
+    """A network, and how its performance is measured.
+
+    Attributes:
+      players: the `Players`.
+      params: its parameters.
+      metric: (outputs, labels) -> scalar, higher is better.
+      inputs: its inputs, a tuple.
+      labels: what the metric compares with.
+    """
+
+    players: Players
+    params: PyTree
+    metric: Metric
+    inputs: tuple
+    labels: Any
+
+    @property
+    def examples(self) -> tuple[tuple, Any]:
+        """(inputs, labels)."""
+        return self.inputs, self.labels
+
+
+def as_inputs(inputs: Any) -> tuple:
+    """The inputs as a tuple: a single one is the first."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)

@@ -1,0 +1,279 @@
+"""The game of a network: a value function that knows how to be asked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import ArrayLike, Bool, Float, Int
+
+from gamepruning.coalitions.evaluation.chunks import Chunks
+from gamepruning.coalitions.evaluation.related import LazyIncremental
+from gamepruning.coalitions.restrict import (
+    describe_coalition,
+    free_players,
+    select_players,
+)
+from gamepruning.trees.masks import as_masks
+from gamepruning.types import InputError
+
+FINITE = (
+    "expected a finite number for every coalition, also for nobody: clip it, or choose "
+    "another metric"
+)
+
+
+class ValueFunction:
+    """Coalitions of the free players, bool [S, M] -> values, float64 [S].
+
+    Made by `value_function`. A mask names who of the free players is in; players that
+    are always in or out are added.
+
+    Attributes:
+      num_players: M, the number of free players.
+      free: their numbers among all players, int [M], rising.
+      num_evaluations: coalitions valued so far, those of functions restricted from
+        this one among them.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks,
+        related: LazyIncremental,
+        free: Int[np.ndarray, " M"],
+        inside: Bool[np.ndarray, " N"],
+        progress: Callable[[int], Any] | None,
+    ):
+        self.free = free
+        self.num_players = len(free)
+        self.num_evaluations = 0
+        self._inside = inside
+        self._chunks = chunks
+        self._related = related
+        self._progress = progress
+        self._parent: ValueFunction | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"ValueFunction({self.num_players} free of {len(self._inside)} players, "
+            f"{self.num_evaluations} evaluations)"
+        )
+
+    def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"]:
+        """The value of each coalition.
+
+        Args:
+          masks: bool [S, M], True = in; any S.
+
+        Returns:
+          float64 [S].
+
+        Raises:
+          InputError: masks of another shape or dtype, a value that is not finite, or
+            too little memory for one coalition.
+
+        Cost: S evaluations.
+        """
+        return self._values(self._check(masks))
+
+    def _values(self, masks: np.ndarray, before: int = 0) -> np.ndarray:
+        """Values chunk by chunk; `before` is what `progress` has heard of already."""
+        values = np.empty(len(masks))
+        for start, found in self._chunks.values(masks, self.expand):
+            stop = start + len(found)
+            self._refuse_not_finite(found, masks[start:stop], start)
+            values[start:stop] = found
+            self._count(len(found))
+            if self._progress is not None:
+                self._progress(before + stop)
+        return values
+
+    def _refuse_not_finite(
+        self, values: np.ndarray, masks: np.ndarray, first: int
+    ) -> None:
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise InputError(
+                f"the metric is {values[bad[0]]} for coalition {first + bad[0]}, which "
+                f"has {describe_coalition(self.free[masks[bad[0]]])}; {FINITE}"
+            )
+
+    def _count(self, number: int) -> None:
+        self.num_evaluations += number
+        if self._parent is not None:
+            self._parent._count(number)
+
+    def _check(self, masks: ArrayLike) -> np.ndarray:
+        return as_masks(masks, self.num_players)
+
+    def expand(self, masks: ArrayLike) -> Bool[np.ndarray, "S N"]:
+        """The coalitions with everybody in place: bool [S, M] -> bool [S, N].
+
+        Raises:
+          InputError: masks of another shape or dtype.
+        """
+        masks = self._check(masks)
+        full = np.tile(self._inside, (len(masks), 1))
+        full[:, self.free] = masks
+        return full
+
+    def restrict(self, always_in: Any = None, always_out: Any = None) -> ValueFunction:
+        """The game among fewer players; shares what is compiled and computed.
+
+        Args:
+          always_in: free players that are in from now on: bool [N], numbers in [0, N),
+            or names of families; those that are in already may be among them.
+          always_out: players that are out from now on, likewise.
+
+        Returns:
+          A `ValueFunction` of the players that are left.
+
+        Raises:
+          InputError: a player is both in and out, or nobody is left.
+        """
+        players = self._related.players
+        inside = self._inside | select_players(players, always_in, "always_in")
+        outside = ~self._inside
+        outside[self.free] = False
+        outside |= select_players(players, always_out, "always_out")
+        other = copy.copy(self)
+        other.free = free_players(inside, outside)
+        other.num_players = len(other.free)
+        other.num_evaluations = 0
+        other._inside = inside
+        other._parent = self
+        return other
+
+    def sample_rows(self, num_rows: int) -> ValueFunction:
+        """The game whose prefixes and toggles look at some of the examples only.
+
+        Orders and coalitions differ so much in what a player adds to them that few
+        examples tell as much of an index as all, for a fraction of the time. Each
+        order of `prefixes` and each coalition of `toggles` has its own examples,
+        pseudo-random, and always the same. Their values are unbiased, and standard
+        errors of estimates know of what is left to chance. Calls with masks look at all
+        examples.
+
+        Args:
+          num_rows: examples for each order or coalition, about: in tiles of at most
+            64, the same number of each eighth of the shuffled examples. Where that is
+            most of them, all are looked at.
+
+        Returns:
+          A `ValueFunction` of the same players, whose evaluations are counted here,
+          too.
+
+        Raises:
+          InputError: num_rows is below 1, or the value function is not incremental, or
+            its metric is not a mean over examples.
+
+        Cost: the examples are prepared once more.
+        """
+        if self._related.get() is None:
+            raise InputError(
+                "prefixes and toggles of this network are no cheaper than full passes, "
+                "which look at all examples: see is_incremental"
+            )
+        other = copy.copy(self)
+        other._related = self._related.sampled(num_rows)
+        other._related.get()
+        other.num_evaluations = 0
+        other._parent = self
+        return other
+
+    @property
+    def is_incremental(self) -> bool:
+        """True if `prefixes` and `toggles` cost a small fraction of full passes."""
+        return self._related.get() is not None
+
+    def prefixes(self, orders: ArrayLike) -> Float[np.ndarray, "S K"]:
+        """The values of nobody and of every prefix of each order.
+
+        Args:
+          orders: int [S, M], each row a permutation of 0 to M - 1 (places in `free`).
+
+        Returns:
+          float64 [S, M + 1].
+
+        Raises:
+          InputError: rows that are no permutations; see also `__call__`.
+
+        Cost: S (M + 1) evaluations; a small fraction of that where incremental.
+        """
+        orders = np.asarray(orders)
+        num = self.num_players
+        rising = np.arange(num)
+        if orders.shape[1:] != (num,) or (np.sort(orders, axis=1) != rising).any():
+            raise InputError(
+                f"expected orders int [S, {num}], each row a permutation of 0 to "
+                f"{num - 1}; got {orders.dtype} {list(orders.shape)}"
+            )
+        related = self._related.get()
+        if related is not None:
+            rows = self.free[orders][:, None]
+            return self._each(lambda row: related.prefixes(row, self._inside), rows)
+        place = np.argsort(orders, axis=1)
+        steps = np.arange(num + 1)[:, None]
+        blocks = (row < steps for row in place)
+        return self._blocks(blocks, len(orders))
+
+    def toggles(
+        self, masks: ArrayLike
+    ) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S M"]]:
+        """The value of each coalition, and with each player's membership changed.
+
+        Args:
+          masks: bool [S, M].
+
+        Returns:
+          (float64 [S], float64 [S, M]): v(C), and v(C without i) where i is in C and
+          v(C with i) where not.
+
+        Raises:
+          InputError: see `__call__`.
+
+        Cost: S (M + 1) evaluations; a small fraction of that where incremental.
+        """
+        masks = self._check(masks)
+        related = self._related.get()
+        if related is not None:
+
+            def both(row: np.ndarray) -> np.ndarray:
+                return np.column_stack(related.toggles(row, self.free))
+
+            found = self._each(both, self.expand(masks)[:, None])
+        else:
+            flips = np.eye(self.num_players + 1, self.num_players, -1, dtype=bool)
+            found = self._blocks((mask ^ flips for mask in masks), len(masks))
+        return found[:, 0], found[:, 1:]
+
+    def _each(self, walk: Callable[..., np.ndarray], rows: np.ndarray) -> np.ndarray:
+        """The values of an incremental walk for each row."""
+        size = self.num_players + 1
+        values = np.empty((len(rows), size))
+        for number, row in enumerate(rows):
+            values[number] = walk(row)[0]
+            if not np.isfinite(values[number]).all():
+                place = int(np.flatnonzero(~np.isfinite(values[number]))[0])
+                raise InputError(
+                    f"the metric is {values[number, place]} in row {number} at place "
+                    f"{place}; {FINITE}"
+                )
+            self._count(size)
+            if self._progress is not None:
+                self._progress((number + 1) * size)
+        return values
+
+    def _blocks(self, blocks: Iterator[np.ndarray], num: int) -> np.ndarray:
+        """Values of blocks of M + 1 coalitions, some blocks at a time."""
+        size = self.num_players + 1
+        together = max(1, self._chunks.size // size)
+        values = np.empty((num, size))
+        for start in range(0, num, together):
+            count = min(together, num - start)
+            masks = np.concatenate([next(blocks) for _ in range(count)])
+            found = self._values(masks, before=start * size)
+            values[start : start + count] = found.reshape(count, size)
+        return values
