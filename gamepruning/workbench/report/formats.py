@@ -19,23 +19,13 @@ def format_percent(fraction: float, spread: float | None = None) -> str:
 
 
 def format_number(value: float, spread: float | None = None) -> str:
-    """A number with three decimals, or in powers of ten where it is huge.
-
-    Example:
-      >>> format_number(0.95), format_number(-2.5e7), format_number(0.5, 0.02)
-      ('0.950', '-2.5e+07', '0.500 ± 0.020')
-    """
+    """A number with three decimals, or in powers of ten where it is huge."""
     text = f"{value:.3f}" if abs(value) < 1e4 else f"{value:.1e}"
     return text if spread is None else f"{text} ± {spread:.3f}"
 
 
 def format_metric(value: float | None, metric: str, spread: float | None = None) -> str:
-    """A metric: a percentage where it is an accuracy, a number otherwise.
-
-    Example:
-      >>> format_metric(0.9688, "accuracy"), format_metric(None, "R^2")
-      ('96.9 %', '–')
-    """
+    """A percentage for an accuracy, a number for other metrics, a dash for None."""
     if value is None:
         return MISSING
     as_text = format_percent if metric == "accuracy" else format_number
@@ -43,22 +33,12 @@ def format_metric(value: float | None, metric: str, spread: float | None = None)
 
 
 def format_count(count: int, noun: str) -> str:
-    """A number of things.
-
-    Example:
-      >>> format_count(1, "epoch"), format_count(1200, "seed")
-      ('1 epoch', '1,200 seeds')
-    """
+    """A number with its noun: `"1 epoch"`, `"1,200 seeds"`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def format_bytes(count: int) -> str:
-    """A size.
-
-    Example:
-      >>> format_bytes(512), format_bytes(2_143_272)
-      ('512 B', '2.1 MB')
-    """
+    """A size: `"512 B"`, `"2.1 MB"`."""
     size = float(count)
     for unit in ("B", "kB", "MB"):
         if size < 1000:
@@ -68,12 +48,7 @@ def format_bytes(count: int) -> str:
 
 
 def format_ratio(before: float, after: float) -> str:
-    """How many times smaller, or a dash where that has no meaning.
-
-    Example:
-      >>> format_ratio(100, 4), format_ratio(5000, 1), format_ratio(0, 0)
-      ('25×', '5,000×', '–')
-    """
+    """How many times smaller, as `"25×"`, or a dash where that has no meaning."""
     if before <= 0 or after <= 0:
         return MISSING
     ratio = before / after
@@ -81,12 +56,7 @@ def format_ratio(before: float, after: float) -> str:
 
 
 def format_kept(kept: Sequence[int]) -> str:
-    """Players kept in each family, or their sum where there are many families.
-
-    Example:
-      >>> format_kept((9, 6)), format_kept((300,) * 4)
-      ('9 / 6', '1,200')
-    """
+    """Players kept in each family, as `"9 / 6"`, or their sum for many families."""
     if len(kept) > LISTED:
         return f"{sum(kept):,}"
     return " / ".join(f"{count:,}" for count in kept)

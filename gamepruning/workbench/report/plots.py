@@ -6,26 +6,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.results import Contender, RunResult
-from gamepruning.workbench.report.theme import (
-    AMBER,
-    CARD,
-    DASHED,
-    GREEN,
-    HERO,
-    INK,
-    MUTED,
-    SLATE,
-    new_figure,
-    show_epochs,
-    show_percent,
-    style,
-)
 
-CONTENDER_COLOURS = {"magnitude": AMBER, "random": SLATE, "scratch": GREEN}
+CONTENDER_COLOURS = {
+    "magnitude": theme.AMBER,
+    "random": theme.SLATE,
+    "scratch": theme.GREEN,
+}
 
 
+@theme.style()
 def plot_training(records: Sequence[Mapping], *, result: RunResult) -> Figure:
     """The validation metric over the epochs of all stages.
 
@@ -46,27 +38,24 @@ def plot_training(records: Sequence[Mapping], *, result: RunResult) -> Figure:
     trunk = game if len(game) else dense
     start = trunk[-1, 0] if len(trunk) else 0
     curves = (
-        (dense, "dense", MUTED),
-        (game, "gates on", HERO),
-        (tuned + (start, 0), "small, fine-tuning", GREEN),
+        (dense, "dense", theme.MUTED),
+        (game, "gates on", theme.HERO),
+        (tuned + (start, 0), "small, fine-tuning", theme.GREEN),
     )
-    with style():
-        figure, (axis,) = new_figure(8.6, 3.0)
-        for curve, label, colour in curves:
-            if len(curve):
-                mark = "o" if len(curve) == 1 else None
-                axis.plot(
-                    *curve.T, color=colour, label=label, lw=1.4, marker=mark, ms=5
-                )
-        _show_upper_part(axis, [curve[:, 1] for curve, *_ in curves])
-        if len(tuned):
-            axis.axvline(start, color=MUTED, linewidth=0.9, linestyle=DASHED)
-        axis.set_title(f"Validation {result.metric}")
-        show_epochs(axis)
-        if result.metric == "accuracy":
-            show_percent(axis.yaxis)
-        if axis.lines:
-            axis.legend(loc="lower right")
+    figure, (axis,) = theme.new_figure(8.6, 3.0)
+    for curve, label, colour in curves:
+        if len(curve):
+            mark = "o" if len(curve) == 1 else None
+            axis.plot(*curve.T, color=colour, label=label, lw=1.4, marker=mark, ms=5)
+    _show_upper_part(axis, [curve[:, 1] for curve, *_ in curves])
+    if len(tuned):
+        axis.axvline(start, color=theme.MUTED, linewidth=0.9, linestyle=theme.DASHED)
+    axis.set_title(f"Validation {result.metric}")
+    theme.show_epochs(axis)
+    if result.metric == "accuracy":
+        theme.show_percent(axis.yaxis)
+    if axis.lines:
+        axis.legend(loc="lower right")
     return figure
 
 
@@ -80,6 +69,7 @@ def _show_upper_part(axis, curves: Sequence[np.ndarray]) -> None:
         axis.set_ylim(low - 0.6 * span, high + 0.12 * span)
 
 
+@theme.style()
 def plot_pareto(rows: Sequence[Mapping], *, metric: str) -> Figure:
     """Size against quality of all games of a sweep, those that none beats joined.
 
@@ -96,24 +86,24 @@ def plot_pareto(rows: Sequence[Mapping], *, metric: str) -> Figure:
     )
     front = np.flatnonzero([row["front"] for row in rows])
     front = front[np.argsort(kept[front], kind="stable")]
-    line = {"color": HERO, "marker": "o", "ms": 6, "lw": 1.6}
-    with style():
-        figure, (axis,) = new_figure(6.4, 3.6)
-        hollow = {"facecolors": "none", "edgecolors": SLATE}
-        axis.scatter(kept, on, s=26, label="gates on", **hollow)
-        axis.scatter(kept, removed, color=MUTED, s=22, label="players removed")
-        axis.plot(kept[front], removed[front], label="not beaten in both", **line)
-        if kept.max() > 10 * kept.min():
-            axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(ScalarFormatter())
-        axis.set_xlabel("players kept")
-        axis.set_title(f"Validation {metric}")
-        if metric == "accuracy":
-            show_percent(axis.yaxis)
-        axis.legend(loc="lower right")
+    line = {"color": theme.HERO, "marker": "o", "ms": 6, "lw": 1.6}
+    figure, (axis,) = theme.new_figure(6.4, 3.6)
+    hollow = {"facecolors": "none", "edgecolors": theme.SLATE}
+    axis.scatter(kept, on, s=26, label="gates on", **hollow)
+    axis.scatter(kept, removed, color=theme.MUTED, s=22, label="players removed")
+    axis.plot(kept[front], removed[front], label="not beaten in both", **line)
+    if kept.max() > 10 * kept.min():
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.set_xlabel("players kept")
+    axis.set_title(f"Validation {metric}")
+    if metric == "accuracy":
+        theme.show_percent(axis.yaxis)
+    axis.legend(loc="lower right")
     return figure
 
 
+@theme.style()
 def plot_contest(result: RunResult) -> Figure:
     """Test metric of each contender at the same size, with its standard error.
 
@@ -127,15 +117,14 @@ def plot_contest(result: RunResult) -> Figure:
             "Right after removal": [row.removed for row in rows],
             "After the same fine-tuning": [row.tuned for row in rows],
         }
-    with style():
-        height = 0.5 * len(rows) + 1.3
-        figure, axes = new_figure(8.6, height, columns=len(panels), sharey=True)
-        for axis, (title, values) in zip(axes, panels.items(), strict=True):
-            _draw_contest(axis, rows, values, result)
-            axis.set_title(title)
-        axes[0].set_yticks(range(len(rows)), [row.label for row in rows])
-        axes[0].tick_params(axis="y", labelcolor=INK)
-        axes[0].set_ylim(-0.55, len(rows) - 0.3)
+    height = 0.5 * len(rows) + 1.3
+    figure, axes = theme.new_figure(8.6, height, columns=len(panels), sharey=True)
+    for axis, (title, values) in zip(axes, panels.items(), strict=True):
+        _draw_contest(axis, rows, values, result)
+        axis.set_title(title)
+    axes[0].set_yticks(range(len(rows)), [row.label for row in rows])
+    axes[0].tick_params(axis="y", labelcolor=theme.INK)
+    axes[0].set_ylim(-0.55, len(rows) - 0.3)
     return figure
 
 
@@ -147,21 +136,21 @@ def _draw_contest(
             _draw_mark(axis, place, row, value, result)
     dense = result.dense.final
     if dense is not None:
-        axis.axvline(dense, color=MUTED, lw=1.1, linestyle=(0, (4, 3)))
-        axis.text(dense, -0.5, "dense ", ha="right", va="bottom", color=MUTED)
+        axis.axvline(dense, color=theme.MUTED, lw=1.1, linestyle=(0, (4, 3)))
+        axis.text(dense, -0.5, "dense ", ha="right", va="bottom", color=theme.MUTED)
     axis.grid(False, axis="y")
     axis.margins(x=0.14)
     axis.spines["left"].set_visible(False)
     axis.set_xlabel(f"test {result.metric}")
     if result.metric == "accuracy":
-        show_percent(axis.xaxis)
+        theme.show_percent(axis.xaxis)
 
 
 def _draw_mark(
     axis, place: int, row: Contender, value: float, result: RunResult
 ) -> None:
     hero = row.key == result.pruned.key
-    colour = HERO if hero else CONTENDER_COLOURS.get(row.key, HERO)
+    colour = theme.HERO if hero else CONTENDER_COLOURS.get(row.key, theme.HERO)
     error = standard_error(value, result) or None
     look = {"fmt": "o", "ms": 9 if hero else 7, "color": colour, "capsize": 0}
     axis.errorbar(value, place, xerr=error, elinewidth=1.6, zorder=4, **look)
@@ -171,8 +160,8 @@ def _draw_mark(
         xytext=(0, 9),
         textcoords="offset points",
         ha="center",
-        color=INK,
-        bbox={"facecolor": CARD, "edgecolor": "none", "pad": 1.0},
+        color=theme.INK,
+        bbox={"facecolor": theme.CARD, "edgecolor": "none", "pad": 1.0},
         fontweight="bold" if hero else "normal",
     )
 

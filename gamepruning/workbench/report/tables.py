@@ -7,14 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gamepruning.workbench.datasets import DatasetInfo
-from gamepruning.workbench.report.formats import (
-    format_bytes,
-    format_count,
-    format_kept,
-    format_metric,
-    format_percent,
-    format_ratio,
-)
+from gamepruning.workbench.report import formats
 from gamepruning.workbench.report.results import Cost, RunResult
 from gamepruning.workbench.report.table import (
     Column,
@@ -38,10 +31,10 @@ def contest_table(result: RunResult) -> Table:
     """Test metric of the dense network and of each contender at each stage."""
     columns = (
         *text_columns("network"),
-        Column("players", format=format_kept),
+        Column("players", format=formats.format_kept),
         *number_columns(
             *("gates on", "after removal", result.last_stage),
-            format=lambda value: format_metric(value, result.metric),
+            format=lambda value: formats.format_metric(value, result.metric),
         ),
     )
     rows = [
@@ -60,7 +53,7 @@ def family_table(result: RunResult) -> Table:
     columns = (
         *text_columns("family"),
         *number_columns("kept", "of", format="{:,}".format),
-        Column("share", format=format_percent),
+        Column("share", format=formats.format_percent),
         Column("", "bar"),
     )
     rows = []
@@ -76,17 +69,17 @@ def family_table(result: RunResult) -> Table:
 def cost_table(result: RunResult) -> Table:
     """Size and speed, dense and small."""
     dense, small = result.cost_dense, result.cost_small
-    examples = format_count(dense.latency_batch, "example")
+    examples = formats.format_count(dense.latency_batch, "example")
     lines = [
         ("parameters", "params", "{:,}".format),
-        ("size", "num_bytes", format_bytes),
+        ("size", "num_bytes", formats.format_bytes),
         ("multiply-accumulates, one example", "macs", "{:,}".format),
         (f"latency, {examples}, median", "latency_ms", "{:.3g} ms".format),
     ]
     rows = []
     for name, key, text in lines:
         before, after = getattr(dense, key), getattr(small, key)
-        cells = (name, text(before), text(after), format_ratio(before, after))
+        cells = (name, text(before), text(after), formats.format_ratio(before, after))
         rows.append(Row(cells))
     ranges = ("latency, middle 80 %, in ms", *map(_latencies, (dense, small)), "")
     columns = (*text_columns(""), *number_columns("dense", "small", "ratio"))

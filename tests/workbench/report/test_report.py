@@ -9,6 +9,7 @@ from rich.console import Console
 
 from gamepruning.workbench.report.formats import (
     format_bytes,
+    format_count,
     format_kept,
     format_metric,
     format_ratio,
@@ -166,6 +167,10 @@ def test_metrics_as_people_read_them(value, metric, text):
 
 
 def test_numbers_as_people_read_them():
+    counts = [format_count(1, "epoch"), format_count(1200, "seed")]
+    assert counts == ["1 epoch", "1,200 seeds"]
+    assert format_ratio(5000, 1) == "5,000×" and format_ratio(0, 0) == "–"
+    assert format_kept((9, 6)) == "9 / 6"
     assert [format_bytes(n) for n in (0, 999, 1000, 5 * 10**9)] == [
         "0 B", "999 B", "1.0 kB", "5.0 GB",
     ]  # fmt: skip
