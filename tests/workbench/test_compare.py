@@ -132,7 +132,7 @@ def test_what_was_computed_survives_a_bad_input_later_on(folder, monkeypatch, ca
 
     monkeypatch.setattr(comparing, "_run", broken)
     assert main(words.split()) == 2
-    assert "go on with: gamepruning compare --resume" in capsys.readouterr().err
+    assert "resume with: gamepruning compare --resume" in capsys.readouterr().err
     monkeypatch.setattr(comparing, "_run", plain)
     assert main("compare --resume --out run".split()) == 0
 

@@ -26,8 +26,11 @@ from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import stages
 from gamepruning.workbench.training.loop import TrainInfo, evaluate
-from gamepruning.workbench.training.opening import _tell_version
-from gamepruning.workbench.training.run_folder import RunFolder, read_records
+from gamepruning.workbench.training.run_folder import (
+    RunFolder,
+    _tell_version,
+    read_records,
+)
 from gamepruning.workbench.training.task import make_task
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")

@@ -19,9 +19,13 @@ from gamepruning.workbench.settings.bands import BandsSettings
 from gamepruning.workbench.settings.defaults import SettledTraining, settle
 from gamepruning.workbench.training.checkpoints import load_weights
 from gamepruning.workbench.training.loop import evaluate, make_train_step
-from gamepruning.workbench.training.opening import open_folder, write_config
 from gamepruning.workbench.training.optimizers import weight_optimizer
-from gamepruning.workbench.training.run_folder import RunFolder, working_in
+from gamepruning.workbench.training.run_folder import (
+    RunFolder,
+    open_folder,
+    working_in,
+    write_config,
+)
 from gamepruning.workbench.training.stages import (
     make_trainer,
     new_progress,

@@ -35,8 +35,12 @@ from gamepruning.workbench.report.comparison import (
 )
 from gamepruning.workbench.settings.compare import EQUILIBRIUM, CompareSettings
 from gamepruning.workbench.settings.defaults import SettledTraining, settle
-from gamepruning.workbench.training.opening import open_folder, write_config
-from gamepruning.workbench.training.run_folder import RunFolder, working_in
+from gamepruning.workbench.training.run_folder import (
+    RunFolder,
+    open_folder,
+    working_in,
+    write_config,
+)
 from gamepruning.workbench.training.stages import Trainer, make_trainer, new_progress
 from gamepruning.workbench.training.task import Task
 

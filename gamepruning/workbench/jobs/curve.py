@@ -22,8 +22,12 @@ from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.settings.curve import CurveSettings
 from gamepruning.workbench.settings.defaults import SettledTraining, settle
 from gamepruning.workbench.settings.parts import RateSettings
-from gamepruning.workbench.training.opening import open_folder, write_config
-from gamepruning.workbench.training.run_folder import RunFolder, working_in
+from gamepruning.workbench.training.run_folder import (
+    RunFolder,
+    open_folder,
+    working_in,
+    write_config,
+)
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 from gamepruning.workbench.training.task import Task, make_task
 

@@ -37,9 +37,13 @@ from gamepruning.workbench.training.loop import (
     evaluate,
     keep_statistics,
 )
-from gamepruning.workbench.training.opening import open_folder, write_config
 from gamepruning.workbench.training.optimizers import optimizer_at
-from gamepruning.workbench.training.run_folder import RunFolder, working_in
+from gamepruning.workbench.training.run_folder import (
+    RunFolder,
+    open_folder,
+    working_in,
+    write_config,
+)
 from gamepruning.workbench.training.stages import (
     Stage,
     make_trainer,

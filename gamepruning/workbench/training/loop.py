@@ -5,7 +5,7 @@ Any pure `step(state, batch) -> (state, info)` can be run, be it plain training
 """
 
 import functools
-import math
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,11 +15,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from gamepruning.errors import InputError
 from gamepruning.trees.trainable import put_trainable, take_trainable
-from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Split
 
-Step = Callable[[Any, Split], tuple[Any, Any]]
+Apply = Callable[[Any, Any], Array]  # (params, inputs) -> outputs [B, ...]
+Measure = Callable[[Array, Any], Array]  # (outputs, labels) -> scalar: loss or metric
+Step = Callable[[Any, Split], tuple[Any, Any]]  # (state, batch) -> (state, info)
+
+# Whether a step has convolutions, which tracing it once has shown.
+_CONVOLVES: weakref.WeakKeyDictionary[Step, bool] = weakref.WeakKeyDictionary()
 
 
 class TrainState(NamedTuple):
@@ -54,8 +59,8 @@ class TrainStep(NamedTuple):
       step: (state, batch) -> (state, info).
     """
 
-    init: Callable[..., TrainState]
-    step: Callable[..., tuple[TrainState, TrainInfo]]
+    init: Callable[[jax.Array, Any], TrainState]
+    step: Callable[[TrainState, Split], tuple[TrainState, TrainInfo]]
 
 
 class Fit(NamedTuple):
@@ -71,15 +76,15 @@ class Fit(NamedTuple):
 
 
 def make_train_step(
-    model: Any, loss_fn: Callable[..., Array], tx: optax.GradientTransformation
+    model: Any, loss_fn: Measure, tx: optax.GradientTransformation
 ) -> TrainStep:
     """Plain training: one step of `tx` down the gradient of the loss.
 
     Args:
       model: has `train_apply(params, inputs, key) -> (outputs, params)`, as a `Model`
         of the workbench, or only `apply(params, inputs) -> outputs`, as a compacted
-        one. Batch statistics are never the optimizer's: they come from `train_apply`,
-        or stay as they are. So do parameters that are no real numbers.
+        one. The optimizer never touches batch statistics, which come from `train_apply`
+        or stay as they are, nor parameters that are no real numbers.
       loss_fn: (outputs, labels) -> scalar.
       tx: the optimizer.
 
@@ -143,7 +148,7 @@ def fit(
     batch_size: int,
     callback: Callable[[int, Any, Any], None] | None = None,
 ) -> Fit:
-    """Runs `step` over the data, in a new random order every epoch.
+    """Run `step` over the data, in a new random order every epoch.
 
     Args:
       key: random key; decides the orders.
@@ -217,19 +222,14 @@ def run_epoch(
 
 
 def is_slow_in_scan(step: Step, state: Any, data: Split, *, batch_size: int) -> bool:
-    """Whether this step has convolutions and a CPU is to run it."""
+    """Return True if this step has convolutions and a CPU is to run it."""
     if jax.default_backend() != "cpu":
         return False
-    leaves, treedef = jax.tree.flatten((state, data))
-    return _has_convolutions(step, treedef, tuple(map(jax.typeof, leaves)), batch_size)
-
-
-@functools.lru_cache(maxsize=64)
-def _has_convolutions(step, treedef, shapes, batch_size: int) -> bool:
-    state, data = jax.tree.unflatten(treedef, shapes)
-    rows = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
-    traced = _step_rows.trace(step, state, data, rows)
-    return "conv_general_dilated[" in str(traced.jaxpr)
+    if step not in _CONVOLVES:
+        rows = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
+        traced = _step_rows.trace(step, state, data, rows)
+        _CONVOLVES[step] = "conv_general_dilated[" in str(traced.jaxpr)
+    return _CONVOLVES[step]
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -262,9 +262,7 @@ def _loop_epoch(step, state, data, order):
     return state, jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(0), *infos)
 
 
-def predict(
-    apply: Callable[..., Array], params: Any, inputs: Any, *, batch_size: int = 2000
-) -> Array:
+def predict(apply: Apply, params: Any, inputs: Any, *, batch_size: int = 2000) -> Array:
     """Outputs for all inputs, a batch at a time, compiled once.
 
     Args:
@@ -282,23 +280,24 @@ def predict(
       [0.0, 2.0, 4.0, 6.0, 8.0]
     """
     num_rows = len(inputs)
-    batch_size = min(batch_size, num_rows)
+    if num_rows <= batch_size:
+        return _call(apply, params, inputs)
     outputs = []
-    for batch in range(math.ceil(num_rows / batch_size)):
-        rows = np.arange(batch * batch_size, (batch + 1) * batch_size) % num_rows
-        outputs.append(_apply(apply, params, inputs[rows]))
+    for start in range(0, num_rows, batch_size):
+        rows = np.arange(start, start + batch_size) % num_rows
+        outputs.append(_call(apply, params, inputs[rows]))
     return jnp.concatenate(outputs)[:num_rows]
 
 
 def evaluate(
-    apply: Callable[..., Array],
+    apply: Apply,
     params: Any,
     split: Split,
-    metric_fn: Callable[..., Array],
+    metric_fn: Measure,
     *,
     batch_size: int = 2000,
 ) -> float:
-    """A metric over a whole split.
+    """The metric of all outputs together, exactly: not a mean over batches.
 
     Args:
       apply: (params, inputs) -> outputs.
@@ -306,9 +305,6 @@ def evaluate(
       split: the data.
       metric_fn: (outputs, labels) -> scalar, such as `accuracy`.
       batch_size: rows at a time.
-
-    Returns:
-      The metric of all outputs together, exactly: not a mean over batches.
 
     Example:
       >>> import numpy as np
@@ -322,8 +318,8 @@ def evaluate(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(apply, params, inputs):
-    return apply(params, inputs)
+def _call(fn, *args):
+    return fn(*args)
 
 
 def _check_finite(info: Any, epoch: int) -> None:

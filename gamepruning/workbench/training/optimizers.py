@@ -46,8 +46,8 @@ class GameStep(NamedTuple):
       step: (state, batch) -> (state, info).
     """
 
-    init: Callable[..., GameState]
-    step: Callable[..., tuple[GameState, TrainInfo]]
+    init: Callable[[jax.Array, Any], GameState]
+    step: Callable[[GameState, Split], tuple[GameState, TrainInfo]]
 
 
 def weight_optimizer(training: SettledTraining) -> optax.GradientTransformation:
@@ -139,7 +139,7 @@ def make_game_step(
         inner, info = game.step(state.game, (batch.inputs, *keys, batch.labels))
         return GameState(inner, key), TrainInfo(info.loss)
 
-    return GameStep(init, step)
+    return GameStep(jax.jit(init), step)
 
 
 def count_steps(task: Task, training: SettledTraining) -> int:

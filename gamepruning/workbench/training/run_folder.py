@@ -1,7 +1,8 @@
 """A run folder appears whole or not at all.
 
-Work goes on in `<out>.partial` and is renamed to `<out>` when it is done. What an
-interrupted run leaves is a partial folder with checkpoints, from which it goes on.
+A run writes to `<out>.partial`, which is renamed to `<out>` when the run is done. An
+interrupted run leaves a partial folder with its settings and checkpoints, from which it
+can be resumed.
 """
 
 import contextlib
@@ -11,14 +12,22 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from rich.console import Console
+from rich.text import Text
+
+from gamepruning import __version__
+from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
-from gamepruning.types import InputError
+from gamepruning.workbench.settings.base import CommandSettings
+from gamepruning.workbench.settings.defaults import SettledTraining
+from gamepruning.workbench.versions import versions
 
 CHECKPOINTS = "checkpoints"
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
+Settings = TypeVar("Settings", bound=CommandSettings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +35,16 @@ class RunFolder:
     """Where a run writes; use it in a `with` block.
 
     Leaving the block without an error renames the folder into place. After bad input
-    nothing is left; after any other end, and when going on, the partial folder stays
-    if it holds a checkpoint to go on from.
+    nothing is left. After any other error, and when a run was resumed, the partial
+    folder stays if it holds a checkpoint.
 
     Attributes:
       out: the folder that will appear.
-      resume: go on from an interrupted run instead of starting one.
+      resume: resume an interrupted run instead of starting one.
 
     Raises:
       InputError: on entering: the folder exists, an interrupted run is in the way, or
-        there is nothing to go on from.
+        there is nothing to resume.
 
     Example:
       >>> with RunFolder(Path("run"), resume=False) as folder:
@@ -49,16 +58,16 @@ class RunFolder:
 
     @property
     def partial(self) -> Path:
-        """The folder while the run goes on."""
+        """The folder until the run is done."""
         return self.out.with_name(self.out.name + ".partial")
 
     @property
     def checkpoints(self) -> Path:
-        """Where the run's checkpoints lie while it goes on."""
+        """Where the run's checkpoints lie until it is done."""
         return self.partial / CHECKPOINTS
 
     def check(self) -> None:
-        """Say what is wrong with the place, before any work is done."""
+        """Check that the folder can be made or resumed, before any work is done."""
         if self.out.exists() or self.out.is_symlink():
             raise InputError(
                 f"the run folder {self.out} exists: choose another with --out, or "
@@ -71,8 +80,8 @@ class RunFolder:
             )
         if not self.resume and self.partial.exists():
             raise InputError(
-                f"an interrupted run is in {self.partial}: go on with --resume, or "
-                "delete that folder"
+                f"an interrupted run is in {self.partial}: resume it with --resume, "
+                "or delete that folder"
             )
 
     def __enter__(self) -> Self:
@@ -96,12 +105,12 @@ class RunFolder:
 
     @property
     def can_resume(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """True if there is a checkpoint to resume from."""
         return self.checkpoints.is_dir() and any(self.checkpoints.glob("*.npz"))
 
     @property
     def has_rows(self) -> bool:
-        """Whether some of the results are there, which took long."""
+        """True if some of the results are there, which took long."""
         return any(self.checkpoints.glob("*.json"))
 
     def write_text(self, name: str, text: str) -> None:
@@ -142,59 +151,117 @@ class RunFolder:
         self.write_text(METRICS, "".join(json.dumps(line) + "\n" for line in kept))
 
 
-def place_of(out: Path | None, resume: bool, *, stem: str) -> RunFolder:
-    """The folder that was asked for, or the next free one in `runs`.
+def open_folder(
+    settings: Settings,
+    stem: tuple[str, str, str],
+    *,
+    out: Path | None,
+    resume: bool,
+    console: Console,
+) -> tuple[RunFolder, Settings]:
+    """The folder of a run, and its settings.
 
     Args:
-      out: the folder asked for; None for `runs/<stem>-<n>`.
-      resume: whether to go on with an interrupted run.
-      stem: how a folder that nobody named is named.
+      settings: what was asked for.
+      stem: data set, network and kind of run, which make up the default name.
+      out: the folder that was named; None for the next free one in `runs`.
+      resume: resume the interrupted run of `out`, under its own settings.
+      console: gets a note if another version began the run.
 
     Raises:
-      InputError: going on, but with which?
+      InputError: the folder is in the way, there is nothing to resume, or the settings
+        of the interrupted run are not those asked for.
     """
-    if out is None and resume:
-        raise InputError("--resume needs --out: which interrupted run is meant?")
-    return RunFolder(fresh_name(Path("runs"), stem) if out is None else out, resume)
+    if out is None:
+        if resume:
+            raise InputError("--resume needs --out: which interrupted run is meant?")
+        data, network, kind = stem
+        network = Path(network.split(":")[0]).stem
+        out = fresh_name(Path("runs"), f"{Path(data).stem}-{network}-{kind}")
+    folder = RunFolder(out, resume)
+    folder.check()
+    return folder, _stored(folder, settings, console) if resume else settings
+
+
+def write_config(
+    folder: RunFolder, asked: CommandSettings, training: SettledTraining
+) -> None:
+    """Write `config.json`: the command, every setting, and the versions used.
+
+    Args:
+      folder: where to.
+      asked: the settings as asked for, under which an interrupted run is resumed.
+      training: what was chosen where nothing was asked for.
+    """
+    data = {
+        "command": asked.command(),
+        "settings": asked.to_dict(),
+        "resolved": asked.to_dict() | training._asdict(),
+        "versions": versions(),
+    }
+    folder.write_text(CONFIG, json.dumps(data, indent=2) + "\n")
+
+
+def _stored(folder: RunFolder, asked: Settings, console: Console) -> Settings:
+    """The settings of the interrupted run; flags beside --resume must agree."""
+    config = folder.read_config()
+    _tell_version(config.get("versions"), console)
+    if not isinstance(config.get("settings"), dict):
+        raise InputError(
+            f"{folder.partial / CONFIG} holds no settings of a run: delete the folder "
+            "and start again"
+        )
+    stored = type(asked).from_dict(config["settings"])
+    default, found = type(asked)().to_dict(), stored.to_dict()
+    for name, value in asked.to_dict().items():
+        if value not in (default[name], found[name]):
+            raise InputError(
+                f"the interrupted run has {name}={found[name]!r}, not {value!r}: "
+                "--resume keeps the settings of the run"
+            )
+    return stored
+
+
+def _tell_version(versions: Any, console: Console) -> None:
+    """Print a note if the interrupted run was begun by another version."""
+    begun = versions.get("gamepruning") if isinstance(versions, dict) else None
+    if begun != __version__:
+        line = f"Note: gamepruning {begun or 'of unknown version'} began this run, "
+        console.print(Text(f"{line}{__version__} resumes it", style="yellow"))
 
 
 @contextlib.contextmanager
 def working_in(folder: RunFolder, command: str) -> Iterator[None]:
-    """Work in a run folder; an interruption says how to go on, and so does bad input
-    that came to light when some results were there.
+    """Work in a run folder; an error that leaves results there says how to resume.
 
     Args:
       folder: the folder.
-      command: the command that goes on, but for its flags, such as "gamepruning prune".
+      command: the command without its flags, such as "gamepruning prune".
 
     Raises:
       InputError: bad input.
       KeyboardInterrupt: interrupted.
     """
-    on = f"{command} --resume --out {folder.out}"
+    again = f"{command} --resume --out {folder.out}"
     try:
         with folder:
             try:
                 yield
             except InputError as error:
                 if folder.has_rows:
-                    told = f"{error}; what was done is kept, go on with: {on}"
+                    told = f"{error}; what was done is kept, resume with: {again}"
                     raise InputError(told) from error
                 raise
     except KeyboardInterrupt:
         if folder.can_resume:
-            raise KeyboardInterrupt(f"interrupted; go on with: {on}") from None
+            raise KeyboardInterrupt(f"interrupted; resume with: {again}") from None
         raise
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl` up to the first that is damaged, if any.
+    """The records of a `metrics.jsonl`, up to the first that is damaged, if any.
 
-    Args:
-      path: the file; where there is none there are no records.
-
-    Returns:
-      Records, each with a stage and an epoch.
+    Each has a stage and an epoch. There is none if there is no file.
     """
     records = []
     if path.is_file():
@@ -210,14 +277,15 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _is_record(record: Any) -> bool:
-    """Whether it says which epoch of which stage it is about."""
-    if not isinstance(record, dict):
-        return False
-    return isinstance(record.get("stage"), str) and type(record.get("epoch")) is int
+    """Return True if it says which epoch of which stage it is about."""
+    match record:
+        case {"stage": str(), "epoch": int(epoch)}:
+            return not isinstance(epoch, bool)
+    return False
 
 
 def _is_bad_input(error: BaseException | None) -> bool:
-    """Whether starting again would end the same; a full disk can be emptied."""
+    """Return True if starting again would end the same; a full disk can be emptied."""
     return isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
 
 

@@ -1,4 +1,4 @@
-"""Stages of training that show their progress and go on where they were cut off."""
+"""Stages of training that show their progress and resume where they were cut off."""
 
 import math
 import time
@@ -17,11 +17,18 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from gamepruning.types import InputError
+from gamepruning.errors import InputError
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.training.checkpoints import load_checkpoint, save_checkpoint
-from gamepruning.workbench.training.loop import TrainStep, evaluate, run_epoch
+from gamepruning.workbench.training.loop import (
+    Apply,
+    Measure,
+    Step,
+    TrainStep,
+    evaluate,
+    run_epoch,
+)
 from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.task import Task
 
@@ -48,7 +55,7 @@ class Stage(NamedTuple):
     epochs: int
     key: jax.Array
     state: Any
-    step: Callable[..., Any]
+    step: Step
     record: Callable[[Any], dict[str, Any]]
     trace: Callable[[Any], jax.Array] | None = None
 
@@ -74,12 +81,12 @@ class Trainer(NamedTuple):
 
     train: Split
     validation: Split
-    metric: Callable[..., Any]
+    metric: Measure
     training: SettledTraining
     folder: RunFolder
     progress: Progress
 
-    def judge(self, apply: Callable, params: Any) -> float:
+    def judge(self, apply: Apply, params: Any) -> float:
         """The metric on the validation data."""
         return evaluate(apply, params, self.validation, self.metric)
 
@@ -102,7 +109,12 @@ def make_trainer(
     """The task's data on the device, and where its stages write."""
     train = Split(*(jax.device_put(part) for part in task.dataset.train))
     return Trainer(
-        train, task.dataset.validation, task.metric, training, folder, progress
+        train,
+        task.dataset.validation,
+        jax.jit(task.metric),
+        training,
+        folder,
+        progress,
     )
 
 
@@ -113,7 +125,7 @@ def train_weights(
     epochs: int,
     key: jax.Array,
     made: TrainStep,
-    apply: Callable,
+    apply: Apply,
     params: Any,
     trainer: Trainer,
 ) -> Any:
@@ -137,7 +149,7 @@ def train_weights(
     def record(state) -> dict[str, Any]:
         return {"validation": trainer.judge(apply, state.params)}
 
-    start = made.init(step_key, params)
+    start = jax.jit(made.init)(step_key, params)  # one program, not one a shape
     stage = Stage(name, label, epochs, order_key, start, made.step, record)
     return run_stage(stage, trainer).state.params
 
@@ -145,8 +157,8 @@ def train_weights(
 def run_stage(stage: Stage, trainer: Trainer) -> Outcome:
     """Train to the end of the stage, from its checkpoint if there is one.
 
-    The result does not depend on where it was cut off: each epoch has its own key. When
-    interrupted, the last whole epoch is saved first.
+    An interrupted stage resumes bit-identically, since each epoch has its own key. The
+    last whole epoch is saved when it is interrupted.
 
     Args:
       stage: what to do.
@@ -214,10 +226,8 @@ def _advance(
         trainer.train,
         batch_size=trainer.training.batch_size,
     )
-    if stage.trace is not None:
-        now.trace[now.epochs] = stage.trace(
-            state
-        )  # done anew if cut off before the end
+    if stage.trace is not None:  # done anew if cut off before the end
+        now.trace[now.epochs] = stage.trace(state)
     now = _Now(state, now.trace, now.epochs + 1)
     if now.epochs % max(1, stage.epochs // MIN_JUDGED) and now.epochs < stage.epochs:
         return now, None

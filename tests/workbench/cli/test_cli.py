@@ -407,7 +407,7 @@ def test_an_interrupted_run_says_how_to_go_on(here):
         run.communicate()
     assert run.returncode == 130
     assert said.splitlines() == [
-        "gamepruning: interrupted; go on with: gamepruning prune --resume --out run"
+        "gamepruning: interrupted; resume with: gamepruning prune --resume --out run"
     ]
     assert (here / "run.partial" / "checkpoints" / "dense.npz").is_file()
 
