@@ -1,13 +1,12 @@
 """What a coalition is worth: metrics that rise with the quality of the network."""
 
-from collections.abc import Callable
-from typing import Any
-
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float
 
 from gamepruning import metrics
+from gamepruning.types import Metric
 
 
 def negative_cross_entropy(
@@ -15,8 +14,8 @@ def negative_cross_entropy(
 ) -> Float[jax.Array, ""]:
     """Mean log-probability of the true class: log softmax(outputs)[label].
 
-    Where accuracy only sees who is largest, it sees by how much, also near the empty
-    network; it has no lower bound.
+    Accuracy sees which output is largest only; this sees by how much, also near the
+    empty network. It has no lower bound.
 
     Args:
       outputs: logits, float [..., C].
@@ -61,6 +60,7 @@ def true_class_probability(
     outputs, labels = metrics._check_classes(outputs, labels)
     mine = jax.nn.one_hot(labels, outputs.shape[-1], dtype=bool)
     picked = jnp.where(mine, jax.nn.softmax(outputs, axis=-1), 0).sum(axis=-1)
+    chex.assert_equal_shape([picked, labels])
     return jnp.where(mine.any(axis=-1), picked, jnp.nan).mean()
 
 
@@ -77,8 +77,8 @@ def calibrated_likelihood(
     Networks of few players have small outputs: right, but unsure. Cross-entropy then
     mostly measures the scale of the outputs, which this does not; on LeNet-5 it finds
     better small networks than cross-entropy, accuracy or the true class's probability
-    (`experiments/gtap`). It is no mean over examples, so that all of them are evaluated
-    at once.
+    (`experiments/gtap`). It is no mean over examples, so all of them are evaluated at
+    once.
 
     Args:
       outputs: logits, float [..., C].
@@ -99,6 +99,7 @@ def calibrated_likelihood(
     """
     outputs = jnp.asarray(outputs)
     values = [metrics.cross_entropy(t * outputs, labels) for t in SHARPNESS]
+    chex.assert_rank(values, 0)
     return -jnp.stack(values).min()
 
 
@@ -111,6 +112,6 @@ MEANS = (
 )
 
 
-def is_mean(metric: Callable[..., Any]) -> bool:
-    """True for the library's own metrics that are means over examples."""
+def is_mean(metric: Metric) -> bool:
+    """Return True for the library's own metrics that are means over examples."""
     return any(metric is known for known in MEANS)

@@ -1,5 +1,6 @@
 """A game with some players always in and others always out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,9 @@ class RestrictedGame:
         return full
 
     def restrict(
-        self, always_in: ArrayLike | None = None, always_out: ArrayLike | None = None
+        self,
+        always_in: ArrayLike | Sequence[int] | None = None,
+        always_out: ArrayLike | Sequence[int] | None = None,
     ) -> "RestrictedGame":
         """The game among fewer; players by the numbers of `free`, int [K]."""
         inside = self._always_in.copy()

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -369,3 +370,42 @@ def test_calibrated_likelihood_is_the_best_of_its_temperatures():
     value = measures.calibrated_likelihood(logits, labels)
     assert float(value) == pytest.approx(best, rel=1e-5)
     assert jnp.isnan(measures.calibrated_likelihood(logits, labels.at[3].set(5)))
+
+
+def test_one_program_values_any_number_of_coalitions(game):
+    players, params, inputs, labels = game
+
+    def traced(outputs, labels):
+        return measures.negative_cross_entropy(outputs, labels)
+
+    chex.clear_trace_counter()
+    value_fn = value_function(
+        players,
+        params,
+        chex.assert_max_traces(traced, n=1),
+        inputs[:8],
+        labels[:8],
+        devices=jax.devices()[:1],
+    )
+    for count in (1, 7, 300, 0, 1000):
+        assert value_fn(np.ones((count, 40), bool)).shape == (count,)
+    value_fn.restrict(always_in=[0], always_out=[1, 2])(np.ones((5, 37), bool))
+
+
+class MeasuresWithAndWithoutJit(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_they_are_scalars_by_hand(self):
+        """Two classes with odds of 3 to 1, right once and wrong once."""
+        outputs = jnp.log(jnp.array([[3.0, 1.0], [3.0, 1.0]]))
+        labels = jnp.array([0, 1])
+        expected = {
+            measures.negative_cross_entropy: np.log(3 / 4 * 1 / 4) / 2,
+            measures.true_class_probability: 1 / 2,
+            # the best temperature of the five is the lowest: odds of sqrt(3) to 1
+            measures.calibrated_likelihood: np.log(np.sqrt(3) / (1 + np.sqrt(3)) ** 2)
+            / 2,
+        }
+        for metric, value in expected.items():
+            found = self.variant(metric)(outputs, labels)
+            chex.assert_shape(found, ())
+            np.testing.assert_allclose(found, value, rtol=1e-6)

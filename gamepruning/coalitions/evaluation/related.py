@@ -149,7 +149,7 @@ def make_incremental(
       ...     players, params, gp.accuracy, inputs, labels, max_share=float("inf")
       ... )
       >>> related
-      Incremental(w1, a move costs 0.50 of a pass, 2 examples a tile)
+      Incremental(w1, a move costs 0.83 of a pass, 2 examples a tile)
       >>> related.prefixes(np.array([[1, 0]]))  # a tie goes to the lower class
       array([[0.5, 0.5, 1. ]])
     """

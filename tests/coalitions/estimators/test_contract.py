@@ -1,0 +1,147 @@
+"""What every estimator keeps to, a new one included: one file and one table line."""
+
+import jax
+import numpy as np
+import pytest
+
+from gamepruning.coalitions import ESTIMATORS, banzhaf, beta_semivalue, shapley
+from gamepruning.coalitions.estimate import estimate_indices
+from gamepruning.coalitions.estimators import Estimator, SampleCost, moments, sampling
+from gamepruning.coalitions.estimators.base import fits_any
+from gamepruning.coalitions.estimators.select import choose_method, preferred_methods
+from gamepruning.coalitions.games import coalition_values
+from gamepruning.files import npz
+from gamepruning.types import InputError
+
+KEY, N = jax.random.key(11), 6
+INDICES = (shapley(N), banzhaf(N), banzhaf(N, 0.3), beta_semivalue(N, 2.0, 1.0))
+
+
+def game(masks):
+    masks = np.asarray(masks, float)
+    return np.tanh(masks @ np.linspace(-1, 2, N)) + masks @ np.arange(N)
+
+
+# -- a toy: what each player adds to a random coalition of the others ----------------
+
+
+def toy() -> Estimator:
+    def update(problem, value_fn, state, start, stop):
+        masks = sampling.coalitions(*problem, start, stop)
+        rows = []
+        for player in range(problem.num_players):
+            itself = np.arange(problem.num_players) == player
+            having = coalition_values(value_fn, masks | itself)
+            rows.append(having - coalition_values(value_fn, masks & ~itself))
+        return moments.fold(state, np.stack(rows, axis=1), start)
+
+    return Estimator(
+        misfit=fits_any,
+        cost=lambda semivalue: SampleCost(0, 2 * semivalue.num_players, 2),
+        init=lambda problem, value_fn, num_samples: moments.init(problem.num_players),
+        update=update,
+        finish=lambda problem, state: moments.finish(state),
+    )
+
+
+METHODS = [*ESTIMATORS, "toy"]
+
+
+@pytest.fixture(autouse=True)
+def with_toy(monkeypatch):
+    monkeypatch.setitem(ESTIMATORS, "toy", toy())
+
+
+def fitting(method):
+    return [law for law in INDICES if ESTIMATORS[method].misfit(law) is None]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_fits_an_index_or_says_why_not(method):
+    assert fitting(method)
+    for law in INDICES:
+        if law not in fitting(method):
+            with pytest.raises(InputError, match=f"{method!r} does not fit {law.name}"):
+                estimate_indices(KEY, game, law, num_evaluations=500, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_its_cost_is_what_it_evaluates(method):
+    for law in fitting(method):
+        asked = []
+
+        def counted(masks, asked=asked):
+            asked.append(len(masks))
+            return game(masks)
+
+        cost = ESTIMATORS[method].cost(law)
+        for budget in (120, 333):
+            asked.clear()
+            found = estimate_indices(
+                KEY, counted, law, num_evaluations=budget, method=method
+            )
+            assert sum(asked) == found.scores.num_evaluations <= budget
+            assert found.scores.num_evaluations > budget - max(cost.each, 1)
+        with pytest.raises(InputError, match="budget too small"):
+            budget = cost.least_evaluations - 1
+            estimate_indices(KEY, game, law, num_evaluations=budget, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_key_same_result_whatever_the_rounds(method, tmp_path):
+    law, path = fitting(method)[0], tmp_path / "run.npz"
+    options = {"num_evaluations": 300, "method": method}
+    whole = estimate_indices(KEY, game, law, **options)
+    other = estimate_indices(jax.random.key(12), game, law, **options)
+    cut = estimate_indices(KEY, game, law, round_size=20, checkpoint=path, **options)
+    assert whole.scores.value.tobytes() == cut.scores.value.tobytes()
+    assert whole.scores.stderr.tobytes() == cut.scores.stderr.tobytes()
+    assert (whole.scores.value != other.scores.value).any()
+    assert npz.load(path).settings["method"] == method
+    assert repr(whole).startswith(f"IndexEstimate({method}, 6 players, ")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_value_and_errors_have_one_entry_a_player(method):
+    for law in fitting(method):
+        scores = estimate_indices(
+            KEY, game, law, num_evaluations=400, method=method
+        ).scores
+        assert scores.value.shape == scores.stderr.shape == (N,)
+        assert scores.value.dtype == scores.stderr.dtype == np.float64
+        assert np.isfinite(scores.value).all() and (scores.stderr >= 0).all()
+
+
+def test_auto_takes_what_the_table_prefers(monkeypatch):
+    law = banzhaf(N, 0.3)
+    assert choose_method(law, N, 500, False) == "regression"
+    assert "toy" not in preferred_methods(law)
+    first = ESTIMATORS["toy"]._replace(preference=-1)
+    monkeypatch.setitem(ESTIMATORS, "toy", first)
+    assert choose_method(law, N, 500, False) == "toy"
+    assert estimate_indices(KEY, game, law, num_evaluations=500).method == "toy"
+    assert choose_method(law, N, 500, True) == "toggle_all"
+    monkeypatch.setitem(ESTIMATORS, "toy", first._replace(is_incremental=True))
+    assert choose_method(law, N, 500, True) == "toy"
+
+
+def test_no_two_estimators_of_an_index_are_preferred_alike():
+    for law in INDICES:
+        places = [ESTIMATORS[name].preference for name in preferred_methods(law)]
+        assert places == sorted(set(places))
+
+
+def test_what_auto_stands_for():
+    """The order of the table in `choose_method`."""
+    found = {repr(law): preferred_methods(law) for law in INDICES}
+    assert found == {
+        "shapley(6)": [
+            *("leverage", "antithetic_centred", "permutation", "toggle_all", "toggle")
+        ],
+        "banzhaf(6, 0.5)": [
+            *("paired_regression", "regression", "sample_reuse"),
+            *("toggle_all", "toggle"),
+        ],
+        "banzhaf(6, 0.3)": ["regression", "sample_reuse", "toggle_all", "toggle"],
+        "beta_semivalue(6, 2.0, 1.0)": ["toggle_all", "toggle"],
+    }
