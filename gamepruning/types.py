@@ -12,7 +12,6 @@ from gamepruning.errors import InputError as InputError
 
 # A tree of arrays, or of their shapes. Leaves that are not arrays belong to the model.
 Params = PyTree
-Inputs = PyTree
 Outputs = PyTree
 
 

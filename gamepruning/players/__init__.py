@@ -2,8 +2,9 @@
 
 from gamepruning.players.adapters import from_linen, from_nnx
 from gamepruning.players.find import find_players
-from gamepruning.players.players import Hoisted, Players
+from gamepruning.players.players import Players
 from gamepruning.players.sizes import Size, size_of
+from gamepruning.run.hoist import Hoisted
 from gamepruning.trace.rules.registry import register_rule
 from gamepruning.trace.units import AxisSlice, Family, Frozen
 

@@ -1,12 +1,23 @@
 """(apply, params) of models made with Flax; any pure function needs no adapter."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from gamepruning.types import Apply, Outputs, Params
+
+
+@runtime_checkable
+class LinenModule(Protocol):
+    """A `flax.linen.Module`, as far as it is called here."""
+
+    def apply(self, variables: Params, /, *args: Any, **kwargs: Any) -> Outputs:
+        """The outputs of the module."""
+        ...
 
 
 def from_linen(
-    module: Any, variables: Any, *, method: Any = None, **arguments: Any
-) -> tuple[Callable, Any]:
+    module: LinenModule, variables: Params, *, method: Any = None, **arguments: Any
+) -> tuple[Apply, Params]:
     """A linen module in evaluation mode as (apply, params).
 
     Args:
@@ -34,7 +45,7 @@ def from_linen(
     return apply, variables
 
 
-def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Callable, Any]:
+def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Apply, Params]:
     """An nnx module as (apply, params).
 
     Put the module into evaluation mode first (`module.eval()`).

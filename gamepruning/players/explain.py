@@ -1,5 +1,6 @@
 """Players as a table for people and as data for programs."""
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +66,18 @@ def _join(places: list[str]) -> str:
     return "\n".join(shown + more)
 
 
-def family_to_dict(family: Family) -> dict[str, Any]:
+def to_dict(
+    families: Sequence[Family], frozen: Sequence[Frozen], opaque: Sequence[str]
+) -> dict[str, Any]:
+    """The same as JSON-able data."""
+    return {
+        "families": [_family_to_dict(family) for family in families],
+        "frozen": [dataclasses.asdict(row) for row in frozen],
+        "opaque": list(opaque),
+    }
+
+
+def _family_to_dict(family: Family) -> dict[str, Any]:
     """A family and its slices, JSON-able."""
     return {
         "name": family.name,

@@ -88,8 +88,11 @@ def find_players(
     call = split_call(params, inputs)
     names, frozen_leaves = split_keep(keep, array_paths(params))
     if granularity == "weight":
-        model = TracedModel(apply, call, TraceOptions())
-        return WeightPlayers(model, names, frozen_leaves)
+        if names:
+            raise InputError(
+                f"keep names {names[0]!r}, which starts no parameter's path"
+            )
+        return WeightPlayers(TracedModel(apply, call, TraceOptions()), frozen_leaves)
     options = TraceOptions(
         input_axes=_axes_by_array(input_axes, inputs),
         outputs_like=outputs_like,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gamepruning.players.explain import explain, family_to_dict
+from gamepruning.players.explain import explain, to_dict
 from gamepruning.run.activations import Moments
-from gamepruning.run.hoist import SplitModel
+from gamepruning.run.hoist import Hoisted, SplitModel
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import Family, Frozen
@@ -22,22 +20,6 @@ from gamepruning.trees.masks import as_mask
 from gamepruning.types import Apply, InputError, Outputs, Params
 
 Which = ArrayLike | str | Sequence[str] | None  # a mask, names of families, or all
-
-
-class Hoisted(NamedTuple):
-    """A model in two parts: what the varying gates do not reach, and the rest.
-
-    Attributes:
-      prefix: prefix(params, gates, *inputs) -> residuals.
-      suffix: suffix(residuals, gates) -> outputs. Only the gates of varying players
-        may differ from those that `prefix` saw.
-    """
-
-    prefix: Callable
-    suffix: Callable
-
-    def __repr__(self) -> str:
-        return "Hoisted(prefix(params, gates, *inputs), suffix(residuals, gates))"
 
 
 class Players(ABC):
@@ -302,12 +284,11 @@ class Players(ABC):
 
     def to_dict(self) -> dict:
         """Families, frozen axes and opaque primitives as JSON-able data."""
+        told = to_dict(self.families, self.frozen, self.opaque)
         return {
             "num_players": self.num_players,
             "granularity": self.granularity,
-            "families": [family_to_dict(family) for family in self.families],
-            "frozen": [dataclasses.asdict(row) for row in self.frozen],
-            "opaque": list(self.opaque),
+            **told,
         }
 
     def __repr__(self) -> str:

@@ -8,10 +8,10 @@ from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players import naming
 from gamepruning.players.exclusion import exclude
-from gamepruning.players.players import Hoisted, Players, Which
+from gamepruning.players.players import Players, Which
 from gamepruning.run import kept as axes
 from gamepruning.run.activations import Moments, activation_moments
-from gamepruning.run.hoist import SplitModel, split
+from gamepruning.run.hoist import Hoisted, SplitModel, split
 from gamepruning.run.interpret import Gated
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.run.owned import participate, sum_owned
@@ -70,18 +70,7 @@ class UnitPlayers(Players):
         Each gate multiplies the player's activation where it is summed over. With
         gates in {0, 1} this is exactly the model without the players at 0, whatever
         the activation functions. Differentiable in `params` and `gates`; jit it, or
-        vmap it over gates (weights stay shared).
-
-        Args:
-          params: as given to `find_players` (same shapes).
-          gates: float [N] in [0, 1], or bool [N] (True = in).
-          *inputs: inputs; any batch size.
-
-        Returns:
-          The outputs of `apply`.
-
-        Raises:
-          InputError: the gates, or the parameters, are not those of this model.
+        vmap it over gates (weights stay shared). Arguments: see `Players.gated`.
         """
         call = self.model.call(params, *inputs)
         trace = self.model.trace(call)
@@ -103,18 +92,7 @@ class UnitPlayers(Players):
         The weights that read the players are set to zero; where two activations meet
         (queries and keys), the weights that produce one of them are. Of the players'
         other parameters, what is not finite is set to zero, for 0 times NaN is NaN.
-
-        Args:
-          params: the parameters.
-          mask: bool [N], True = kept.
-
-        Returns:
-          Parameters for the original `apply`.
-
-        Raises:
-          InputError: these are not the parameters of this model.
-          ValueError: zeroing parameters cannot be proved to remove the players; use
-            `gated` or `compact`, which always can.
+        Arguments and errors: see `Players.exclude`.
         """
         self.model.check_params(params)
         return exclude(self, params, self.mask(mask))

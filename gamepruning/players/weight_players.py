@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players.naming import layer_name
-from gamepruning.players.players import Hoisted, Players, Which
+from gamepruning.players.players import Players, Which
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.run.activations import Moments
-from gamepruning.run.hoist import SplitModel, split_before_all
+from gamepruning.run.hoist import Hoisted, SplitModel, split_before_all
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import AxisSlice, Family
@@ -32,20 +32,13 @@ class WeightPlayers(Players):
 
     Args:
       model: the traced model.
-      keep: must be empty: there are no families to name before they are made.
       frozen_leaves: arrays of params, by number, that do not play.
 
     Raises:
-      InputError: `keep` names something, or the model reads no weights.
+      InputError: the model reads no weight matrix or kernel.
     """
 
-    def __init__(
-        self, model: TracedModel, keep: Sequence[str], frozen_leaves: Mapping[int, str]
-    ):
-        if keep:
-            raise InputError(
-                f"keep names {keep[0]!r}, which starts no parameter's path"
-            )
+    def __init__(self, model: TracedModel, frozen_leaves: Mapping[int, str]):
         self._leaves = [
             number
             for number in range(model.example.num_params)

@@ -17,6 +17,26 @@ from gamepruning.trace.program import Lit, Node, Operand
 from gamepruning.types import InputError, Outputs, Params
 
 
+class Hoisted(NamedTuple):
+    """A model in two parts: what the varying gates do not reach, and the rest.
+
+    Attributes:
+      prefix: prefix(params, gates, *inputs) -> residuals.
+      suffix: suffix(residuals, gates) -> outputs. Only the gates of varying players
+        may differ from those that `prefix` saw.
+
+    Example:
+      >>> Hoisted(lambda params, gates, x: [x], lambda residuals, gates: residuals)
+      Hoisted(prefix(params, gates, *inputs), suffix(residuals, gates))
+    """
+
+    prefix: Callable[..., Any]
+    suffix: Callable[[Any, ArrayLike], Outputs]
+
+    def __repr__(self) -> str:
+        return "Hoisted(prefix(params, gates, *inputs), suffix(residuals, gates))"
+
+
 class SplitModel(NamedTuple):
     """A model in two parts, and what is known of what passes between them.
 
@@ -29,7 +49,7 @@ class SplitModel(NamedTuple):
     """
 
     prefix: Callable[..., list]
-    suffix: Callable[[list, Any], Outputs]
+    suffix: Callable[[list, ArrayLike], Outputs]
     by_input: tuple[bool, ...]
     widest: int
 

@@ -9,6 +9,7 @@ states); everything cheap in between is computed again from them.
 import math
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -178,6 +179,7 @@ class _Moving(Gated):
         site = self._move.kind.sites.get(node)
         if site is not None:
             change = self._change(node, site, args)
+            chex.assert_equal_shape([before[0], change])
             return [before[0] + change.astype(before[0].dtype)]
         wide = self._move.wide.get(node)
         if wide is not None:

@@ -12,6 +12,8 @@ from gamepruning.trees.arrays import is_array
 from gamepruning.trees.paths import path_name
 from gamepruning.types import InputError, Params
 
+TreeDef = Any  # a jax.tree_util.PyTreeDef, which type checkers cannot read
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CallSpec:
@@ -43,7 +45,7 @@ class CallSpec:
     """
 
     arrays: list
-    treedef: Any
+    treedef: TreeDef
     array_index: tuple[int | None, ...]
     constants: tuple
     num_params: int
@@ -62,7 +64,7 @@ class CallSpec:
         return [leaf_of[k] for k in range(len(self.arrays) - self.num_promoted)]
 
     @property
-    def params_treedef(self) -> Any:
+    def params_treedef(self) -> TreeDef:
         """The structure of params."""
         return self.treedef.children()[0]
 
@@ -228,7 +230,7 @@ def _having(shape: tuple | None) -> str:
     return "no shape" if shape is None else f"shape {shape}"
 
 
-def _paths(treedef: Any) -> list[str]:
+def _paths(treedef: TreeDef) -> list[str]:
     places = treedef.unflatten(range(treedef.num_leaves))
     flat, _ = jax.tree_util.tree_flatten_with_path(places)
     return [path_name(path) for path, _ in flat]
