@@ -1,14 +1,13 @@
 """Every model of the zoo: the players that we expect, and equal when they leave.
 
-Some tests are for light models, each test for every fifth of them: they compile the
-most and find the least. With GAMEPRUNING_THOROUGH=1 they are for all.
+The costly tests take `light` and are for the models that `tests/zoo/turns.py` names.
+With GAMEPRUNING_THOROUGH=1 they are for all light models.
 """
 
 import contextlib
 import functools
 import json
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +28,7 @@ from tests.compare import (
     shrink_outputs,
 )
 from tests.zoo import CASES, Case
+from tests.zoo.turns import TURNS
 
 KEEP = 0.6
 THOROUGH = os.environ.get("GAMEPRUNING_THOROUGH", "0") != "0"
@@ -72,19 +72,6 @@ class Bench:
         return shrink_outputs(self.model, kept, outputs)
 
 
-def benches(dtype: Callable[[Case], str], cases: list[Case]) -> Any:
-    """A fixture over models; pytest runs all tests of one model in a row."""
-    names = [case.name for case in cases]
-
-    @pytest.fixture(scope="module", params=cases, ids=names)
-    def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-        case: Case = request.param
-        with types_of(dtype(case)):
-            yield Bench(case, dtype(case))
-
-    return bench
-
-
 @contextlib.contextmanager
 def types_of(dtype: str) -> Iterator[None]:
     """Settings under which a model of this floating type is traced and run."""
@@ -95,19 +82,50 @@ def types_of(dtype: str) -> Iterator[None]:
 ALL = list(CASES.values())
 LIGHT = [case for case in ALL if THOROUGH or not case.heavy]
 TWICE = [case for case in LIGHT if len(case.dtypes) > 1][:: 1 if THOROUGH else 5]
-bench = benches(lambda case: case.dtypes[-1], ALL)  # float64, where it can be
-single = benches(lambda case: case.dtypes[0], TWICE)  # float32, some of them
+
+
+@pytest.fixture(scope="module")
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A model in one floating type; pytest runs all tests of one model in a row."""
+    case, dtype = request.param
+    with types_of(dtype):
+        yield Bench(case, dtype)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A costly test is for the models whose turn it is, all others for all models."""
+    names = metafunc.fixturenames
+    if "single" in names:
+        pairs = [(case, case.dtypes[0]) for case in TWICE]  # float32
+    elif "light" in names:
+        turn = TURNS[metafunc.function.__name__]
+        cases = [case for case in LIGHT if THOROUGH or case.name in turn]
+        pairs = [(case, case.dtypes[-1]) for case in cases]
+    elif "bench" in names:
+        pairs = [(case, case.dtypes[-1]) for case in ALL]  # float64, where it can be
+    else:
+        return
+    ids = [case.name for case, _ in pairs]
+    metafunc.parametrize("bench", pairs, ids=ids, indirect=True, scope="module")
 
 
 @pytest.fixture
-def light(bench: Bench, request: pytest.FixtureRequest) -> Bench:
-    """Every fifth of the models that compile quickly, others for each test."""
-    if bench.case not in LIGHT:
-        pytest.skip("takes long to compile, and shows no more than the others")
-    turn = zlib.crc32(request.function.__name__.encode()) + LIGHT.index(bench.case)
-    if turn % 5 and not THOROUGH:
-        pytest.skip("another model's turn")
+def single(bench: Bench) -> Bench:
+    """A model in single precision."""
     return bench
+
+
+@pytest.fixture
+def light(bench: Bench) -> Bench:
+    """A model that compiles quickly."""
+    return bench
+
+
+def test_every_light_model_has_two_turns():
+    turns = [name for names in TURNS.values() for name in names]
+    assert {name: turns.count(name) for name in turns} == {
+        case.name: 2 for case in CASES.values() if not case.heavy
+    }, "name the model in two of the checks of tests/zoo/turns.py"
 
 
 @pytest.fixture(autouse=True, scope="module")
