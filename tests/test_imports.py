@@ -48,7 +48,6 @@ MAY_IMPORT_LATE = {
 }
 COMMAND = "a command loads what it runs: --help and a typing error answer at once"
 FIGURES = "matplotlib is loaded when there is something to draw"
-LEFT = "left over: nothing speaks against the top of the file"
 # (file, folder): why the file imports from the folder inside a function.
 LATE = {
     ("workbench/cli/commands.py", "workbench/datasets"): COMMAND,
@@ -61,12 +60,9 @@ LATE = {
     ("workbench/jobs/compare.py", "workbench/report"): FIGURES,
     ("workbench/jobs/curve.py", "workbench/report"): FIGURES,
     ("workbench/jobs/sweep.py", "workbench/report"): FIGURES,
-    ("players/exclusion.py", "trace"): LEFT,
-    ("trace/labels.py", "trace/rules"): LEFT,
-    ("trace/zeros.py", "trace/rules"): LEFT,
 }
 # Pairs of modules that import each other, the first the second inside a function.
-CIRCLES = {("gamepruning.trace.labels", "gamepruning.trace.rules.shape")}
+CIRCLES: set[tuple[str, str]] = set()
 # Files that import from outside what is built on the library.
 OUTSIDE: dict[str, set[str]] = {}
 

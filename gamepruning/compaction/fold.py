@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction.verify import is_open, sample_inputs
-from gamepruning.run.interpret import Gated
+from gamepruning.run.gated import Gated
 from gamepruning.trace.program import Lit, Node, apply_as_is, bind
 from gamepruning.trace.zeros import ANY, ZeroAnalysis
 from gamepruning.types import InputError

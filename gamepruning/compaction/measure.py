@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.players.sizes import count_taps
+from gamepruning.trace.rules.contract import count_taps
 from gamepruning.trees.arrays import is_array, split_arrays
 
 Call = tuple[Callable[..., Any], tuple]  # a function and its arguments

@@ -1,20 +1,27 @@
 """Remove players by zeroing parameters, where that is proved to be the same."""
 
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool
 
-from gamepruning.trace.program import CUSTOM_CALLS, Graph, Node
+from gamepruning.players.players import Players
+from gamepruning.trace.labels import Site
+from gamepruning.trace.primitives import CUSTOM_CALLS
+from gamepruning.trace.program import Graph, Node
+from gamepruning.trace.rules import contraction_of
 from gamepruning.trace.units import kept_entries
+from gamepruning.trace.usage import Place
 from gamepruning.trace.zeros import ZeroAnalysis
+from gamepruning.types import Params
 
-Place = tuple[int, int]
+Leaving = tuple[Site, set[int]]  # a site, and the players that leave there
 
 
-def exclude(players: Any, params: Any, mask: np.ndarray) -> Any:
-    """`Players.exclude`."""
+def exclude(players: Players, params: Params, mask: Bool[np.ndarray, " N"]) -> Params:
+    """`UnitPlayers.exclude` of checked arguments."""
     if mask.all():
         return params
     places, uncovered = zeroed_places(players, mask)
@@ -50,28 +57,36 @@ def _without(array, axis: int, kept: np.ndarray, zeroed: bool):
     return xp.where(stays, array, xp.zeros((), array.dtype))
 
 
-def zeroed_places(players: Any, mask: np.ndarray) -> tuple[set[Place], set[int]]:
+def zeroed_places(
+    players: Players, mask: Bool[np.ndarray, " N"]
+) -> tuple[set[Place], set[int]]:
     """Where to zero parameters, and the players for which that is not enough.
 
     First the weights that read the players; for what no weight reads, the weights and
     biases that produce it. The proof is about exactly these places.
     """
+    sites = _leaving(players, mask)
+    places = {place for site, _ in sites for place in _readers(players, site)}
+    if uncovered := _uncovered(players, sites, places):
+        places |= _producers(players, _who(uncovered))
+        uncovered = _uncovered(players, sites, places)
+    return places, _who(uncovered)
+
+
+def _leaving(players: Players, mask: np.ndarray) -> list[Leaving]:
+    """Where players leave, on the way to the outputs."""
     trace = players.model.base
     gone = np.concatenate([[False], ~mask])
-    sites, forward = [], _forward_nodes(trace.analysis.program.graph)
+    sites, forward = [], _forward_nodes(trace.program.graph)
     for site in trace.analysis.sites:
         if site.node not in forward:
             continue
         label = trace.analysis.label(site.node.ins[site.operand])[site.dim]
         found = trace.columns(label)
         if found is not None and gone[found].any():
-            leaving = set((np.unique(found[gone[found]]) - 1).tolist())
-            sites.append((site, leaving))
-    places = {place for site, _ in sites for place in _readers(players, site)}
-    if uncovered := _uncovered(players, sites, places):
-        places |= {p for site, who in uncovered for p in _producers(players, who)}
-        uncovered = _uncovered(players, sites, places)
-    return places, {player for _, who in uncovered for player in who}
+            who = set((np.unique(found[gone[found]]) - 1).tolist())
+            sites.append((site, who))
+    return sites
 
 
 def _forward_nodes(graph: Graph) -> set[Node]:
@@ -84,37 +99,38 @@ def _forward_nodes(graph: Graph) -> set[Node]:
     return found
 
 
-def _uncovered(players, sites, places: set[Place]) -> list:
-    base = players.model.base
-    proof = ZeroAnalysis(base.analysis, players.model.example.num_params, places)
-    return [
-        (site, who)
-        for site, who in sites
-        if not proof.covers(site.node, site.operand, site.dim)
-    ]
+def _uncovered(
+    players: Players, sites: Sequence[Leaving], places: set[Place]
+) -> list[Leaving]:
+    """Where zeros at these places do not remove what leaves."""
+    model = players.model
+    zeros = ZeroAnalysis(model.base.analysis, model.example.num_params, places)
+    return [(site, who) for site, who in sites if not zeros.covers(site)]
 
 
-def _readers(players, site) -> set[Place]:
+def _who(sites: Iterable[Leaving]) -> set[int]:
+    return {player for _, who in sites for player in who}
+
+
+def _readers(players: Players, site: Site) -> set[Place]:
     """The parameter axes that are summed over at a site."""
-    from gamepruning.trace.zeros import _partner
-
+    contraction = contraction_of(site.node)
+    partner = contraction and contraction.partner(site.operand, site.dim)
     places: set[Place] = set()
-    partner = _partner(site.node, site.operand, site.dim)
-    for operand, dim in ((site.operand, site.dim), partner or (None, None)):
-        if operand is not None:
-            view = players.model.usage.origin(site.node.ins[operand])
-            if view is not None:
-                places |= set(view[dim])
+    for operand, dim in ((site.operand, site.dim), *([partner] if partner else ())):
+        origin = players.model.usage.origin(site.node.ins[operand])
+        if origin is not None:
+            places |= origin[dim]
     return places
 
 
-def _producers(players, who: set[int]) -> set[Place]:
+def _producers(players: Players, who: set[int]) -> set[Place]:
     """The parameter axes that produce these players."""
     numbers = {players.family_of[k] for k in who}
-    paths = {path: leaf for leaf, path in enumerate(players.paths)}
+    arrays = {path: number for number, path in enumerate(players.paths)}
     return {
-        (paths[piece.path], piece.axis)
+        (arrays[piece.path], piece.axis)
         for number in numbers
         for piece in players.families[number].slices
-        if piece.role in ("out", "bias") and piece.path in paths
+        if piece.role in ("out", "bias") and piece.path in arrays
     }

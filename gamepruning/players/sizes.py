@@ -7,7 +7,7 @@ and its derivative by a gate is what a player adds to the size while the others 
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gamepruning.players.players import Players
-from gamepruning.trace.program import CUSTOM_CALLS, Graph, Lit, Node
+from gamepruning.trace.primitives import BRANCHES, CUSTOM_CALLS
+from gamepruning.trace.program import Graph
+from gamepruning.trace.rules import RULES
 from gamepruning.types import InputError
 
 
@@ -164,86 +166,21 @@ def _term(factor, axes, columns) -> tuple[float, list]:
 
 def _contractions(analysis, graph: Graph, columns, times: int) -> Iterator[tuple]:
     for node in graph.nodes:
-        if node.name in _AXES:
-            factor, axes = _AXES[node.name](analysis, node)
+        rule = RULES[node.name].macs
+        if rule is not None:
+            factor, axes = rule(analysis, node)
             yield _term(times * factor, axes, columns)
-        elif node.name == "scan":
-            inner = times * node.params["length"]
-            yield from _contractions(analysis, node.subs[0], columns, inner)
-        elif node.name == "cond":
-            branches = [
-                list(_contractions(analysis, body, columns, times))
-                for body in node.subs
-            ]
-            yield from max(branches, key=_full_size, default=[])
-        elif node.name in CUSTOM_CALLS:
-            yield from _contractions(analysis, node.subs[0], columns, times)
-        else:
-            for body in node.subs:
-                yield from _contractions(analysis, body, columns, times)
+            continue
+        bodies = node.subs[:1] if node.name in CUSTOM_CALLS else node.subs
+        inner = times * node.params.get("length", 1) if bodies else times
+        found = [list(_contractions(analysis, b, columns, inner)) for b in bodies]
+        if node.name in BRANCHES:
+            found = [max(found, key=_full_size, default=[])]
+        for terms in found:
+            yield from terms
 
 
 def _full_size(terms: list) -> float:
     return sum(
         factor * prod(len(columns) for columns in axes) for factor, axes in terms
     )
-
-
-def _labelled(analysis, operand, dims) -> list[tuple[Any, int]]:
-    shape = analysis.shape(operand)
-    labels = (
-        [None] * len(shape) if isinstance(operand, Lit) else analysis.labels[operand]
-    )
-    return [(labels[dim], shape[dim]) for dim in dims]
-
-
-def _dot_axes(analysis, node: Node) -> tuple[float, list]:
-    (_, rhs_contract), (_, rhs_batch) = node.params["dimension_numbers"]
-    lhs, rhs = node.ins
-    free = set(range(len(analysis.shape(rhs)))) - {*rhs_contract, *rhs_batch}
-    axes = _labelled(analysis, lhs, range(len(analysis.shape(lhs))))
-    return 1.0, axes + _labelled(analysis, rhs, sorted(free))
-
-
-def _conv_axes(analysis, node: Node) -> tuple[float, list]:
-    spec = node.params["dimension_numbers"]
-    lhs, rhs = node.ins
-    shapes = [analysis.shape(value) for value in (lhs, rhs, node.outs[0])]
-    factor = count_taps(node.params, *shapes) / node.params["batch_group_count"]
-    batch = _labelled(analysis, lhs, spec.lhs_spec[:1])
-    return factor, batch + _labelled(analysis, rhs, spec.rhs_spec[:2])
-
-
-def count_taps(params: dict[str, Any], lhs, rhs, out) -> int:
-    """Pairs of an output place and a kernel entry that meet an input, over space.
-
-    Args:
-      params: of a `conv_general_dilated`.
-      lhs: shape of the input.
-      rhs: shape of the kernel.
-      out: shape of the output.
-    """
-    dims = params["dimension_numbers"]
-    windows = zip(
-        (lhs[dim] for dim in dims.lhs_spec[2:]),
-        (out[dim] for dim in dims.out_spec[2:]),
-        (rhs[dim] for dim in dims.rhs_spec[2:]),
-        params["window_strides"],
-        params["rhs_dilation"],
-        params["lhs_dilation"],
-        (low for low, _ in params["padding"]),
-        strict=True,
-    )
-    return prod(_taps(*window) for window in windows)
-
-
-def _taps(size, out_size, kernel, stride, dilation, holes, padding) -> int:
-    """Pairs of output and kernel positions; of a dilated input those that meet it."""
-    if holes == 1:
-        return out_size * kernel
-    place = np.add.outer(stride * np.arange(out_size), dilation * np.arange(kernel))
-    index, rest = np.divmod(place - padding, holes)
-    return int(np.count_nonzero((rest == 0) & (index >= 0) & (index < size)))
-
-
-_AXES = {"dot_general": _dot_axes, "conv_general_dilated": _conv_axes}

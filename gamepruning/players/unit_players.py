@@ -11,8 +11,8 @@ from gamepruning.players.exclusion import exclude
 from gamepruning.players.players import Players, Which
 from gamepruning.run import kept as axes
 from gamepruning.run.activations import Moments, activation_moments
+from gamepruning.run.gated import Gated
 from gamepruning.run.hoist import Hoisted, SplitModel, split
-from gamepruning.run.interpret import Gated
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.run.owned import participate, sum_owned
 from gamepruning.run.small import compact_apply, slice_outputs

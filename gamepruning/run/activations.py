@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from gamepruning.run.interpret import Gated
+from gamepruning.run.gated import Tapped
 from gamepruning.trace.model import TracedModel
 from gamepruning.types import Params
 
@@ -18,9 +18,8 @@ def activation_moments(model: TracedModel, params: Params, inputs: tuple) -> Mom
     trace = model.trace(call)
     tap = _Tap()
     gates = jnp.ones(model.num_players)
-    Gated(trace.analysis, trace.columns, gates, tap).run(
-        trace.program.graph, call.arrays
-    )
+    tapped = Tapped(trace.analysis, trace.columns, gates, tap)
+    tapped.run(trace.program.graph, call.arrays)
     return tap.moments(model.num_players)
 
 

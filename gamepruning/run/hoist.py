@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool
 
-from gamepruning.run.interpret import Gated
+from gamepruning.run.gated import Gated
 from gamepruning.trace.call import CallSpec, as_struct
 from gamepruning.trace.labelled import Trace
 from gamepruning.trace.model import TracedModel

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from gamepruning.run.interpret import entry_gates
+from gamepruning.run.gated import entry_gates
 from gamepruning.trace.model import TracedModel
 from gamepruning.trees.masks import float_of
 from gamepruning.types import Params

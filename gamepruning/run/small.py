@@ -6,11 +6,11 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
-from gamepruning.run.interpret import Compact
 from gamepruning.run.kept import InputKept, Kept, input_kept, kept_indices
+from gamepruning.run.shrunk import Shrunk
 from gamepruning.trace.call import CallSpec, as_struct, check_paths, split_call
 from gamepruning.trace.model import TracedModel
-from gamepruning.trace.rules.rebind import take
+from gamepruning.trace.program import take
 from gamepruning.trace.units import kept_entries
 from gamepruning.types import Apply, Outputs, Params
 
@@ -27,8 +27,8 @@ def compact_apply(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Apply:
         check_paths(params, model.example)
         call = split_call(params, inputs, model.example)
         trace = model.trace(_full_call(model, call, kept, inputs_kept))
-        compact = Compact(trace.analysis, trace.columns, mask)
-        outs = compact.run(trace.program.graph, call.arrays)
+        shrunk = Shrunk(trace.analysis, trace.columns, mask)
+        outs = shrunk.run(trace.program.graph, call.arrays)
         return jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
 
     return apply

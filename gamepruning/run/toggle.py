@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Bool
 
-from gamepruning.run.interpret import Gated, entry_gates
+from gamepruning.run.gated import Gated, entry_gates
 from gamepruning.run.toggle_kinds import (
     ToggleKind,
     ToggleSite,
@@ -27,6 +27,7 @@ from gamepruning.run.toggle_kinds import (
     readers,
 )
 from gamepruning.trace.model import TracedModel
+from gamepruning.trace.primitives import MATRIX_PRODUCTS
 from gamepruning.trace.program import Lit, Node, bind
 from gamepruning.types import Outputs, Params
 
@@ -95,7 +96,10 @@ class ToggleEvaluator:
     def _is_narrow(self, node: Node) -> bool:
         """True for activations [B, K] times shared weights [K, n], n small and odd."""
         plain = (((1,), (0,)), ((), ()))
-        if node.name != "dot_general" or node.params["dimension_numbers"] != plain:
+        if (
+            node.name not in MATRIX_PRODUCTS
+            or node.params["dimension_numbers"] != plain
+        ):
             return False
         shape = self._trace.program.shape(node.ins[1])
         gated = [operand for operand, _, _ in self._sites.get(node, ())]
@@ -233,7 +237,7 @@ def _pick(array, entries, dim: int, is_run: bool):
 
 def _is_outer(node: Node, entries) -> bool:
     """True if a product comes down to an outer product."""
-    if node.name != "dot_general" or len(entries) != 1:
+    if node.name not in MATRIX_PRODUCTS or len(entries) != 1:
         return False
     (summed, _), (batch, _) = node.params["dimension_numbers"]
     return len(summed) == 1 and not batch

@@ -11,14 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gamepruning.trace.program import CUSTOM_CALLS, Lit, Node, Program
-from gamepruning.trace.rules.contract import dot_numbers
+from gamepruning.run.gated import Sites
+from gamepruning.trace.primitives import CUSTOM_CALLS, HEAVY
+from gamepruning.trace.program import Lit, Node, Program
+from gamepruning.trace.rules import contraction_of
 
-Sites = dict[Node, list]  # by node: (operand, axis, columns), as in `gated_sites`
-
-PRODUCTS = ("dot_general", "conv_general_dilated")
-HEAVY = (*PRODUCTS, "ragged_dot_general", "scan", "while", "cond", "sort", "top_k")
-HEAVY_STARTS = ("reduce_window", "select_and_", "cum", "fft", "triangular_solve")
 MAX_KINDS = 32  # each kind of move is compiled on its own
 PASS_COST = 1.0  # multiply-adds that take as long as an entry of a cheap operation
 WRITE_COST = 4.0  # and as an entry of a result that is kept
@@ -144,14 +141,15 @@ def _site(
     node: Node, sites: Sites, members: Sequence[int], num_players: int
 ) -> ToggleSite | None:
     """Where a product reads these players; None where no update is due."""
-    if node.name not in PRODUCTS or not _is_ungrouped(node):
+    contraction = contraction_of(node)
+    if contraction is None or not contraction.is_plain:
         return None
     numbers = np.asarray(members) + 1
     found = [site for site in sites.get(node, ()) if np.isin(site[2], numbers).any()]
     if len(found) != 1:
         return None
     ((operand, dim, columns),) = found
-    dims = next(pair for pair in _contracted(node) if pair[operand] == dim)
+    dims = next(pair for pair in contraction.summed if pair[operand] == dim)
     entries, is_entry = _entries(columns, numbers, num_players)
     if entries.shape[1] > 1 and 2 * entries.shape[1] > len(columns):
         return None
@@ -169,30 +167,16 @@ def _entries(columns: np.ndarray, numbers: np.ndarray, num_players: int):
     return entries, is_entry
 
 
-def _contracted(node: Node) -> list[tuple[int, int]]:
-    """The pairs of axes that a product sums over, channels for a convolution."""
-    if node.name == "conv_general_dilated":
-        spec = node.params["dimension_numbers"]
-        return [(spec.lhs_spec[1], spec.rhs_spec[1])]
-    (lhs, rhs), _ = node.params["dimension_numbers"]
-    return list(zip(lhs, rhs, strict=True))
-
-
-def _is_ungrouped(node: Node) -> bool:
-    groups = ("feature_group_count", "batch_group_count")
-    return all(node.params.get(name, 1) == 1 for name in groups)
-
-
 # -- costs -------------------------------------------------------------------------
 
 
 def node_cost(program: Program, node: Node) -> float:
     """About how many multiply-adds a node is worth."""
     entries = _num_entries(program, node)
-    if node.name in PRODUCTS or node.name == "ragged_dot_general":
-        return entries * (_num_summed(program, node) + WRITE_COST)
+    if contraction_of(node) is not None:
+        return entries * (_num_terms(program, node) + WRITE_COST)
     if node.subs:
-        body = node.subs[node.name == "while"]
+        body = node.subs[-1] if "body_jaxpr" in node.params else node.subs[0]
         inner = sum(node_cost(program, n) for n in body.nodes)
         return inner * node.params.get("length", 1)
     return entries * PASS_COST
@@ -205,7 +189,7 @@ def _move_cost(program: Program, late: Sequence[Node], kind: ToggleKind) -> floa
         if site is not None:
             entries = _num_entries(program, node)
             share = site.entries.shape[1] / len(site.columns)
-            summed = share * _num_summed(program, node)
+            summed = share * _num_terms(program, node)
             total += entries * (summed + WRITE_COST)
         elif node in kind.changed:
             total += node_cost(program, node)
@@ -216,14 +200,10 @@ def _num_entries(program: Program, node: Node) -> int:
     return sum(math.prod(program.shape(value)) for value in node.outs)
 
 
-def _num_summed(program: Program, node: Node) -> int:
+def _num_terms(program: Program, node: Node) -> int:
     """How many terms each entry of a product's result is the sum of."""
-    shape = program.shape(node.ins[1])
-    if node.name == "conv_general_dilated":
-        axis = node.params["dimension_numbers"].rhs_spec[0]
-        return math.prod(shape) // max(shape[axis], 1)
-    (_, summed), _ = dot_numbers(node)
-    return math.prod(shape[dim] for dim in summed)
+    contraction = contraction_of(node)
+    return contraction.num_terms(program.shape(node.ins[1])) if contraction else 0
 
 
 # -- the graph ---------------------------------------------------------------------
@@ -261,7 +241,7 @@ def operands(node: Node) -> Iterator[int]:
 
 def is_heavy(node: Node) -> bool:
     """True if a node's result is worth keeping."""
-    if node.name in HEAVY or node.name.startswith(HEAVY_STARTS):
+    if node.name in HEAVY:
         return True
     inner = (n for graph in node.subs for n in graph.nodes)
     return node.name in CUSTOM_CALLS and any(map(is_heavy, inner))

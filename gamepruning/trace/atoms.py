@@ -298,7 +298,8 @@ class Atoms:
             for k in wide:
                 labels[k] = self.reason_of([label])
         elif len(label) > _MAX_PRODUCTS:
-            self.freeze(label, "an axis too long to follow through a reshape")
+            reason = f"split from an axis of {len(label)} entries, too long to follow"
+            self.freeze(label, reason)
             return self.split(self.reason_of([label]), sizes)
         else:
             grid = label.reshape([sizes[k] for k in wide])

@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 
-from gamepruning.trace import rules  # noqa: F401  (fills the tables of rules)
 from gamepruning.trace.call import CallSpec, as_struct
-from gamepruning.trace.labels import Analysis, Labels
-from gamepruning.trace.program import Program, trace
+from gamepruning.trace.flatten import trace
+from gamepruning.trace.labels import LabelAnalysis, Labels
+from gamepruning.trace.program import Program
+from gamepruning.trace.rules import RULES
 from gamepruning.trace.units import Atom, Columns, find_atoms
 from gamepruning.types import Apply, InputError
 
@@ -54,7 +55,7 @@ class Trace:
     """
 
     program: Program
-    analysis: Analysis
+    analysis: LabelAnalysis
     units: list[Atom]
     param_labels: list[Labels]
     input_labels: list[Labels]
@@ -99,7 +100,7 @@ def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
         return apply(params, *inputs)
 
     program = _trace(flat, call)
-    analysis = Analysis(program, options.reductions)
+    analysis = LabelAnalysis(program, RULES, options.reductions)
     params = _label_params(analysis, call, options)
     inputs = _label_inputs(analysis, call, options)
     promoted: list[Labels] = [()] * call.num_promoted
@@ -118,7 +119,7 @@ def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
 
 
 def _label_params(
-    analysis: Analysis, call: CallSpec, options: TraceOptions
+    analysis: LabelAnalysis, call: CallSpec, options: TraceOptions
 ) -> list[Labels]:
     program = analysis.program
     labels = [
@@ -131,7 +132,7 @@ def _label_params(
 
 
 def _label_inputs(
-    analysis: Analysis, call: CallSpec, options: TraceOptions
+    analysis: LabelAnalysis, call: CallSpec, options: TraceOptions
 ) -> list[Labels]:
     values = [analysis.program.graph.inputs[k] for k in call.input_range]
     analysis.mark_inputs(values)
@@ -142,7 +143,7 @@ def _label_inputs(
     ]
 
 
-def _input_labels(analysis: Analysis, number: int, shape, axes) -> Labels:
+def _input_labels(analysis: LabelAnalysis, number: int, shape, axes) -> Labels:
     axes = {axis % len(shape) for axis in axes}
     return tuple(
         analysis.fresh(size)

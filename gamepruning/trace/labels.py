@@ -1,8 +1,4 @@
-"""Label every axis of every value of a program by abstract interpretation.
-
-One pass over the nodes is enough, loops included: the labels are nodes of one
-union-find that the whole program shares, and unifying is symmetric.
-"""
+"""Label every axis of every value of a program: which entries leave together."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gamepruning.trace.atoms import Atoms, Label
-from gamepruning.trace.program import Graph, Lit, Node, Operand, Program
+from gamepruning.trace.program import Lit, Node, Operand, Program
+from gamepruning.trace.propagate import Propagation, RuleTable
 
 Labels = tuple[Label, ...]
 
@@ -23,43 +20,44 @@ class Site(NamedTuple):
     dim: int
 
 
-class Analysis:
-    """What the rules see while they label a program, and what they leave behind.
+class LabelAnalysis(Propagation[Labels]):
+    """What the label rules see while they label a program, and what they leave behind.
+
+    The fact of a value is its labels, one an axis. One pass is enough, loops included:
+    see `Propagation`.
 
     Attributes:
-      program: the traced program.
       atoms: the union-find of the indices.
-      labels: for each value id, one label an axis.
-      sites: the contractions over an axis that may be pruned, by node.
+      sites: the contractions over an axis that may be pruned, in order.
       opaque: the names of primitives without a rule that met a prunable axis.
+      reductions: what a sum over an axis does: "freeze" it, or "gate" it.
     """
 
-    def __init__(self, program: Program, reductions: str = "freeze"):
-        self.program = program
+    kind = "label"
+
+    def __init__(self, program: Program, rules: RuleTable, reductions: str = "freeze"):
+        super().__init__(program, rules)
         self.reductions = reductions
         self.atoms = Atoms()
-        self.labels: dict[int, Labels] = {}
         self.sites: list[Site] = []
         self.opaque: set[str] = set()
         self._varying: set[int] = set()
 
     # -- for the rules ---------------------------------------------------------------
 
-    def shape(self, operand: Operand) -> tuple:
-        """The shape of an operand."""
-        return self.program.shape(operand)
-
     def label(self, operand: Operand) -> Labels:
         """The labels of an operand's axes."""
-        if isinstance(operand, Lit):
-            return tuple(self.fresh(size) for size in self.shape(operand))
-        return self.labels[operand]
+        return self.of(operand)
 
     def fresh(self, size) -> Label:
         """The label of an axis that may adopt whatever it meets."""
         if not isinstance(size, int):
             return "its length is symbolic"
         return None if size == 1 else self.atoms.new(size)
+
+    def fresh_like(self, operand: Operand) -> Labels:
+        """A fresh label for each axis of an operand."""
+        return tuple(map(self.fresh, self.shape(operand)))
 
     def array(self, label: Label, size: int) -> np.ndarray:
         """A label as one node an index."""
@@ -99,45 +97,47 @@ class Analysis:
         """True if the operand depends on the model's inputs, not on params alone."""
         return not isinstance(operand, Lit) and operand in self._varying
 
-    def run(self, graph: Graph, inputs: Sequence[Labels]) -> list[Labels]:
-        """Label a graph whose inputs have these labels; the labels of its outputs."""
-        for value, labels in zip(graph.inputs, inputs, strict=True):
-            self.labels[value] = labels
-        for node in graph.nodes:
-            self._run_node(node)
-        self._label_constants(graph.outputs)
-        return [self.label(out) for out in graph.outputs]
-
-    # -- the pass --------------------------------------------------------------------
-
-    def _run_node(self, node: Node) -> None:
-        from gamepruning.trace.rules.registry import LABEL_RULES
-        from gamepruning.trace.rules.shape import label_unknown
-
-        if any(self.is_varying(operand) for operand in node.ins):
-            self.mark_varying(node)
-        self._label_constants(node.ins)
-        labels = [self.label(operand) for operand in node.ins]
-        rule = LABEL_RULES.get(node.name, label_unknown)
-        outs = rule(self, node, *labels)
-        for value, out in zip(node.outs, outs, strict=True):
-            self.labels[value] = tuple(out)
-
-    def _label_constants(self, operands: Sequence[Operand]) -> None:
-        for operand in operands:
-            if not isinstance(operand, Lit) and operand not in self.labels:
-                shape = self.program.shape(operand)
-                self.labels[operand] = tuple(self.fresh(size) for size in shape)
-
-    def mark_varying(self, node: Node) -> None:
-        """The outputs of a node, and all inside it, depend on the inputs."""
-        self._varying.update(node.outs)
-        for graph in node.subs:
-            self._varying.update(graph.inputs)
-
     def mark_inputs(self, values: Sequence[int]) -> None:
         """These values are the model's inputs."""
         self._varying.update(values)
+
+    # -- the pass --------------------------------------------------------------------
+
+    def visit(self, node: Node) -> None:
+        """Label a node's results; they vary if one of its operands does."""
+        if any(map(self.is_varying, node.ins)):
+            self._varying.update(node.outs)
+            for graph in node.subs:
+                self._varying.update(graph.inputs)
+        super().visit(node)
+
+    def of_constant(self, operand: Operand) -> Labels:
+        """A constant adopts what it meets: it is computed whole, then cut."""
+        return self.fresh_like(operand)
+
+    def without_rule(self, node: Node, *facts: Labels) -> list[Labels]:
+        """A primitive without a rule keeps whole all that it touches."""
+        varies = any(map(self.is_varying, node.ins))
+        if varies or not all(map(self.is_frozen, facts)):
+            return opaque(self, node, *facts)
+        return source(self, node, *facts)
+
+
+def opaque(analysis: LabelAnalysis, node: Node, *labels: Labels) -> list[Labels]:
+    """Freeze operands and results; on record when something could have left."""
+    reason = f"it meets {explain_node(node)}, which has no rule"
+    if not all(map(analysis.is_frozen, labels)):
+        analysis.opaque.add(node.name)
+    for label in labels:
+        analysis.freeze(label, reason)
+    return [(reason,) * len(analysis.shape(value)) for value in node.outs]
+
+
+def source(analysis: LabelAnalysis, node: Node, *labels: Labels) -> list[Labels]:
+    """Computed at full size from what is never cut, then cut to what it meets."""
+    for label in labels:
+        analysis.freeze(label, f"it is read by {explain_node(node)}")
+    return [analysis.fresh_like(value) for value in node.outs]
 
 
 def explain_node(node: Node) -> str:

@@ -6,12 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.extend.core import Primitive
-from jax.interpreters import mlir
 from jax.test_util import check_grads
 
 import gamepruning as gp
-from gamepruning.trace.rules.shape import elementwise
 from tests.small import apply_mlp, make_mlp
 
 
@@ -140,43 +137,6 @@ def test_nnx_and_linen_adapters_agree_on_the_players():
     assert gp.find_players(apply, params, x).num_players == 8
     apply, params = gp.from_nnx(Net(nnx.Rngs(0)), params=[nnx.Param])
     assert gp.find_players(apply, params, x).num_players == 8
-
-
-def _my_primitive() -> Primitive:
-    primitive = Primitive("my_doubling")
-    primitive.def_impl(lambda x: 2 * x)
-    primitive.def_abstract_eval(lambda x: x)
-    mlir.register_lowering(
-        primitive, mlir.lower_fun(lambda x: 2 * x, multiple_results=False)
-    )
-    return primitive
-
-
-def test_a_primitive_without_a_rule_freezes_until_it_gets_one(key, monkeypatch):
-    from gamepruning.trace.rules import registry
-
-    monkeypatch.setattr(registry, "LABEL_RULES", registry.LABEL_RULES)
-    primitive = _my_primitive()
-
-    def apply(params, x):
-        hidden = primitive.bind(x @ params["one"])
-        return jax.nn.relu(hidden) @ params["two"] @ params["three"]
-
-    params = {
-        "one": jnp.ones((3, 5)),
-        "two": jnp.ones((5, 4)),
-        "three": jnp.ones((4, 2)),
-    }
-    x = jnp.ones((2, 3))
-    players = gp.find_players(apply, params, x)
-    assert players.opaque == ("my_doubling",)
-    assert [f.name for f in players.families] == ["two"]
-    gp.register_rule("my_doubling", label=elementwise)
-    try:
-        players = gp.find_players(apply, params, x)
-        assert players.opaque == () and players.num_players == 9
-    finally:
-        registry.LABEL_RULES.pop("my_doubling")
 
 
 def test_a_model_without_anything_prunable_says_why():

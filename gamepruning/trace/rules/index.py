@@ -1,26 +1,42 @@
-"""Label rules of gathers, scatters and dynamic slices.
+"""Primitives that read or write by index: gathers, scatters and dynamic slices.
 
 An axis that is read or written whole passes; one that is indexed stays whole.
 """
 
-from gamepruning.trace.labels import Analysis, Labels, explain_node
-from gamepruning.trace.rules.registry import label_rule
+from gamepruning.trace import primitives
+from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
+from gamepruning.trace.program import Node, bind
+from gamepruning.trace.rules.registry import define
+from gamepruning.trace.rules.shape import is_one
+from gamepruning.trace.rules.types import Sizes
+from gamepruning.trace.usage import CONTRACTED, NOTHING, Origin, UsageAnalysis
+from gamepruning.trace.zeros import ANY, ZERO, Levels, ZeroAnalysis
 
 
-def window_dims(size: int, numbers_excluded) -> list[int]:
+def window_dims(ndim: int, excluded) -> list[int]:
     """The operand axes that the window of a gather or scatter runs over, in order."""
-    return [dim for dim in range(size) if dim not in numbers_excluded]
+    return [dim for dim in range(ndim) if dim not in excluded]
 
 
-@label_rule("gather")
-def gather(analysis: Analysis, node, operand: Labels, indices: Labels) -> list[Labels]:
+# -- gather ----------------------------------------------------------------------------
+
+
+def _gathered(node: Node, ndim: int) -> tuple[list[int], tuple[int, ...]]:
+    """The operand axes that are windows, and those that are not."""
+    numbers = node.params["dimension_numbers"]
+    picked = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
+    return window_dims(ndim, picked), picked
+
+
+def label_gather(
+    analysis: LabelAnalysis, node: Node, operand: Labels, indices: Labels
+) -> list[Labels]:
     """Rows are picked by index; axes taken whole pass."""
     numbers = node.params["dimension_numbers"]
     sizes, shape = node.params["slice_sizes"], analysis.shape(node.ins[0])
-    batching = tuple(numbers.operand_batching_dims)
     reason = f"entries are picked by index ({explain_node(node)})"
     out: list = [None] * len(analysis.shape(node.outs[0]))
-    windowed = window_dims(len(shape), (*numbers.collapsed_slice_dims, *batching))
+    windowed, _ = _gathered(node, len(shape))
     for target, dim in zip(numbers.offset_dims, windowed, strict=True):
         if sizes[dim] == shape[dim]:
             out[target] = operand[dim]
@@ -28,7 +44,10 @@ def gather(analysis: Analysis, node, operand: Labels, indices: Labels) -> list[L
             analysis.freeze([operand[dim]], reason)
             out[target] = None if sizes[dim] == 1 else reason
     analysis.freeze([operand[d] for d in numbers.collapsed_slice_dims], reason)
-    for dim, at in zip(batching, numbers.start_indices_batching_dims, strict=True):
+    batching = zip(
+        numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
+    )
+    for dim, at in batching:
         analysis.unify(operand[dim], indices[at])
     rest = [k for k in range(len(out)) if k not in numbers.offset_dims]
     for target, label in zip(rest, indices[:-1], strict=True):
@@ -37,37 +56,78 @@ def gather(analysis: Analysis, node, operand: Labels, indices: Labels) -> list[L
     return [tuple(out)]
 
 
-SCATTERS = """
-scatter scatter-add scatter-mul scatter-min scatter-max scatter_add scatter_mul
-scatter_min scatter_max scatter-sub scatter_sub
-""".split()
+def rebind_slice_sizes(sizes: Sizes, node: Node, operand, *rest) -> list:
+    """Axes taken whole are taken whole again."""
+    rows = zip(
+        node.params["slice_sizes"], sizes.shape_in(0), operand.shape, strict=True
+    )
+    slice_sizes = tuple(now if size == whole else size for size, whole, now in rows)
+    params = {**node.params, "slice_sizes": slice_sizes}
+    return bind(node.primitive, params, (operand, *rest))
 
 
-ADDING = ("scatter-add", "scatter_add", "scatter-sub", "scatter_sub")
+def usage_gather(
+    usage: UsageAnalysis, node: Node, operand: Origin, indices: Origin
+) -> list[Origin]:
+    """A table of rows produces the axes that are taken whole."""
+    windowed, picked = _gathered(node, len(usage.shape(node.ins[0])))
+    usage.use(operand.any_factor(), "out", windowed)
+    usage.use(operand.any_factor(), "other", picked)
+    return [CONTRACTED]
 
 
-@label_rule(*SCATTERS)
-def scatter(
-    analysis: Analysis, node, operand: Labels, indices, updates
+def zero_gather(
+    zeros: ZeroAnalysis, node: Node, levels: Levels, indices: Levels
+) -> list[Levels]:
+    """Zero rows stay zero; which are read may depend on the inputs."""
+    numbers = node.params["dimension_numbers"]
+    out = [zeros.at_most(*node.ins)] * len(zeros.shape(node.outs[0]))
+    windowed, _ = _gathered(node, len(levels))
+    for target, dim in zip(numbers.offset_dims, windowed, strict=True):
+        out[target] = zeros.unless_zero(levels[dim], node.ins[1])
+    return [tuple(out)]
+
+
+define(
+    "gather",
+    label=label_gather,
+    rebind=rebind_slice_sizes,
+    usage=usage_gather,
+    zero=zero_gather,
+)
+
+
+# -- scatter ---------------------------------------------------------------------------
+
+
+def label_scatter(
+    analysis: LabelAnalysis,
+    node: Node,
+    operand: Labels,
+    indices: Labels,
+    updates: Labels,
 ) -> list[Labels]:
     """Rows are written by index; axes written whole pass."""
     numbers = node.params["dimension_numbers"]
     shape, update_shape = analysis.shape(node.ins[0]), analysis.shape(node.ins[2])
-    batching = tuple(numbers.operand_batching_dims)
     reason = f"entries are written by index ({explain_node(node)})"
-    windowed = window_dims(len(shape), (*numbers.inserted_window_dims, *batching))
-    for at, dim in zip(numbers.update_window_dims, windowed, strict=True):
+    for at, dim in _written(node, len(shape)):
         if update_shape[at] == shape[dim]:
             analysis.unify(operand[dim], updates[at])
         else:
             analysis.freeze([operand[dim], updates[at]], reason)
     analysis.freeze([operand[d] for d in numbers.inserted_window_dims], reason)
-    for dim, at in zip(batching, numbers.scatter_indices_batching_dims, strict=True):
+    batching = zip(
+        numbers.operand_batching_dims,
+        numbers.scatter_indices_batching_dims,
+        strict=True,
+    )
+    for dim, at in batching:
         analysis.unify(operand[dim], indices[at])
     rest = [k for k in range(len(updates)) if k not in numbers.update_window_dims]
     for at, label in zip(rest, indices[:-1], strict=True):
         analysis.unify(updates[at], label)
-        if node.name in ADDING:  # rows that meet are added up: a contraction
+        if node.name in primitives.ADDING_SCATTERS:  # rows that meet: a contraction
             analysis.site(node, 2, at)
         else:
             analysis.freeze([updates[at]], reason)
@@ -75,24 +135,80 @@ def scatter(
     return [operand]
 
 
-@label_rule("dynamic_slice")
-def dynamic_slice(analysis: Analysis, node, operand: Labels, *starts) -> list[Labels]:
+def _written(node: Node, ndim: int) -> list[tuple[int, int]]:
+    """Pairs of an axis of the updates and the operand axis that it is written along."""
+    numbers = node.params["dimension_numbers"]
+    excluded = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
+    windowed = window_dims(ndim, excluded)
+    return list(zip(numbers.update_window_dims, windowed, strict=True))
+
+
+def rebind_scatter(sizes: Sizes, node: Node, operand, indices, updates) -> list:
+    """Dimension numbers hold no sizes."""
+    return bind(node.primitive, node.params, (operand, indices, updates))
+
+
+def usage_scatter(usage: UsageAnalysis, node: Node, *origins: Origin) -> list[Origin]:
+    """Nothing is known of what is written."""
+    return [NOTHING]
+
+
+def zero_scatter(
+    zeros: ZeroAnalysis, node: Node, levels: Levels, indices: Levels, updates: Levels
+) -> list[Levels]:
+    """Zero rows written over or added to zero rows."""
+    out = [ANY] * len(levels)
+    for at, dim in _written(node, len(levels)):
+        out[dim] = ZERO if levels[dim] == updates[at] == ZERO else ANY
+    return [tuple(out)]
+
+
+define(
+    primitives.SCATTERS,
+    label=label_scatter,
+    rebind=rebind_scatter,
+    usage=usage_scatter,
+    zero=zero_scatter,
+)
+
+
+# -- dynamic slices --------------------------------------------------------------------
+
+
+def label_dynamic_slice(
+    analysis: LabelAnalysis, node: Node, operand: Labels, *starts: Labels
+) -> list[Labels]:
     """Axes sliced whole pass."""
     reason = f"entries are picked by index ({explain_node(node)})"
     out, shape = [], analysis.shape(node.ins[0])
-    for label, size, whole in zip(
-        operand, node.params["slice_sizes"], shape, strict=True
-    ):
+    rows = zip(operand, node.params["slice_sizes"], shape, strict=True)
+    for label, size, whole in rows:
         if size == whole:
             out.append(label)
         else:
             analysis.freeze([label], reason)
-            out.append(None if isinstance(size, int) and size == 1 else reason)
+            out.append(None if is_one(size) else reason)
     return [tuple(out)]
 
 
-@label_rule("dynamic_update_slice")
-def dynamic_update_slice(analysis: Analysis, node, operand, update, *starts):
+def zero_dynamic_slice(
+    zeros: ZeroAnalysis, node: Node, levels: Levels, *starts: Levels
+) -> list[Levels]:
+    """Zeros stay zero; which entries are read may depend on the inputs."""
+    return [tuple(zeros.unless_zero(level, *node.ins[1:]) for level in levels)]
+
+
+define(
+    "dynamic_slice",
+    label=label_dynamic_slice,
+    rebind=rebind_slice_sizes,
+    zero=zero_dynamic_slice,
+)
+
+
+def label_dynamic_update_slice(
+    analysis: LabelAnalysis, node: Node, operand: Labels, update: Labels, *starts
+) -> list[Labels]:
     """Axes updated whole pass."""
     reason = f"entries are written by index ({explain_node(node)})"
     shape, update_shape = analysis.shape(node.ins[0]), analysis.shape(node.ins[1])
@@ -104,3 +220,18 @@ def dynamic_update_slice(analysis: Analysis, node, operand, update, *starts):
             analysis.freeze([label, update[dim]], reason)
             out.append(label)
     return [tuple(out)]
+
+
+def zero_dynamic_update_slice(
+    zeros: ZeroAnalysis, node: Node, levels: Levels, update: Levels, *starts: Levels
+) -> list[Levels]:
+    """What holds for both; which entries are written may depend on the inputs."""
+    both = map(min, zip(levels, update, strict=True))
+    return [tuple(zeros.unless_zero(level, *node.ins[2:]) for level in both)]
+
+
+define(
+    "dynamic_update_slice",
+    label=label_dynamic_update_slice,
+    zero=zero_dynamic_update_slice,
+)

@@ -1,54 +1,147 @@
-"""The two tables of rules, keyed by the name of the primitive."""
+"""The one table of rules: for each primitive all that is known of it."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, replace
+from typing import Any
 
-LABEL_RULES: dict[str, Callable] = {}
-REBIND_RULES: dict[str, Callable] = {}
+from gamepruning.trace.program import Node
+from gamepruning.trace.rules.types import (
+    Contraction,
+    LabelRule,
+    RebindRule,
+    Rules,
+    UsageRule,
+    ZeroRule,
+)
+from gamepruning.types import InputError
+
+
+class Registry:
+    """Rules by the name of the primitive."""
+
+    def __init__(self):
+        self._rules: dict[str, Rules] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rules)
+
+    def __getitem__(self, name: str) -> Rules:
+        """The rules of a primitive; all None for an unknown one."""
+        return self._rules.get(name, _NONE)
+
+    def find(self, kind: str, name: str) -> Callable[..., Any] | None:
+        """One rule of a primitive: `find("label", "tanh")`."""
+        return getattr(self[name], kind)
+
+    def set(self, name: str, rules: Rules) -> None:
+        """Set all the rules of a primitive."""
+        self._rules[name] = rules
+
+    def remove(self, name: str) -> None:
+        """Forget a primitive."""
+        self._rules.pop(name, None)
+
+
+_NONE = Rules()
+RULES = Registry()
+
+
+def define(names: str | Iterable[str], **rules: Any) -> None:
+    """Enter the rules of one of our own primitives, or of a class of them.
+
+    Raises:
+      ValueError: a primitive has its rules already: it has one home.
+    """
+    for name in [names] if isinstance(names, str) else sorted(names):
+        if name in RULES:
+            raise ValueError(f"{name} has its rules already: {rules_of(name)}")
+        RULES.set(name, Rules(**rules))
+
+
+def contraction_of(node: Node) -> Contraction | None:
+    """How a node sums products of its operands; None if it is no product."""
+    rule = RULES[node.name].contraction
+    return None if rule is None else rule(node)
 
 
 def register_rule(
-    name: str, *, label: Callable, rebind: Callable | None = None
+    name: str,
+    *,
+    like: str | None = None,
+    label: LabelRule | None = None,
+    rebind: RebindRule | None = None,
+    usage: UsageRule | None = None,
+    zero: ZeroRule | None = None,
 ) -> None:
     """Teach the tracer a primitive of your own.
 
+    An unknown primitive is opaque: what it meets stays whole, which is safe. Each rule
+    makes one more thing possible: `label` lets players through, `rebind` lets
+    `compact` shrink the primitive's own parameters, `usage` tells which parameters are
+    a player's own, and `zero` lets `exclude` prove that zeroed parameters are enough.
+    docs/extend/new-primitive.md takes a primitive through all four.
+
     Args:
       name: the primitive's name.
-      label: `label(analysis, node, *labels) -> [labels of each output]`. A label is
+      like: a known primitive; rules that are not given are taken from it.
+      label: `label(analysis, node, *labels) -> [labels of each result]`. A label is
         None (axis of one entry), a string (the axis stays, and why) or an int array
         of nodes. `analysis.unify`, `analysis.freeze`, `analysis.fresh` and
         `analysis.site` say what belongs together, what has to stay, what is new, and
-        where an axis is summed over.
-      rebind: `rebind(sizes, node, *args) -> [outputs]` applies the primitive to
+        where an axis is summed over. Needed unless `like` is given.
+      rebind: `rebind(sizes, node, *args) -> [results]` applies the primitive to
         smaller arrays; `sizes.out(k)` is the shape to produce. Leave it out when the
         primitive's parameters hold no sizes.
+      usage: `usage(analysis, node, *origins) -> [origin of each result]`. An origin
+        says of which parameter axes the entries come; `analysis.use` notes how they
+        are used. Without it a parameter that the primitive reads has the role "other".
+      zero: `zero(analysis, node, *levels) -> [levels of each result]`. A level is
+        ZERO, CONSTANT or ANY (see `gamepruning.trace.zeros`), one an axis: what the
+        result is at the entries that leave. Without it, ANY.
+
+    Raises:
+      InputError: neither `label` nor a known `like` is given.
+
+    Example: an activation that works entry by entry, and is 0 at 0.
+      >>> import gamepruning as gp
+      >>> gp.register_rule("my_activation", like="tanh")
+
+      The same, with a label rule of one's own.
+      >>> def label(analysis, node, labels):
+      ...     return [labels]
+      >>> gp.register_rule("my_activation", like="tanh", label=label)
+    """
+    if like is not None and like not in RULES:
+        close = difflib.get_close_matches(like, list(RULES), 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise InputError(f"like={like!r}: no primitive of this name has rules{hint}")
+    given = {"label": label, "rebind": rebind, "usage": usage, "zero": zero}
+    given = {kind: rule for kind, rule in given.items() if rule is not None}
+    start = Rules() if like is None else RULES[like]
+    rules = replace(start, **given)
+    if rules.label is None:
+        raise InputError(
+            f"register_rule({name!r}) needs a label rule, or like=, the name of a "
+            "known primitive that ties its axes in the same way"
+        )
+    RULES.set(name, rules)
+
+
+def rules_of(name: str) -> dict[str, str]:
+    """Where the rules of a primitive stand: {kind of rule: function}.
+
+    Args:
+      name: the primitive's name.
 
     Example:
-      >>> import gamepruning as gp
-      >>> from gamepruning.trace.rules.shape import elementwise
-      >>> gp.register_rule("my_activation", label=elementwise)
+      >>> rules_of("transpose")["label"]
+      'gamepruning.trace.rules.shape.label_transpose'
     """
-    LABEL_RULES[name] = label
-    if rebind is not None:
-        REBIND_RULES[name] = rebind
-
-
-def label_rule(*names: str):
-    """Register a label rule for these primitives."""
-
-    def register(rule):
-        for name in names:
-            LABEL_RULES[name] = rule
-        return rule
-
-    return register
-
-
-def rebind_rule(*names: str):
-    """Register a rebind rule for these primitives."""
-
-    def register(rule):
-        for name in names:
-            REBIND_RULES[name] = rule
-        return rule
-
-    return register
+    rules = RULES[name]
+    found = {field.name: getattr(rules, field.name) for field in fields(rules)}
+    return {
+        kind: f"{rule.__module__}.{rule.__qualname__}"
+        for kind, rule in found.items()
+        if callable(rule)
+    }

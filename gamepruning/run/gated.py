@@ -1,0 +1,174 @@
+"""Run a program at full size, its players gated where they are summed over."""
+
+import copy
+from collections.abc import Callable, Collection, Sequence
+from math import prod
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.run.interpret import Interpreter
+from gamepruning.trace.labels import LabelAnalysis
+from gamepruning.trace.primitives import MATRIX_PRODUCTS
+from gamepruning.trace.program import Graph, Lit, Node, Operand, apply_as_is, bind
+from gamepruning.trace.rules import contraction_of
+from gamepruning.trace.units import Columns
+
+Tap = Callable[[Any, int, np.ndarray], None]
+Sites = dict[Node, list[tuple[int, int, np.ndarray]]]  # (operand, axis, columns)
+
+
+class Gated(Interpreter):
+    """Full size; entries are multiplied by their gates where they are summed over.
+
+    Gates sit on the activation at the input of each contraction, so that weights stay
+    shared between coalitions and a batch of gates folds into the batch of examples.
+    Where a matrix product has two `fixed` operands, the same under all gates, the
+    smaller one is gated instead: a batch of gates then makes one large product.
+
+    Attributes:
+      gates: the gates, float or bool [N]; None where nothing is run.
+      sites: where which players are gated.
+    """
+
+    run_rules = ("run_gated", "run")
+
+    def __init__(
+        self,
+        analysis: LabelAnalysis,
+        columns: Columns,
+        gates: Any,
+        *,
+        fixed: Collection[int] = (),
+    ):
+        super().__init__(analysis, columns)
+        self.gates = gates
+        self.sites = gated_sites(analysis, columns)
+        self._fixed = fixed
+
+    def step(self, node: Node, args: list) -> list:
+        """Gate the operands, then apply the node as it is."""
+        sites = self.sites.get(node, ())
+        for operand, dim, columns in sites:
+            operand, dim = self._place(node, operand, dim)
+            args[operand] = self._gate(args[operand], dim, columns)
+        if sites:
+            return bind(node.primitive, node.params, args)
+        if not self._gates_inside(node):
+            return apply_as_is(node, args)
+        return self.run_nested(node, args)
+
+    def gated_operands(self, nodes: Sequence[Node]) -> list[Operand]:
+        """What is multiplied by gates at these nodes."""
+        return [
+            node.ins[self._place(node, operand, dim)[0]]
+            for node in nodes
+            for operand, dim, _ in self.sites.get(node, ())
+        ]
+
+    # -- for the rules that run bodies ---------------------------------------------
+
+    def with_gates(self, gates: Any) -> "Gated":
+        """The same with other gates."""
+        other = copy.copy(self)
+        other.gates = gates
+        return other
+
+    def gated_inside(self, graph: Graph) -> np.ndarray:
+        """The players that are gated in a graph, bool [N]."""
+        found = np.zeros(len(self.gates) + 1, bool)
+        for node in graph.nodes:
+            for _, _, columns in self.sites.get(node, ()):
+                found[columns] = True
+            for sub in node.subs:
+                found[1:] |= self.gated_inside(sub)
+        return found[1:]
+
+    def gate_all(self, operand: Operand, array: Any) -> Any:
+        """Gate every axis: the cotangent of an operand that is gated inside."""
+        if not isinstance(operand, Lit):
+            for dim, label in enumerate(self.analysis.label(operand)):
+                if (columns := self.columns(label)) is not None:
+                    array = self._gate(array, dim, columns)
+        return array
+
+    # -- gates ---------------------------------------------------------------------
+
+    def _place(self, node: Node, operand: int, dim: int) -> tuple[int, int]:
+        """Where to gate: the smaller operand, of a product of fixed operands."""
+        if node.name not in MATRIX_PRODUCTS or not all(
+            value in self._fixed for value in node.ins
+        ):
+            return operand, dim
+        contraction = contraction_of(node)
+        other = None if contraction is None else contraction.partner(operand, dim)
+        sizes = [prod(self.program.shape(value)) for value in node.ins]
+        if other is None or sizes[operand] <= sizes[1 - operand]:
+            return operand, dim
+        return other
+
+    def _gates_inside(self, node: Node) -> bool:
+        return any(
+            inner in self.sites or self._gates_inside(inner)
+            for graph in node.subs
+            for inner in graph.nodes
+        )
+
+    def _gate(self, array, dim: int, columns: np.ndarray):
+        gates = entry_gates(self.gates, columns)
+        gates = jnp.expand_dims(gates, [k for k in range(np.ndim(array)) if k != dim])
+        if gates.dtype == bool:
+            return jnp.where(gates, array, jnp.zeros((), array.dtype))
+        return array * gates.astype(array.dtype)
+
+
+class Tapped(Gated):
+    """Gated, with a tap that sees every array that is gated.
+
+    Bodies run in the open where that is possible: loops in Python, without custom
+    derivatives. A while loop or a branch is traced, and the tap does not see into it.
+    """
+
+    def __init__(self, analysis: LabelAnalysis, columns: Columns, gates: Any, tap: Tap):
+        super().__init__(analysis, columns, gates)
+        self._tap = tap
+
+    def run_nested(self, node: Node, args: list) -> list:
+        """In the open, or silently."""
+        rule = self.analysis.rules.find("run_open", node.name)
+        if rule is not None:
+            return rule(self, node, args)
+        silent = Gated(self.analysis, self.columns, self.gates)
+        return silent.run_nested(node, args)
+
+    def _gate(self, array, dim: int, columns: np.ndarray):
+        self._tap(array, dim, columns)
+        return super()._gate(array, dim, columns)
+
+
+def entry_gates(gates, columns: np.ndarray):
+    """The gate of each entry of an axis: the product of its players' gates."""
+    first = columns[:, 0]
+    if (
+        columns.shape[1] == 1
+        and first[0]
+        and np.array_equal(first, np.arange(first[0], first[0] + len(first)))
+    ):
+        return gates[first[0] - 1 : first[0] - 1 + len(first)]
+    padded = jnp.concatenate([jnp.ones(1, gates.dtype), gates])
+    if columns.shape[1] == 1:
+        return padded[first]
+    picked = padded[columns]
+    return picked.all(axis=1) if gates.dtype == bool else picked.prod(axis=1)
+
+
+def gated_sites(analysis: LabelAnalysis, columns: Columns) -> Sites:
+    """By node: (operand, axis, columns) of every place where players are gated."""
+    sites: Sites = {}
+    for site in analysis.sites:
+        labels = analysis.label(site.node.ins[site.operand])
+        found = columns(labels[site.dim])
+        if found is not None:
+            sites.setdefault(site.node, []).append((site.operand, site.dim, found))
+    return sites

@@ -1,0 +1,114 @@
+"""Run a program at the sizes that a mask leaves."""
+
+from typing import Any
+
+import numpy as np
+
+from gamepruning.run.interpret import Interpreter
+from gamepruning.trace.labels import LabelAnalysis
+from gamepruning.trace.program import Lit, Node, Operand, apply_as_is, bind, take
+from gamepruning.trace.units import Columns, kept_entries
+
+
+class Shrunk(Interpreter):
+    """Only what a mask keeps: every array at its smaller size."""
+
+    def __init__(self, analysis: LabelAnalysis, columns: Columns, mask: np.ndarray):
+        super().__init__(analysis, columns)
+        self._mask = mask
+        self._kept: dict[int, tuple] = {}
+
+    def kept(self, operand: Operand) -> tuple:
+        """For each axis the indices that stay, or None for all."""
+        if isinstance(operand, Lit):
+            return ()
+        if operand not in self._kept:
+            labels = self.analysis.label(operand)
+            self._kept[operand] = tuple(
+                kept_entries(self.columns(label), self._mask) for label in labels
+            )
+        return self._kept[operand]
+
+    def shape(self, operand: Operand) -> tuple:
+        """The shape that an operand shrinks to."""
+        return tuple(
+            size if kept is None else len(kept)
+            for size, kept in zip(
+                self.program.shape(operand), self.kept(operand), strict=True
+            )
+        )
+
+    def is_cut(self, operand: Operand) -> bool:
+        """True if the operand loses entries."""
+        return any(kept is not None for kept in self.kept(operand))
+
+    def constant(self, value: int):
+        """A constant, cut to what stays of it."""
+        array = self.program.constants[value]
+        for axis, kept in enumerate(self.kept(value)):
+            if kept is not None:
+                take_ = np.take if isinstance(array, np.ndarray) else take
+                array = take_(array, kept, axis)
+        return array
+
+    def step(self, node: Node, args: list) -> list:
+        """Apply a node at its smaller sizes."""
+        outs = self._apply(node, args)
+        for value, out in zip(node.outs, outs, strict=True):
+            if np.shape(out) != self.shape(value):
+                raise AssertionError(
+                    f"{node.name} gave {np.shape(out)}, expected {self.shape(value)}: "
+                    "a rule of gamepruning is wrong; please report it"
+                )
+        return outs
+
+    def _apply(self, node: Node, args: list) -> list:
+        if node.subs and self._cuts_inside(node):
+            return self.run_nested(node, args)
+        cut_in = any(map(self.is_cut, node.ins))
+        cut_out = any(map(self.is_cut, node.outs))
+        if not cut_in and not cut_out:
+            return apply_as_is(node, args)
+        rule = self.analysis.rules.find("rebind", node.name)
+        if rule is not None:
+            return rule(NodeSizes(self, node), node, *args)
+        if cut_in:
+            return bind(node.primitive, node.params, args)
+        outs = apply_as_is(node, args)
+        return [self._cut(v, out) for v, out in zip(node.outs, outs, strict=True)]
+
+    def _cut(self, value: int, array: Any) -> Any:
+        for axis, kept in enumerate(self.kept(value)):
+            if kept is not None:
+                array = take(array, kept, axis)
+        return array
+
+    def _cuts_inside(self, node: Node) -> bool:
+        return any(
+            any(map(self.is_cut, (*inner.ins, *inner.outs))) or self._cuts_inside(inner)
+            for graph in node.subs
+            for inner in graph.nodes
+        ) or any(map(self.is_cut, (*node.ins, *node.outs)))
+
+
+class NodeSizes:
+    """What a rebind rule may ask: `trace.rules.types.Sizes` of one node."""
+
+    def __init__(self, shrunk: Shrunk, node: Node):
+        self._shrunk, self._node = shrunk, node
+
+    def shape_in(self, operand: int) -> tuple:
+        """The full shape of an operand."""
+        return self._shrunk.program.shape(self._node.ins[operand])
+
+    def out(self, number: int) -> tuple:
+        """The smaller shape of a result."""
+        return self._shrunk.shape(self._node.outs[number])
+
+    def kept_in(self, operand: int, dim: int) -> np.ndarray | None:
+        """The kept indices of an operand's axis, None for all."""
+        return self._shrunk.kept(self._node.ins[operand])[dim]
+
+    def kept_out(self, number: int, dim: int) -> np.ndarray | None:
+        """The kept indices of a result's axis, None for all."""
+        return self._shrunk.kept(self._node.outs[number])[dim]

@@ -1,0 +1,169 @@
+"""From a function to a `Program`: trace it, inline its calls, drop what is dead."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.core
+import numpy as np
+from jax import lax
+from jax.extend import core as jex
+
+from gamepruning.trace import primitives
+from gamepruning.trace.derivatives import trace_rule
+from gamepruning.trace.program import Graph, Lit, Node, Operand, Program
+
+
+def trace(fn: Callable, *args) -> Program:
+    """The program of `fn` at these arguments (arrays or ShapeDtypeStructs).
+
+    The inputs of the program's graph are the leaves of `args`, in their order.
+    """
+    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
+    builder = _Builder()
+    graph = builder.graph(closed.jaxpr, closed.consts)
+    out_tree = jax.tree_util.tree_structure(shapes)
+    return Program(graph, builder.avals, builder.constants, out_tree)
+
+
+class _Builder:
+    """Turns jaxprs into nodes."""
+
+    def __init__(self):
+        self.avals: list[Any] = []
+        self.constants: dict[int, Any] = {}
+        self._derivatives: dict[tuple, Any] = {}
+        self._in_rule = False
+
+    def graph(self, jaxpr, consts) -> Graph:
+        """A jaxpr as a graph."""
+        graph = Graph(tuple(self._value(v.aval) for v in jaxpr.invars))
+        graph.outputs = self._inline(jaxpr, consts, graph.inputs, graph.nodes)
+        _drop_dead(graph)
+        return graph
+
+    def _value(self, aval) -> int:
+        self.avals.append(aval)
+        return len(self.avals) - 1
+
+    def _constant(self, value) -> int:
+        number = self._value(jax.core.ShapedArray(np.shape(value), _dtype(value)))
+        self.constants[number] = value
+        return number
+
+    def _inline(self, jaxpr, consts, inputs, nodes: list[Node]) -> tuple[Operand, ...]:
+        """Append the nodes of a jaxpr applied to `inputs`; its outputs."""
+        env: dict[Any, Operand] = {}
+
+        def read(v) -> Operand:
+            if isinstance(v, jex.Literal):
+                scalar = not np.ndim(v.val)
+                return Lit(v.val, v.aval) if scalar else self._constant(v.val)
+            return env[v]
+
+        env.update(zip(jaxpr.constvars, map(self._constant, consts), strict=True))
+        env.update(zip(jaxpr.invars, inputs, strict=True))
+        for eqn in jaxpr.eqns:
+            ins = tuple(map(read, eqn.invars))
+            body = self._inlined_body(eqn)
+            if body is not None:
+                outs = self._inline(*_open(body), ins, nodes)
+            else:
+                outs = tuple(self._value(v.aval) for v in eqn.outvars)
+                nodes.append(self._node(jaxpr, eqn, ins, outs))
+            env.update(zip(eqn.outvars, outs, strict=True))
+        return tuple(map(read, jaxpr.outvars))
+
+    def _inlined_body(self, eqn):
+        """The body of a call to inline; inside a derivative rule customs are, too."""
+        name = eqn.primitive.name
+        if self._in_rule and name in primitives.CUSTOM_CALLS:
+            return _custom_body(eqn)
+        if name == "reshape" and eqn.params.get("dimensions"):
+            return _transposed_reshape(eqn)
+        return eqn.params.get(primitives.INLINED.get(name))
+
+    def _node(self, jaxpr, eqn, ins, outs) -> Node:
+        alone = _alone(jaxpr, eqn)
+        node = Node(eqn.primitive, eqn.params, ins, outs, (), _where(eqn), alone)
+        if node.name in primitives.CUSTOM_CALLS:
+            with contextlib.suppress(Exception):  # not understood: opaque, so frozen
+                node.subs = self._with_derivative(alone)
+        else:
+            bodies = _bodies(eqn)
+            node.subs = tuple(self.graph(*_open(body)) for body in bodies)
+        return node
+
+    def _with_derivative(self, alone) -> tuple[Graph, Graph]:
+        """The body of a custom_jvp or custom_vjp call, and its derivative rule."""
+        body = _custom_body(alone.eqns[0])
+        key, derive = trace_rule(alone, body)
+        if key not in self._derivatives:
+            self._derivatives[key] = derive()
+        self._in_rule = True
+        rule = self.graph(*_open(self._derivatives[key]))
+        self._in_rule = False
+        return self.graph(*_open(body)), rule
+
+
+def _bodies(eqn) -> list[Any]:
+    """The bodies of control flow."""
+    found = [eqn.params[key] for key in primitives.BODIES.get(eqn.primitive.name, ())]
+    return list(found[0]) if eqn.primitive.name in primitives.BRANCHES else found
+
+
+_CUSTOM_BODIES = ("call_jaxpr", "fun_jaxpr", "jaxpr")
+
+
+def _custom_body(eqn):
+    return next(eqn.params[k] for k in _CUSTOM_BODIES if k in eqn.params)
+
+
+def _transposed_reshape(eqn):
+    """A reshape that reads its operand's axes in another order, in two steps."""
+    order, sizes = eqn.params["dimensions"], eqn.params["new_sizes"]
+    aval = eqn.invars[0].aval
+    return jax.make_jaxpr(lambda x: lax.reshape(lax.transpose(x, order), sizes))(
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+    )
+
+
+def _alone(jaxpr, eqn):
+    """A jaxpr of this one equation: the public way to apply any equation as it is."""
+    seen = dict.fromkeys(v for v in eqn.invars if not isinstance(v, jex.Literal))
+    return jaxpr.replace(
+        constvars=[],
+        invars=list(seen),
+        outvars=list(eqn.outvars),
+        eqns=[eqn],
+    )
+
+
+def _open(body) -> tuple[Any, Sequence]:
+    """The jaxpr and constants of a jaxpr, closed or not."""
+    if isinstance(body, jex.ClosedJaxpr):
+        return body.jaxpr, body.consts
+    return body, ()
+
+
+def _dtype(value):
+    return value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+
+
+def _where(eqn) -> str:
+    try:
+        return str(eqn.source_info.name_stack)
+    except AttributeError:
+        return ""
+
+
+def _drop_dead(graph: Graph) -> None:
+    """Remove nodes whose results reach no output."""
+    used = {out for out in graph.outputs if isinstance(out, int)}
+    kept = []
+    for node in reversed(graph.nodes):
+        if used.intersection(node.outs):
+            kept.append(node)
+            used.update(v for v in node.ins if isinstance(v, int))
+    graph.nodes = kept[::-1]

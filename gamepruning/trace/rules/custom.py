@@ -1,0 +1,222 @@
+"""Calls with a derivative of their own: custom_jvp and custom_vjp.
+
+The first of their two bodies computes, the second is the rule of derivation.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.trace import primitives
+from gamepruning.trace.labels import LabelAnalysis, Labels, opaque
+from gamepruning.trace.program import Node, Operand, is_inexact
+from gamepruning.trace.rules.registry import define
+from gamepruning.trace.rules.types import GatedInterpreter, Interpreter
+from gamepruning.trace.usage import NOTHING, Origin, UsageAnalysis
+from gamepruning.trace.zeros import Levels, ZeroAnalysis
+
+# -- labels ----------------------------------------------------------------------------
+
+
+def label_custom_jvp(
+    analysis: LabelAnalysis, node: Node, *labels: Labels
+) -> list[Labels]:
+    """Body and rule: a tangent has the axes of its primal."""
+    if not node.subs:
+        return opaque(analysis, node, *labels)
+    body, rule = node.subs
+    outs = analysis.run(body, labels)
+    tangents = _inexact(analysis, node.ins, labels)
+    out_tangents = analysis.run(rule, [*labels, *tangents])
+    for one, two in zip(_inexact(analysis, node.outs, outs), out_tangents, strict=True):
+        analysis.unify_all(one, two)
+    return outs
+
+
+def label_custom_vjp(
+    analysis: LabelAnalysis, node: Node, *labels: Labels
+) -> list[Labels]:
+    """Body and rule: a cotangent has the axes of its primal."""
+    if not node.subs:
+        return opaque(analysis, node, *labels)
+    body, rule = node.subs
+    outs = analysis.run(body, labels)
+    cotangents = _inexact(analysis, node.outs, outs)
+    gradients = analysis.run(rule, [*labels, *cotangents])
+    for one, two in zip(_inexact(analysis, node.ins, labels), gradients, strict=True):
+        analysis.unify_all(one, two)
+    return outs
+
+
+def _inexact(
+    analysis: LabelAnalysis, operands: Sequence[Operand], labels: Sequence[Labels]
+) -> list[Labels]:
+    pairs = zip(operands, labels, strict=True)
+    return [x for operand, x in pairs if is_inexact(analysis.program.aval(operand))]
+
+
+# -- usage and zeros -------------------------------------------------------------------
+
+
+def usage_custom(usage: UsageAnalysis, node: Node, *origins: Origin) -> list[Origin]:
+    """The body says how parameters are used; its derivative would say it again."""
+    if not node.subs:
+        return [NOTHING for _ in node.outs]
+    outs = usage.run(node.subs[0], [origin.as_input() for origin in origins])
+    return [
+        Origin(derived=out.any_derived(), main_factor=out.any_factor()) for out in outs
+    ]
+
+
+def zero_custom(zeros: ZeroAnalysis, node: Node, *levels: Levels) -> Sequence[Levels]:
+    """What holds of the body's results."""
+    if not node.subs:
+        return zeros.without_rule(node, *levels)
+    body = node.subs[0]
+    outs = zeros.enter(body, levels, list(map(zeros.is_fixed, node.ins)))
+    for value, out in zip(node.outs, body.outputs, strict=True):
+        if zeros.is_fixed(out):
+            zeros.mark_fixed(value)
+    return outs
+
+
+# -- run -------------------------------------------------------------------------------
+
+
+def _are_inexact(interpreter: Interpreter, operands: Sequence[Operand]) -> list[bool]:
+    return [is_inexact(interpreter.program.aval(operand)) for operand in operands]
+
+
+def _chosen(row: Sequence[Any], which: Sequence[bool]) -> list[Any]:
+    return [x for x, is_chosen in zip(row, which, strict=True) if is_chosen]
+
+
+def run_custom_jvp(interpreter: Interpreter, node: Node, args: list) -> list:
+    """A custom_jvp around the interpreted body and rule."""
+    body, rule = node.subs
+    inexact = _are_inexact(interpreter, node.ins)
+
+    @jax.custom_jvp
+    def call(*primals):
+        return tuple(interpreter.run(body, primals))
+
+    @call.defjvp
+    def derivative(primals, tangents):
+        found = iter(interpreter.run(rule, [*primals, *_chosen(tangents, inexact)]))
+        outs = call(*primals)
+        return outs, tuple(
+            next(found) if is_inexact(out) else np.zeros(out.shape, jax.dtypes.float0)
+            for out in outs
+        )
+
+    return list(call(*args))
+
+
+def run_custom_vjp(interpreter: Interpreter, node: Node, args: list) -> list:
+    """A custom_vjp around the interpreted body and rule."""
+    body, rule = node.subs
+    inexact = _are_inexact(interpreter, node.ins)
+    moving = _are_inexact(interpreter, node.outs)
+
+    @jax.custom_vjp
+    def call(*primals):
+        return tuple(interpreter.run(body, primals))
+
+    def backward(primals, cotangents):
+        given = _chosen(cotangents, moving)
+        found = iter(interpreter.run(rule, [*primals, *given]))
+        return tuple(next(found) if ok else None for ok in inexact)
+
+    call.defvjp(lambda *primals: (call(*primals), primals), backward)
+    return list(call(*args))
+
+
+def run_custom_open(interpreter: Interpreter, node: Node, args: list) -> list:
+    """The body alone."""
+    return interpreter.run(node.subs[0], args)
+
+
+# A derivative rule knows nothing of gates. It serves the node's own operands; the
+# gates get the derivative of the gated body.
+
+
+def run_gated_custom_jvp(interpreter: GatedInterpreter, node: Node, args: list) -> list:
+    """A custom_jvp of the gates, too."""
+    body, rule = node.subs
+    inexact = _are_inexact(interpreter, node.ins)
+
+    @jax.custom_jvp
+    def call(gates, *primals):
+        return tuple(interpreter.with_gates(gates).run(body, primals))
+
+    @call.defjvp
+    def derivative(primals, tangents):
+        gates, *primals = primals
+        inner = interpreter.with_gates(gates)
+        found = iter(inner.run(rule, [*primals, *_chosen(tangents[1:], inexact)]))
+        outs, by_gates = jax.jvp(
+            lambda s: interpreter.with_gates(s).run(body, primals),
+            (gates,),
+            tangents[:1],
+        )
+        return tuple(outs), tuple(
+            next(found) + by_gate if is_inexact(out) else by_gate
+            for out, by_gate in zip(outs, by_gates, strict=True)
+        )
+
+    return list(call(interpreter.gates, *args))
+
+
+def run_gated_custom_vjp(interpreter: GatedInterpreter, node: Node, args: list) -> list:
+    """A custom_vjp of the gates, too."""
+    body, rule = node.subs
+    inexact = _are_inexact(interpreter, node.ins)
+    moving = _are_inexact(interpreter, node.outs)
+    inside = interpreter.gated_inside(body)
+
+    @jax.custom_vjp
+    def call(gates, *primals):
+        return tuple(interpreter.with_gates(gates).run(body, primals))
+
+    def backward(residuals, cotangents):
+        gates, primals = residuals
+        own = interpreter.with_gates(jnp.where(inside, gates, jnp.ones_like(gates)))
+        found = iter(own.run(rule, [*primals, *_chosen(cotangents, moving)]))
+        operands = [
+            own.gate_all(operand, next(found)) if ok else None
+            for operand, ok in zip(node.ins, inexact, strict=True)
+        ]
+        if gates.dtype == bool:
+            return (None, *operands)
+        _, pull = jax.vjp(
+            lambda s: tuple(interpreter.with_gates(s).run(body, primals)), gates
+        )
+        return (*pull(tuple(cotangents)), *operands)
+
+    call.defvjp(
+        lambda gates, *primals: (call(gates, *primals), (gates, primals)), backward
+    )
+    return list(call(interpreter.gates, *args))
+
+
+define(
+    primitives.CUSTOM_JVP,
+    label=label_custom_jvp,
+    usage=usage_custom,
+    zero=zero_custom,
+    run=run_custom_jvp,
+    run_gated=run_gated_custom_jvp,
+    run_open=run_custom_open,
+)
+define(
+    primitives.CUSTOM_VJP,
+    label=label_custom_vjp,
+    usage=usage_custom,
+    zero=zero_custom,
+    run=run_custom_vjp,
+    run_gated=run_gated_custom_vjp,
+    run_open=run_custom_open,
+)
