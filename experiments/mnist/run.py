@@ -13,7 +13,8 @@ from typing import Any, get_args
 
 from gamepruning.workbench.jobs.prune import run_prune
 from gamepruning.workbench.report.results import Contender, RunResult
-from gamepruning.workbench.settings.prune import Preset, PruneSettings
+from gamepruning.workbench.settings.parts import Preset
+from gamepruning.workbench.settings.prune import PruneSettings
 
 OUT = Path(__file__).with_name("results.json")
 READINGS: tuple[dict[str, Any], ...] = ({}, {"norm": "sum"}, {"standardise": True})

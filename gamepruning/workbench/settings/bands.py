@@ -4,17 +4,8 @@ import dataclasses
 from typing import Annotated, ClassVar
 
 from gamepruning.uncertainty.names import McueOutput
+from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import CommandSettings, Within
-from gamepruning.workbench.settings.parts import (
-    NAMES,
-    DatasetName,
-    DataSettings,
-    Load,
-    N,
-    NetworkSettings,
-    Seed,
-    TrainingSettings,
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,15 +30,15 @@ class BandsSettings(CommandSettings):
 
     COMMAND: ClassVar[str] = "bands"
 
-    dataset: DatasetName = "digits"
-    network: NetworkSettings = NetworkSettings()
+    dataset: parts.DatasetName = "digits"
+    network: parts.NetworkSettings = parts.NetworkSettings()
     output: McueOutput = "label"
-    points: Annotated[int, N, Within(3, 500)] = 20
-    samples: Annotated[int, N, Within(4, 10**6)] = 100
-    sizes: Annotated[int, N, Within(3, 10**4)] = 64
-    examples: Annotated[int, N, Within(1, 10**6)] = 200
-    families: Annotated[tuple[str, ...], NAMES] = ()
-    data: DataSettings = DataSettings()
-    training: TrainingSettings = TrainingSettings()
-    seed: Seed = 0
-    load: Load = None
+    points: Annotated[int, parts.N, Within(3, 500)] = 20
+    samples: Annotated[int, parts.N, Within(4, 10**6)] = 100
+    sizes: Annotated[int, parts.N, Within(3, 10**4)] = 64
+    examples: Annotated[int, parts.N, Within(1, 10**6)] = 200
+    families: Annotated[tuple[str, ...], parts.NAMES] = ()
+    data: parts.DataSettings = parts.DataSettings()
+    training: parts.TrainingSettings = parts.TrainingSettings()
+    seed: parts.Seed = 0
+    load: parts.Load = None

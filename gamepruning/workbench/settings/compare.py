@@ -7,22 +7,9 @@ from tyro.conf import arg
 
 from gamepruning.errors import InputError
 from gamepruning.workbench.methods.registry import compared_names
+from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import CommandSettings, Within
 from gamepruning.workbench.settings.curve import CurveSettings, check_methods
-from gamepruning.workbench.settings.parts import (
-    SIZES,
-    DataSettings,
-    N,
-    NetworkSettings,
-    RateSettings,
-    ScoringSettings,
-    Seeds,
-    Share,
-    Shares,
-    TrainingSettings,
-    X,
-    parse_keep,
-)
 from gamepruning.workbench.settings.prune import PruneSettings, SizeSettings
 
 EQUILIBRIUM = "equilibrium"
@@ -55,30 +42,30 @@ class CompareSettings(CommandSettings):
             "or more are the blocks of the tests; of a single one, its seeds are.",
         ),
     ] = ("digits",)
-    network: NetworkSettings = NetworkSettings()
+    network: parts.NetworkSettings = parts.NetworkSettings()
     methods: Annotated[
         tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")
     ] = compared_names()
     keep: Annotated[str, arg(metavar="SIZE")] = "0.2"
-    sizes: Shares = SIZES
-    seeds: Seeds = 3
-    fine_tune: Annotated[int, N, Within(0, 10**5)] = 10
-    alpha: Annotated[float, X, Share] = 0.05
-    scoring: ScoringSettings = ScoringSettings()
-    data: DataSettings = DataSettings()
-    training: TrainingSettings = TrainingSettings()
+    sizes: parts.Shares = parts.SIZES
+    seeds: parts.Seeds = 3
+    fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 10
+    alpha: Annotated[float, parts.X, parts.Share] = 0.05
+    scoring: parts.ScoringSettings = parts.ScoringSettings()
+    data: parts.DataSettings = parts.DataSettings()
+    training: parts.TrainingSettings = parts.TrainingSettings()
 
     def __post_init__(self):
         super().__post_init__()
         if not self.datasets or len(set(self.datasets)) < len(self.datasets):
             raise InputError("--datasets needs a name, and each only once")
         check_methods(self.methods, least=2)
-        parse_keep(self.keep)
+        parts.parse_keep(self.keep)
 
     @property
     def share(self) -> float:
         """The size that is compared, as a fraction of the players."""
-        keep = parse_keep(self.keep)
+        keep = parts.parse_keep(self.keep)
         if not isinstance(keep, float):
             raise InputError(f"expected --keep in (0, 1), got {self.keep}")
         return keep
@@ -106,6 +93,6 @@ class CompareSettings(CommandSettings):
             size=SizeSettings(keep=self.keep),
             data=self.data.fit_for(dataset),
             training=self.training,
-            rates=RateSettings(fine_tune=self.fine_tune),
+            rates=parts.RateSettings(fine_tune=self.fine_tune),
             seed=seed,
         )

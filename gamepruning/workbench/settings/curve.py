@@ -5,21 +5,8 @@ from typing import Annotated, ClassVar
 
 from gamepruning.errors import InputError
 from gamepruning.workbench.methods.registry import find_method
+from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import CommandSettings, Within
-from gamepruning.workbench.settings.parts import (
-    NAMES,
-    SIZES,
-    DatasetName,
-    DataSettings,
-    N,
-    NetworkSettings,
-    ScoringSettings,
-    Seeds,
-    Share,
-    Shares,
-    TrainingSettings,
-    X,
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,18 +27,18 @@ class CurveSettings(CommandSettings):
 
     COMMAND: ClassVar[str] = "curve"
 
-    dataset: DatasetName = "digits"
-    network: NetworkSettings = NetworkSettings()
-    methods: Annotated[tuple[str, ...], NAMES] = (
+    dataset: parts.DatasetName = "digits"
+    network: parts.NetworkSettings = parts.NetworkSettings()
+    methods: Annotated[tuple[str, ...], parts.NAMES] = (
         *("building", "shapley", "banzhaf", "magnitude", "random"),
     )
-    sizes: Shares = SIZES
-    seeds: Seeds = 2
-    bias: Annotated[float, X, Share] = 0.2
-    scoring: ScoringSettings = ScoringSettings()
-    fine_tune: Annotated[int, N, Within(0, 10**5)] = 0
-    data: DataSettings = DataSettings()
-    training: TrainingSettings = TrainingSettings()
+    sizes: parts.Shares = parts.SIZES
+    seeds: parts.Seeds = 2
+    bias: Annotated[float, parts.X, parts.Share] = 0.2
+    scoring: parts.ScoringSettings = parts.ScoringSettings()
+    fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 0
+    data: parts.DataSettings = parts.DataSettings()
+    training: parts.TrainingSettings = parts.TrainingSettings()
 
     def __post_init__(self):
         super().__post_init__()

@@ -11,13 +11,7 @@ from gamepruning.workbench.settings.base import Settings, Within, flag_of
 
 DEFAULT_MODEL = "mlp"
 SIZES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
-DataTask = Literal["auto", "classification", "regression"]
 Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
-Norm = Literal["mean", "sum", "unit"]
-Benefit = Literal["descent", "literal"]
-Unit = Literal["players", "params", "macs"]
-Scope = Literal["family", "global"]
-Optimizer = Literal["sgd", "adam"]
 
 
 def _hint(default: str) -> str:
@@ -31,6 +25,8 @@ NS = arg(metavar="N ...", help_behavior_hint=_hint)
 XS = arg(metavar="X ...", help_behavior_hint=_hint)
 NAMES = arg(metavar="NAME ...", help_behavior_hint=_hint)
 FOLDER = arg(metavar="FOLDER", help_behavior_hint=_hint)
+COLUMN = arg(metavar="COLUMN", help_behavior_hint=_hint)
+FACTORY = arg(metavar="FILE.py:FACTORY", help_behavior_hint=_hint)
 AT_LEAST_ONE = Within(1, 10**9)
 Share = Within(0, 1, is_open=True)
 
@@ -41,7 +37,6 @@ DatasetName = Annotated[
         help="Data set, by name (see gamepruning datasets) or as a CSV file.",
     ),
 ]
-Epochs = Annotated[int | None, N, Within(1, 10**5)]
 Shares = Annotated[
     tuple[float, ...],
     arg(metavar="SHARE ...", help_behavior_hint=_hint),
@@ -71,7 +66,7 @@ class DataSettings(Settings):
     target: Annotated[str | None, arg(metavar="COLUMN", help_behavior_hint=_hint)] = (
         None
     )
-    task: DataTask = "auto"
+    task: Literal["auto", "classification", "regression"] = "auto"
     rare_classes: Literal["error", "drop"] = "error"
     standardise: bool = False
     data_dir: Annotated[Path | None, FOLDER] = None
@@ -101,9 +96,7 @@ class NetworkSettings(Settings):
     """
 
     model: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=_hint)] = None
-    module: Annotated[
-        str | None, arg(metavar="FILE.py:FACTORY", help_behavior_hint=_hint)
-    ] = None
+    module: Annotated[str | None, FACTORY] = None
     widths: Annotated[tuple[int, ...], NS, Within(1, 10**6)] = ()
 
     def __post_init__(self):
@@ -130,7 +123,7 @@ class TrainingSettings(Settings):
       batch_size: Examples per step (default: 64, or 128 from 10,000 examples on).
     """
 
-    epochs: Epochs = None
+    epochs: Annotated[int | None, N, Within(1, 10**5)] = None
     batch_size: Annotated[int | None, N, AT_LEAST_ONE] = None
 
 
@@ -167,8 +160,8 @@ class GameSettings(Settings):
       threshold: Players whose gate ends below this number leave, in (0, 1).
     """
 
-    norm: Norm = "mean"
-    benefit: Benefit = "descent"
+    norm: Literal["mean", "sum", "unit"] = "mean"
+    benefit: Literal["descent", "literal"] = "descent"
     threshold: Annotated[float, X, Share] = 0.01
 
 
@@ -208,10 +201,7 @@ class ScoringSettings(Settings):
 
 
 Keep = float | int | tuple[int, ...]
-KeepText = Annotated[
-    str | None,
-    arg(metavar="SIZE", help_behavior_hint=_hint),
-]
+KeepText = Annotated[str | None, arg(metavar="SIZE", help_behavior_hint=_hint)]
 
 
 def parse_keep(keep: str) -> Keep:

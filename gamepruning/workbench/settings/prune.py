@@ -6,32 +6,19 @@ from typing import Annotated, ClassVar, Literal
 from tyro.conf import arg
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.methods.registry import METHODS, Kind, find_method, names_of
+from gamepruning.workbench.methods.registry import (
+    METHODS,
+    Kind,
+    Method,
+    find_method,
+    names_of,
+)
+from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import (
     CommandSettings,
     Settings,
     Within,
     flag_of,
-)
-from gamepruning.workbench.settings.parts import (
-    DatasetName,
-    DataSettings,
-    GameSettings,
-    Keep,
-    KeepText,
-    Load,
-    N,
-    NetworkSettings,
-    Preset,
-    RateSettings,
-    Scope,
-    ScoringSettings,
-    Seed,
-    Share,
-    TrainingSettings,
-    Unit,
-    X,
-    parse_keep,
 )
 
 KINDS: dict[Kind, str] = {
@@ -40,6 +27,10 @@ KINDS: dict[Kind, str] = {
     "bandit": "bandits",
     "baseline": "baselines",
 }
+MAX_DROP = (
+    "--max-drop says when to stop: leave --keep, --selection top_n and --round-to out"
+)
+UNUSED_BY_BUDGETS = ("preset", "price", "norm", "benefit", "round_to")
 Selection = Literal["auto", "top_n", "pruning", "building"]
 
 
@@ -52,8 +43,8 @@ class PriceSettings(Settings):
       price: Factor on the prices of --preset; a smaller one keeps more players.
     """
 
-    preset: Preset = "l1_l2"
-    price: Annotated[float, X, Within(0, is_open=True)] = 1.0
+    preset: parts.Preset = "l1_l2"
+    price: Annotated[float, parts.X, Within(0, is_open=True)] = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,16 +64,16 @@ class SizeSettings(Settings):
         metric would be lower by more than this, such as 0.01.
     """
 
-    keep: KeepText = None
-    unit: Unit = "players"
-    scope: Scope = "family"
-    round_to: Annotated[int, N, Within(1, 10**6)] = 1
-    max_drop: Annotated[float | None, X, Within()] = None
+    keep: parts.KeepText = None
+    unit: Literal["players", "params", "macs"] = "players"
+    scope: Literal["family", "global"] = "family"
+    round_to: Annotated[int, parts.N, Within(1, 10**6)] = 1
+    max_drop: Annotated[float | None, parts.X, Within()] = None
 
     def __post_init__(self):
         super().__post_init__()
         if self.keep is not None:
-            parse_keep(self.keep)
+            parts.parse_keep(self.keep)
         if "/" in (self.keep or "") and self.unit != "players":
             raise InputError(
                 f"--keep {self.keep} counts players: leave --unit {self.unit} out"
@@ -91,25 +82,11 @@ class SizeSettings(Settings):
             raise InputError(MAX_DROP)
 
     @property
-    def is_open(self) -> bool:
-        """Return True if nothing says how many players stay."""
-        return self.keep is None and self.max_drop is None
-
-    @property
-    def target(self) -> Keep:
-        """What --keep says, read.
-
-        Raises:
-          InputError: it was not given.
-        """
+    def target(self) -> parts.Keep:
+        """What --keep says, read; an `InputError` where it was not given."""
         if self.keep is None:
             raise InputError("--keep is needed: it says how many players stay")
-        return parse_keep(self.keep)
-
-
-MAX_DROP = (
-    "--max-drop says when to stop: leave --keep, --selection top_n and --round-to out"
-)
+        return parts.parse_keep(self.keep)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,8 +113,8 @@ class PruneSettings(CommandSettings):
 
     COMMAND: ClassVar[str] = "prune"
 
-    dataset: DatasetName = "digits"
-    network: NetworkSettings = NetworkSettings()
+    dataset: parts.DatasetName = "digits"
+    network: parts.NetworkSettings = parts.NetworkSettings()
     method: Annotated[
         str,
         arg(
@@ -149,33 +126,43 @@ class PruneSettings(CommandSettings):
     ] = "equilibrium"
     selection: Selection = "auto"
     prices: PriceSettings = PriceSettings()
-    game: GameSettings = GameSettings()
+    game: parts.GameSettings = parts.GameSettings()
     size: SizeSettings = SizeSettings()
-    bias: Annotated[float | None, X, Share] = None
-    scoring: ScoringSettings = ScoringSettings()
-    data: DataSettings = DataSettings()
-    training: TrainingSettings = TrainingSettings()
-    rates: RateSettings = RateSettings()
-    seed: Seed = 0
-    load: Load = None
+    bias: Annotated[float | None, parts.X, parts.Share] = None
+    scoring: parts.ScoringSettings = parts.ScoringSettings()
+    data: parts.DataSettings = parts.DataSettings()
+    training: parts.TrainingSettings = parts.TrainingSettings()
+    rates: parts.RateSettings = parts.RateSettings()
+    seed: parts.Seed = 0
+    load: parts.Load = None
     rivals: bool = True
 
     def __post_init__(self):
         super().__post_init__()
-        method = find_method(self.method)
-        for name, _ in self.given():
-            _check_goes_with(name, self.method, method.asks)
-        if self.has_budget:
-            self._check_budget()
-        elif self.size.unit != "players":
+        method, size = find_method(self.method), self.size
+        self._check_fits(method)
+        if size.unit != "players" and not self.has_budget:
             raise InputError(
-                f"--unit {self.size.unit} goes with --method equilibrium and --keep"
+                f"--unit {size.unit} goes with --method equilibrium and --keep"
             )
-        if method.kind == "bandit":
-            self._check_bandit()
-        if self.selection in ("pruning", "building"):
-            self._check_rounds()
-        if self.size.is_open and method.kind != "equilibrium":
+        if method.kind == "bandit" and self.selection == "building":
+            raise InputError(
+                "--selection building does not go with bandits, which remove players: "
+                "take pruning or top_n"
+            )
+        if size.max_drop is not None and self.selection == "top_n":
+            raise InputError(MAX_DROP)
+        if self.selection in ("pruning", "building") and "/" in (size.keep or ""):
+            raise InputError(
+                f"--selection {self.selection} compares all players with each other: "
+                f"give --keep one number instead of {size.keep}, or take top_n"
+            )
+        if self.selection in ("pruning", "building") and size.round_to != 1:
+            raise InputError(
+                f"--round-to {size.round_to} goes with --selection top_n, not "
+                f"{self.selection}"
+            )
+        if size.keep is size.max_drop is None and method.kind != "equilibrium":
             raise InputError(
                 f"--method {self.method} needs --keep: a fraction such as 0.1, a count "
                 "such as 77, or a count for each family such as 51/26"
@@ -186,46 +173,21 @@ class PruneSettings(CommandSettings):
         """Return True if the equilibrium game is to end at a given size."""
         return self.method == "equilibrium" and self.size.keep is not None
 
-    def _check_budget(self) -> None:
+    def _check_fits(self, method: Method) -> None:
+        """Raise `InputError` if a setting goes with other methods only."""
         for name, _ in self.given():
-            if name in ("preset", "price", "norm", "benefit", "round_to"):
+            takers = [other for other in METHODS.values() if name in other.asks]
+            if takers and name not in method.asks:
+                kinds: list[Kind] = list(dict.fromkeys(other.kind for other in takers))
+                all_of = " and ".join(
+                    f"{KINDS[kind]} (--method {names_of(kind)[0]})" for kind in kinds
+                )
+                told = "--method biased_banzhaf" if name == "bias" else all_of
+                raise InputError(
+                    f"{flag_of(name)} goes with {told}, not with --method {self.method}"
+                )
+            if self.has_budget and name in UNUSED_BY_BUDGETS:
                 raise InputError(
                     f"{flag_of(name)} does nothing where --keep says how many stay: "
                     "leave one of them out"
                 )
-
-    def _check_bandit(self) -> None:
-        if self.selection == "building":
-            raise InputError(
-                "--selection building does not go with bandits, which remove players: "
-                "take pruning or top_n"
-            )
-        if self.size.max_drop is not None and self.selection == "top_n":
-            raise InputError(MAX_DROP)
-
-    def _check_rounds(self) -> None:
-        if "/" in (self.size.keep or ""):
-            raise InputError(
-                f"--selection {self.selection} compares all players with each other: "
-                f"give --keep one number instead of {self.size.keep}, or take top_n"
-            )
-        if self.size.round_to != 1:
-            raise InputError(
-                f"--round-to {self.size.round_to} goes with --selection top_n, not "
-                f"{self.selection}"
-            )
-
-
-def _check_goes_with(name: str, method: str, asks: tuple[str, ...]) -> None:
-    """Raise `InputError` if a setting is one of other methods only."""
-    takers = [other for other in METHODS.values() if name in other.asks]
-    if not takers or name in asks:
-        return
-    if takers[0].kind == "index" and len({m.scorer for m in takers}) == 1:
-        told = f"--method {takers[0].name}"
-    else:
-        kinds: list[Kind] = list(dict.fromkeys(taker.kind for taker in takers))
-        told = " and ".join(
-            f"{KINDS[kind]} (--method {names_of(kind)[0]})" for kind in kinds
-        )
-    raise InputError(f"{flag_of(name)} goes with {told}, not with --method {method}")

@@ -5,22 +5,14 @@ import math
 from typing import Annotated, ClassVar
 
 from gamepruning.errors import InputError
+from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import CommandSettings, Within, flag_of
-from gamepruning.workbench.settings.parts import (
-    XS,
-    DatasetName,
-    DataSettings,
-    GameSettings,
-    N,
-    NetworkSettings,
-    TrainingSettings,
-)
 
 MOST_POINTS = 256
 WEIGHTS = ("alpha", "beta", "gamma", "eta")
 LISTS = (*WEIGHTS, "learning_rate", "gate_learning_rate")
-Weights = Annotated[tuple[float, ...], XS, Within(0)]
-Rates = Annotated[tuple[float, ...], XS, Within(0, is_open=True)]
+Weights = Annotated[tuple[float, ...], parts.XS, Within(0)]
+Rates = Annotated[tuple[float, ...], parts.XS, Within(0, is_open=True)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,18 +36,18 @@ class SweepSettings(CommandSettings):
 
     COMMAND: ClassVar[str] = "sweep"
 
-    dataset: DatasetName = "digits"
-    network: NetworkSettings = NetworkSettings()
+    dataset: parts.DatasetName = "digits"
+    network: parts.NetworkSettings = parts.NetworkSettings()
     alpha: Weights = (1.0,)
     beta: Weights = (0.01, 0.05)
     gamma: Weights = (0.005, 0.02, 0.05, 0.1)
     eta: Weights = (0.0,)
     learning_rate: Rates = ()
     gate_learning_rate: Rates = ()
-    seeds: Annotated[int, N, Within(1, MOST_POINTS)] = 1
-    game: GameSettings = GameSettings()
-    data: DataSettings = DataSettings()
-    training: TrainingSettings = TrainingSettings()
+    seeds: Annotated[int, parts.N, Within(1, MOST_POINTS)] = 1
+    game: parts.GameSettings = parts.GameSettings()
+    data: parts.DataSettings = parts.DataSettings()
+    training: parts.TrainingSettings = parts.TrainingSettings()
 
     def __post_init__(self):
         super().__post_init__()
