@@ -56,8 +56,8 @@ class Scores(NamedTuple):
 class Game(Protocol):
     """A cooperative game: what each coalition of its players is worth.
 
-    `value_function` and `restrict` return one. `has_prefixes` and `has_toggles` of
-    `gamepruning.coalitions.games` say what else a game can do.
+    `value_function`, `voting_game` and `restrict` return one. Some games can do more:
+    see `HasPrefixes` and `HasToggles`.
     """
 
     @property
@@ -81,7 +81,7 @@ ValueFn: TypeAlias = Game | Callable[[Any], Any]
 
 @runtime_checkable
 class HasPrefixes(Protocol):
-    """A game that values all prefixes of an order at once, cheaper than one by one."""
+    """A game that values all prefixes of an order at once."""
 
     def prefixes(self, orders: Int[np.ndarray, "S N"], /) -> Any:
         """Values [S, N + 1] of nobody and of every prefix of each order."""

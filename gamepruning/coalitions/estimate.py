@@ -120,7 +120,7 @@ def estimate_indices(
     schedule = make_schedule(method, problem.semivalue, num_evaluations, config)
     settings = settings_of(problem, schedule)
     if path is None or found is None:
-        at = _Progress(0, 0, False)
+        at = _Position(0, 0, False)
         state = schedule.estimator.init(problem, value_fn, schedule.num_samples)
     else:
         npz.check_settings(path, found.settings, settings)
@@ -136,7 +136,7 @@ def estimate_indices(
     return _verdict(schedule, problem, state, at)
 
 
-class _Progress(NamedTuple):
+class _Position(NamedTuple):
     done: int  # samples
     passes: int  # checks in a row that found the ranking settled
     is_settled: bool
@@ -153,7 +153,7 @@ def _resolve_auto(
     return choose_method(problem.semivalue, n, num_evaluations, incremental)
 
 
-def _resume(path: Path, arrays: State, schedule: Schedule) -> tuple[_Progress, State]:
+def _resume(path: Path, arrays: State, schedule: Schedule) -> tuple[_Position, State]:
     done, passes, is_settled = arrays.pop("progress").tolist()
     if done > schedule.num_samples:
         raise InputError(
@@ -161,12 +161,12 @@ def _resume(path: Path, arrays: State, schedule: Schedule) -> tuple[_Progress, S
             f"already, more than the budget of {schedule.num_evaluations}: ask for at "
             "least as many, or use another file"
         )
-    return _Progress(done, passes, bool(is_settled)), arrays
+    return _Position(done, passes, bool(is_settled)), arrays
 
 
 def _check(
-    schedule: Schedule, problem: Problem, state: State, at: _Progress
-) -> _Progress:
+    schedule: Schedule, problem: Problem, state: State, at: _Position
+) -> _Position:
     """Look at the ranking, where it is due."""
     if schedule.target is None or not schedule.is_check(at.done):
         return at
@@ -191,7 +191,7 @@ def _looks_settled(found: Estimate, target: float, cut: int | None) -> bool:
 
 
 def _verdict(
-    schedule: Schedule, problem: Problem, state: State, at: _Progress
+    schedule: Schedule, problem: Problem, state: State, at: _Position
 ) -> IndexEstimate:
     found = schedule.estimator.finish(problem, state)
     half_a, half_b = found.halves

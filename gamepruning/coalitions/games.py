@@ -1,7 +1,7 @@
-"""What games are asked for: values of coalitions, of prefixes, of single toggles.
+"""Questions to a game: its players, and values of coalitions, prefixes and toggles.
 
 A game that can value many related coalitions at once has methods `prefixes` and
-`toggles`; any other is asked for the value of each.
+`toggles`. Any other values them one by one.
 """
 
 import operator

@@ -1,4 +1,4 @@
-"""The game of a network: a value function that knows how to be asked."""
+"""The game of a network: coalitions of its players, and what each is worth."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from gamepruning.uncertainty.grid import (
     variance_of,
 )
 from gamepruning.uncertainty.moments import (
-    Network,
+    ObservedModel,
     SizeMoments,
     choose_sizes,
     measure_sizes,
@@ -233,7 +233,7 @@ def mcue(
     num_players = int(playing.sum())
     sizes = choose_sizes(num_players, config.num_sizes)
     given = inputs if isinstance(inputs, tuple) else (inputs,)
-    network = Network(players, params, given)
+    network = ObservedModel(players, params, given)
     measured = measure_sizes(key, network, readings, sizes, playing, config)
     grid = (np.arange(config.num_points) + 0.5) / config.num_points
     law = size_law(grid, grid, num_players, sizes)

@@ -46,7 +46,7 @@ class SizeMoments(NamedTuple):
     gram: Float[np.ndarray, "L G L G"]
 
 
-class Network(NamedTuple):
+class ObservedModel(NamedTuple):
     """A network and the inputs on which it is observed.
 
     Attributes:
@@ -112,7 +112,7 @@ def choose_sizes(num_players: int, num_sizes: int) -> Int[np.ndarray, " L"]:
 
 def measure_sizes(
     key: Array,
-    network: Network,
+    network: ObservedModel,
     readings: Sequence[Reading],
     sizes: Int[np.ndarray, " L"],
     varying: Bool[np.ndarray, " N"],

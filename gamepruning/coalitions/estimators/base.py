@@ -146,7 +146,7 @@ def bias_of(semivalue: Semivalue) -> float:
 
 
 def least_seen(semivalue: Semivalue, times: int) -> int:
-    """Coalitions after which every player was in and out as often, all but surely."""
+    """Coalitions after which every player was in and out so often, almost surely."""
     rarer = min(bias_of(semivalue), 1 - bias_of(semivalue))
     return math.ceil((math.log(semivalue.num_players) + times + 3) / rarer)
 

@@ -15,7 +15,7 @@ def init(num_players: int) -> State:
 
 
 def fold(state: State, rows: np.ndarray, start: int) -> State:
-    """Add rows one by one (Welford), so that it does not matter how they are cut.
+    """Add rows one by one (Welford): the result is the same however they are cut.
 
     Args:
       state: as `init` makes it.

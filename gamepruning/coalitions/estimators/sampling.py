@@ -1,7 +1,7 @@
 """Coalitions and orders by number: sample j follows from (key, j) alone.
 
 So nothing drawn has to be kept: whoever needs the coalitions again draws them again,
-and a checkpoint is the key, a count and a few sums.
+and a checkpoint holds the key, a count and a few sums.
 """
 
 import functools
@@ -117,8 +117,8 @@ def _words(
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each sample a number in (0, 1), [S], and 32 random bits a player, [S, N].
 
-    Word i does not depend on how many are drawn, so that widths and lengths may be
-    rounded up: few programs are compiled.
+    Word i does not depend on how many are drawn, so widths and lengths may be rounded
+    up: few programs are compiled.
     """
     step = 256 if num_players >= 256 else 1 << max(3, num_players.bit_length())
     width = -(-(num_players + 1) // step) * step

@@ -44,7 +44,7 @@ def predicted_agreement(half_a: Vector, half_b: Vector) -> float:
       ...     np.array([1.0, 2.0, 3.0, 4.0]),
       ...     np.array([1.0, 3.0, 2.0, 4.0]),
       ... )
-      >>> round(predicted_agreement(half_a, half_b), 3)  # rho = .8
+      >>> round(predicted_agreement(half_a, half_b), 3)  # rho = 0.8
       0.943
     """
     if len(half_a) == 1:
@@ -53,7 +53,7 @@ def predicted_agreement(half_a: Vector, half_b: Vector) -> float:
 
 
 def predicted_overlap(half_a: Vector, half_b: Vector, cut: int) -> float:
-    """Which share of the `cut` lowest players is to be expected to be right.
+    """Which share of the `cut` lowest players can be expected to be right.
 
     The overlap of the halves' lowest players is turned into the correlation at which
     two normal variables overlap as much, that into the correlation of the whole with
@@ -82,7 +82,7 @@ def predicted_overlap(half_a: Vector, half_b: Vector, cut: int) -> float:
 
 
 def reliability(value: Vector, stderr: Vector) -> float:
-    """sqrt(1 - mean(stderr^2) / variance of the values): 0 where all may be noise.
+    """sqrt(1 - mean(stderr^2) / variance of the values): 0 if all may be noise.
 
     Another prediction of the correlation with the truth, from the standard errors.
 

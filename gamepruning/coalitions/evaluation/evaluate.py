@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float
 
 from gamepruning.coalitions.evaluation.hoisted import (
-    Residuals,
+    HoistedRows,
     checked_metric,
     hoist_rows,
     tile_values,
@@ -73,7 +73,7 @@ class Evaluator:
         self._residuals = [residuals for _, residuals in parts]
         self.num_at_once = self._choose_at_once()
         self._programs: dict[tuple[int, int], Callable] = {}
-        self._placed: dict[int, list[Residuals]] = {}
+        self._placed: dict[int, list[HoistedRows]] = {}
 
     def _choose_at_once(self) -> int:
         entries = ENTRIES.get(self._devices[0].platform, MANY_ENTRIES)
@@ -146,7 +146,7 @@ class Evaluator:
         return self._programs[key]
 
     def _values(
-        self, residuals: list[Residuals], masks: Bool[jax.Array, "S N"]
+        self, residuals: list[HoistedRows], masks: Bool[jax.Array, "S N"]
     ) -> Float[jax.Array, "R S"]:
         """The metric on each tile of rows."""
         chex.assert_shape(masks, (self.num_at_once, self._num_players))

@@ -14,7 +14,7 @@ from gamepruning.trees.arrays import compiled
 from gamepruning.types import InputError, Metric
 
 
-class Residuals(NamedTuple):
+class HoistedRows(NamedTuple):
     """What was computed once, for one set of tiles of rows.
 
     Attributes:
@@ -28,7 +28,7 @@ class Residuals(NamedTuple):
     labels: Any
 
 
-class Hoisted(NamedTuple):
+class Suffix(NamedTuple):
     """The part of a model that is left for each coalition.
 
     Attributes:
@@ -46,7 +46,7 @@ def hoist_rows(
     data: tuple[tuple, Any],
     sides: tuple[np.ndarray, np.ndarray],
     is_stacked: bool,
-) -> tuple[Hoisted, Residuals]:
+) -> tuple[Suffix, HoistedRows]:
     """What no varying gate reaches, and the rest of the model.
 
     Args:
@@ -72,12 +72,12 @@ def hoist_rows(
         own = compiled(own_of_each, params, inputs)
     if _are_finite([*own, *whole]):
         found = players.split(params, one, varying, gate_smaller=True)
-    return Hoisted(found, is_stacked), Residuals(own, whole, labels)
+    return Suffix(found, is_stacked), HoistedRows(own, whole, labels)
 
 
 def tile_values(
-    hoisted: Hoisted,
-    residuals: Residuals,
+    hoisted: Suffix,
+    residuals: HoistedRows,
     masks: Bool[jax.Array, "S N"],
     value: Callable[[Any, Any], jax.Array],
 ) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Values of coalitions that differ by one player, at a small fraction of full passes.
+"""Values of coalitions that differ by one player, at a small part of full passes.
 
 A permutation's prefixes, or a coalition with each player's membership flipped, differ
 by one player each. `make_incremental` keeps the pre-activations of a tile of examples
@@ -110,7 +110,7 @@ def make_incremental(
 
     With z = sum over i in C of a_i (x) W_i the product that reads the players of a
     layer, C + j costs one a_j (x) W_j and the layers after it; what comes before is
-    computed once. The examples go tile by tile, so that z stays in cache. Rounding
+    computed once. The examples go tile by tile, so z stays in cache. Rounding
     grows like the square root of the number of moves: about 1e-6, relative, after 400
     of them in float32. This is made for CPUs: on a GPU a move is a chain of small
     kernels, and full passes over many coalitions at once may be faster.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.measures import is_mean
@@ -65,8 +66,10 @@ def cut_rows(model: ScoredModel, rows_at_once: int | None, platform: str) -> Row
     return RowTiles(*_full(even[0] if even else most, num_rows))
 
 
-def rows_are_independent(apply: Callable[..., Any], params: Any, inputs: tuple) -> bool:
-    """True if the outputs of two halves are the halves of the outputs.
+def rows_are_independent(
+    apply: Callable[..., Any], params: PyTree, inputs: tuple
+) -> bool:
+    """Return True if the outputs of two halves are the halves of the outputs.
 
     Args:
       apply: (params, *inputs) -> outputs.

@@ -9,6 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, PyTree
 
 from gamepruning.trees.examples import count_rows
 from gamepruning.types import InputError, Metric
@@ -28,9 +29,9 @@ class Tiles(NamedTuple):
       counts: bool [tiles, T], False for the copies.
     """
 
-    inputs: Any
-    labels: Any
-    counts: Any
+    inputs: PyTree
+    labels: PyTree
+    counts: Bool[np.ndarray | jax.Array, "tiles T"]
 
 
 def tile_shapes(inputs: tuple, tile: int) -> tuple:
@@ -73,7 +74,7 @@ def cut_in_tiles(
 ) -> Tiles:
     """Inputs and labels in tiles, as many on each device.
 
-    Where they are `shuffled`, a tile is a random sample of the rows.
+    If `shuffled`, each tile is a random sample of the rows.
     """
     num_rows = count_rows((inputs, labels))
     tiles = num_devices * math.ceil(num_rows / (tile * num_devices))
@@ -93,12 +94,12 @@ def cut_in_tiles(
 
 
 class RowSample(NamedTuple):
-    """Which tiles a sweep looks at: as many of each of some groups of tiles.
+    """Which tiles a walk looks at: as many of each of some groups of tiles.
 
     Attributes:
       tile: examples in a tile.
       num_tiles: tiles in all.
-      each: tiles of each group that a sweep looks at.
+      each: tiles of each group that a walk looks at.
     """
 
     tile: int
@@ -108,7 +109,7 @@ class RowSample(NamedTuple):
     def draw(self, *of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tiles, and their weights in the sum over all: a function of the arrays.
 
-        So a sweep has a value, which does not depend on what was asked before it.
+        So the value of a walk does not depend on the walks before it.
         """
         content = b"".join(np.ascontiguousarray(array).tobytes() for array in of)
         digest = hashlib.blake2b(content, digest_size=16).digest()
@@ -122,11 +123,10 @@ class RowSample(NamedTuple):
 
 
 def plan_sample(sample_rows: int, num_rows: int) -> RowSample | None:
-    """Tiles for sweeps over about `sample_rows` of the examples each.
+    """Tiles for walks over about `sample_rows` of the examples each.
 
     Returns:
-      The `RowSample`; None if it would take most examples, so that all are as well
-      looked at.
+      The `RowSample`; None if it would take most examples: then all are looked at.
 
     Raises:
       InputError: `sample_rows` is below 1.
