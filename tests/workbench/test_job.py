@@ -22,6 +22,7 @@ from gamepruning.workbench.jobs.prune import Finished, run_prune
 from gamepruning.workbench.methods.equilibrium import Choice
 from gamepruning.workbench.methods.gates import without_gates
 from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import stages
@@ -143,7 +144,7 @@ def test_a_budget_is_met(tmp_path):
     assert 380 <= result.cost_small.params <= 398
     records = read_records(folder / "metrics.jsonl")
     prices = [record["price"] for record in records if "price" in record]
-    assert len(prices) == GAME.epochs and any(prices)
+    assert len(prices) == GAME.flat()["epochs"] and any(prices)
 
 
 def test_a_budget_out_of_reach_is_an_error_at_once(tmp_path):
@@ -426,7 +427,15 @@ def test_many_short_epochs_are_not_all_judged(tmp_path, monkeypatch, key):
         return state + 1.0, TrainInfo(batch.inputs.mean())
 
     with Progress(disable=True) as progress, RunFolder(tmp_path / "run", False) as out:
-        trainer = stages.Trainer(data, data, jnp.mean, 4, out, progress)
+        training = SettledTraining(
+            epochs=7,
+            batch_size=4,
+            optimizer="sgd",
+            learning_rate=0.1,
+            gate_learning_rate=0.1,
+            fine_tune=0,
+        )
+        trainer = stages.Trainer(data, data, jnp.mean, training, out, progress)
         stage = stages.Stage(
             *("dense", "train", 7, key, jnp.zeros(1), step),
             record=lambda state: {"validation": float(state[0])},

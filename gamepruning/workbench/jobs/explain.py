@@ -60,7 +60,7 @@ def _by_shapes(
         read = load_dataset(dataset, data_dir=data.data_dir, seed=0, **data.options())
         shape, num_outputs = read.input_shape, read.num_outputs
     network = workbench_network(chosen, shape, num_outputs)
-    params = jax.eval_shape(network.fresh, jax.random.key(0))
+    params = jax.eval_shape(network.init, jax.random.key(0))
     inputs = jax.ShapeDtypeStruct((EXAMPLES, *shape), jnp.float32)
     return UserNetwork(network.apply, params, (inputs,))
 

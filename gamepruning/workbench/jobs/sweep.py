@@ -160,7 +160,7 @@ def _play(task: Task, settings, training, points, folder, console) -> list[dict]
         game, info = inner(state.game, (batch.inputs, *keys, batch.labels))
         return _SweepState(game, key), TrainInfo(info.loss.mean())
 
-    fresh = jax.vmap(lambda seed: task.network.fresh(jax.random.key(seed)))
+    fresh = jax.vmap(lambda seed: task.network.init(jax.random.key(seed)))
     judge = _judge(task)
     validation = jax.device_put(task.dataset.validation)
 

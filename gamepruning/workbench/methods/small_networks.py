@@ -165,7 +165,7 @@ def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray)
     Returns:
       Parameters of the small network.
     """
-    params = full.wrap(task.network.fresh(key))
+    params = full.wrap(task.network.init(key))
     kept = full.players.kept_indices(full.convert(mask))
     readers = {
         (part.path, part.axis)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gamepruning.types import InputError
+from gamepruning.errors import InputError
 from gamepruning.workbench.settings.spelling import closest
 
 ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "tanh": nn.tanh}
@@ -28,21 +28,22 @@ class Model(NamedTuple):
     """A network as pure functions.
 
     Attributes:
-      name: its name in `MODELS`.
-      module: the linen module.
-      init: key -> params. Where the network has batch statistics, params is
+      name: what the report calls it.
+      init: key -> params. If the network has batch statistics, params is
         `{"params": ..., "batch_stats": ...}`, else the parameters alone.
       apply: (params, inputs [B, *input_shape]) -> outputs [B, num_outputs], as in use:
         no dropout, running batch statistics.
       train_apply: (params, inputs, key) -> (outputs, params), as in training: with
         dropout, and with the batch statistics brought up to date.
+      is_plain: True if training needs no key and changes nothing but weights, so that
+        `apply` serves for both.
     """
 
     name: str
-    module: nn.Module
-    init: Callable[..., Any]
-    apply: Callable[..., Any]
-    train_apply: Callable[..., Any]
+    init: Callable[[jax.Array], Any]
+    apply: Callable[[Any, Any], Any]
+    train_apply: Callable[[Any, Any, jax.Array], tuple[Any, Any]]
+    is_plain: bool
 
 
 class MLP(nn.Module):
@@ -185,31 +186,30 @@ class Transformer(nn.Module):
         return nn.Dense(self.num_outputs, name="output")(x)
 
 
-class Kind(NamedTuple):
-    """One row of `MODELS`: a module and what it reads."""
+class Entry(NamedTuple):
+    """One line of `MODELS`: all that adding a network takes.
+
+    Attributes:
+      module: the linen module; its fields are the options, with their defaults.
+      min_image: the smallest height and width it can read; 0 for any input.
+      example: the shape of one example that it was made for.
+      summary: one line of help.
+    """
 
     module: type[nn.Module]
-    min_image: int  # smallest height and width it can read; 0: any input
-    example: tuple[int, ...]  # shape of one example that it was made for
+    min_image: int
+    example: tuple[int, ...]
     summary: str
 
 
 MODELS = {
-    "mlp": Kind(MLP, 0, (28, 28, 1), "fully connected, 512 and 256 hidden units"),
-    "lenet_300_100": Kind(
-        LeNet300100, 0, (28, 28, 1), "fully connected, 300 and 100 hidden units"
-    ),
-    "text_mlp": Kind(
-        TextMLP, 0, (1000,), "fully connected, three times 256 hidden units"
-    ),
-    "lenet_5": Kind(LeNet5, 12, (28, 28, 1), "two convolutions and two hidden layers"),
-    "alexnet": Kind(
-        AlexNet, 63, (64, 64, 3), "five convolutions and two hidden layers, for 64x64"
-    ),
-    "resnet": Kind(ResNet, 4, (32, 32, 3), "small, residual, with batch normalisation"),
-    "transformer": Kind(
-        Transformer, 0, (28, 28, 1), "a small encoder over rows or pieces"
-    ),
+    "mlp": Entry(MLP, 0, (28, 28, 1), "fully connected, 512 and 256 hidden units"),
+    "lenet_300_100": Entry(LeNet300100, 0, (28, 28, 1), "fully connected, 300 and 100"),
+    "text_mlp": Entry(TextMLP, 0, (1000,), "fully connected, three times 256"),
+    "lenet_5": Entry(LeNet5, 12, (28, 28, 1), "two convolutions, two hidden layers"),
+    "alexnet": Entry(AlexNet, 63, (64, 64, 3), "five convolutions, for 64x64"),
+    "resnet": Entry(ResNet, 4, (32, 32, 3), "small, residual, with batch norm"),
+    "transformer": Entry(Transformer, 0, (28, 28, 1), "a small encoder over rows"),
 }
 
 
@@ -239,9 +239,10 @@ def build_model(
     """
     if name not in MODELS:
         raise InputError(f"no model {name!r}{closest(name, MODELS)}")
-    kind = MODELS[name]
-    module = kind.module(num_outputs=num_outputs, **_check_options(kind, name, options))
-    _check_inputs(kind, name, input_shape)
+    entry = MODELS[name]
+    options = _check_options(entry, name, options)
+    _check_inputs(entry, name, input_shape)
+    module = entry.module(num_outputs=num_outputs, **options)
 
     def init(key):
         variables = module.init(key, jnp.zeros((1, *input_shape)))
@@ -258,16 +259,17 @@ def build_model(
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        return outputs, ({**params, **updates} if _has_stats(params) else params)
+        return outputs, ({**params, **updates} if "batch_stats" in params else params)
 
-    _check_shapes(init, name)
-    return Model(name, module, init, apply, train_apply)
+    has_statistics = "batch_stats" in _shapes(init, name)
+    is_plain = not has_statistics and not options.get("dropout")
+    return Model(name, init, apply, train_apply, is_plain)
 
 
-def _check_shapes(init: Callable, name: str) -> None:
-    """Traces the start, which costs no computing, to see that all sizes fit."""
+def _shapes(init: Callable[[jax.Array], Any], name: str) -> Any:
+    """The shapes of the start. Tracing it costs no computing and shows if sizes fit."""
     try:
-        jax.eval_shape(init, jax.random.key(0))
+        return jax.eval_shape(init, jax.random.key(0))
     except Exception as error:  # whatever linen and XLA say about sizes
         reason = str(error).strip().splitlines()
         raise InputError(
@@ -276,18 +278,14 @@ def _check_shapes(init: Callable, name: str) -> None:
         ) from error
 
 
-def _has_stats(params) -> bool:
-    return "batch_stats" in params
-
-
 def _variables(params):
-    return params if _has_stats(params) else {"params": params}
+    return params if "batch_stats" in params else {"params": params}
 
 
-def _check_options(kind: Kind, name: str, options: dict) -> dict:
+def _check_options(entry: Entry, name: str, options: dict) -> dict:
     known = [
         field.name
-        for field in dataclasses.fields(kind.module)
+        for field in dataclasses.fields(entry.module)
         if field.name not in ("num_outputs", "parent", "name")
     ]
     for option in options:
@@ -306,10 +304,10 @@ def _check_options(kind: Kind, name: str, options: dict) -> dict:
     return options
 
 
-def _check_inputs(kind: Kind, name: str, input_shape: tuple[int, ...]) -> None:
-    if kind.min_image == 0 and input_shape and math.prod(input_shape) > 0:
+def _check_inputs(entry: Entry, name: str, input_shape: tuple[int, ...]) -> None:
+    if entry.min_image == 0 and input_shape and math.prod(input_shape) > 0:
         return
-    smallest = kind.min_image
+    smallest = entry.min_image
     if len(input_shape) != 3 or min(input_shape[:2]) < smallest:
         raise InputError(
             f"{name} reads images of at least {smallest}x{smallest}, "

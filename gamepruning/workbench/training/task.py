@@ -1,7 +1,6 @@
 """What a run works on: data, a network fit for them, and its players."""
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,34 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning import metrics
+from gamepruning.errors import InputError
 from gamepruning.players import Players, find_players
 from gamepruning.trees.trainable import is_trainable
-from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Dataset, Split, load_dataset
-from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.networks.models import Model, build_model
 from gamepruning.workbench.networks.user import load_user_network
 from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
+from gamepruning.workbench.training.loop import Measure
 
 EXAMPLES = 8  # examples with which a network is traced
-
-
-class Network(NamedTuple):
-    """A network to train.
-
-    Attributes:
-      name: what the report calls it.
-      fresh: key -> params, a new random start.
-      apply: (params, inputs) -> outputs, as in use.
-      train_apply: (params, inputs, key) -> (outputs, params), as in training.
-      is_plain: whether training needs no key and changes nothing but weights, so that
-        `apply` serves for both.
-    """
-
-    name: str
-    fresh: Callable[..., Any]
-    apply: Callable[..., Any]
-    train_apply: Callable[..., Any]
-    is_plain: bool
 
 
 class Task(NamedTuple):
@@ -54,12 +35,12 @@ class Task(NamedTuple):
     """
 
     dataset: Dataset
-    network: Network
+    network: Model
     params: Any
     players: Players
     train_players: Players
-    loss: Callable[..., Any]
-    metric: Callable[..., Any]
+    loss: Measure
+    metric: Measure
     metric_name: str
 
 
@@ -93,7 +74,7 @@ def make_task(
         network, dataset = user_network(chosen.module, dataset)
     else:
         network = workbench_network(chosen, dataset.input_shape, dataset.num_outputs)
-    params = network.fresh(key)
+    params = network.init(key)
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
     check_outputs(network, params, inputs, dataset)
     players = find_players(network.apply, params, inputs)
@@ -121,22 +102,16 @@ def make_task(
 
 def workbench_network(
     chosen: NetworkSettings, input_shape: tuple[int, ...], num_outputs: int
-) -> Network:
+) -> Model:
     """One of the networks in `models.py`, fit for some data."""
-    options = {"widths": tuple(chosen.widths)} if chosen.widths else {}
+    options = {"widths": chosen.widths} if chosen.widths else {}
     model = build_model(
-        chosen.name,
-        input_shape=input_shape,
-        num_outputs=num_outputs,
-        **options,
+        chosen.name, input_shape=input_shape, num_outputs=num_outputs, **options
     )
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    plain = "batch_stats" not in shapes
-    fresh = jax.jit(model.init)
-    return Network(chosen.name, fresh, model.apply, model.train_apply, plain)
+    return model._replace(init=jax.jit(model.init))
 
 
-def user_network(spec: str, dataset: Dataset) -> tuple[Network, Dataset]:
+def user_network(spec: str, dataset: Dataset) -> tuple[Model, Dataset]:
     """A user's own network, and the data in the shape that it reads.
 
     A new start draws on the parameters that the factory returned: the entries of each
@@ -159,7 +134,7 @@ def user_network(spec: str, dataset: Dataset) -> tuple[Network, Dataset]:
             f"{tuple(dataset.input_shape)}"
         )
 
-    def fresh(key):
+    def init(key):
         leaves, treedef = jax.tree.flatten(params)
         keys = jax.random.split(key, len(leaves))
         new = [_shuffled(k, leaf) for k, leaf in zip(keys, leaves, strict=True)]
@@ -168,8 +143,8 @@ def user_network(spec: str, dataset: Dataset) -> tuple[Network, Dataset]:
     def train_apply(params, x, key):
         return apply(params, x), params
 
-    network = Network(spec, fresh, apply, train_apply, True)
-    return network, _reshaped(dataset, shape)
+    model = Model(spec, init, apply, train_apply, is_plain=True)
+    return model, _reshaped(dataset, shape)
 
 
 def _shuffled(key: jax.Array, leaf: jax.Array) -> jax.Array:
@@ -179,19 +154,16 @@ def _shuffled(key: jax.Array, leaf: jax.Array) -> jax.Array:
 
 
 def _reshaped(dataset: Dataset, shape: tuple[int, ...]) -> Dataset:
-    def reshape(split: Split) -> Split:
-        return split._replace(inputs=split.inputs.reshape(-1, *shape))
-
-    return dataset._replace(
-        train=reshape(dataset.train),
-        validation=reshape(dataset.validation),
-        test=reshape(dataset.test),
-        input_shape=shape,
-    )
+    parts = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
+    shaped = {
+        name: Split(split.inputs.reshape(-1, *shape), split.labels)
+        for name, split in parts.items()
+    }
+    return dataset._replace(**shaped, input_shape=shape)
 
 
-def check_outputs(network: Network, params, inputs, dataset: Dataset) -> None:
-    """Whether the network's outputs are what the data need.
+def check_outputs(network: Model, params, inputs, dataset: Dataset) -> None:
+    """Check that the network's outputs are what the data need.
 
     Raises:
       InputError: they are not.
