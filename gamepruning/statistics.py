@@ -24,7 +24,7 @@ TIE = 1e-6  # difference of two results over their size, below which they tie
 
 
 class FriedmanResult(NamedTuple):
-    """Whether any of M methods differs from the others over B blocks.
+    """Friedman's test that M methods are alike over B blocks.
 
     Attributes:
       statistic: Friedman's chi-squared, corrected for ties, M - 1 degrees of freedom.

@@ -216,7 +216,7 @@ class RemovalArms:
         )
 
     def compile_once(self, name: Any, make: Callable[[], Callable]) -> Callable:
-        """A compiled function, made when it is first asked for; all copies share it."""
+        """A compiled function, made on first use; all copies share it."""
         if name not in self.compiled:
             self.compiled[name] = jax.jit(make())
         return self.compiled[name]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -57,4 +58,5 @@ def _refuse_nothing(data: PyTree) -> None:
 
 def exact_scores(value: jax.Array, num_evaluations: int) -> Scores:
     """Scores without sampling error: they are what they are on the examples given."""
+    chex.assert_rank(value, 1)
     return Scores(value, jnp.zeros_like(value), num_evaluations)

@@ -155,7 +155,7 @@ class Plan:
         return players.mask_from_kept(self.kept, self.input_kept)
 
     def _is_of(self, players: Players, mask: np.ndarray) -> bool:
-        """Whether the players are those of the plan: same families, same meaning."""
+        """True if the players are those of the plan: same families, same meaning."""
         if [(f.name, f.total) for f in self.families] != [
             (f.name, f.stop - f.start) for f in players.families
         ]:

@@ -233,7 +233,7 @@ class _Owners:
         return {lead + axis: kept for axis, kept in self.axes[owner].items()}
 
     def is_flat(self, shape: tuple) -> bool:
-        """Whether the last axis runs through all parameters."""
+        """True if the last axis runs through all parameters."""
         return shape[-1] == self.num_entries and self.shapes.keys() != {()}
 
     def refuse_if_they_differ(self, owners: list[Keys], path: tuple, shape: tuple):

@@ -38,7 +38,7 @@ def clear_market(
     """The lowest price at which those who want to take part fit the budget.
 
     Players come in the order of what they earn for each unit of size. Where the next
-    one does not fit any more its family is full, and the others may go on. The best
+    one does not fit any more its family is full, and the others continue. The best
     `min_units` of each family are always in; the players of a family are taken to be
     of one size.
 

@@ -21,7 +21,7 @@ current gates:
 Its curvature h_i is taken as the Fisher information of the gate, from the variance of
 g_i between batches of size B: h_i = B Var(g_i) + E(g_i)^2. It costs nothing beyond the
 gradient. A player that takes part gains half of h_i, one that stays out loses it, so
-that nobody comes and goes on noise.
+that noise alone moves nobody.
 
 References: Shah and Khan, Pruning as a Game, arXiv 2512.22106, eq. 8-17; the second-
 order benefit after LeCun, Denker and Solla, Optimal Brain Damage, 1990; the falling

@@ -110,7 +110,7 @@ def best_response(
     Returns:
       float [N] in [0, 1].
 
-    Example: b = (.5, .2) against a linear cost of .3, and |theta|^2 = (25, 1).
+    Example: b = (0.5, 0.2) against a linear cost of 0.3, and |theta|^2 = (25, 1).
       >>> import jax.numpy as jnp, gamepruning as gp
       >>> def apply(params, x):
       ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
@@ -176,7 +176,7 @@ def dominated_players(
     gates: ArrayLike,
     config: UtilityConfig,
 ) -> Bool[Array, " N"]:
-    """Whose participation never pays, whatever the others do (eq. 12).
+    """Find the players whose participation never pays (eq. 12).
 
     The benefit is that at `gates`. Competition can also be a reward, from players whose
     parameters point the other way; all of these are assumed to take part. Cost: the

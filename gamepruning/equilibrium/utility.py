@@ -124,7 +124,7 @@ def utility_gradient(
       ...     return optax.apply_updates(joint, updates), opt_state
       >>> joint = {"params": params, "gates": jnp.ones(2)}
       >>> joint, opt_state = step(joint, tx.init(joint))
-      >>> print(joint["gates"].round(4))  # 1 - .01 (2 * .05 * 25 + .05), and of 1
+      >>> print(joint["gates"].round(4))  # 1 - 0.01 (2 * 0.05 * 25 + 0.05), ...
       [0.9745 0.9985]
 
     References:

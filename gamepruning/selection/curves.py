@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from gamepruning.coalitions.games import coalition_values
 from gamepruning.players import Players
 from gamepruning.selection.top_n import Scope, check_scores, top_n
 from gamepruning.selection.trace import SelectionTrace
-from gamepruning.types import InputError, Scores
+from gamepruning.types import InputError, Scores, ValueFn
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -113,7 +113,7 @@ class Curve:
 
 def compression_curve(
     source: SelectionTrace | Scores | ArrayLike,
-    value_fn: Callable[..., Any],
+    value_fn: ValueFn,
     sizes: Sequence[int | float],
     *,
     players: Players | None = None,

@@ -1,7 +1,7 @@
 """What each player is worth to one coalition, exactly, and exchanges that raise it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -9,10 +9,10 @@ from jaxtyping import ArrayLike, Bool
 
 from gamepruning.coalitions.games import coalition_values, toggle_values
 from gamepruning.trees.masks import as_mask
-from gamepruning.types import InputError, Scores
+from gamepruning.types import InputError, Scores, ValueFn
 
 
-def marginal_values(value_fn: Callable[..., Any], mask: ArrayLike) -> Scores:
+def marginal_values(value_fn: ValueFn, mask: ArrayLike) -> Scores:
     """What every player adds to one coalition: v(C + i) - v(C - i).
 
     Args:
@@ -39,7 +39,7 @@ def marginal_values(value_fn: Callable[..., Any], mask: ArrayLike) -> Scores:
 
 def greedy_scores(
     key: jax.Array,
-    value_fn: Callable[..., Any],
+    value_fn: ValueFn,
     num_players: int,
     *,
     base: str,
@@ -93,7 +93,7 @@ class Searched(NamedTuple):
 
 
 def local_search(
-    value_fn: Callable[..., Any],
+    value_fn: ValueFn,
     mask: ArrayLike,
     *,
     max_exchanges: int = 10,
@@ -201,9 +201,7 @@ def _come(
     return pairs
 
 
-def _toggles(
-    value_fn: Callable[..., Any], mask: np.ndarray
-) -> tuple[float, np.ndarray]:
+def _toggles(value_fn: ValueFn, mask: np.ndarray) -> tuple[float, np.ndarray]:
     """v(C), and v of C with each player's membership flipped, [N]."""
     values, flipped = toggle_values(value_fn, mask[None])
     return float(values[0]), flipped[0]

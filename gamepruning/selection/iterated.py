@@ -35,7 +35,7 @@ from gamepruning.types import InputError, ValueFn
 
 def iterated_pruning(
     key: jax.Array,
-    value_fn: Callable[..., Any],
+    value_fn: ValueFn,
     n: int,
     *,
     step: int | float = 1,
@@ -103,7 +103,7 @@ def iterated_pruning(
 
 def iterated_building(
     key: jax.Array,
-    value_fn: Callable[..., Any],
+    value_fn: ValueFn,
     n: int,
     *,
     step: int | float = 1,

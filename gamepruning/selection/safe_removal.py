@@ -17,7 +17,7 @@ from gamepruning.players import Players
 from gamepruning.selection.iterated import iterated_pruning
 from gamepruning.selection.settings import GameScorer, Progress
 from gamepruning.selection.trace import Round, SelectionTrace
-from gamepruning.types import Scores
+from gamepruning.types import Scores, ValueFn
 
 
 class RemovalKeywords(TypedDict, total=False):
@@ -51,7 +51,7 @@ def safe_removal(
     key: jax.Array,
     policy: Policy,
     arms: RemovalArms,
-    value_fn: Callable[..., Any],
+    value_fn: ValueFn,
     n: int,
     *,
     step: int | float = 0.1,

@@ -202,7 +202,7 @@ def _check_request(n, num_players, groups, scope, players, proportions_from) -> 
         )
     if n >= num_players:
         raise InputError(
-            f"nothing would be pruned: asked to keep {n} of {num_players} players; ask "
+            f"nothing would be pruned: n={n} of {num_players} players are kept; ask "
             f"for fewer than {num_players}"
         )
     least = sum(group.floor for group in groups)
