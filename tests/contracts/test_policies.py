@@ -43,7 +43,12 @@ def test_the_same_settings_are_the_same_policy(name):
 @every_policy
 def test_a_turn_is_traced_once(name, key):
     policy = POLICIES[name]()
-    step = jax.jit(chex.assert_max_traces(functools.partial(turn, policy), n=1))
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(state, this):
+        return turn(policy, state, this)
+
     state = policy.init(ARMS, TURNS)
     for number in range(4):
         own = jax.random.fold_in(key, number)
