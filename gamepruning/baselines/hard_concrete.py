@@ -115,7 +115,7 @@ def make_hard_concrete_step(
     """
 
     def init(key, params) -> HardConcreteState:
-        log_alpha = jnp.full(players.num_players, OPEN)
+        log_alpha = jnp.full(players.num_players, OPEN, jnp.result_type(float))
         opt_state = tx.init({"params": params, "log_alpha": log_alpha})
         return HardConcreteState(params, log_alpha, opt_state, key)
 

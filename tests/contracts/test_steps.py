@@ -90,7 +90,7 @@ def setting(key, name):
     """The step, its first state, and batches with a leading axis of steps."""
     players, params, inputs, labels = make_mlp(key)
     step = STEPS[name].make(players)
-    rows = (jnp.arange(NUM_STEPS)[:, None] + jnp.arange(4)) % len(labels)
+    rows = (jnp.arange(NUM_STEPS)[:, None] + jnp.arange(4)[None]) % len(labels)
     state = STEPS[name].start(step, key, params)
     return step, state, (inputs[rows], labels[rows])
 
