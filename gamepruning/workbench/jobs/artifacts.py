@@ -16,7 +16,7 @@ from gamepruning.compaction.export import (
 from gamepruning.files import npz
 from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.jobs.rivals import Comparison
-from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
+from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.run_page import render_report
 from gamepruning.workbench.settings.prune import PruneSettings

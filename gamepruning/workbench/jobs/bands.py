@@ -1,118 +1,79 @@
 """How unsure a network is under random elimination, as a folder with a figure."""
 
-import csv
-import io
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from rich.progress import Progress
 
 from gamepruning.types import InputError
 from gamepruning.uncertainty.mcue import Bands, mcue
 from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
+from gamepruning.workbench.jobs.run import (
+    Prepared,
+    Run,
+    Where,
+    open_run,
+    prepare,
+    train_dense,
+)
+from gamepruning.workbench.report.table import (
+    Row,
+    Table,
+    number_columns,
+    rows_to_csv,
+    text_columns,
+)
 from gamepruning.workbench.settings.bands import BandsSettings
-from gamepruning.workbench.settings.defaults import SettledTraining, settle
-from gamepruning.workbench.training.checkpoints import load_weights
-from gamepruning.workbench.training.loop import evaluate, make_train_step
-from gamepruning.workbench.training.optimizers import weight_optimizer
-from gamepruning.workbench.training.run_folder import (
-    RunFolder,
-    open_folder,
-    working_in,
-    write_config,
-)
-from gamepruning.workbench.training.stages import (
-    make_trainer,
-    new_progress,
-    train_weights,
-)
-from gamepruning.workbench.training.task import Task, make_task
+from gamepruning.workbench.training.loop import evaluate
+from gamepruning.workbench.training.stages import make_trainer, new_progress
+from gamepruning.workbench.training.task import Task
 
 
-class _Keys(NamedTuple):
-    """A random key for each part; those of the network are those of `prune`."""
-
-    init: jax.Array
-    train: jax.Array
-    examples: jax.Array
-    coalitions: jax.Array
-
-
-def run_bands(
-    settings: BandsSettings,
-    *,
-    out: Path | None = None,
-    resume: bool = False,
-    console: Console | None = None,
-) -> Path:
+def run_bands(settings: BandsSettings, **where: Unpack[Where]) -> Path:
     """Train a network, take its uncertainty bands and write a folder.
 
     Args:
       settings: what to do.
-      out: the folder to make; `runs/<data>-<model>-bands-<n>` if None.
-      resume: go on with the interrupted run of `out`, under its own settings; training
-        goes on from its checkpoint, the bands start anew.
-      console: where progress and tables go; the terminal if None.
+      **where: see `Where`.
 
     Returns:
       The folder: `bands.json`, `bands.csv`, `figures/bands.png`.
 
     Raises:
       InputError: bad input; nothing is left behind.
-      KeyboardInterrupt: interrupted; its message says how to go on.
+      KeyboardInterrupt: interrupted; its message says how to resume.
     """
-    console = console or Console()
-    stem = (settings.dataset, settings.network.name, "bands")
-    folder, settings = open_folder(
-        settings, stem, out=out, resume=resume, console=console
-    )
-    keys = _Keys(*jax.random.split(jax.random.key(settings.seed), 4))
-    with console.status("reading data"):
-        task = make_task(
-            settings.dataset,
-            settings.data,
-            settings.network,
-            seed=settings.seed,
-            key=keys.init,
-        )
-        training = _settle(settings, task)
-        start = task.params
-        if settings.load is not None:
-            start = load_weights(settings.load, task.params)
-    with working_in(folder, "gamepruning bands"):
-        write_config(folder, settings, training)
-        with new_progress(console) as progress:
-            params = start
+    network = settings.network.name
+    run = open_run(settings, settings.dataset, "bands", network, where)
+    settings = run.settings
+    with run.console.status("reading data"):
+        made = prepare(settings, settings.seed, load=settings.load)
+        _check(settings, made.task)
+    task = made.task
+    with run.writing(made.training):
+        with new_progress(run.console) as progress:
+            params = task.params
             if settings.load is None:
-                params = _train(keys.train, task, training, folder, progress)
-            found = _measure(keys, task, settings, params, progress)
+                trainer = make_trainer(task, made.training, run.folder, progress)
+                params = train_dense(made, trainer, label="train the network")
+            found = _measure(made, settings, params, progress)
         score = evaluate(task.network.apply, params, task.dataset.test, task.metric)
-        _write(folder, task, settings, found, score)
-    console.print(_table(found, settings.output))
-    console.print(f"figure: {folder.out / 'figures/bands.png'}", soft_wrap=True)
-    return folder.out
+        _write(run, task, found, score)
+    run.console.print(_table(found, settings.output))
+    return run.tell("figure", "figures/bands.png")
 
 
-def _settle(settings: BandsSettings, task: Task) -> SettledTraining:
-    """What depends on the data, checked before training."""
+def _check(settings: BandsSettings, task: Task) -> None:
+    """Check what depends on the data, before training."""
     if settings.output not in _definitions(task):
         raise InputError(
             f"--output {settings.output} needs classes, and {task.dataset.name} has "
             "numbers to predict: use --output outputs"
         )
     task.players.select(settings.families or None)
-    num_train = len(task.dataset.train.labels)
-    return settle(
-        settings.training,
-        network=settings.network.name,
-        num_train=num_train,
-        task=task.dataset.task,
-    )
 
 
 def _definitions(task: Task) -> tuple[str, ...]:
@@ -121,25 +82,14 @@ def _definitions(task: Task) -> tuple[str, ...]:
     return tuple(name for name in MCUE_OUTPUTS if name.endswith("outputs"))
 
 
-def _train(key, task: Task, training: SettledTraining, folder: RunFolder, progress):
-    """The dense network, as `gamepruning prune` with the same settings trains it."""
-    return train_weights(
-        "dense",
-        "train the network",
-        epochs=training.epochs,
-        key=key,
-        made=make_train_step(task.network, task.loss, weight_optimizer(training)),
-        apply=task.network.apply,
-        params=task.params,
-        trainer=make_trainer(task, training, folder, progress),
-    )
-
-
-def _measure(keys: _Keys, task: Task, settings: BandsSettings, params: Any, progress):
+def _measure(
+    made: Prepared, settings: BandsSettings, params: Any, progress: Progress
+) -> dict[str, Bands]:
     """The bands of every definition, by name: all come from the same passes."""
+    task, keys = made.task, made.keys
     validation = task.dataset.validation
     count = min(settings.examples, len(validation.labels))
-    rows = jax.random.permutation(keys.examples, len(validation.labels))[:count]
+    rows = jax.random.permutation(keys.choose, len(validation.labels))[:count]
     rows = np.asarray(rows)
     bar = progress.add_task("random sub-networks", total=None, note="")
 
@@ -147,7 +97,7 @@ def _measure(keys: _Keys, task: Task, settings: BandsSettings, params: Any, prog
         progress.update(bar, completed=done, total=total)
 
     found = mcue(
-        keys.coalitions,
+        keys.rest,
         task.players,
         params,
         jnp.asarray(validation.inputs[rows]),
@@ -163,18 +113,12 @@ def _measure(keys: _Keys, task: Task, settings: BandsSettings, params: Any, prog
 
 
 def _write(
-    folder: RunFolder,
-    task: Task,
-    settings: BandsSettings,
-    found: dict[str, Bands],
-    score: float,
+    run: Run[BandsSettings], task: Task, found: dict[str, Bands], score: float
 ) -> None:
-    from gamepruning.workbench.report import theme
     from gamepruning.workbench.report.band_plots import plot_bands
 
-    bands = found[settings.output]
-    data = {
-        "command": settings.command(),
+    bands = found[run.settings.output]
+    facts = {
         f"test {task.metric_name}": score,
         "players": bands.num_players,
         "evaluations": bands.num_evaluations,
@@ -185,44 +129,39 @@ def _write(
         "stderr": bands.stderr.tolist(),
         "definitions": [summary_of(other) for other in found.values()],
     }
-    folder.write_text("bands.json", json.dumps(data, indent=1) + "\n")
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(("p", "q", "variance", "stderr"))
-    for i, p in enumerate(bands.p):
-        for j, q in enumerate(bands.q):
-            writer.writerow((p, q, bands.variance[i, j], bands.stderr[i, j]))
-    folder.write_text("bands.csv", text.getvalue())
-    (folder.partial / "figures").mkdir(exist_ok=True)
-    theme.save_png(plot_bands(bands), folder.partial / "figures" / "bands.png")
+    run.write_json("bands.json", facts)
+    lines = [
+        (p, q, bands.variance[i, j], bands.stderr[i, j])
+        for i, p in enumerate(bands.p)
+        for j, q in enumerate(bands.q)
+    ]
+    text = rows_to_csv(("p", "q", "variance", "stderr"), lines)
+    run.folder.write_text("bands.csv", text)
+    run.save_figure("bands", plot_bands(bands))
 
 
 def summary_of(bands: Bands) -> dict[str, Any]:
     """Where a definition of the output puts the peak, as JSON-able data."""
-    return {
-        "output": bands.output,
-        "peak": None if bands.is_at_end else round(bands.peak, 4),
-        "peak stderr": None if bands.is_at_end else round(bands.peak_stderr, 4),
-        "bias": None if bands.is_at_end else round(bands.bias, 4),
-        "share at peak": None if bands.is_at_end else round(bands.share_at_peak, 4),
+    peak = {
+        "peak": bands.peak,
+        "peak stderr": bands.peak_stderr,
+        "bias": bands.bias,
+        "share at peak": bands.share_at_peak,
     }
+    rounded = {n: None if bands.is_at_end else round(v, 4) for n, v in peak.items()}
+    return {"output": bands.output, **rounded}
 
 
 def _table(found: dict[str, Bands], chosen: str) -> Table:
-    bands = found[chosen]
-    table = Table(
-        title=f"Most doubt as {bands.num_players:,} players leave, by what counts as "
-        "output",
-        title_justify="left",
-    )
-    table.add_column("output", no_wrap=True)
-    for name in ("peak t*", "+-", "d = 1 - t*", "share left"):
-        table.add_column(name, justify="right")
+    names = ("peak t*", "+-", "d = 1 - t*", "share left")
+    columns = (*text_columns("output"), *number_columns(*names, format="{:.3f}".format))
+    lines = []
     for name, bands in found.items():
-        style = "bold" if name == chosen else ""
-        if bands.is_at_end:
-            table.add_row(name, "none", "", "", "", style=style)
-            continue
         values = (bands.peak, bands.peak_stderr, bands.bias, bands.share_at_peak)
-        table.add_row(name, *(f"{value:.3f}" for value in values), style=style)
-    return table
+        cells = ("none", "", "", "") if bands.is_at_end else values
+        lines.append(Row((name, *cells), "hero" if name == chosen else ""))
+    title = (
+        f"Most doubt as {found[chosen].num_players:,} players leave, by what counts as "
+        "output"
+    )
+    return Table(columns, lines, title)

@@ -1,44 +1,36 @@
 """Compression curves: several methods at several sizes, over several seeds."""
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
-import jax
 import numpy as np
-from rich import box
-from rich.console import Console, Group
-from rich.table import Table
 
-from gamepruning.files.atomic import new_file
+from gamepruning.errors import InputError
 from gamepruning.selection import masks_at
-from gamepruning.types import InputError
-from gamepruning.workbench.jobs.one_curve import draw_curve, train_network
-from gamepruning.workbench.methods.rank import check_budget
+from gamepruning.workbench.jobs.one_curve import (
+    draw_curve,
+    prepare_curve,
+    train_networks,
+)
+from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run
+from gamepruning.workbench.methods.rank import check_scoring
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.report.formats import format_metric
-from gamepruning.workbench.settings.curve import CurveSettings
-from gamepruning.workbench.settings.defaults import SettledTraining, settle
-from gamepruning.workbench.settings.parts import RateSettings
-from gamepruning.workbench.training.run_folder import (
-    RunFolder,
-    open_folder,
-    working_in,
-    write_config,
+from gamepruning.workbench.report.table import (
+    Column,
+    Row,
+    Table,
+    number_columns,
+    rows_to_csv,
+    text_columns,
 )
-from gamepruning.workbench.training.stages import make_trainer, new_progress
-from gamepruning.workbench.training.task import Task, make_task
+from gamepruning.workbench.settings.curve import CurveSettings
+from gamepruning.workbench.training.stages import new_progress
+from gamepruning.workbench.training.task import Task
 
 
-def run_curves(
-    settings: CurveSettings,
-    *,
-    out: Path | None = None,
-    resume: bool = False,
-    console: Console | None = None,
-) -> Path:
+def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
     """Train a network for each seed, and prune it by each method to each size.
 
     Power indices are estimated on validation data (baselines look at training data, as
@@ -48,154 +40,109 @@ def run_curves(
 
     Args:
       settings: what to do.
-      out: the folder to make; `runs/<data>-<model>-curve-<n>` if None.
-      resume: go on with the interrupted run of `out`, under its own settings.
-      console: where progress and tables go; the terminal if None.
+      **where: see `Where`.
 
     Returns:
       The folder: `curve.json`, `curve.csv`, `figures/curve.png`.
 
     Raises:
       InputError: bad input; nothing is left behind.
-      KeyboardInterrupt: interrupted; its message says how to go on.
+      KeyboardInterrupt: interrupted; its message says how to resume.
     """
-    console = console or Console()
-    stem = (settings.dataset, settings.network.name, "curve")
-    folder, settings = open_folder(
-        settings, stem, out=out, resume=resume, console=console
-    )
-    with console.status("reading data"):
-        task, training = prepare(settings, 0)
-        check_sizes(settings, task)
-        check_budget(settings, task.players.num_players)
-    with working_in(folder, "gamepruning curve"):
-        write_config(folder, settings, training)
-        dense, rows = _draw_all(settings, (task, training), folder, console)
-        _write(folder, task, settings, dense, rows)
-    console.print(_table(task, settings, dense, rows))
-    console.print(f"all rows: {folder.out / 'curve.csv'}", markup=False, soft_wrap=True)
-    return folder.out
+    network = settings.network.name
+    run = open_run(settings, settings.dataset, "curve", network, where)
+    with run.console.status("reading data"):
+        first = prepare_curve(run.settings, 0)
+        check_curve(run.settings, first.task)
+    with run.writing(first.training):
+        dense, rows = _draw_all(run, first)
+        _write(run, first.task, dense, rows)
+    for shown in _table(first.task, run.settings, dense, rows):
+        run.console.print(shown)
+    return run.tell("all rows", "curve.csv")
 
 
-def prepare(settings: CurveSettings, seed: int) -> tuple[Task, SettledTraining]:
-    """The task of a seed, and how its network is trained."""
-    init_key = jax.random.split(jax.random.key(seed), 4)[0]
-    task = make_task(
-        settings.dataset, settings.data, settings.network, seed=seed, key=init_key
-    )
-    num_train = len(task.dataset.train.labels)
-    return task, settle(
-        settings.training,
-        RateSettings(fine_tune=settings.fine_tune),
-        network=settings.network.name,
-        num_train=num_train,
-        task=task.dataset.task,
-    )
+def check_curve(settings: CurveSettings, task: Task) -> None:
+    """Check sizes and budgets for these players, before anything is trained.
 
-
-def check_sizes(settings: CurveSettings, task: Task) -> None:
-    """Whether the sizes differ, for these players, and empty no family."""
+    Raises:
+      InputError: sizes are the same or empty a family, or a budget is too small.
+    """
     players = task.players
     total, families = players.num_players, len(players.families)
     smallest, largest = min(settings.sizes), max(settings.sizes)
-    if max(round(smallest * total), 1) < families:
+    least = max(round(smallest * total), 1)
+    if least < families:
         raise InputError(
-            f"--sizes {smallest:g} keeps {max(round(smallest * total), 1)} of {total} "
-            f"players, but each of the {families} families keeps one"
+            f"--sizes {smallest:g} keeps {least} of {total} players, but each of the "
+            f"{families} families keeps one"
         )
     if round(largest * total) == total:
         raise InputError(f"--sizes {largest:g} keeps all {total} players")
     masks_at(np.arange(total, dtype=float), settings.sizes, players=players)
+    for name in settings.methods:
+        check_scoring(find_method(name), settings.scoring, settings.bias, total)
 
 
 def _draw_all(
-    settings: CurveSettings,
-    first: tuple[Task, SettledTraining],
-    folder: RunFolder,
-    console: Console,
+    run: Run[CurveSettings], first: Prepared
 ) -> tuple[list[float], list[dict]]:
-    """The metric of each full network, and a row for each of its curves.
-
-    What is done lies in the checkpoints, and is not done again.
-    """
+    """The metric of each full network, and a row for each of its curves."""
     dense, rows = [], []
-    with new_progress(console) as progress:
-        for seed in range(settings.seeds):
-            task, training = prepare(settings, seed) if seed else first
-            trainer = make_trainer(task, training, folder, progress)
-            network = train_network(seed, task, settings, trainer)
-            dense.append(network.judge(task.network.apply, network.params))
-            for name in settings.methods:
-                path = folder.checkpoints / f"{name}-{seed}.json"
-                row = load_row(path)
-                if row is None:
-                    row = draw_curve(find_method(name), network, trainer)
-                    with new_file(path) as temporary:
-                        temporary.write_text(json.dumps(row), encoding="utf-8")
-                rows.append(row)
+    with new_progress(run.console) as progress:
+        for network in train_networks(run.folder, progress, run.settings, first):
+            dense.append(network.judge(network.task.network.apply, network.params))
+            rows += [
+                run.row(
+                    f"{name}-{network.label}",
+                    lambda name=name, network=network: draw_curve(name, network),
+                )
+                for name in run.settings.methods
+            ]
     return dense, rows
 
 
-def load_row(path: Path) -> dict | None:
-    """A row that is on file; None if there is none."""
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is corrupt: delete it to draw it again") from error
-
-
 def _write(
-    folder: RunFolder,
-    task: Task,
-    settings: CurveSettings,
-    dense: Sequence[float],
-    rows: Sequence[dict],
+    run: Run[CurveSettings], task: Task, dense: Sequence[float], rows: Sequence[dict]
 ) -> None:
-    from gamepruning.workbench.report import theme
     from gamepruning.workbench.report.curve_plots import plot_curves
 
-    data = {
-        "command": settings.command(),
-        "metric": task.metric_name,
-        "dense": list(dense),
-        "rows": list(rows),
-    }
-    folder.write_text("curve.json", json.dumps(data, indent=1) + "\n")
-    folder.write_text("curve.csv", _csv(task, dense, rows))
-    (folder.partial / "figures").mkdir(exist_ok=True)
-    kinds = {"curve": "values", "fine_tuned": "tuned"}
-    for name, kind in kinds.items():
-        if kind in rows[0]:
-            figure = plot_curves(
-                _by_method(settings, rows, kind),
-                sorted(settings.sizes),
-                metric=task.metric_name,
-                dense=float(np.mean(dense)),
-                stage="after removal" if kind == "values" else "after fine-tuning",
-            )
-            theme.save_png(figure, folder.partial / "figures" / f"{name}.png")
+    metric, settings = task.metric_name, run.settings
+    facts = {"metric": metric, "dense": list(dense), "rows": list(rows)}
+    run.write_json("curve.json", facts)
+    run.folder.write_text("curve.csv", _csv(metric, dense, rows))
+    stages = {"values": ("curve", "after removal")}
+    if settings.fine_tune:
+        stages["tuned"] = ("fine_tuned", "after fine-tuning")
+    for kind, (name, stage) in stages.items():
+        figure = plot_curves(
+            _by_method(settings, rows, kind),
+            sorted(settings.sizes),
+            metric=metric,
+            dense=float(np.mean(dense)),
+            stage=stage,
+        )
+        run.save_figure(name, figure)
 
 
-def _csv(task: Task, dense: Sequence[float], rows: Sequence[dict]) -> str:
+def _csv(metric: str, dense: Sequence[float], rows: Sequence[dict]) -> str:
     """One line a method, seed and size."""
-    metric = task.metric_name
-    text = io.StringIO()
-    tuned = ["fine-tuned"] if "tuned" in rows[0] else []
-    names = ["method", "seed", "size", "kept", "of", metric, *tuned, "dense"]
-    writer = csv.writer(text)
-    writer.writerow(names)
+    kinds = [kind for kind in ("values", "tuned") if kind in rows[0]]
+    tuned = ["fine-tuned"] if "tuned" in kinds else []
+    lines = []
     for row in rows:
+        total = row["num_players"]
         for k, size in enumerate(row["sizes"]):
-            share = f"{size / row['num_players']:.6g}"
-            found = [row[kind][k] for kind in ("values", "tuned") if kind in row]
-            start = [row["method"], row["seed"], share, size, row["num_players"]]
-            writer.writerow([*start, *found, dense[row["seed"]]])
-    return text.getvalue()
+            start = [row["method"], row["seed"], f"{size / total:.6g}", size, total]
+            found = [row[kind][k] for kind in kinds]
+            lines.append([*start, *found, dense[row["seed"]]])
+    names = ["method", "seed", "size", "kept", "of", metric, *tuned, "dense"]
+    return rows_to_csv(names, lines)
 
 
-def _by_method(settings: CurveSettings, rows: Sequence[dict], kind: str) -> dict:
+def _by_method(
+    settings: CurveSettings, rows: Sequence[dict], kind: str
+) -> dict[str, np.ndarray]:
     """Values by method, [seeds, sizes]."""
     return {
         name: np.array([row[kind] for row in rows if row["method"] == name])
@@ -205,24 +152,29 @@ def _by_method(settings: CurveSettings, rows: Sequence[dict], kind: str) -> dict
 
 def _table(
     task: Task, settings: CurveSettings, dense: Sequence[float], rows: Sequence[dict]
-) -> Group:
+) -> tuple[str, Table]:
     """Means over the seeds: a line a method, a column a size."""
     kind = "tuned" if settings.fine_tune else "values"
     stage = "after fine-tuning" if settings.fine_tune else "after removal"
-    full = format_metric(float(np.mean(dense)), task.metric_name)
+    metric = task.metric_name
+
+    def number(value: float) -> str:
+        return format_metric(value, metric).removesuffix(" %")
+
     title = (
-        f"Test {task.metric_name} {stage} by % of players kept, mean of "
+        f"Test {metric} {stage} by % of players kept, mean of "
         f"{settings.seeds} {'network' if settings.seeds == 1 else 'networks'} "
-        f"(full: {full})"
+        f"(full: {format_metric(float(np.mean(dense)), metric)})"
     )
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    table.add_column("", no_wrap=True)
-    for size in sorted(settings.sizes):
-        table.add_column(f"{100 * size:g}", justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    for name, values in _by_method(settings, rows, kind).items():
-        means = [format_metric(v, task.metric_name) for v in values.mean(axis=0)]
-        own = [row["seconds"] for row in rows if row["method"] == name]
-        shown = [text.removesuffix(" %") for text in means]
-        table.add_row(name, *shown, f"{np.mean(own):.1f}")
-    return Group(title, table)
+    sizes = [f"{100 * size:g}" for size in sorted(settings.sizes)]
+    columns = (
+        *text_columns(""),
+        *number_columns(*sizes, format=number),
+        Column("seconds", format="{:.1f}".format),
+    )
+    seconds = _by_method(settings, rows, "seconds")
+    lines = [
+        Row((name, *map(float, values.mean(axis=0)), float(seconds[name].mean())))
+        for name, values in _by_method(settings, rows, kind).items()
+    ]
+    return title, Table(columns, lines, is_narrow=True)

@@ -2,29 +2,37 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.progress import Progress
 
-from gamepruning.coalitions.values import ValueFunction
 from gamepruning.compaction.measure import count_params
 from gamepruning.selection import Curve, compression_curve, masks_at
-from gamepruning.workbench.methods.equilibrium import CHECKED
-from gamepruning.workbench.methods.gates import without_gates
-from gamepruning.workbench.methods.rank import choose, make_game
-from gamepruning.workbench.methods.registry import Method
-from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
-from gamepruning.workbench.settings.curve import CurveSettings
-from gamepruning.workbench.training.loop import evaluate, make_train_step
-from gamepruning.workbench.training.optimizers import (
-    fine_tuning_optimizer,
-    weight_optimizer,
+from gamepruning.workbench.jobs.run import (
+    Keys,
+    Prepared,
+    prepare,
+    train_dense,
 )
-from gamepruning.workbench.training.stages import Trainer, train_weights
+from gamepruning.workbench.jobs.tuning import Tuner
+from gamepruning.workbench.methods.gates import without_gates
+from gamepruning.workbench.methods.rank import rank
+from gamepruning.workbench.methods.registry import find_method
+from gamepruning.workbench.methods.sizes import counts_of
+from gamepruning.workbench.methods.small_networks import (
+    SmallNetwork,
+    cut_rival,
+    make_small,
+)
+from gamepruning.workbench.methods.subject import CHECKED, Rounds, Subject
+from gamepruning.workbench.settings.curve import CurveSettings
+from gamepruning.workbench.settings.parts import RateSettings
+from gamepruning.workbench.training.loop import evaluate
+from gamepruning.workbench.training.run_folder import RunFolder
+from gamepruning.workbench.training.stages import Trainer, make_trainer
 from gamepruning.workbench.training.task import Task
 
 LOW, HIGH = 0.05, 0.6  # where the area under a curve is taken
@@ -35,21 +43,21 @@ class Trained:
     """The network of one seed; what is compiled for it serves all methods.
 
     Attributes:
-      seed: of data, start and training.
       task: data, network, players.
-      asked: what the curves are to be.
+      keys: of its seed.
+      settings: what the curves are to be.
       params: its weights.
-      choose_key: for the methods.
-      tune_key: for fine-tuning.
+      trainer: with what networks cut from it are fine-tuned.
+      seed: of data, start and training.
       label: of its checkpoints.
     """
 
-    seed: int
     task: Task
-    asked: CurveSettings
+    keys: Keys
+    settings: CurveSettings
     params: Any
-    choose_key: jax.Array
-    tune_key: jax.Array
+    trainer: Trainer
+    seed: int
     label: str
 
     def judge(self, apply: Callable, params: Any) -> float:
@@ -57,9 +65,10 @@ class Trained:
         return evaluate(apply, params, self.task.dataset.test, self.task.metric)
 
     @functools.cached_property
-    def game(self) -> ValueFunction:
-        """The game of its players, on validation data."""
-        return make_game(self.task, self.params, self.asked)
+    def subject(self) -> Subject:
+        """What methods rank."""
+        scoring, bias = self.settings.scoring, self.settings.bias
+        return Subject(self.task, self.params, scoring, bias)
 
     @functools.cached_property
     def judge_masks(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -75,91 +84,121 @@ class Trained:
 
         return judge
 
+    def cut(self, mask: np.ndarray) -> SmallNetwork:
+        """The network of those who stay, bool [N], verified by `compact`.
 
-def train_network(
-    seed: int,
-    task: Task,
-    asked: CurveSettings,
-    trainer: Trainer,
-    *,
-    label: str | None = None,
-) -> Trained:
-    """The same dense network as that of `gamepruning prune` with this seed.
+        Networks of the same size in every family share one compiled program.
+        """
+        task, counts = self.task, counts_of(self.task.players, mask)
+        full = without_gates(task.network.apply, task.players, self.params, mask)
+        if counts in self._smalls:
+            return cut_rival(task, full, self._smalls[counts], self.params, mask)
+        inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
+        self._smalls[counts] = make_small(task, full, inputs)
+        return self._smalls[counts]
+
+    @functools.cached_property
+    def _smalls(self) -> dict[tuple[int, ...], SmallNetwork]:
+        return {}
+
+    def tune(self, small: SmallNetwork, name: str) -> float | None:
+        """The test metric after fine-tuning, alike for all; None where there is none.
+
+        Args:
+          small: a network cut from this one.
+          name: of the method.
+        """
+        size = count_params(small.params)
+        name = f"{name}-{self.label}"
+        params = self._tuner(f"{name}-{size}", f"{name}, {size}", small, small.params)
+        return None if params is None else self.judge(small.apply, params)
+
+    @functools.cached_property
+    def _tuner(self) -> Tuner:
+        return Tuner(self.keys.rest, self.task, self.trainer)
+
+
+def prepare_curve(settings: CurveSettings, seed: int) -> Prepared:
+    """The task of a seed; its networks are fine-tuned as the settings say."""
+    return prepare(settings, seed, rates=RateSettings(fine_tune=settings.fine_tune))
+
+
+def train_networks(
+    folder: RunFolder,
+    progress: Progress,
+    settings: CurveSettings,
+    first: Prepared,
+    prefix: str = "",
+) -> Iterator[Trained]:
+    """The networks of all seeds, as `gamepruning prune` trains them, one by one.
 
     Args:
-      seed: of everything.
-      task: made with this seed.
-      asked: what the curves are to be.
-      trainer: with what.
-      label: of its checkpoints; the seed if None.
+      folder: where to.
+      progress: shows a bar for each stage.
+      settings: what the curves are to be.
+      first: the task of seed 0, which was made for the checks.
+      prefix: of the names of their checkpoints.
     """
-    label = str(seed) if label is None else label
-    keys = jax.random.split(jax.random.key(seed), 4)
-    tx = weight_optimizer(trainer.training)
-    params = train_weights(
-        f"dense_{label}",
-        f"train network {seed}",
-        epochs=trainer.training.epochs,
-        key=keys[1],
-        made=make_train_step(task.network, task.loss, tx),
-        apply=task.network.apply,
-        params=task.params,
-        trainer=trainer,
-    )
-    return Trained(seed, task, asked, params, keys[2], keys[3], label)
+    for seed in range(settings.seeds):
+        made = prepare_curve(settings, seed) if seed else first
+        label = f"{prefix}{seed}"
+        trainer = make_trainer(made.task, made.training, folder, progress)
+        params = train_dense(
+            made, trainer, name=f"dense_{label}", label=f"train network {seed}"
+        )
+        yield Trained(made.task, made.keys, settings, params, trainer, seed, label)
 
 
 def draw_curve(
-    method: Method,
-    network: Trained,
-    trainer: Trainer,
-    *,
-    tuned: Sequence[float] | None = None,
+    name: str, network: Trained, *, tuned: Sequence[float] | None = None
 ) -> dict[str, Any]:
     """The curve of one method on one network, as a row of `curve.json`.
 
     Args:
-      method: how players are chosen.
+      name: of the method.
       network: the trained network.
-      trainer: with what to fine-tune.
       tuned: the sizes to fine-tune at, if there is fine-tuning; all if None.
 
     Returns:
       JSON-able facts; "values" are test metrics right after removal, and "tuned" those
       after fine-tuning, where there is some.
     """
-    settings, players = network.asked, network.task.players
-    name = f"{method.name}-{network.label}"
-    chosen = choose(
-        network.choose_key,
-        method,
-        network.task,
-        network.params,
-        settings,
-        checkpoint=trainer.folder.checkpoints / f"{name}.npz",
-        progress=_bar(trainer.progress, name),
-        game=network.game if method.kind == "index" else None,
-    )
+    method, players = find_method(name), network.task.players
+    shares = sorted(network.settings.sizes)
+    rounds = _rounds(name, network, shares)
+    found = rank(network.keys.choose, method, network.subject, rounds)
     scope = "family" if method.selection == "family" else "global"
-    masks = masks_at(chosen.source, settings.sizes, players=players, scope=scope)
-    curve = compression_curve(masks, network.judge_masks, settings.sizes)
+    masks = masks_at(found.source, shares, players=players, scope=scope)
+    curve = compression_curve(masks, network.judge_masks, shares)
     row = {
-        "method": method.name,
+        "method": name,
         "seed": network.seed,
-        "evaluations": chosen.num_evaluations,
-        "seconds": round(chosen.seconds, 3),
+        "evaluations": found.num_evaluations,
+        "seconds": round(found.seconds, 3),
         "area": _area(curve),
         **curve.to_dict(),
         "compacted": check_removal(network, masks[0], float(curve.values[0])),
     }
-    if settings.fine_tune:
-        shares = sorted(settings.sizes)
+    if network.settings.fine_tune:
         row["tuned"] = [
-            tune(network, cut(network, mask), name, trainer)
+            network.tune(network.cut(mask), name)
             for share, mask in zip(shares, masks, strict=True)
             if tuned is None or share in tuned
         ]
     return row
+
+
+def _rounds(name: str, network: Trained, shares: Sequence[float]) -> Rounds:
+    """From the smallest size to the largest, with a bar."""
+    trainer, total = network.trainer, network.task.players.num_players
+    label = f"{name}-{network.label}"
+    bar = trainer.progress.add_task(label, total=None, note="")
+
+    def show(done: int, total: int) -> None:
+        trainer.progress.update(bar, completed=done, total=total)
+
+    smallest, largest = (round(share * total) for share in (shares[0], shares[-1]))
+    return Rounds(smallest, largest, trainer.folder.checkpoints / f"{label}.npz", show)
 
 
 def check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
@@ -170,7 +209,7 @@ def check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
 
     Args:
       network: the trained network.
-      mask: who stays, bool [N].
+      mask: players that stay, bool [N].
       expected: the metric with the others gated off.
 
     Returns:
@@ -179,7 +218,7 @@ def check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
     Raises:
       RuntimeError: it is another one.
     """
-    small = cut(network, mask)
+    small = network.cut(mask)
     found = network.judge(small.apply, small.params)
     if abs(found - expected) > max(1e-3, 1.5 / len(network.task.dataset.test.labels)):
         raise RuntimeError(
@@ -189,45 +228,8 @@ def check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
     return found
 
 
-def cut(network: Trained, mask: np.ndarray) -> SmallNetwork:
-    """The network of those who stay, bool [N]; `compact` compares it."""
-    task = network.task
-    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
-    full = without_gates(task.network.apply, task.players, network.params, mask)
-    return make_small(task, full, inputs)
-
-
-def tune(network: Trained, small: SmallNetwork, name: str, trainer: Trainer) -> float:
-    """The test metric after fine-tuning, alike for all methods and sizes."""
-    epochs = trainer.training.fine_tune
-    size = count_params(small.params)
-    steps = len(trainer.train.labels) // trainer.training.batch_size
-    tx = fine_tuning_optimizer(trainer.training, steps * epochs)
-    params = train_weights(
-        f"fine_tune_{name}-{size}",
-        f"fine-tune {name}, {size}",
-        epochs=epochs,
-        key=network.tune_key,
-        made=make_train_step(small, network.task.loss, tx),
-        apply=small.apply,
-        params=small.params,
-        trainer=trainer,
-    )
-    return network.judge(small.apply, params)
-
-
 def _area(curve: Curve) -> float | None:
     """The mean height from 5 to 60 %, as far as the curve reaches."""
     low, high = curve.fractions[[0, -1]]
     low, high = max(LOW, low), min(HIGH, high)
     return curve.area(low, high) if low < high else None
-
-
-def _bar(progress: Progress, label: str) -> Callable[[int, int], None]:
-    """(done, total) -> None, shown as a bar."""
-    bar = progress.add_task(label, total=None, note="")
-
-    def show(done: int, total: int) -> None:
-        progress.update(bar, completed=done, total=total)
-
-    return show

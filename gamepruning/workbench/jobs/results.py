@@ -17,7 +17,7 @@ from gamepruning.compaction.measure import (
 from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.datasets.splits import Split
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
-from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
+from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
 from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings

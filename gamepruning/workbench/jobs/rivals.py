@@ -1,27 +1,24 @@
 """The pruned network, its rivals at the same size, and their fine-tuning."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gamepruning.workbench.methods.equilibrium import CHECKED, Choice
+from gamepruning.workbench.jobs.tuning import Tuner
+from gamepruning.workbench.methods.registry import find_method
+from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.small_networks import (
     SmallNetwork,
-    counts_of,
     cut_rival,
     make_small,
     rival_masks,
     scratch_params,
 )
+from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.loop import TrainStep, make_train_step
-from gamepruning.workbench.training.optimizers import (
-    FINE_TUNE_RATE,
-    fine_tuning_optimizer,
-    optimizer_at,
-)
+from gamepruning.workbench.training.loop import make_train_step
+from gamepruning.workbench.training.optimizers import FINE_TUNE_RATE, optimizer_at
 from gamepruning.workbench.training.stages import Trainer, train_weights
 from gamepruning.workbench.training.task import Task
 
@@ -62,34 +59,6 @@ class Comparison(NamedTuple):
     small: SmallNetwork
 
 
-class _Tuner:
-    """Fine-tunes networks alike; a network is compiled once for all that share it."""
-
-    def __init__(self, key, task: Task, settings: PruneSettings, trainer: Trainer):
-        self.key, self.trainer, self.loss = key, trainer, task.loss
-        self.epochs = trainer.training.fine_tune
-        steps = len(trainer.train.labels) // trainer.training.batch_size
-        self.tx = fine_tuning_optimizer(trainer.training, steps * self.epochs)
-        self._steps: dict[Callable, TrainStep] = {}
-
-    def __call__(self, key: str, label: str, network: Any, params: Any) -> Any:
-        if not self.epochs:
-            return None
-        if network.apply not in self._steps:
-            made = make_train_step(network, self.loss, self.tx)
-            self._steps[network.apply] = made
-        return train_weights(
-            f"fine_tune_{key}",
-            f"fine-tune {label}",
-            epochs=self.epochs,
-            key=self.key,
-            made=self._steps[network.apply],
-            apply=network.apply,
-            params=params,
-            trainer=self.trainer,
-        )
-
-
 def compare(
     key: jax.Array,
     task: Task,
@@ -103,7 +72,7 @@ def compare(
     Args:
       key: random key.
       task: data, network, players.
-      settings: resolved settings.
+      settings: of the run.
       trainer: with what.
       dense: parameters of the dense network.
       choice: who stays.
@@ -112,7 +81,7 @@ def compare(
       The networks.
     """
     tune_key, mask_key, scratch_key, order_key = jax.random.split(key, 4)
-    tune = _Tuner(tune_key, task, settings, trainer)
+    tune = Tuner(tune_key, task, trainer)
     inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
     small = make_small(task, choice.full, inputs)
     counts = counts_of(task.players, choice.mask)
@@ -121,30 +90,40 @@ def compare(
         after = tune(key, label, network, params)
         return Entrant(key, label, kept, network, params, after)
 
-    label = settings.method
-    if settings.method == "equilibrium":
-        price = "" if settings.prices.price == 1.0 else f" x {settings.prices.price:g}"
-        label = f"equilibrium ({settings.prices.preset}{price})"
-        if settings.has_budget:
-            label = f"equilibrium (keep {settings.size.keep} {settings.size.unit})"
-    pruned = enter(settings.method, label, small, small.params)
+    pruned = enter(settings.method, label_of(settings), small, small.params)
     sizes = tuple(family.size for family in task.players.families)
     whole = enter("dense", "dense", task.network, dense, sizes)
     rivals = []
     if settings.rivals and not choice.mask.all():
         masks = rival_masks(mask_key, task.players, dense, counts)
+        masks.pop(find_method(settings.method).name, None)
         for name, mask in masks.items():
-            if name == settings.method:
-                continue
             rival = cut_rival(task, choice.full, small, dense, mask)
             rivals.append(enter(name, name, rival, rival.params))
         start = scratch_params(scratch_key, task, choice.full, choice.mask)
-        trained = _train_scratch(order_key, task, settings, trainer, small, start)
+        trained = _train_scratch(order_key, task, trainer, small, start)
         rivals.append(enter("scratch", "from scratch", small, trained))
     return Comparison(whole, pruned, tuple(rivals), small)
 
 
-def _train_scratch(key, task, settings, trainer, small: SmallNetwork, start) -> Any:
+def label_of(settings: PruneSettings) -> str:
+    """The method's name, and what the equilibrium was told.
+
+    Example:
+      >>> label_of(PruneSettings.of(price=0.5))
+      'equilibrium (l1_l2 x 0.5)'
+    """
+    if find_method(settings.method).kind != "equilibrium":
+        return settings.method
+    if settings.has_budget:
+        return f"equilibrium (keep {settings.size.keep} {settings.size.unit})"
+    preset, price = settings.prices.preset, settings.prices.price
+    return f"equilibrium ({preset}{'' if price == 1.0 else f' x {price:g}'})"
+
+
+def _train_scratch(
+    key: jax.Array, task: Task, trainer: Trainer, small: SmallNetwork, start: Any
+) -> Any:
     """Train a small network from its start; the better of two rates counts.
 
     A rate that suits a wide network can be too high for a narrow one, which is no fault

@@ -1,5 +1,6 @@
 """Gates that stay below one become part of the weights, exactly."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,6 +44,12 @@ def without_gates(
     return Absorbed(apply, params, players, mask, _same, _same, "none")
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def run_gated(players: Players, params: Any, gates: jax.Array, inputs: Any) -> Any:
+    """The outputs with gates, compiled once for all calls of the same shapes."""
+    return players.gated(params, gates, inputs)
+
+
 def absorb_gates(
     apply: Callable,
     players: Players,
@@ -58,45 +65,29 @@ def absorb_gates(
     gates become parameters of the network.
 
     Args:
-      apply: (params, inputs) -> outputs.
-      players: its players.
-      params: its parameters.
       gates: participation, float [N].
-      mask: who stays, bool [N].
+      mask: players that stay, bool [N].
       inputs: examples to check the result on.
-
-    Returns:
-      The network without gates.
 
     References:
       Shah and Khan, arXiv 2512.22106, eq. 3 and line 9 of Algorithm 1.
     """
     left = jnp.where(jnp.asarray(mask), gates, 0.0)
     open_gates = jnp.asarray(mask, gates.dtype)
-    gated = jax.jit(players.gated)
-    target = gated(params, left, inputs)
+    target = run_gated(players, params, left, inputs)
     ways = {
         "readers": lambda: scale_readers(players, params, gates),
         "own": lambda: players.participate(params, gates),
     }
     for how, way in ways.items():
         scaled = way()
-        if _is_close(gated(scaled, open_gates, inputs), target):
+        if _is_close(run_gated(players, scaled, open_gates, inputs), target):
             return Absorbed(apply, scaled, players, mask, _same, _same, how)
     return _carry(apply, players, params, gates, mask, inputs)
 
 
 def scale_readers(players: Players, params: Any, gates: jax.Array) -> Any:
-    """Multiply the weights that read player i by s_i.
-
-    Args:
-      players: the players, N of them.
-      params: their network's parameters.
-      gates: float [N].
-
-    Returns:
-      Parameters of the same shapes.
-    """
+    """Multiply the weights that read player i by s_i."""
     scaled = named_leaves(params)
     for family in players.families:
         for part in family.slices:

@@ -1,139 +1,103 @@
-"""Who stays, by power indices: `gamepruning prune --method banzhaf` and its like."""
+"""Players ranked by power indices: one estimate, or round by round."""
 
-import dataclasses
-from typing import Any
+import functools
+from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from gamepruning.selection import SelectionTrace
-from gamepruning.uncertainty.mcue import mcue
-from gamepruning.workbench.methods.equilibrium import (
-    Choice,
-    check_keep,
-    compares_all,
-    measure_of,
-    rank_of,
-    select,
+from gamepruning.coalitions.estimators.select import choose_method
+from gamepruning.coalitions.indices import banzhaf_values, shapley_values
+from gamepruning.coalitions.semivalues import banzhaf, shapley
+from gamepruning.errors import InputError
+from gamepruning.selection import (
+    SelectionTrace,
+    greedy_scores,
+    iterated_building,
+    iterated_pruning,
 )
-from gamepruning.workbench.methods.gates import without_gates
-from gamepruning.workbench.methods.rank import check_budget, choose
-from gamepruning.workbench.methods.registry import find_method
-from gamepruning.workbench.settings.curve import CurveSettings
-from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.stages import Trainer
-from gamepruning.workbench.training.task import Task
+from gamepruning.types import Scores
+from gamepruning.workbench.methods.registry import Method
+from gamepruning.workbench.methods.subject import Rounds, Subject
 
-UNSURE_ON = 500  # validation examples on which the bias is looked for
+LAWS = ("shapley", "banzhaf", "biased_banzhaf")  # greedy and new scorers have none
+PER_PLAYER, PER_PLAYER_IN_ROUNDS = 10, 2  # evaluations of an estimate
 
 
-def choose_by_indices(
-    key: jax.Array, task: Task, settings: PruneSettings, dense: Any, trainer: Trainer
-) -> Choice:
-    """Rank the players of the trained network by a power index; the best stay.
+def rank_by_index(
+    key: jax.Array, method: Method, subject: Subject, rounds: Rounds
+) -> Scores | SelectionTrace:
+    """Scores of one estimate, or the trace of building or pruning.
 
-    Coalitions are valued on validation data. When building or pruning round by round
-    the round is written down, and an interrupted run goes on from there.
-
-    Args:
-      key: random key.
-      task: data, network, players.
-      settings: resolved settings.
-      dense: the trained weights.
-      trainer: shows progress, and knows the folder.
-
-    Returns:
-      The choice.
-
-    Raises:
-      InputError: the requested size or the budget does not fit the network.
+    Cost: 10 evaluations per player; in rounds 2 for each player that is left, and those
+    of the swaps.
 
     References:
       Diaz-Ortiz et al., arXiv 2311.10468.
     """
-    index_key, bands_key = jax.random.split(key)
-    method = dataclasses.replace(
-        find_method(settings.method), selection=selection_of(settings)
-    )
-    if settings.method == "biased_banzhaf" and settings.bias is None:
-        settings = dataclasses.replace(
-            settings, bias=least_certain_bias(bands_key, task, dense)
-        )
-    shown = trainer.progress.add_task(f"{settings.method}, {method.selection}", note="")
-    note = f"bias {settings.bias:.3f}" if settings.bias else ""
-
-    def progress(done: int, total: int) -> None:
-        trainer.progress.update(shown, completed=done, total=total, note=note)
-
-    chosen = choose(
-        index_key,
-        method,
-        task,
-        dense,
-        _as_curve(settings, task),
-        checkpoint=trainer.folder.checkpoints / "indices.npz",
-        progress=progress,
-    )
-    value, mask = _read(chosen.source, task, settings)
-    source = chosen.source
-    measure = measure_of(source) if isinstance(source, SelectionTrace) else "score"
-    full = without_gates(task.network.apply, task.players, dense, mask)
-    nobody = (0,) * len(task.players.families)
-    return Choice(mask, value, full, None, dense, nobody, None, measure)
+    if method.is_iterated:
+        return _iterate(key, method, subject, rounds)
+    game = subject.game
+    scorer = _make_scorer(method, subject, PER_PLAYER * game.num_players)
+    return scorer(key, game, game.num_players, progress=rounds.progress)
 
 
-def selection_of(settings: PruneSettings) -> str:
-    """How the indices decide; "auto" builds where --keep is one number.
+def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., Scores]:
+    """(key, value_fn, num_players) -> `Scores`, with the usual budget or that asked."""
+    if method.scorer == "greedy":
+        base = "empty" if method.selection == "building" else "full"
+        return functools.partial(greedy_scores, base=base)
+    budget = subject.scoring.evaluations or usual
+    if callable(method.scorer):
+        return functools.partial(method.scorer, num_evaluations=budget)
+    if method.scorer == "shapley":
+        return functools.partial(shapley_values, num_evaluations=budget)
+    bias = _bias(method, subject.bias)
+    return functools.partial(banzhaf_values, bias=bias, num_evaluations=budget)
 
-    Example:
-      >>> selection_of(PruneSettings.of(method="banzhaf", keep="0.1"))
-      'building'
-      >>> selection_of(PruneSettings.of(method="banzhaf", keep="51/26"))
-      'top_n'
-    """
-    if settings.selection != "auto":
-        return settings.selection
-    return "building" if compares_all(settings) else "top_n"
+
+def _bias(method: Method, bias: float) -> float:
+    return bias if method.scorer == "biased_banzhaf" else 0.5
 
 
-def least_certain_bias(key: jax.Array, task: Task, params: Any) -> float:
-    """d = 1 - t*, where the predicted probabilities vary most between coalitions."""
-    split = task.dataset.validation
-    output = "probabilities" if task.metric_name == "accuracy" else "outputs"
-    bands = mcue(
+def _iterate(
+    key: jax.Array, method: Method, subject: Subject, rounds: Rounds
+) -> SelectionTrace:
+    """Build up to the largest size, or prune down to the smallest."""
+    total, scoring = subject.game.num_players, subject.scoring
+    building = method.selection == "building"
+    n = rounds.largest if building else rounds.smallest
+    decisions = n if building else total - n
+
+    def make(now):
+        count = int(now.kept.sum())
+        rounds.progress(count if building else total - count, decisions)
+        return _make_scorer(method, subject, PER_PLAYER_IN_ROUNDS * now.num_free)
+
+    trace = (iterated_building if building else iterated_pruning)(
         key,
-        task.players,
-        params,
-        jnp.asarray(split.inputs[:UNSURE_ON]),
-        output=output,
+        subject.game,
+        n,
+        step=scoring.step,
+        swaps=scoring.swaps,
+        swaps_at_once=max(scoring.swaps // 2, 1),
+        make_scorer=make,
+        players=subject.task.players,
+        checkpoint=rounds.checkpoint,
     )
-    return float(np.clip(bands.bias, 0.05, 0.95))
+    rounds.progress(decisions, decisions)
+    return trace
 
 
-def check_indices(task: Task, settings: PruneSettings) -> None:
-    """Whether size and budget fit the network; asked before anything is trained.
-
-    Raises:
-      InputError: they do not.
-    """
-    check_budget(_as_curve(settings, task), task.players.num_players)
-
-
-def _as_curve(settings: PruneSettings, task: Task) -> CurveSettings:
-    """The same wishes as a curve of one size."""
-    keep = check_keep(task.players, settings)
-    count = keep if isinstance(keep, int) else sum(keep)
-    return CurveSettings(
-        methods=(settings.method,),
-        sizes=(count / task.players.num_players,),
-        scoring=settings.scoring,
-        bias=settings.bias or 0.5,
-    )
-
-
-def _read(source, task: Task, settings: PruneSettings) -> tuple[np.ndarray, np.ndarray]:
-    """What players are ranked by, and who stays."""
-    if isinstance(source, SelectionTrace):
-        return rank_of(source), np.asarray(source.mask)
-    return np.asarray(source.value), select(task.players, source, settings)
+def check_evaluations(
+    method: Method, evaluations: int | None, bias: float, num_players: int
+) -> None:
+    """Raise `InputError` if the budget is too small for every estimator."""
+    if evaluations is None or method.scorer not in LAWS:
+        return
+    law = shapley(num_players)
+    if method.scorer != "shapley":
+        law = banzhaf(num_players, _bias(method, bias))
+    try:
+        choose_method(law, num_players, evaluations, False)
+    except InputError as error:
+        raise InputError(f"--evaluations {evaluations}: {error}") from None

@@ -5,7 +5,7 @@ a name means the same everywhere and a new method is one entry.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from gamepruning.errors import InputError
@@ -32,16 +32,14 @@ class Method:
       name: as on the command line.
       kind: "equilibrium" plays a game while training; "index" values coalitions of the
         trained network, "bandit" pulls players, "baseline" scores them once.
-      summary: one line for `--help`.
+      summary: one line for `gamepruning methods`.
       scorer: what ranks players: a name in `BASELINES` or `POLICIES`, a power index,
-        "greedy"; or the function itself, with the signature of its kind: a baseline's
-        (key, players, params, loss, inputs, labels) -> `Scores`, a policy's
-        () -> `Policy`, an index's (key, value_fn, num_players, *, num_evaluations,
-        progress) -> `Scores`.
+        "greedy"; or the function itself: a baseline's (key, players, params, loss,
+        inputs, labels) -> `Scores`, a policy's () -> `Policy`, an index's (key,
+        value_fn, num_players, *, num_evaluations, progress) -> `Scores`.
       selection: "top_n" keeps the best of one scoring, "family" the same share of
         every family, "pruning" removes the worst round by round, "building" adds the
         best round by round; "game" is the equilibrium's.
-      estimator: of a power index: a name in `ESTIMATORS`, or "auto".
       aliases: other names for it.
       is_compared: `gamepruning compare` takes it unless told otherwise.
     """
@@ -51,7 +49,6 @@ class Method:
     summary: str
     scorer: str | Callable[..., Any] = ""
     selection: Selection = "top_n"
-    estimator: str = "auto"
     aliases: tuple[str, ...] = ()
     is_compared: bool = True
 
@@ -96,86 +93,51 @@ _WAYS: dict[Selection, str] = {
     "pruning": "removes the worst",
     "building": "adds the best",
 }
-_COMPARED_BY_FAMILY = ("magnitude", "activation", "taylor")
 
 
-def _indices() -> list[Method]:
-    return [
-        Method(name, "index", f"{what}, one estimate", name)
-        for name, what in _INDICES.items()
-    ]
-
-
-def _rounds() -> list[Method]:
-    """Pruning and building by each index; alone they go by Shapley values."""
-    plain = [
-        Method(
-            way, "index", f"{does} by Shapley values", "shapley", way,
-            aliases=(f"{way}-shapley",),
-        )
-        for way, does in _WAYS.items()
-    ]  # fmt: skip
-    scorers = {**_INDICES, "greedy": "the value of one player more or less"}
-    others = [
-        Method(
-            f"{way}-{name}", "index", f"{does} by {what}", name, way, is_compared=False
-        )
-        for way, does in _WAYS.items()
-        for name, what in scorers.items()
-        if name != "shapley"
-    ]
-    return [*plain, *others]
-
-
-def _bandits() -> list[Method]:
-    return [
-        Method(name, "bandit", what, name, "pruning") for name, what in _BANDITS.items()
-    ]
-
-
-def _baselines() -> list[Method]:
-    """The best of all players, or ("-family") the same share of every family."""
-    scorers = {name: name for name in _BASELINES} | {"magnitude": "magnitude_l2"}
-    aliases = {"magnitude": ("magnitude_l2",)}
-    best = [
-        Method(name, "baseline", what, scorers[name], aliases=aliases.get(name, ()))
-        for name, what in _BASELINES.items()
-    ]
-    by_family = [
-        dataclasses.replace(
-            method,
-            name=f"{method.name}-family",
-            summary=f"{method.summary}, the same share of every family",
-            selection="family",
-            aliases=tuple(f"{alias}-family" for alias in method.aliases),
-            is_compared=method.name in _COMPARED_BY_FAMILY,
-        )
-        for method in best
-    ]
-    return [*best, *by_family]
-
-
-_EQUILIBRIUM = Method(
-    "equilibrium", "equilibrium", "a game played while training", selection="game"
-)
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        _EQUILIBRIUM, *_indices(), *_rounds(), *_bandits(), *_baselines()
+def _methods() -> Iterator[Method]:
+    yield Method(
+        "equilibrium", "equilibrium", "a game played while training", "", "game"
     )
-}  # fmt: skip
+    for name, what in _INDICES.items():
+        yield Method(name, "index", f"{what}, one estimate", name)
+    for way, does in _WAYS.items():
+        other = (f"{way}-shapley",)
+        told = f"{does} by Shapley values"
+        yield Method(way, "index", told, "shapley", way, other)
+    for way, does in _WAYS.items():
+        for name in ("banzhaf", "biased_banzhaf", "greedy"):
+            told = f"{does} by {_INDICES.get(name, 'the value of one player')}"
+            yield Method(f"{way}-{name}", "index", told, name, way, is_compared=False)
+    for name, what in _BANDITS.items():
+        yield Method(name, "bandit", what, name, "pruning")
+    yield from _baselines("", "top_n", tuple(_BASELINES))
+    yield from _baselines("-family", "family", ("magnitude", "activation", "taylor"))
+
+
+def _baselines(
+    suffix: str, selection: Selection, compared: tuple[str, ...]
+) -> Iterator[Method]:
+    """The best of all players, or the same share of every family."""
+    for name, what in _BASELINES.items():
+        is_l2 = name == "magnitude"
+        yield Method(
+            f"{name}{suffix}",
+            "baseline",
+            f"{what}, the same share of every family" if suffix else what,
+            "magnitude_l2" if is_l2 else name,
+            selection,
+            (f"magnitude_l2{suffix}",) if is_l2 else (),
+            name in compared,
+        )
+
+
+METHODS: dict[str, Method] = {method.name: method for method in _methods()}
 """Every method by name. To add one, write `METHODS[name] = Method(name, kind, ...)`."""
 
 
 def find_method(name: str) -> Method:
-    """The method of a name, an alias, or `index@estimator`.
-
-    Args:
-      name: a name in `METHODS` or an alias; a power index may be followed by "@" and a
-        name in `ESTIMATORS`, which is checked before training.
-
-    Returns:
-      The method; `name` is that in `METHODS`.
+    """The method of a name or an alias.
 
     Raises:
       InputError: there is none; the message suggests the closest name.
@@ -183,27 +145,15 @@ def find_method(name: str) -> Method:
     Example:
       >>> find_method("building-shapley").name, find_method("magnitude_l2").name
       ('building', 'magnitude')
-      >>> find_method("shapley@permutation").estimator
-      'permutation'
       >>> find_method("shaply")
       Traceback (most recent call last):
       gamepruning.types.InputError: no method 'shaply': did you mean shapley?
     """
-    plain, _, estimator = name.partition("@")
     aliases = {alias: m.name for m in METHODS.values() for alias in m.aliases}
-    method = METHODS.get(aliases.get(plain, plain))
+    method = METHODS.get(aliases.get(name, name))
     if method is None:
         raise InputError(f"no method {name!r}{closest(name, [*METHODS, *aliases])}")
-    if "@" not in name:
-        return method
-    if method.kind != "index" or method.scorer == "greedy" or not estimator:
-        raise InputError(
-            f"no method {name!r}: expected a power index before @ and an estimator "
-            "after it, such as shapley@permutation"
-        )
-    return dataclasses.replace(
-        method, name=f"{method.name}@{estimator}", estimator=estimator, aliases=()
-    )
+    return method
 
 
 def names_of(*kinds: Kind) -> tuple[str, ...]:

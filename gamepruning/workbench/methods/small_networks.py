@@ -19,9 +19,10 @@ from gamepruning.compaction.report import make_report
 from gamepruning.compaction.slicing import slice_tree
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
-from gamepruning.selection.top_n import Group, take_best
 from gamepruning.trees.paths import named_shapes, path_name
-from gamepruning.workbench.methods.gates import Absorbed
+from gamepruning.workbench.methods.gates import Absorbed, run_gated
+from gamepruning.workbench.methods.sizes import best_of_each
+from gamepruning.workbench.methods.subject import CHECKED
 from gamepruning.workbench.training.loop import predict
 from gamepruning.workbench.training.task import Task
 
@@ -45,16 +46,7 @@ class SmallNetwork(NamedTuple):
 
 
 def make_small(task: Task, full: Absorbed, inputs: jax.Array) -> SmallNetwork:
-    """Take the players out for real, verified against the gated full network.
-
-    Args:
-      task: data, network, players.
-      full: the full network and who stays.
-      inputs: examples to verify on.
-
-    Returns:
-      The small network.
-    """
+    """Take the players out for real, verified on inputs against the gated network."""
     small = compact_or_keep(full.players, full.params, full.mask, (inputs,))
     if task.network.is_plain or full.how == "gates":
 
@@ -62,7 +54,8 @@ def make_small(task: Task, full: Absorbed, inputs: jax.Array) -> SmallNetwork:
             return small.apply(params, x), params
 
     else:
-        mask = convert_mask(full.players, full.mask, task.train_players)
+        kept = full.players.kept_indices(full.mask)
+        mask = task.train_players.mask_from_kept(kept)
         key = jax.random.key(0)
         training = compact_or_keep(task.train_players, full.params, mask, (inputs, key))
         train_apply = training.apply
@@ -82,45 +75,15 @@ def compact_or_keep(
     return CompactModel(players.apply, params, None, plan, report, {}, mask)
 
 
-def convert_mask(players: Players, mask: np.ndarray, others: Players) -> np.ndarray:
-    """The same choice for the players of another trace of the same parameters."""
-    return others.mask_from_kept(players.kept_indices(mask))
-
-
-def counts_of(players: Players, mask: np.ndarray) -> tuple[int, ...]:
-    """How many stay in each family."""
-    return tuple(int(mask[f.start : f.stop].sum()) for f in players.families)
-
-
-def best_of_each(
-    players: Players, value: Sequence[float] | np.ndarray, counts: Sequence[int]
-) -> np.ndarray:
-    """The mask that keeps the best `counts[f]` players of each family f."""
-    groups = [Group(f.name, f.start, f.stop, 0) for f in players.families]
-    return np.asarray(take_best(np.asarray(value), groups, counts))
-
-
 def rival_masks(
     key: jax.Array, players: Players, dense: Any, counts: Sequence[int]
 ) -> dict[str, np.ndarray]:
-    """Who stays by weight magnitude and at random, at the same size.
-
-    Args:
-      key: random key.
-      players: the players.
-      dense: parameters of the dense network.
-      counts: players to keep in each family.
-
-    Returns:
-      {"magnitude": mask, "random": mask}.
-    """
-    chance = jax.random.uniform(key, (players.num_players,))
-    return {
-        "magnitude": best_of_each(
-            players, np.asarray(magnitude_scores(players, dense).value), counts
-        ),
-        "random": best_of_each(players, np.asarray(chance), counts),
+    """Masks by "magnitude" and at "random", with so many players in each family."""
+    values = {
+        "magnitude": magnitude_scores(players, dense).value,
+        "random": jax.random.uniform(key, (players.num_players,)),
     }
+    return {n: best_of_each(players, np.asarray(v), counts) for n, v in values.items()}
 
 
 def cut_rival(
@@ -133,16 +96,17 @@ def cut_rival(
       full: the full network that `small` was made from.
       small: the network whose size is met.
       dense: parameters of the dense network, from which the rival is cut.
-      mask: who stays in the rival, bool [N] over `task.players`.
+      mask: players that stay in the rival, bool [N] over `task.players`.
 
     Returns:
       The rival, verified like any other small network.
     """
-    inputs = jnp.asarray(task.dataset.validation.inputs[:64])
+    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
     wrapped, own = full.wrap(dense), full.convert(mask)
     params = slice_tree(wrapped, full.players.kept_indices(own))
     if _same_shapes(params, small.params):
-        expected = jax.jit(task.players.gated)(dense, jnp.asarray(mask), inputs)
+        gates = jnp.asarray(mask, jnp.float32)
+        expected = run_gated(task.players, dense, gates, inputs)
         error = relative_error(expected, predict(small.apply, params, inputs))
         if error <= TOLERANCE:
             return small._replace(params=params)
@@ -155,15 +119,6 @@ def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray)
     A new start of the dense network is cut down; weights that read fewer players are
     made larger, so that their variance fits the new number of inputs as the dense
     initialisation fits the old one.
-
-    Args:
-      key: random key.
-      task: data, network, players.
-      full: the full network that the small one was made from.
-      mask: who stays, bool [N] over `task.players`.
-
-    Returns:
-      Parameters of the small network.
     """
     params = full.wrap(task.network.init(key))
     kept = full.players.kept_indices(full.convert(mask))

@@ -86,7 +86,7 @@ def test_it_goes_on_where_it_was_cut_off(done, tmp_path, monkeypatch):
     calls = []
 
     def interrupted(*args, **options):
-        calls.append(f"{args[0].name} {args[1].seed}")
+        calls.append(f"{args[0]} {args[1].seed}")
         if len(calls) == 2:
             raise KeyboardInterrupt
         return draw_curve(*args, **options)

@@ -19,8 +19,8 @@ from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.jobs.artifacts import receptive_fields
 from gamepruning.workbench.jobs.prune import Finished, run_prune
-from gamepruning.workbench.methods.equilibrium import Choice
 from gamepruning.workbench.methods.gates import without_gates
+from gamepruning.workbench.methods.subject import Choice
 from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
@@ -411,7 +411,7 @@ def test_only_weights_that_read_pixels_are_drawn_as_pixels(model, drawn, key):
     )
     mask = np.arange(task.players.num_players) < 5
     full = without_gates(task.network.apply, task.players, task.params, mask)
-    choice = Choice(mask, mask * 1.0, full, None, task.params, (0, 0), None)
+    choice = Choice(mask, mask * 1.0, full, task.params, (0, 0))
     fields = receptive_fields(task, choice)
     assert (fields is not None) == drawn
     if fields is not None:
