@@ -59,6 +59,7 @@ LATE = {
     ("workbench/jobs/bands.py", "workbench/report"): FIGURES,
     ("workbench/jobs/compare.py", "workbench/report"): FIGURES,
     ("workbench/jobs/curve.py", "workbench/report"): FIGURES,
+    ("workbench/jobs/run.py", "workbench/report"): FIGURES,
     ("workbench/jobs/sweep.py", "workbench/report"): FIGURES,
 }
 # Pairs of modules that import each other, the first the second inside a function.

@@ -26,14 +26,6 @@ def test_names_of_all_kinds():
     assert len(compared_names()) == 1 + 3 + 2 + len(POLICIES) + len(BASELINES) + 3
 
 
-def test_every_baseline_and_policy_is_a_method():
-    scorers = {kind: set() for kind in ("baseline", "bandit")}
-    for method in METHODS.values():
-        if method.kind in scorers:
-            scorers[method.kind].add(method.scorer)
-    assert scorers == {"baseline": set(BASELINES), "bandit": set(POLICIES)}
-
-
 def test_aliases_lead_to_one_name():
     assert find_method("magnitude_l2") is METHODS["magnitude"]
     assert find_method("magnitude_l2-family") is METHODS["magnitude-family"]

@@ -1,0 +1,116 @@
+"""What every method promises, and what it takes to add one.
+
+A new method joins by its entry in `METHODS`; only one of a new kind needs a line here.
+"""
+
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gamepruning.bandits import POLICIES
+from gamepruning.bandits.policy import one_each, policy_by_index
+from gamepruning.baselines import BASELINES, magnitude_scores
+from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.jobs.run import prepare
+from gamepruning.workbench.methods.choose import check_choice, choose
+from gamepruning.workbench.methods.registry import METHODS, Method
+from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training.run_folder import RunFolder
+from gamepruning.workbench.training.stages import make_trainer, new_progress
+
+NETWORK = {"widths": (7, 4), "epochs": 2, "batch_size": 128}
+# What a method of each kind needs in so small a game.
+NEEDED = {"equilibrium": {}, "index": {"evaluations": 60}, "bandit": {}, "baseline": {}}
+
+
+@pytest.fixture(scope="module")
+def made():
+    return prepare(PruneSettings.of(**NETWORK), 0)
+
+
+def choose_by(name, made, out, *, keep, seed=0):
+    """The choice of a method, of players of untrained weights."""
+    needed = NEEDED[METHODS[name].kind]
+    settings = PruneSettings.of(method=name, keep=keep, **NETWORK, **needed)
+    check_choice(made.task, settings, made.training)
+    console = Console(file=io.StringIO())
+    keys = jax.random.split(jax.random.key(seed))
+    with RunFolder(out, resume=False) as folder, new_progress(console) as progress:
+        trainer = make_trainer(made.task, made.training, folder, progress)
+        params = made.task.params
+        return choose((keys[0], keys[1]), made.task, settings, trainer, params)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method(name, made, tmp_path):
+    """As many players as told, in every family one, and the same ones by the key."""
+    choice = choose_by(name, made, tmp_path / "one", keep="6")
+    families = made.task.players.families
+    assert choice.mask.dtype == bool and choice.mask.sum() == 6
+    assert all(choice.mask[f.start : f.stop].any() for f in families)
+    assert choice.value.shape == (11,) and len(choice.rescued) == len(families)
+    assert (choice.gates is None) == (METHODS[name].kind != "equilibrium")
+    again = choose_by(name, made, tmp_path / "two", keep="6")
+    np.testing.assert_array_equal(choice.mask, again.mask)
+    np.testing.assert_array_equal(choice.value, again.value)
+
+
+@pytest.mark.parametrize("name", ["equilibrium", "banzhaf", "thompson", "taylor"])
+def test_counts_for_each_family(name, made, tmp_path):
+    choice = choose_by(name, made, tmp_path / "run", keep="3/1")
+    assert [choice.mask[:7].sum(), choice.mask[7:].sum()] == [3, 1]
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """A baseline, a policy and an estimator, each added by a line; those called."""
+    calls = []
+
+    def toy_scores(key, players, params, loss_fn, inputs, labels, **chunk):
+        calls.append("baseline")
+        return magnitude_scores(players, params)
+
+    def toy_policy():
+        calls.append("policy")
+        pick = lambda state, noise: noise - state.counts  # noqa: E731
+        return policy_by_index("toy", one_each(jax.random.uniform), pick)
+
+    def finish(problem, state):
+        calls.append("estimator")
+        return ESTIMATORS["toggle"].finish(problem, state)
+
+    toy = ESTIMATORS["toggle"]._replace(finish=finish, preference=-1)
+    baseline = Method("toy_scores", "baseline", "a toy", toy_scores)
+    bandit = Method("toy_policy", "bandit", "a toy", toy_policy, "pruning")
+    monkeypatch.setitem(METHODS, "toy_scores", baseline)
+    monkeypatch.setitem(METHODS, "toy_policy", bandit)
+    monkeypatch.setitem(ESTIMATORS, "toy", toy)  # "auto" prefers it
+    return calls
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_new_ones_run_through_compare(toys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["toy_scores", "toy_policy", "shapley", "magnitude"]
+    words = f"compare --methods {' '.join(names)} --widths 7 4 --epochs 2 --seeds 1"
+    words += " --batch-size 128 --keep 0.5 --sizes 0.7 --fine-tune 1 --out run"
+    assert main(words.split()) == 0
+    assert set(toys) == {"baseline", "policy", "estimator"}
+    rows = json.loads((tmp_path / "run/compare.json").read_text())["rows"]
+    found = {row["method"]: row for row in rows}
+    assert list(found) == ["dense", *names]
+    assert found["toy_scores"]["after"] == found["magnitude"]["after"]
+    assert found["toy_policy"]["evaluations"] > 0 == found["toy_scores"]["evaluations"]
+
+
+def test_tables_of_the_library_are_covered():
+    scorers = {kind: set() for kind in ("baseline", "bandit")}
+    for method in METHODS.values():
+        if method.kind in scorers:
+            scorers[method.kind].add(method.scorer)
+    assert scorers == {"baseline": set(BASELINES), "bandit": set(POLICIES)}
