@@ -23,9 +23,13 @@ from gamepruning.workbench.settings.parts import (
 )
 from gamepruning.workbench.training.checkpoints import load_weights
 from gamepruning.workbench.training.loop import make_train_step
-from gamepruning.workbench.training.opening import open_folder, write_config
 from gamepruning.workbench.training.optimizers import weight_optimizer
-from gamepruning.workbench.training.run_folder import RunFolder, working_in
+from gamepruning.workbench.training.run_folder import (
+    RunFolder,
+    open_folder,
+    working_in,
+    write_config,
+)
 from gamepruning.workbench.training.stages import Trainer, train_weights
 from gamepruning.workbench.training.task import Task, make_task
 

@@ -112,7 +112,7 @@ def _play(
         }
 
     key = jax.random.key(0)
-    fresh = jax.vmap(lambda seed: task.network.fresh(jax.random.key(seed)))
+    fresh = jax.vmap(lambda seed: task.network.init(jax.random.key(seed)))
     start = _SweepState(init(fresh(points.seed)), key)
     with new_progress(run.console) as progress:
         trainer = make_trainer(task, training, run.folder, progress)
