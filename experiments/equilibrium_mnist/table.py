@@ -1,61 +1,108 @@
-"""Print the tables of README.md from the JSON files beside it.
+"""The tables of README.md, from the JSON files beside it.
 
 python -m experiments.equilibrium_mnist.table
 """
 
-import json
-from pathlib import Path
+from functools import partial
 
-HERE = Path(__file__).parent
+from experiments.markdown import Table, plus_minus, read, shape, table
 
-
-def pair(entry: dict) -> str:
-    return f"{entry['mean']:.2f} ± {entry['std']:.2f}"
+SIZES = ("15 of 768", "37 of 768")
+FOLDER = "equilibrium_mnist"
 
 
-def print_table2() -> None:
-    found = json.loads((HERE / "table2.json").read_text())
-    print("| reading | configuration | gates on | removed | sparsity, % | kept |")
-    print("| --- | --- | ---: | ---: | ---: | --- |")
-    for name, reading in found["readings"].items():
-        for configuration, row in reading["rows"].items():
-            kept = ", ".join(f"{a}/{b}" for a, b in row["kept"])
-            if len({tuple(k) for k in row["kept"]}) == 1:
-                kept = f"{row['kept'][0][0]}/{row['kept'][0][1]} (all)"
-            print(
-                f"| {name} | {configuration} | {pair(row['on'])} | "
-                f"{pair(row['removed'])} | {pair(row['sparsity'])} | {kept} |"
-            )
+def table2() -> list[str]:
+    """Table 2 of the paper in every reading."""
+    heads = ("reading", "configuration", "gates on", "removed", "sparsity, %", "kept")
+    rows = [
+        (
+            name,
+            configuration,
+            plus_minus(row["on"]),
+            plus_minus(row["removed"]),
+            plus_minus(row["sparsity"]),
+            _kept(row["kept"]),
+        )
+        for name, reading in read(f"{FOLDER}/table2.json")["readings"].items()
+        for configuration, row in reading["rows"].items()
+    ]
+    return table(heads, "llrrrl", rows)
 
 
-def print_best() -> None:
-    found = json.loads((HERE / "best.json").read_text())
-    for size in ("15 of 768", "37 of 768"):
-        part = found[size]
-        print(f"\n{size}, {'/'.join(map(str, part['shape']))}\n")
-        print("| | validation | test | ours ahead by | p |")
-        print("| --- | ---: | ---: | ---: | ---: |")
-        for name, row in part["rows"].items():
-            test = part["ours against"].get(name)
-            ahead = f"{test['mean difference']:+.2f} | {test['p']:.3f}" if test else "|"
-            print(
-                f"| {name} | {pair(row['validation'])} | {pair(row['test'])} | "
-                f"{ahead} |"
-            )
+def _kept(shapes: list[list[int]]) -> str:
+    texts = [shape(kept) for kept in shapes]
+    return f"{texts[0]} (all)" if len(set(texts)) == 1 else ", ".join(texts)
 
 
-def print_budgets() -> None:
-    found = json.loads((HERE / "budgets.json").read_text())
-    print("\n| network | budget | asked | used | kept |")
-    print("| --- | --- | ---: | ---: | --- |")
+def best(size: str) -> list[str]:
+    """Every ranking at one size, and the test of the equilibrium against it."""
+    part = read(f"{FOLDER}/best.json")[size]
+    rows = []
+    for name, row in part["rows"].items():
+        test = part["ours against"].get(name)
+        ahead = (f"{test['mean difference']:+.2f}", f"{test['p']:.3f}") if test else ()
+        cells = (name, plus_minus(row["validation"]), plus_minus(row["test"]))
+        rows.append((*cells, *(ahead or ("", ""))))
+    return table(("", "validation", "test", "ours ahead by", "p"), "lrrrr", rows)
+
+
+def budgets() -> list[str]:
+    """What was asked of the market and what came of it."""
+    found = read(f"{FOLDER}/budgets.json")
+    lines = table(("network", "budget", "asked", "used", "kept"), "llrrl", ())
     for name in ("mlp", "lenet_5"):
         for budget, row in found[name].items():
-            kept = "/".join(map(str, row.get("kept", ()))) or row["note"]
+            kept = shape(row.get("kept", ())) or row["note"]
             used = f"{row['used']:,}" if "used" in row else ""
-            print(f"| {name} | {budget} | {row['asked']:,} | {used} | {kept} |")
+            lines.append(f"| {name} | {budget} | {row['asked']:,} | {used} | {kept} |")
+    return lines
+
+
+def pixels() -> list[str]:
+    """Pixels as players: three rankings at one size."""
+    found = read(f"{FOLDER}/pixels.json")
+    names = {"magnitude": "magnitude (of the weights that read a pixel)"}
+    rows = [
+        (
+            names.get(name, name),
+            plus_minus(found[name]["test error"]),
+            plus_minus(found[name]["validation"]),
+        )
+        for name in ("equilibrium", "magnitude", "random")
+    ]
+    return table(("ranking", "test error, %", "validation accuracy, %"), "lrr", rows)
+
+
+def digits() -> list[str]:
+    """Four ways to a small network of digits, and the best of other libraries."""
+    found = read(f"{FOLDER}/digits.json")
+    ways = ("equilibrium", "magnitude", "random", "scratch")
+    rows = []
+    for peer, accuracy in found["peers"].items():
+        method, size = peer.split(", ")
+        own = [plus_minus(found[size]["rows"][way]["test"]) for way in ways]
+        library, _, rest = method.partition(" ")
+        rows.append((size, *own, f"{accuracy:.2f} ({library}, {rest})"))
+    return table(("kept", *ways, "best of the peers"), "lrrrrr", rows)
+
+
+TABLES: dict[str, Table] = {
+    "table2": table2,
+    "best-15": partial(best, SIZES[0]),
+    "best-37": partial(best, SIZES[1]),
+    "budgets": budgets,
+    "pixels": pixels,
+    "digits": digits,
+}
+
+
+def main() -> None:
+    print("\n".join(table2()))
+    for size in SIZES:
+        kept = read(f"{FOLDER}/best.json")[size]["shape"]
+        print("\n".join(["", f"{size}, {shape(kept)}", "", *best(size)]))
+    print("\n".join(["", *budgets()]))
 
 
 if __name__ == "__main__":
-    print_table2()
-    print_best()
-    print_budgets()
+    main()

@@ -1,0 +1,140 @@
+"""The tables of README.md, from the JSON files beside it."""
+
+import numpy as np
+
+from experiments.markdown import Table, percent, read, table
+
+NAMES = {
+    "epsilon_greedy": "epsilon-greedy",
+    "exp3": "EXP3",
+    "uniform": "uniform",
+    "ucb1": "UCB1",
+    "hedge": "Hedge",
+    "softmax": "softmax",
+    "thompson": "Thompson",
+    "thompson_beta": "Thompson, Beta",
+    "taylor": "Taylor",
+    "magnitude": "magnitude",
+    "activation": "activation variation",
+    "loss_oracle": "loss oracle, at once",
+    "random": "random",
+}
+TABULAR = {
+    "full network": "unpruned",
+    "UCB1, round by round": "ucb1",
+    "Thompson sampling, round by round": "thompson",
+    "uniform pulls, round by round": "uniform",
+    "UCB1, ranked without caution": "ucb1, by the mean",
+    "magnitude": "magnitude",
+    "activation variation": "activation",
+    "random": "random",
+}
+
+
+def name_of(method: str) -> str:
+    name = NAMES[method.removesuffix("-family")]
+    return f"{name}, by family" if method.endswith("-family") else name
+
+
+def tabular() -> list[str]:
+    """Mean accuracy and R² of a quarter of the neurons, before and after training."""
+    found = read("bandits/tabular.json")
+    stages = ("25 % kept, before", "25 % kept, after")
+    rows = [
+        (
+            title,
+            *(percent(_mean(found, "classification", s, method)) for s in stages),
+            *(f"{_mean(found, 'regression', s, method):.3f}" for s in stages),
+        )
+        for title, method in TABULAR.items()
+    ]
+    heads = ("", "accuracy, %", "fine-tuned", "R²", "fine-tuned")
+    return table(heads, "lrrrr", rows)
+
+
+def _mean(found: dict, task: str, stage: str, method: str) -> float:
+    return found[task]["ranks"][stage]["means"][method]
+
+
+def networks() -> list[str]:
+    """A quarter of the neurons of five networks, after removal and fine-tuned (FT)."""
+    found = read("bandits/networks.json")
+    runs = [_rows(name) for name in found["networks"]]
+    ranks = [
+        found[f"25% kept, {stage}"]["mean ranks"] for stage in ("before", "fine-tuned")
+    ]
+    heads = [*map(_short, found["networks"]), "mean rank"]
+    rows = [["full network", *_values(runs, "dense"), "", ""]]
+    for method in sorted(ranks[1], key=ranks[1].__getitem__):
+        means = [f"{rank[method]:.1f}" for rank in ranks]
+        rows.append([name_of(method), *_values(runs, method), *means])
+    titles = ["", *(x for head in heads for x in (head, "FT"))]
+    return table(titles, "l" + "r" * (len(titles) - 1), rows)
+
+
+def _rows(network: str) -> list[dict]:
+    slug = network.lower().replace(",", "").replace(" ", "-")
+    return read(f"bandits/results/networks-{slug}.json")["rows"]
+
+
+def _short(network: str) -> str:
+    """The data of the text networks, which share a model; else the network."""
+    name, data = network.split(", ")
+    return data if name == "text MLP" else name
+
+
+def _values(runs: list[list[dict]], method: str) -> list[str]:
+    """Means over the seeds: every network, before and after."""
+    return [
+        percent(float(np.mean([r[stage] for r in rows if r["method"] == method])))
+        for rows in runs
+        for stage in ("before", "after")
+    ]
+
+
+def regret() -> list[str]:
+    """Five and ten pulls a neuron: by the mean, and by the mean and two errors."""
+    found = read("bandits/regret.json")
+    cautious = "regret by mean + 2 standard errors"
+    rows = []
+    for pulls in (5, 10):
+        for policy in dict.fromkeys(row["policy"] for row in found["rows"]):
+            own = [
+                row
+                for row in found["rows"]
+                if (row["policy"], row["pulls an arm"]) == (policy, pulls)
+            ]
+            plain = np.mean([row["regret"] for row in own], axis=0)[0]
+            careful = np.mean([row[cautious] for row in own], axis=0)
+            values = [f"{value:.2f}" for value in (plain, *careful)]
+            rows.append([str(pulls), policy, *values])
+    first, *rest = map(str, found["removed"])
+    heads = ["pulls a neuron", "policy", f"by the mean: {first} removed"]
+    return table([*heads, f"cautious: {first}", *rest], "ll" + "r" * 6, rows)
+
+
+def speed() -> list[str]:
+    """Pulls a second of every policy, and how many times those of the loops."""
+    found = read("bandits/speed.json")
+    rates = dict(found["pulls per second, median"])
+    loops = {name: rates.pop(name) for name in found["ucb1 over"]}
+    rows = []
+    for policy in sorted(rates, key=lambda name: -rates[name]):
+        times = (rates[policy] / loop for loop in loops.values())
+        cells = (f"{x:.1f}" if x < 10 else f"{x:.0f}" for x in times)
+        rows.append((name_of(policy), f"{round(rates[policy], -2):,}", *cells))
+    rows += [(_title(name), str(rate), "", "") for name, rate in loops.items()]
+    heads = ("", "pulls a second", "times the Python loop", "times torch")
+    return table(heads, "lrrr", rows)
+
+
+def _title(loop: str) -> str:
+    return loop[0].upper() + loop[1:]
+
+
+TABLES: dict[str, Table] = {
+    "bandits-tabular": tabular,
+    "bandits-networks": networks,
+    "bandits-regret": regret,
+    "bandits-speed": speed,
+}

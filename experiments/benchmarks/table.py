@@ -1,0 +1,171 @@
+"""The tables of README.md: claim, measured, target, command."""
+
+from typing import NamedTuple
+
+from experiments.markdown import Table, read, table
+
+
+class Claim(NamedTuple):
+    """One row: a number of a file, and what it has to be."""
+
+    claim: str
+    measured: str
+    target: str
+    command: str
+
+
+def claims() -> list[str]:
+    """Every ratio that is claimed, with its target."""
+    rows = [
+        *_networks(),
+        *_coalitions(),
+        *_studies(),
+    ]
+    return table([*Claim._fields], "lrrl", [(*row[:3], f"`{row[3]}`") for row in rows])
+
+
+def _networks() -> list[Claim]:
+    latency, gating, sweep, trace = (
+        read(f"benchmarks/{name}.json")
+        for name in ("latency", "gating", "sweep", "trace")
+    )
+    return [
+        Claim(
+            "LeNet-300-100 with 90 % of its hidden neurons removed, batch 10,000: "
+            "time over that of the dense network",
+            f"{latency['verdict']['small / dense']:.2f}",
+            _most(latency["verdict"]),
+            latency["command"],
+        ),
+        Claim(
+            "A training step of 784-512-256-10 with gates, batch 128: "
+            "time over that of the step without",
+            f"{gating['verdict']['gated / plain']:.2f}",
+            _most(gating["verdict"]),
+            gating["command"],
+        ),
+        Claim(
+            "The same for the whole step of the game (gradients of the gates, all "
+            "terms of the utilities, both optimizers)",
+            f"{gating['verdict of the game']['game / plain']:.2f}",
+            _most(gating["verdict of the game"]),
+            gating["command"],
+        ),
+        Claim(
+            "Eight games of 64-512-256-10 in one program: time over that of one",
+            f"{sweep['verdict']['8 games / one']:.1f}",
+            _most(sweep["verdict"]),
+            sweep["command"],
+        ),
+        Claim(
+            f"{trace['model']}: finding its {trace['players']:,} players after "
+            "`jax.make_jaxpr`",
+            f"{trace['verdict']['seconds of analysis']:.2f} s",
+            f"{_most(trace['verdict'])} s",
+            trace["command"],
+        ),
+    ]
+
+
+def _coalitions() -> list[Claim]:
+    values, scaling = (
+        read(f"benchmarks/{name}.json") for name in ("coalitions", "scaling")
+    )
+    return [
+        Claim(
+            "Coalition values of LeNet-300-100, 10,000 rows "
+            f"({values['values_per_second']:.0f} a second): share of what the "
+            "measured speed of large matrix products allows",
+            f"{values['verdict'][_SHARE]:.2f}",
+            _least(values["verdict"]),
+            values["command"],
+        ),
+        Claim(
+            f"Values of the prefixes of an order of its {values['players']} players: "
+            "times as many a second as full values",
+            f"{values['verdict of prefixes']['prefixes / full values']:.1f}",
+            _least(values["verdict of prefixes"]),
+            values["command"],
+        ),
+        Claim(
+            "Memory of 100,000 coalitions over that of 100, masks apart",
+            f"{scaling['verdict'][_MEMORY]:.1f} MiB",
+            f"{_most(scaling['verdict'])} MiB",
+            scaling["command"],
+        ),
+        Claim(
+            "Seconds by number of coalitions: exponent",
+            f"{scaling['exponent in coalitions']:.2f}",
+            "",
+            scaling["command"],
+        ),
+        Claim(
+            "Seconds by number of rows: exponent",
+            f"{scaling['exponent in rows']:.2f}",
+            "",
+            scaling["command"],
+        ),
+    ]
+
+
+_SHARE = "share of the products' rate"
+_MEMORY = "MiB from fewest to most, masks apart"
+
+
+def _studies() -> list[Claim]:
+    indices, pulls = read("gtap/speed.json"), read("bandits/speed.json")
+    shapley = "Shapley values of LeNet-300-100 to a rank correlation of 0.95: seconds "
+    shapley += "of shapiq's permutation sampling on the same network in torch over ours"
+    summary, over = indices["summary"], pulls["ucb1 over"]
+    ours = "Bandit pulls of its 400 players a second (UCB1) over those of "
+    return [
+        Claim(
+            shapley,
+            f"{summary['shapley']['ratio']:.1f}",
+            "at least 10",
+            indices["command"],
+        ),
+        Claim(
+            "The same with 512 rows a sweep",
+            f"{summary['shapley, 512 rows a sweep']['ratio']:.0f}",
+            "at least 10",
+            indices["command"],
+        ),
+        Claim(
+            ours + "a Python loop around a jitted loss",
+            f"{over['python loop, jitted loss']:.1f}",
+            "at least 50",
+            pulls["command"],
+        ),
+        Claim(
+            ours + "a Python loop around torch",
+            f"{over['python loop, torch']:.1f}",
+            "at least 20",
+            pulls["command"],
+        ),
+    ]
+
+
+def _most(verdict: dict) -> str:
+    return f"at most {verdict['at most']:.3g}"
+
+
+def _least(verdict: dict) -> str:
+    return f"at least {verdict['at least']:.3g}"
+
+
+def removal() -> list[str]:
+    """ResNet-18 before and after half of its players are removed."""
+    found = read("benchmarks/trace.json")
+    names = ("parameters", "params", 1e6, "M"), ("multiply-adds", "macs", 1e9, "G")
+    rows = [
+        (title, *(f"{value / unit:.2f} {letter}" for value in found[key]))
+        for title, key, unit, letter in names
+    ]
+    kept = f"{found['players']:,}", f"{found['kept']:,}"
+    rows = [("players", *kept), *rows]
+    rows.append(("largest relative difference", "", f"{found['max_error']:.0e}"))
+    return table(("", "before", "after"), "lrr", rows)
+
+
+TABLES: dict[str, Table] = {"benchmarks": claims, "resnet18": removal}

@@ -1,0 +1,63 @@
+"""The tables of README.md, from results.json, published.json and another study."""
+
+from functools import partial
+
+from experiments.markdown import Table, percent, percents, read, shape, table
+
+NETWORKS = ("64-512-256-10", "64-256-128-10")
+SCRATCH = "from scratch, better of two rates"
+
+
+def here(network: str) -> list[str]:
+    """The equilibrium and its rivals on one network."""
+    rows = []
+    for row in read("peers/results.json")[network]["networks"]:
+        is_own = row["network"].startswith(("dense", "equilibrium"))
+        name = SCRATCH if row["network"] == "from scratch" else row["network"]
+        kept = _range(row["kept"]) if is_own else "the same"
+        values = (percents(row[stage]) for stage in ("after removal", "fine-tuned"))
+        rows.append((name, kept, *values))
+    return table((network, "kept", "after removal", "fine-tuned"), "llrr", rows)
+
+
+def _range(shapes: list[list[int]]) -> str:
+    """Fewest to most kept players of every layer over the seeds."""
+    ends = [(min(layer), max(layer)) for layer in zip(*shapes, strict=True)]
+    return shape(low if low == high else f"{low}-{high}" for low, high in ends)
+
+
+def beside_others() -> list[str]:
+    """Other libraries on 64-256-128-10, then the equilibrium in two ways."""
+    rows = [
+        (
+            f"{row['library']}, {row['method']}" if row["library"] else row["method"],
+            shape(row["kept"]),
+            percent(row["before fine-tuning"]),
+            _after(row),
+        )
+        for row in read("peers/published.json")["networks"]
+    ]
+    own = read("peers/results.json")["64-256-128-10"]["networks"][1]
+    cells = (percents(own[stage]) for stage in ("after removal", "fine-tuned"))
+    rows.append((f"**gamepruning**, {own['network']}", _range(own["kept"]), *cells))
+    budget = read("equilibrium_mnist/digits.json")
+    for size in ("26/13", "13/6"):
+        found = budget[size]["rows"]["equilibrium"]["test"]
+        value = f"{found['mean']:.1f} ± {found['std']:.1f}"
+        rows.append(("**gamepruning**, equilibrium with a budget", size, "", value))
+    return table(("", "kept", "before fine-tuning", "after"), "llrr", rows)
+
+
+def _after(row: dict) -> str:
+    value = row["after"]
+    if isinstance(value, dict):
+        return f"{percent(value['lowest'])} to {percent(value['highest'])}"
+    if "std" in row:
+        return percents((value, row["std"]))
+    return percent(value, 2)
+
+
+TABLES: dict[str, Table] = {
+    **{f"peers-{network}": partial(here, network) for network in NETWORKS},
+    "peers-others": beside_others,
+}
