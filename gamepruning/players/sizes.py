@@ -5,7 +5,7 @@ players its entries belong to. So the size under any mask follows without anothe
 and its derivative by a gate is what a player adds to the size while the others stay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -15,10 +15,16 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gamepruning.players.players import Players
+from gamepruning.trace.atoms import Label
+from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.primitives import BRANCHES, CUSTOM_CALLS
 from gamepruning.trace.program import Graph
 from gamepruning.trace.rules import RULES
+from gamepruning.trace.units import Columns
 from gamepruning.types import InputError
+
+# factor x the product of the lengths of axes, each given by its columns
+Product = tuple[float, list[np.ndarray]]
 
 
 class _Term(NamedTuple):
@@ -39,9 +45,7 @@ class Size:
       num_players: N.
     """
 
-    def __init__(
-        self, unit: str, num_players: int, terms: Sequence[tuple[float, list]]
-    ):
+    def __init__(self, unit: str, num_players: int, terms: Sequence[Product]):
         self.unit, self.num_players = unit, num_players
         numbers: dict[tuple, int] = {}
         self._axes: list[np.ndarray] = []
@@ -152,7 +156,9 @@ def _count_players(players: Players) -> Size:
     return Size("players", players.num_players, [(1.0, [numbers])])
 
 
-def _term(factor, axes, columns) -> tuple[float, list]:
+def _term(
+    factor: float, axes: Iterable[tuple[Label, int]], columns: Columns
+) -> Product:
     """Axes nobody can shrink become part of the factor."""
     playing = []
     for label, size in axes:
@@ -164,7 +170,10 @@ def _term(factor, axes, columns) -> tuple[float, list]:
     return float(factor), playing
 
 
-def _contractions(analysis, graph: Graph, columns, times: int) -> Iterator[tuple]:
+def _contractions(
+    analysis: LabelAnalysis, graph: Graph, columns: Columns, times: int
+) -> Iterator[Product]:
+    """A term for each product of the graph, `times` over."""
     for node in graph.nodes:
         rule = RULES[node.name].macs
         if rule is not None:
@@ -180,7 +189,8 @@ def _contractions(analysis, graph: Graph, columns, times: int) -> Iterator[tuple
             yield from terms
 
 
-def _full_size(terms: list) -> float:
+def _full_size(terms: Sequence[Product]) -> float:
+    """The size with everybody in."""
     return sum(
         factor * prod(len(columns) for columns in axes) for factor, axes in terms
     )
