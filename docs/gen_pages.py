@@ -11,6 +11,7 @@ from pathlib import Path
 import mkdocs_gen_files
 
 ROOT = Path(__file__).parent.parent
+EXPERIMENTS = ROOT / "experiments"
 RESULTS = {
     "equilibrium_mnist": "The equilibrium",
     "mnist": "Presets on MNIST",
@@ -63,22 +64,27 @@ def write(path: str, content: str | bytes) -> None:
 
 
 def copy_results(folder: str) -> None:
-    """The README of an experiment as a page, with the files that it links to."""
-    source = ROOT / "experiments" / folder
+    """The pages of an experiment, with the files that they link to."""
+    for page in sorted((EXPERIMENTS / folder).glob("*.md")):
+        write(f"results/{page_of(page)}", with_links(page))
+
+
+def with_links(page: Path) -> str:
+    """A page whose links to experiments lead to their pages and files on the site."""
 
     def link(match: re.Match) -> str:
         target = match[2]
-        file = (source / target).resolve()
-        if file.suffix == ".md" and file.parent.parent == ROOT / "experiments":
+        file = (page.parent / target).resolve()
+        if file.suffix == ".md" and file.parent.parent == EXPERIMENTS:
             return f"{match[1]}{page_of(file)}{match[3]}"
         if not file.is_file():
-            raise FileNotFoundError(f"experiments/{folder}/README.md links to {target}")
+            where = page.relative_to(ROOT).as_posix()
+            raise FileNotFoundError(f"{where} links to {target}, which does not exist")
         where = file.relative_to(ROOT).as_posix()
         write(f"results/files/{where}", file.read_bytes())
         return f"{match[1]}files/{where}{match[3]}"
 
-    for page in sorted(source.glob("*.md")):
-        write(f"results/{page_of(page)}", LINK.sub(link, page.read_text("utf-8")))
+    return LINK.sub(link, page.read_text("utf-8"))
 
 
 def page_of(file: Path) -> str:
@@ -111,6 +117,7 @@ def _summary(module) -> str:
 
 for folder in RESULTS:
     copy_results(folder)
+write("results/index.md", with_links(ROOT / "docs/results/index.md"))
 for name, title in NAMESPACES.items():
     write_reference(name, title)
 write("changelog.md", (ROOT / "CHANGELOG.md").read_text("utf-8"))
