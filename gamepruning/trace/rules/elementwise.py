@@ -67,6 +67,11 @@ def usage_view(usage: UsageAnalysis, node: Node, *origins: Origin) -> list[Origi
     return [origins[0].moved(lambda places: places) for _ in node.outs]
 
 
+def usage_each(usage: UsageAnalysis, node: Node, *origins: Origin) -> list[Origin]:
+    """Every operand passes as it is."""
+    return list(origins)
+
+
 def usage_add(
     usage: UsageAnalysis, node: Node, one: Origin, two: Origin
 ) -> list[Origin]:
@@ -217,6 +222,5 @@ for _name in sorted(primitives.ELEMENTWISE):
         zero=_ZERO.get(_name, _nonzero),
     )
 
-define("device_put", label=label_each, zero=zero_each)
-define("optimization_barrier", label=label_each, usage=usage_view, zero=zero_each)
+define(primitives.PASSES_EACH, label=label_each, usage=usage_each, zero=zero_each)
 define(primitives.SOURCES, label=source)
