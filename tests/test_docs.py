@@ -1,4 +1,4 @@
-"""Every example runs: in docstrings, in the README, and on every page of the docs."""
+"""Every example runs and every link leads somewhere: in docstrings and on all pages."""
 
 import doctest
 import importlib
@@ -23,6 +23,12 @@ PAGES = [
     for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
     if path.exists()  # they are not beside the tests that run on the wheel
 ]
+OTHER_PAGES = [
+    pytest.param(path, id=path.relative_to(ROOT).as_posix())
+    for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("experiments/*/*.md")))
+    if path.name != "README.md" or path.parent != ROOT
+]
+LINK = re.compile(r"\]\(([^)#:\s]+)\)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", flags=re.M | re.S)
 MODULES = [
     module.name
@@ -80,6 +86,13 @@ def test_commands_of_a_page_make_sense(page: Path):
             assert importlib.util.find_spec(words[2].split(".")[0]), words
         else:
             assert words[0] in ("pip", "mkdocs"), words
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES])
+def test_links_of_a_page_lead_somewhere(page: Path):
+    """To a file of the repository; `gen_pages.py` makes them links of the site."""
+    targets = LINK.findall(page.read_text(encoding="utf-8"))
+    assert not [x for x in targets if not (page.parent / x).exists()]
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:
