@@ -20,6 +20,7 @@ from gamepruning.workbench.jobs.one_curve import (
 from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, settle_for
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
 from gamepruning.workbench.methods.registry import find_method
+from gamepruning.workbench.methods.sizes import check_keep
 from gamepruning.workbench.methods.small_networks import make_small
 from gamepruning.workbench.methods.subject import CHECKED
 from gamepruning.workbench.report.comparison import (
@@ -31,6 +32,7 @@ from gamepruning.workbench.report.comparison import (
     rank,
 )
 from gamepruning.workbench.settings.compare import CompareSettings
+from gamepruning.workbench.settings.prune import SizeSettings
 from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Task
 
@@ -58,11 +60,15 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
     run = open_run(settings, settings.datasets[0], "compare", network, where)
     settings = run.settings
     with run.console.status("reading data"):
-        curves = [settings.as_curve(name) for name in settings.datasets]
-        prepared = [prepare_curve(curve, 0) for curve in curves]
+        prepared = [
+            prepare_curve(settings.as_curve(name), 0) for name in settings.datasets
+        ]
         _check_metrics([made.task for made in prepared])
-        for curve, made in zip(curves, prepared, strict=True):
-            check_curve(curve, made.task)
+        for dataset, made in zip(settings.datasets, prepared, strict=True):
+            if "." not in settings.keep:  # fractions are told by their flags
+                check_keep(made.task.players, SizeSettings(keep=settings.keep))
+            total = made.task.players.num_players
+            check_curve(settings.as_curve(dataset, total), made.task)
     with run.writing(prepared[0].training):
         rows = _run_all(run, prepared)
         found = rank(settings, rows)
@@ -87,7 +93,8 @@ def _run_all(
     rows, settings = [], run.settings
     with new_progress(run.console) as progress:
         for number, dataset in enumerate(settings.datasets):
-            curve, first = settings.as_curve(dataset), prepared[number]
+            first = prepared[number]
+            curve = settings.as_curve(dataset, first.task.players.num_players)
             networks = train_networks(run.folder, progress, curve, first, f"{number}_")
             for network in networks:
                 for name in (DENSE, *settings.methods):
@@ -106,8 +113,9 @@ def _run(
         return names | _dense(network)
     if find_method(name).kind == "equilibrium":
         return names | _equilibrium(settings, dataset, network)
-    row = draw_curve(name, network, tuned=(settings.share,))
-    place = sorted(network.settings.sizes).index(settings.share)
+    share = settings.share_of(network.task.players.num_players)
+    row = draw_curve(name, network, tuned=(share,), counts=settings.counts)
+    place = sorted(network.settings.sizes).index(share)
     return names | {
         "kept": row["sizes"][place],
         "of": row["num_players"],

@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import Progress
 
 from gamepruning.compaction.measure import count_params
-from gamepruning.selection import Curve, compression_curve, masks_at
+from gamepruning.selection import Curve, SelectionTrace, compression_curve, masks_at
 from gamepruning.workbench.jobs.run import (
     Keys,
     Prepared,
@@ -21,7 +21,7 @@ from gamepruning.workbench.jobs.tuning import Tuner
 from gamepruning.workbench.methods.gates import without_gates
 from gamepruning.workbench.methods.rank import rank
 from gamepruning.workbench.methods.registry import find_method
-from gamepruning.workbench.methods.sizes import counts_of
+from gamepruning.workbench.methods.sizes import best_of_each, counts_of
 from gamepruning.workbench.methods.small_networks import (
     SmallNetwork,
     cut_rival,
@@ -150,7 +150,11 @@ def train_networks(
 
 
 def draw_curve(
-    name: str, network: Trained, *, tuned: Sequence[float] | None = None
+    name: str,
+    network: Trained,
+    *,
+    tuned: Sequence[float] | None = None,
+    counts: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """The curve of one method on one network, as a row of `curve.json`.
 
@@ -158,6 +162,8 @@ def draw_curve(
       name: of the method.
       network: the trained network.
       tuned: the sizes to fine-tune at, if there is fine-tuning; all if None.
+      counts: players that stay in each family at the size that has as many in all;
+        for methods that score all players once.
 
     Returns:
       JSON-able facts; "values" are test metrics right after removal, and "tuned" those
@@ -169,6 +175,9 @@ def draw_curve(
     found = rank(network.keys.choose, method, network.subject, rounds)
     scope = "family" if method.selection == "family" else "global"
     masks = masks_at(found.source, shares, players=players, scope=scope)
+    if counts is not None and not isinstance(found.source, SelectionTrace):
+        same = masks.sum(axis=1) == sum(counts)
+        masks[same] = best_of_each(players, np.asarray(found.source.value), counts)
     curve = compression_curve(masks, network.judge_masks, shares)
     row = {
         "method": name,

@@ -29,6 +29,7 @@ def make_figures(
     names = [name for name in settings.methods if name != EQUILIBRIUM]
     for dataset in settings.datasets if names else ():
         own = [row for row in rows if row["dataset"] == dataset]
+        share = settings.share_of(own[0]["of"])
         name = "curve-" + re.sub(r"\W+", "-", dataset.removesuffix(".csv")).strip("-")
         if name in figures:
             name += f"-{len(figures)}"
@@ -37,10 +38,10 @@ def make_figures(
                 method: np.array([r["values"] for r in own if r["method"] == method])
                 for method in names
             },
-            sorted({*settings.sizes, settings.share}),
+            sorted({*settings.sizes, share}),
             metric=own[0]["metric"],
             dense=float(np.mean([r["before"] for r in own if r["method"] == DENSE])),
-            marked=settings.share,
+            marked=share,
         )
     return figures
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from tyro.conf import arg
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.methods.registry import compared_names
+from gamepruning.workbench.methods.registry import compared_names, find_method
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import CommandSettings, Within
 from gamepruning.workbench.settings.curve import CurveSettings, check_methods
@@ -22,7 +22,8 @@ class CompareSettings(CommandSettings):
     Attributes:
       methods: Methods to compare; gamepruning methods lists all (default: those that
         are told apart best).
-      keep: Size at which the methods are compared.
+      keep: Size at which the methods are compared: a fraction of the players (0.1), a
+        count (77), or a count for each family (51/26).
       sizes: More sizes for the curves before fine-tuning, as fractions of the players.
       seeds: Number of networks to train on each data set, with the seeds 0 to N - 1.
       fine_tune: Passes over the training data after removal.
@@ -60,24 +61,48 @@ class CompareSettings(CommandSettings):
         if not self.datasets or len(set(self.datasets)) < len(self.datasets):
             raise InputError("--datasets needs a name, and each only once")
         check_methods(self.methods, least=2)
-        parts.parse_keep(self.keep)
+        iterated = [name for name in self.methods if find_method(name).is_iterated]
+        if self.counts is not None and iterated:
+            raise InputError(
+                f"--keep {self.keep} counts each family, but {', '.join(iterated)} "
+                "compare all players with each other: give one number, or leave them "
+                "out of --methods"
+            )
 
     @property
-    def share(self) -> float:
-        """The size that is compared, as a fraction of the players."""
+    def counts(self) -> tuple[int, ...] | None:
+        """Players of each family that --keep keeps; None where it is one number."""
         keep = parts.parse_keep(self.keep)
-        if not isinstance(keep, float):
-            raise InputError(f"expected --keep in (0, 1), got {self.keep}")
-        return keep
+        return keep if isinstance(keep, tuple) else None
 
-    def as_curve(self, dataset: str) -> CurveSettings:
-        """The part that `gamepruning curve` does, on one data set."""
+    @property
+    def size(self) -> str:
+        """The size that is compared, in words."""
+        keep = parts.parse_keep(self.keep)
+        return f"{100 * keep:g} %" if isinstance(keep, float) else self.keep
+
+    def share_of(self, num_players: int) -> float:
+        """The size that is compared, as a fraction of so many players."""
+        keep = parts.parse_keep(self.keep)
+        if isinstance(keep, float):
+            return keep
+        return (sum(keep) if isinstance(keep, tuple) else keep) / num_players
+
+    def as_curve(self, dataset: str, num_players: int | None = None) -> CurveSettings:
+        """The part that `gamepruning curve` does, on one data set.
+
+        Args:
+          dataset: its name.
+          num_players: of its network, for the size that is compared; without it there
+            are only the other sizes.
+        """
+        own = set() if num_players is None else {self.share_of(num_players)}
         scored = tuple(name for name in self.methods if name != EQUILIBRIUM)
         return CurveSettings(
             dataset=dataset,
             network=self.network,
             methods=scored or ("random",),
-            sizes=tuple(sorted({*self.sizes, self.share})),
+            sizes=tuple(sorted({*self.sizes, *own})),
             seeds=self.seeds,
             scoring=self.scoring,
             fine_tune=self.fine_tune,

@@ -166,6 +166,20 @@ def test_classes_and_numbers_are_compared_apart(folder, capsys):
     assert "compare them apart" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("keep", "kept"), [("5", 5), ("4/3", 7)])
+def test_a_size_is_a_count_or_a_count_for_each_family(folder, keep, kept):
+    write_table(folder / "t.csv", 0)
+    words = f"compare --datasets t.csv {QUICK} --seeds 1 --keep {keep} --sizes 0.8"
+    words += " --methods magnitude random --fine-tune 1 --out run"
+    assert main(words.split()) == 0
+    rows = json.loads((folder / "run/compare.json").read_text())["rows"]
+    assert [row["kept"] for row in rows] == [16, kept, kept]
+    assert (
+        f"Every method keeps {keep} of the players"
+        in (folder / "run/compare.html").read_text()
+    )
+
+
 def test_one_block_has_no_ranks():
     settings = CompareSettings.of(seeds=1, methods=("ucb1", "random"))
     assert blocks_of(settings) == [("digits", 0)]
@@ -190,8 +204,10 @@ def test_the_diagram_names_everyone():
     [
         ("--methods ucb1", "two names or more"),
         ("--methods ucb1 nobody", "no method 'nobody'"),
-        ("--keep 1.5", "--keep in (0, 1)"),
+        ("--keep 1.5", "--keep as a fraction in (0, 1)"),
         ("--alpha 0", "--alpha in (0, 1)"),
+        ("--keep 4/3 --methods ucb1 random", "4/3 counts each family, but ucb1"),
+        ("--keep 999 --methods magnitude random", "keeps everyone"),
         ("--datasets digits digits", "each only once"),
         ("--datasets nothing.csv", "nothing.csv"),
     ],
