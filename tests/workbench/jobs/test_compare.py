@@ -207,7 +207,7 @@ def test_the_diagram_names_everyone():
         ("--keep 1.5", "--keep as a fraction in (0, 1)"),
         ("--alpha 0", "--alpha in (0, 1)"),
         ("--keep 4/3 --methods ucb1 random", "4/3 counts each family, but ucb1"),
-        ("--keep 999 --methods magnitude random", "keeps everyone"),
+        ("--keep 999 --methods magnitude random", "nothing would be pruned"),
         ("--datasets digits digits", "each only once"),
         ("--datasets nothing.csv", "nothing.csv"),
     ],
