@@ -263,7 +263,7 @@ def build_model(
 
     has_statistics = "batch_stats" in _shapes(init, name)
     is_plain = not has_statistics and not options.get("dropout")
-    return Model(name, init, apply, train_apply, is_plain)
+    return Model(name, jax.jit(init), apply, train_apply, is_plain)
 
 
 def _shapes(init: Callable[[jax.Array], Any], name: str) -> Any:
