@@ -1,9 +1,11 @@
 """The pruned network, its rivals at the same size, and their fine-tuning."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from gamepruning.workbench.jobs.tuning import Tuner
 from gamepruning.workbench.methods.registry import find_method
@@ -21,6 +23,8 @@ from gamepruning.workbench.training.loop import make_train_step
 from gamepruning.workbench.training.optimizers import FINE_TUNE_RATE, optimizer_at
 from gamepruning.workbench.training.stages import Trainer, train_weights
 from gamepruning.workbench.training.task import Task
+
+SHARES = (1.0, FINE_TUNE_RATE)  # of the learning rate, tried from scratch
 
 
 class Entrant(NamedTuple):
@@ -127,18 +131,19 @@ def _train_scratch(
     """Train a small network from its start; the better of two rates counts.
 
     A rate that suits a wide network can be too high for a narrow one, which is no fault
-    of its size.
+    of its size. The rate is part of the state, so that both share a compiled step.
     """
+    at = optax.inject_hyperparams(functools.partial(optimizer_at, trainer.training))
+    rates = {share: share * trainer.training.learning_rate for share in SHARES}
+    steps = [make_train_step(small, task.loss, at(rate=r)) for r in rates.values()]
     found = {}
-    for share in (1.0, FINE_TUNE_RATE):
-        rate = share * trainer.training.learning_rate
-        tx = optimizer_at(trainer.training, rate)
+    for (share, rate), own in zip(rates.items(), steps, strict=True):
         params = train_weights(
             f"scratch_{share:g}",
             f"from scratch, rate {rate:g}",
             epochs=trainer.training.epochs,
             key=key,
-            made=make_train_step(small, task.loss, tx),
+            made=own._replace(step=steps[0].step),
             apply=small.apply,
             params=start,
             trainer=trainer,
