@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from gamepruning.compaction.measure import (
@@ -17,6 +16,7 @@ from gamepruning.compaction.measure import (
 from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.datasets.splits import Split
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
+from gamepruning.workbench.methods.gates import run_gated
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
 from gamepruning.workbench.settings.defaults import SettledTraining
@@ -108,7 +108,7 @@ def end_to_end_error(task: Task, choice: Choice, compared: Comparison) -> float:
         return found
     inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
     gates = jnp.where(jnp.asarray(choice.mask), choice.gates, 0.0)
-    expected = jax.jit(task.players.gated)(choice.params, gates, inputs)
+    expected = run_gated(task.players, choice.params, gates, inputs)
     actual = predict(compared.small.apply, compared.small.params, inputs)
     return max(found, relative_error(expected, actual))
 
