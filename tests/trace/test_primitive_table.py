@@ -166,7 +166,7 @@ def test_functions_have_homes(name):
 def test_zoo_has_homes(name):
     case = CASES[name]
     dtype = case.dtypes[0]
-    with jax.enable_x64(dtype == "float64"):
+    with jax.enable_x64(dtype == "float64"), jax.numpy_rank_promotion("allow"):
         model = case.model(dtype, 0)
         graph = trace(model.apply, model.params, *model.inputs).graph
     check_homes(set(names_in(graph)))
