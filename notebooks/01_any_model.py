@@ -149,7 +149,7 @@ fig.tight_layout()
 scores = {
     "Taylor": gp.taylor_scores(players, params, gp.cross_entropy, *train, order=2),
     "magnitude": gp.magnitude_scores(players, params, ord=2),
-    "random": gp.random_scores(jax.random.key(3), players),
+    "random": gp.baselines.random_scores(jax.random.key(3), players),
 }
 shares = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
 gated = jax.jit(

@@ -90,7 +90,9 @@ trained = train(start)
 config = gp.UtilityConfig(beta=0.002, gamma=0.02, eta=0.0005)
 half = jnp.full(players.num_players, 0.5)
 terms = own_terms(players, trained, slopes(trained, half), half, config)
-answer = gp.best_response(players, trained, slopes(trained, half), half, config)
+answer = gp.equilibrium.best_response(
+    players, trained, slopes(trained, half), half, config
+)
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
 order = np.argsort(-np.asarray(terms.slope))
@@ -168,7 +170,7 @@ figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained", share
 price = gp.UtilityConfig(beta=0.02, gamma=0.03, norm="mean")
 for axis, benefit in zip(axes, ("descent", "literal"), strict=True):
     state, (info, gates) = play(dataclasses.replace(price, benefit=benefit))
-    mask = gp.surviving_players(state.gates)
+    mask = gp.equilibrium.surviving_players(state.gates)
     removed = jnp.where(mask, state.gates, 0.0)
     axis.plot(gates[::20], color="tab:blue", alpha=0.25, lw=0.8)
     axis.set(title=f'benefit="{benefit}"', xlabel="20 steps")
@@ -212,7 +214,7 @@ cases = {
 }
 figure, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
 for axis, (name, state) in zip(axes, cases.items(), strict=True):
-    mask = gp.surviving_players(state.gates, threshold=0.025)
+    mask = gp.equilibrium.surviving_players(state.gates, threshold=0.025)
     left = jnp.where(mask, state.gates, 0.0)
     on, off = accuracy(state.params, state.gates), accuracy(state.params, left)
     axis.hist(np.asarray(state.gates), bins=np.geomspace(1e-4, 1, 30))
@@ -255,7 +257,10 @@ plt.show()
 # %%
 mask = np.asarray(state.gates) > 0
 small = gp.compact(players, state.params, mask, inputs=(x[:64],))
-whole, left = gp.count_params(state.params), gp.count_params(small.params)
+whole, left = (
+    gp.compaction.count_params(state.params),
+    gp.compaction.count_params(small.params),
+)
 outputs = small.apply(small.params, held_x)
 print(
     f"{whole:,} parameters, a fifth is {whole / 5:,.0f}; the small model has {left:,}"

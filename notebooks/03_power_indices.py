@@ -46,8 +46,8 @@ from gamepruning.workbench.networks.models import build_model
 # %%
 countries = ["France", "Germany", "Italy", "Belgium", "Netherlands", "Luxembourg"]
 quota, votes = 12, [4, 4, 4, 2, 2, 1]
-council = gp.voting_game(quota, votes)
-exact = gp.weighted_voting_shapley(quota, votes)
+council = gp.coalitions.voting_game(quota, votes)
+exact = gp.coalitions.weighted_voting_shapley(quota, votes)
 sampled = gp.shapley_values(jax.random.key(0), council, 6, num_evaluations=600)
 
 figure, axis = plt.subplots(figsize=(7, 2.8))

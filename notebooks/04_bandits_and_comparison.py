@@ -158,7 +158,7 @@ magnitude = gp.magnitude_scores(players, params)
 ways = {"ucb1, round by round": trace, "ucb1, at once": at_once, "magnitude": magnitude}
 figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for name, source in ways.items():
-    masks = gp.masks_at(source, sizes, players=players)
+    masks = gp.selection.masks_at(source, sizes, players=players)
     axis.plot(sizes, judge(params, masks), marker=".", label=name)
 axis.set(xlabel="neurons left of 96", ylabel="test accuracy, no fine-tuning")
 axis.legend()
@@ -189,8 +189,8 @@ for seed in range(8):
     scores = {
         "ucb1": gp.play_bandit(key, gp.ucb1(), arms),
         "magnitude": gp.magnitude_scores(players, own),
-        "activation": gp.activation_scores(players, own, train.inputs),
-        "random": gp.random_scores(key, players),
+        "activation": gp.baselines.activation_scores(players, own, train.inputs),
+        "random": gp.baselines.random_scores(key, players),
     }
     masks = [gp.top_n(value, 20, players=players) for value in scores.values()]
     rows.append(judge(own, masks))

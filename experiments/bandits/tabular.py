@@ -188,7 +188,9 @@ class Study:
         inputs, labels = self.table.train
         return jnp.asarray(inputs[split, :most]), jnp.asarray(labels[split, :most])
 
-    def choose(self, dense: Any, split: int, arms: gp.RemovalArms) -> dict[str, dict]:
+    def choose(
+        self, dense: Any, split: int, arms: gp.bandits.RemovalArms
+    ) -> dict[str, dict]:
         """Masks [sizes][N] of every method, with time and pulls."""
         params = jax.tree.map(lambda leaf: leaf[split], dense)
         x, y = self.pull_rows(split)
@@ -255,11 +257,11 @@ class Study:
         )
         add("ucb1, at once", lambda: (ranked(at_once(), "global")[0], ROUNDS * PULLS))
         magnitude = gp.magnitude_scores(self.players, params)
-        activation = gp.activation_scores(self.players, params, x)
+        activation = gp.baselines.activation_scores(self.players, params, x)
         for name, scores in (("magnitude", magnitude), ("activation", activation)):
             add(name, functools.partial(ranked, scores, "family"))
             add(f"{name}, global", functools.partial(ranked, scores, "global"))
-        random = gp.random_scores(key, self.players)
+        random = gp.baselines.random_scores(key, self.players)
         add("random", functools.partial(ranked, random, "global"))
         return found
 

@@ -124,7 +124,7 @@ def effort(runs: dict, method: str) -> dict[str, float]:
 
 def signed_rank(table: np.ndarray, one: int, two: int) -> dict[str, float]:
     """Wilcoxon's test of one pair by itself, and on how many tables each is ahead."""
-    pair = gp.wilcoxon_test(table[:, [one, two]])
+    pair = gp.stats.wilcoxon_test(table[:, [one, two]])
     is_apart = ~np.isclose(table[:, one], table[:, two], rtol=TIE, atol=0)
     return {
         "wilcoxon p": float(pair[0, 1]),

@@ -31,7 +31,7 @@ def meet(name: str, unit: Unit, share: float, data: Any) -> dict[str, Any]:
     model = build_model(name, input_shape=data.input_shape, num_outputs=10)
     params = model.init(jax.random.key(0))
     players = gp.find_players(model.apply, params, inputs[:1])
-    size = gp.size_of(players, unit)
+    size = gp.players.size_of(players, unit)
     whole = float(size(np.ones(players.num_players)))
     fewest = np.zeros(players.num_players, bool)
     fewest[[family.start for family in players.families]] = True
@@ -53,8 +53,8 @@ def meet(name: str, unit: Unit, share: float, data: Any) -> dict[str, Any]:
     small = gp.compact(players, state.params, mask, inputs=(inputs[:1],))
     used = {
         "players": int(mask.sum()),
-        "params": gp.count_params(small.params),
-        "macs": gp.count_macs(small.apply, small.params, inputs[:1]),
+        "params": gp.compaction.count_params(small.params),
+        "macs": gp.compaction.count_macs(small.apply, small.params, inputs[:1]),
     }[unit]
     asked, marginal = round(share * whole), np.asarray(size.marginal(mask))
     outputs = jax.jit(small.apply)(small.params, jnp.asarray(data.test.inputs))

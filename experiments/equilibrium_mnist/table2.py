@@ -75,11 +75,13 @@ def play(reading: Reading) -> dict[str, Any]:
     model = mlp((512, 256))
     players = gp.find_players(model.apply, model.init(jax.random.key(0)), inputs[:4])
     grids = [
-        gp.sweep_grid(beta=c.number("beta"), gamma=c.number("gamma"), seed=SEEDS)
-        for c in (gp.EQUILIBRIUM_PRESETS[name] for name in PAPER)
+        gp.equilibrium.sweep_grid(
+            beta=c.number("beta"), gamma=c.number("gamma"), seed=SEEDS
+        )
+        for c in (gp.equilibrium.EQUILIBRIUM_PRESETS[name] for name in PAPER)
     ]
     points = jax.tree.map(lambda *columns: jnp.concatenate(columns), *grids)
-    init, step = gp.make_sweep_step(
+    init, step = gp.equilibrium.make_sweep_step(
         players,
         gp.cross_entropy,
         points,
@@ -120,7 +122,7 @@ def judge(players: gp.Players, state: Any, k: int, data: Any) -> dict[str, Any]:
     """Test accuracy with the gates on, and with the players taken out."""
     params = jax.tree.map(lambda leaf: leaf[k], state.params)
     gates = state.gates[k]
-    mask = np.asarray(gp.surviving_players(gates))
+    mask = np.asarray(gp.equilibrium.surviving_players(gates))
     left = jnp.where(jnp.asarray(mask), gates, 0.0)
     kept = [int(mask[f.start : f.stop].sum()) for f in players.families]
     on = percent_right(lambda p, x: players.gated(p, gates, x), params, data.test)

@@ -95,14 +95,14 @@ def find(network: Network) -> gp.Players:
 
 def value_fn(
     network: Network, players: gp.Players, metric: Callable, split: Split, rows: int
-) -> gp.ValueFunction:
+) -> gp.coalitions.ValueFunction:
     """The value function on the first rows of a split."""
     inputs, labels = jnp.asarray(split.inputs[:rows]), jnp.asarray(split.labels[:rows])
     return gp.value_function(players, network.params, metric, inputs, labels)
 
 
 def shortlisted(
-    value_fn: gp.ValueFunction, mask: np.ndarray, count: int, *, coming: bool
+    value_fn: gp.coalitions.ValueFunction, mask: np.ndarray, count: int, *, coming: bool
 ) -> np.ndarray:
     """`count` players change sides one by one, always the best next.
 
@@ -129,7 +129,7 @@ def shortlisted(
 
 
 def exchange(
-    value_fn: gp.ValueFunction, mask: np.ndarray, *, count: int, rounds: int
+    value_fn: gp.coalitions.ValueFunction, mask: np.ndarray, *, count: int, rounds: int
 ) -> np.ndarray:
     """`count` players leave and as many come, by turns in either order, while it pays.
 
@@ -257,13 +257,19 @@ class Study:
         make = functools.partial(value_fn, network, self.players)
         rows = effort.rows
         self.games = {
-            "calibrated": make(gp.calibrated_likelihood, network.validation, rows),
+            "calibrated": make(
+                gp.coalitions.calibrated_likelihood, network.validation, rows
+            ),
             "likelihood": make(gp.negative_cross_entropy, network.validation, rows),
-            "probability": make(gp.true_class_probability, network.validation, rows),
+            "probability": make(
+                gp.coalitions.true_class_probability, network.validation, rows
+            ),
             "sharp": make(sharp_likelihood, network.validation, rows),
         }
         self.judge = make(
-            gp.calibrated_likelihood, network.validation, effort.exchange_rows
+            gp.coalitions.calibrated_likelihood,
+            network.validation,
+            effort.exchange_rows,
         )
         self.validation = make(gp.accuracy, network.validation, 10**9)
         self.test = make(gp.accuracy, network.test, 10**9)
@@ -317,7 +323,7 @@ class Study:
                 score = gp.BASELINES[name]
                 params = self.network.params
                 scores = score(key, self.players, params, gp.cross_entropy, *data)
-                return gp.masks_at(scores, self.counts, players=self.players)
+                return gp.selection.masks_at(scores, self.counts, players=self.players)
 
             self.run(name, choose)
 
@@ -348,7 +354,7 @@ class Study:
 
         self.run(
             name,
-            lambda: gp.masks_at(scores(), self.counts, players=self.players),
+            lambda: gp.selection.masks_at(scores(), self.counts, players=self.players),
         )
         if f"{name} tilted" in self.found["methods"]:
             return
@@ -397,7 +403,7 @@ class Study:
                 make_scorer=make,
                 players=self.players,
             )
-            return gp.masks_at(trace, self.counts)
+            return gp.selection.masks_at(trace, self.counts)
 
         self.run(f"pruning {index}", choose)
 
@@ -418,7 +424,7 @@ class Study:
                 )(progress),
                 players=self.players,
             )
-            return gp.masks_at(trace, self.counts)
+            return gp.selection.masks_at(trace, self.counts)
 
         self.run(f"building {index}", choose)
 

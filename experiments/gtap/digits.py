@@ -70,7 +70,9 @@ def build(network: Network, players: gp.Players, seed: int, shape) -> np.ndarray
     The sizes of the families are given, as the peers have them: a family that is full
     is closed to the rest of the building.
     """
-    game = value_fn(network, players, gp.calibrated_likelihood, network.train, 10**9)
+    game = value_fn(
+        network, players, gp.coalitions.calibrated_likelihood, network.train, 10**9
+    )
     kept = np.zeros(players.num_players, bool)
     closed = kept.copy()
     key, target = jax.random.key(seed), sum(shape)

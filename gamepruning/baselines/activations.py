@@ -45,7 +45,7 @@ def activation_scores(
       >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
       >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0]])  # they emit 3, 4 and 1, 0
       >>> players = gp.find_players(apply, params, x)
-      >>> gp.activation_scores(players, params, x).value.tolist()
+      >>> gp.baselines.activation_scores(players, params, x).value.tolist()
       [0.25, 0.25]
 
     References:

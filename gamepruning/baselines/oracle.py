@@ -55,7 +55,9 @@ def loss_oracle_scores(
       >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
       >>> x, y = jnp.ones((1, 2)), jnp.array([8.0])
       >>> players = gp.find_players(apply, params, x)
-      >>> scores = gp.loss_oracle_scores(players, params, gp.squared_error, x, y)
+      >>> scores = gp.baselines.loss_oracle_scores(
+      ...     players, params, gp.squared_error, x, y
+      ... )
       >>> scores.value.tolist()
       [49.0, 1.0]
     """

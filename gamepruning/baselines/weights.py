@@ -91,7 +91,9 @@ def weight_gradient_scores(
       >>> params = {"in": jnp.array([[3.0, 1.0], [4.0, 0.0]]), "out": jnp.ones((2, 1))}
       >>> x, y = jnp.ones((1, 2)), jnp.array([9.0])  # f = 8, dL/df = -2
       >>> players = gp.find_players(apply, params, x)
-      >>> scores = gp.weight_gradient_scores(players, params, gp.squared_error, x, y)
+      >>> scores = gp.baselines.weight_gradient_scores(
+      ...     players, params, gp.squared_error, x, y
+      ... )
       >>> scores.value.tolist()
       [14.0, 2.0]
 

@@ -83,8 +83,8 @@ def value_function(
       players: the `Players` of the network.
       params: its parameters.
       metric: (outputs, labels) -> scalar, higher is better, traceable by JAX:
-        `gp.accuracy`, `gp.negative_cross_entropy`, `gp.true_class_probability`, or
-        yours.
+        `gp.accuracy`, `gp.negative_cross_entropy`,
+        `gp.coalitions.true_class_probability`, or yours.
       inputs: the network's input, [B, ...], or a tuple of inputs.
       labels: what the metric compares with, [B, ...].
       varying: who plays: names of families, or bool [N]; all if None. The others are

@@ -118,7 +118,11 @@ def best_response(
       >>> players = gp.find_players(apply, params, jnp.ones((1, 2)))
       >>> grads = {"params": params, "gates": jnp.array([-0.5, -0.2])}
       >>> config = gp.UtilityConfig(beta=0.008, gamma=0.3)
-      >>> print(gp.best_response(players, params, grads, jnp.ones(2), config).round(4))
+      >>> print(
+      ...     gp.equilibrium.best_response(
+      ...         players, params, grads, jnp.ones(2), config
+      ...     ).round(4)
+      ... )
       [0.5 0. ]
 
     References:

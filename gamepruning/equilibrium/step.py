@@ -111,7 +111,7 @@ def make_equilibrium_step(
       ...     players,
       ...     gp.squared_error,
       ...     gp.joint_optimizer(weight_tx=0.0),
-      ...     gp.EQUILIBRIUM_PRESETS["l1_strong"],
+      ...     gp.equilibrium.EQUILIBRIUM_PRESETS["l1_strong"],
       ... )
       >>> batches = (jnp.ones((3, 1, 2)), jnp.full((3, 1), 8.0))
       >>> state, info = jax.lax.scan(step, init(params), batches)

@@ -170,10 +170,10 @@ def make_sweep_step(
       ...     key = jax.random.key(seed)
       ...     return {"in": jax.random.normal(key, (2, 3)), "out": jnp.ones((3, 1))}
       >>> players = gp.find_players(apply, fresh(0), jnp.ones((1, 2)))
-      >>> points = gp.sweep_grid(gamma=[0.01, 0.1], seed=[0, 1])
+      >>> points = gp.equilibrium.sweep_grid(gamma=[0.01, 0.1], seed=[0, 1])
       >>> points
       SweepPoints(4 points: gamma 0.01 to 0.1, seed 0 to 1)
-      >>> init, step = gp.make_sweep_step(players, gp.squared_error, points)
+      >>> init, step = gp.equilibrium.make_sweep_step(players, gp.squared_error, points)
       >>> state = init(jax.vmap(fresh)(points.seed))
       >>> state, info = step(state, (jnp.ones((4, 2)), jnp.ones(4)))
       >>> state.gates.shape, info.loss.shape

@@ -119,7 +119,7 @@ def size_of(players: Players, unit: str = "params") -> Size:
       ...     return jnp.maximum(x @ params["in"] + params["b"], 0) @ params["out"]
       >>> params = {"in": jnp.ones((3, 4)), "b": jnp.ones(4), "out": jnp.ones((4, 2))}
       >>> players = gp.find_players(apply, params, jnp.ones((1, 3)))
-      >>> size = gp.size_of(players, "params")
+      >>> size = gp.players.size_of(players, "params")
       >>> size
       Size(params of 4 players)
       >>> mask = jnp.array([True, True, False, False])

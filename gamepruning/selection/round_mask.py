@@ -48,7 +48,8 @@ def round_mask(
 
     Example: survivors of an equilibrium, with no layer emptied.
 
-        mask = gp.round_mask(players, gp.surviving_players(gates), gates)
+        alive = gp.equilibrium.surviving_players(gates)
+        mask = gp.selection.round_mask(players, alive, gates)
     """
     keep = as_mask(mask, players.num_players)
     value = check_scores(scores, players)

@@ -105,7 +105,7 @@ def test_single_weights_are_pulled_too():
 def test_all_loss_changes_are_the_greedy_oracle():
     players, params, x, y = setting()
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
-    oracle = gp.loss_oracle_scores(players, params, gp.cross_entropy, x, y)
+    oracle = gp.baselines.loss_oracle_scores(players, params, gp.cross_entropy, x, y)
     np.testing.assert_allclose(arms.loss_changes(), oracle.value, atol=1e-6)
 
 
@@ -132,7 +132,9 @@ def test_arms_on_other_weights_and_examples():
     count = len(arms.compiled)
     other = jax.tree.map(lambda leaf: 1.3 * leaf + 0.1, params)
     again = arms.renewed(other, 2 * x, 2 - y)
-    oracle = gp.loss_oracle_scores(players, other, gp.cross_entropy, 2 * x, 2 - y)
+    oracle = gp.baselines.loss_oracle_scores(
+        players, other, gp.cross_entropy, 2 * x, 2 - y
+    )
     np.testing.assert_allclose(again.loss_changes(), oracle.value, atol=1e-5)
     assert len(again.compiled) == count  # nothing was compiled anew
 
@@ -160,7 +162,7 @@ def test_scores_are_within_their_standard_errors():
     apart = []
     for seed in range(30):
         found = record_bandit(
-            jax.random.key(seed), gp.uniform(), arms, num_pulls=14 * 10
+            jax.random.key(seed), gp.bandits.uniform(), arms, num_pulls=14 * 10
         )
         enough = (found.pulls >= 8) & (found.scores.stderr > 1e-7)
         error = (found.scores.value - exact)[enough]
@@ -208,7 +210,7 @@ def test_a_value_function_is_played_on_the_host():
     value_fn = gp.value_function(players, params, gp.negative_cross_entropy, x, y)
     key = jax.random.key(0)
     scores = gp.play_bandit(key, gp.thompson(), value_fn, num_pulls=40)
-    oracle = gp.loss_oracle_scores(players, params, gp.cross_entropy, x, y)
+    oracle = gp.baselines.loss_oracle_scores(players, params, gp.cross_entropy, x, y)
     np.testing.assert_allclose(scores.value, oracle.value, atol=1e-5)
     assert isinstance(scores, gp.Scores) and scores.num_evaluations == 40
 
@@ -216,7 +218,7 @@ def test_a_value_function_is_played_on_the_host():
 def test_seeds_by_vmap_are_the_seeds_alone():
     players, params, x, y = setting()
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=10)
-    plays = make_plays(gp.softmax(), arms, num_pulls=80)
+    plays = make_plays(gp.bandits.softmax(), arms, num_pulls=80)
     is_open = jnp.ones(14, bool)
 
     def whole(key):
@@ -225,7 +227,7 @@ def test_seeds_by_vmap_are_the_seeds_alone():
 
     keys = jax.random.split(jax.random.key(0), 3)
     games = jax.jit(jax.vmap(whole))(keys)
-    alone = record_bandit(keys[1], gp.softmax(), arms, num_pulls=80)
+    alone = record_bandit(keys[1], gp.bandits.softmax(), arms, num_pulls=80)
     np.testing.assert_array_equal(games.arms[1][:80], alone.arms)
     assert len({tuple(row) for row in np.asarray(games.arms)}) == 3
 
@@ -236,7 +238,7 @@ def test_it_stops_when_the_cut_is_settled():
     exact, seen = np.asarray(arms.loss_changes()), []
     count = 1 + int(np.argmax(np.diff(np.sort(exact))[:-1]))  # where the gap is large
     found = record_bandit(
-        *(jax.random.key(0), gp.uniform(), arms),
+        *(jax.random.key(0), gp.bandits.uniform(), arms),
         num_pulls=5000,
         stop_at=count,
         progress=lambda done, total: seen.append((done, total)),
@@ -245,7 +247,9 @@ def test_it_stops_when_the_cut_is_settled():
     chosen = set(np.argsort(found.scores.value)[:count].tolist())
     assert chosen == set(np.argsort(exact)[:count].tolist())
     assert seen[0] == (14, 5000) and seen[-1][0] == found.pulls.sum()
-    assert record_bandit(jax.random.key(0), gp.uniform(), arms).status == "budget"
+    assert (
+        record_bandit(jax.random.key(0), gp.bandits.uniform(), arms).status == "budget"
+    )
 
 
 def test_the_same_key_is_the_same_game():
@@ -348,9 +352,9 @@ def test_rounds_of_a_removal_have_ten_pulls_for_each_player_that_is_left():
     arms = gp.removal_arms(players, params, gp.cross_entropy, x, y, batch_size=30)
     value_fn = gp.value_function(players, params, gp.accuracy, x, y)
     key = jax.random.key(0)
-    trace = gp.safe_removal(key, gp.exp3(), arms, value_fn, 4, step=5)
+    trace = gp.safe_removal(key, gp.bandits.exp3(), arms, value_fn, 4, step=5)
     assert [round.scores.num_evaluations for round in trace.rounds] == [140, 90]
-    games = [known for known in arms.compiled if known[0] == gp.exp3()]
+    games = [known for known in arms.compiled if known[0] == gp.bandits.exp3()]
     assert len(games) == 1  # one program for both
 
 
@@ -361,10 +365,10 @@ def test_a_checkpoint_of_another_game_is_refused(tmp_path):
     run = functools.partial(
         *(gp.safe_removal, jax.random.key(0)), n=4, step=5, checkpoint=tmp_path / "c"
     )
-    first = run(gp.uniform(), arms, value_fn)
-    again = run(gp.uniform(), arms, value_fn)
+    first = run(gp.bandits.uniform(), arms, value_fn)
+    again = run(gp.bandits.uniform(), arms, value_fn)
     np.testing.assert_array_equal(first.order, again.order)
-    for policy, caution in ((gp.thompson(), 0.0), (gp.uniform(), 2.0)):
+    for policy, caution in ((gp.thompson(), 0.0), (gp.bandits.uniform(), 2.0)):
         with pytest.raises(InputError, match="checkpoint"):
             run(policy, arms, value_fn, caution=caution)
     run = functools.partial(run, checkpoint=tmp_path / "other")
@@ -388,7 +392,7 @@ def test_only_open_arms_are_pulled():
         return pull(data, player, batch)
 
     left.pull = watched
-    found = record_bandit(jax.random.key(0), gp.uniform(), left, num_pulls=3)
+    found = record_bandit(jax.random.key(0), gp.bandits.uniform(), left, num_pulls=3)
     jax.effects_barrier()
     assert sorted(pulled) == [2, 6, 7]
     assert found.arms[found.arms >= 0].tolist() == [2, 6, 7]

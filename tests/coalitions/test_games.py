@@ -65,7 +65,7 @@ def test_a_plain_function_needs_it(name):
 @pytest.mark.parametrize("law", [shapley, banzhaf, lambda n: banzhaf(n, 0.3)])
 def test_an_index_may_be_given_for_any_number_of_players(law):
     options = {"num_evaluations": 60}
-    for run in (gp.semivalues, gp.estimate_indices):
+    for run in (gp.coalitions.semivalues, gp.coalitions.estimate_indices):
         short, long = (
             run(KEY, VOTING, law, **options),
             run(KEY, VOTING, law(3), **options),
@@ -74,15 +74,18 @@ def test_an_index_may_be_given_for_any_number_of_players(law):
         assert scores[0].value.tobytes() == scores[1].value.tobytes()
         with pytest.raises(InputError, match="pass num_players=N"):
             run(KEY, plain, law, **options)
-    exact = gp.exact_semivalue(VOTING, law)
-    assert exact.value.tolist() == gp.exact_semivalue(VOTING, law(3)).value.tolist()
+    exact = gp.coalitions.exact_semivalue(VOTING, law)
+    assert (
+        exact.value.tolist()
+        == gp.coalitions.exact_semivalue(VOTING, law(3)).value.tolist()
+    )
 
 
 def test_what_is_no_index_is_refused():
     with pytest.raises(InputError, match="expected a Semivalue, made by shapley"):
-        gp.exact_semivalue(VOTING, lambda n: n)  # type: ignore[arg-type]
+        gp.coalitions.exact_semivalue(VOTING, lambda n: n)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="has 3 players, got num_players = 4"):
-        gp.exact_semivalue(VOTING, shapley(4))
+        gp.coalitions.exact_semivalue(VOTING, shapley(4))
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, "three"])

@@ -46,7 +46,9 @@ def test_training_goes_on_with_the_sliced_optimizer(key):
     small_grads = jax.grad(loss(small.apply))(small.params)
     small_updates, _ = tx.update(small_grads, small.opt_state, small.params)
     full_updates, _ = tx.update(jax.grad(loss(gated))(params), state, params)
-    expected = gp.slice_opt_state(full_updates, params, players.kept_indices(MASK))
+    expected = gp.compaction.slice_opt_state(
+        full_updates, params, players.kept_indices(MASK)
+    )
     for one, two in zip(
         jax.tree.leaves(small_updates), jax.tree.leaves(expected), strict=True
     ):
@@ -89,7 +91,9 @@ def test_nothing_is_handed_out_when_outputs_differ(key, monkeypatch):
     players, params, _, _ = make_mlp(key)
     module = sys.modules["gamepruning.compaction.compact"]
     monkeypatch.setattr(module, "relative_error", lambda *_: 1e-2)
-    with pytest.raises(gp.VerificationError, match="differ from the gated full model"):
+    with pytest.raises(
+        gp.compaction.VerificationError, match="differ from the gated full model"
+    ):
         gp.compact(players, params, MASK)
 
 

@@ -130,7 +130,7 @@ def test_the_budget_is_met(key, name, unit, share):
     params, inputs = model.init(key), jax.random.normal(key, (4, *shape))
     players = gp.find_players(model.apply, params, inputs)
     batch = (inputs, jnp.arange(4))
-    size = gp.size_of(players, unit)
+    size = gp.players.size_of(players, unit)
     whole = float(size(np.ones(players.num_players)))
     budget = gp.Budget(keep=share, unit=unit)
     state, info = play(players, params, batch, budget, 60, 0.2, every=5)
@@ -140,7 +140,7 @@ def test_the_budget_is_met(key, name, unit, share):
     used, allowed = float(size(mask)), round(share * whole)
     assert used == float(info.size[-1]) and allowed == float(info.budget[-1])
     if unit == "params":
-        assert used == gp.count_params(small.params)
+        assert used == gp.compaction.count_params(small.params)
     assert used <= allowed
     one_player = float(size.marginal(mask).min())
     assert used >= 0.99 * allowed or used + one_player >= allowed

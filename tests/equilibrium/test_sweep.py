@@ -23,11 +23,11 @@ def fresh(seed):
 def test_each_point_is_a_game_of_its_own(key, eta):
     _, _, inputs, labels = make_mlp(key)
     players = gp.find_players(apply_mlp, fresh(0), inputs)
-    points = gp.sweep_grid(
+    points = gp.equilibrium.sweep_grid(
         beta=[0.01, 0.1], gate_learning_rate=[0.01, 0.05], gamma=0.02, eta=eta, seed=3
     )
     assert points.num_points == 4
-    init, step = gp.make_sweep_step(players, gp.cross_entropy, points)
+    init, step = gp.equilibrium.make_sweep_step(players, gp.cross_entropy, points)
     state = init(jax.vmap(fresh)(points.seed))
     step = jax.jit(step)
     for _ in range(3):
@@ -51,10 +51,12 @@ def test_each_point_is_a_game_of_its_own(key, eta):
 def test_points_are_shared_out_among_the_devices(key, num_points, used):
     _, _, inputs, labels = make_mlp(key)
     players = gp.find_players(apply_mlp, fresh(0), inputs)
-    points = gp.sweep_grid(gamma=[0.01 * k for k in range(num_points)], beta=0.1)
+    points = gp.equilibrium.sweep_grid(
+        gamma=[0.01 * k for k in range(num_points)], beta=0.1
+    )
     states = []
     for devices in (None, jax.local_devices()[:1]):
-        init, step = gp.make_sweep_step(
+        init, step = gp.equilibrium.make_sweep_step(
             players, gp.cross_entropy, points, devices=devices
         )
         state = init(jax.vmap(fresh)(points.seed))
@@ -78,14 +80,16 @@ def test_points_are_shared_out_among_the_devices(key, num_points, used):
 )
 def test_a_grid_that_makes_no_sense(values, message):
     with pytest.raises(InputError, match=message):
-        gp.sweep_grid(**values)
+        gp.equilibrium.sweep_grid(**values)
 
 
 def test_the_front_beats_all_others():
     numbers = np.random.default_rng(0)
     good = [*numbers.random(30), float("nan")]
     size = [*numbers.integers(1, 10, 30), 0]
-    front = gp.pareto_front({"a": good, "b": size}, maximise="a", minimise="b")
+    front = gp.equilibrium.pareto_front(
+        {"a": good, "b": size}, maximise="a", minimise="b"
+    )
     for k in range(30):
         beaten = [j for j in front if good[j] >= good[k] and size[j] <= size[k]]
         assert beaten

@@ -100,8 +100,10 @@ def test_a_schedule_has_no_value_of_its_own(key):
     config = gp.UtilityConfig(beta=optax.constant_schedule(0.1))
     gates = jnp.ones(players.num_players)
     with pytest.raises(ValueError, match="beta to be a number, got a schedule"):
-        gp.utility(players, params, params, gates, config)
-    assert gp.utility(players, params, params, gates, config.at(0)).shape == (7,)
+        gp.equilibrium.utility(players, params, params, gates, config)
+    assert gp.equilibrium.utility(
+        players, params, params, gates, config.at(0)
+    ).shape == (7,)
 
 
 def test_an_unknown_order_of_updates(key):

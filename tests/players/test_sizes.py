@@ -26,10 +26,14 @@ def test_it_is_that_of_the_smaller_network(case: Case):
         mask = random_mask(np.random.default_rng(0), players, 0.6)
         small = slice_tree(model.params, players.kept_indices(mask))
         inputs = shrink_inputs(model, players.input_kept(mask))
-        macs = gp.count_macs(players.compact_apply(mask), small, *inputs)
-        assert float(gp.size_of(players, "params")(mask)) == gp.count_params(small)
-        assert float(gp.size_of(players, "macs")(mask)) == pytest.approx(macs, rel=1e-6)
-        assert float(gp.size_of(players, "players")(mask)) == mask.sum()
+        macs = gp.compaction.count_macs(players.compact_apply(mask), small, *inputs)
+        assert float(
+            gp.players.size_of(players, "params")(mask)
+        ) == gp.compaction.count_params(small)
+        assert float(gp.players.size_of(players, "macs")(mask)) == pytest.approx(
+            macs, rel=1e-6
+        )
+        assert float(gp.players.size_of(players, "players")(mask)) == mask.sum()
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def players() -> gp.Players:
 
 @pytest.mark.parametrize("unit", ["players", "params", "macs"])
 def test_what_a_player_adds_is_the_difference_it_makes(players, unit):
-    size = gp.size_of(players, unit)
+    size = gp.players.size_of(players, unit)
     mask = np.arange(players.num_players) % 3 > 0
     marginal = size.marginal(mask)
     for player in range(0, players.num_players, 5):
@@ -51,20 +55,20 @@ def test_what_a_player_adds_is_the_difference_it_makes(players, unit):
 
 def test_it_runs_compiled_and_mapped(players):
     masks = np.random.default_rng(0).random((4, players.num_players)) > 0.5
-    size = gp.size_of(players, "params")
+    size = gp.players.size_of(players, "params")
     mapped = jax.jit(jax.vmap(size))(jnp.asarray(masks))
     assert mapped.tolist() == [float(size(mask)) for mask in masks]
 
 
 def test_another_unit_is_an_error(players):
     with pytest.raises(ValueError, match="players', 'params' or 'macs', got 'bytes"):
-        gp.size_of(players, "bytes")
+        gp.players.size_of(players, "bytes")
 
 
 def test_single_weights_have_no_size_but_their_number(key):
     players, params, inputs, _ = make_mlp(key)
     weights = gp.find_players(players.apply, params, inputs, granularity="weight")
     half = np.arange(weights.num_players) % 2 == 0
-    assert float(gp.size_of(weights, "players")(half)) == half.sum()
+    assert float(gp.players.size_of(weights, "players")(half)) == half.sum()
     with pytest.raises(gp.InputError, match="single weights play"):
-        gp.size_of(weights, "params")
+        gp.players.size_of(weights, "params")

@@ -96,7 +96,7 @@ def test_standard_errors_know_of_the_rows(semivalue, sampled):
     exact = exact_semivalue(game(), semivalue).value
     num, z = 1600, []
     for key in range(24):
-        scores = gp.semivalues(
+        scores = gp.coalitions.semivalues(
             jax.random.key(key), sampled, semivalue, num_evaluations=num
         )
         z.append((scores.value - exact) / scores.stderr)
