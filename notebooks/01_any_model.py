@@ -14,11 +14,11 @@
 # gamepruning reads a model by tracing it. Nothing is declared layer by layer: a
 # function `apply(params, *inputs)` is enough. This notebook takes two networks that a
 # user might bring along, a residual network in Flax linen and an attention network in
-# Flax nnx,
+# Flax nnx. It
 #
-# 1. asks who the *players* are: the units that can leave, and what leaves with them;
-# 2. scores them and picks who stays;
-# 3. makes the network physically smaller, checked against the full one;
+# 1. finds the *players*: the units that can leave, and what leaves with them;
+# 2. scores them and selects who stays;
+# 3. makes the network physically smaller and checks it against the full one;
 # 4. exports it.
 
 # %%
@@ -46,8 +46,8 @@ train[0].shape, validation[0].shape, test[0].shape
 # %% [markdown]
 # ## A residual network in linen
 #
-# Batch norms, a shortcut, a pooled head. The shortcut ties the channels of three
-# convolutions together: they can only leave together.
+# The network has batch norms, a shortcut and a pooled head. The shortcut ties the
+# channels of three convolutions together: they can only leave together.
 
 
 # %%
@@ -114,9 +114,9 @@ players = gp.find_players(apply, params, validation[0][:8])
 print(players.explain())
 
 # %% [markdown]
-# `Conv_0` is one family for the stem, the second convolution of the block, their batch
-# norms and all that reads them, because of the shortcut. Everything that stays has its
-# reason on record.
+# Because of the shortcut, `Conv_0` is one family for the stem, the second convolution
+# of the block, their batch norms and everything that reads them. Everything that stays
+# has its reason on record.
 #
 # Gates switch players off without changing a shape. A gate multiplies the activation
 # where it is read, so one set of weights serves many coalitions at once:
@@ -141,9 +141,9 @@ fig.tight_layout()
 # %% [markdown]
 # ## Who stays?
 #
-# Every scorer returns `Scores`: one number a player, higher stays. Second-order Taylor
-# scores from the training data, magnitude and a random order, each at several sizes.
-# The choice is made on validation data.
+# Every scorer returns `Scores`: one number per player, and higher means keep. The
+# figure compares second-order Taylor scores from the training data, magnitude, and a
+# random order at several sizes. The choice is made on validation data.
 
 # %%
 scores = {
@@ -174,7 +174,7 @@ fig.tight_layout()
 #
 # `compact` slices the parameters (and an optimizer state, if there is one), interprets
 # the trace again at the smaller sizes, and compares the result with the gated full
-# network before it hands anything out.
+# network before it returns.
 
 # %%
 mask = gp.top_n(scores["Taylor"], players.num_players // 2, players=players, round_to=4)
@@ -193,7 +193,8 @@ for ax, tree, title in zip(
 fig.tight_layout()
 
 # %% [markdown]
-# The small network is an ordinary function: train it on, with its own small parameters.
+# The small network is an ordinary function. It can be fine-tuned with its own small
+# parameters.
 
 # %%
 print(f"after removal    {accuracy(small.apply, small.params, test):.3f}")
@@ -211,8 +212,9 @@ print(f"after fine-tuning {accuracy(small.apply, tuned, test):.3f}")
 # %% [markdown]
 # ## An attention network in nnx
 #
-# `nnx.split` gives the state; the rest is the same. Heads, query-key dimensions, value
-# dimensions and hidden units are found as separate families.
+# `gp.from_nnx` splits the module into a function and its state; the rest is the same.
+# Heads, query-key dimensions, value dimensions and hidden units are found as separate
+# families.
 
 
 # %%
@@ -257,9 +259,9 @@ print(f"test accuracy after removal {accuracy(small2.apply, small2.params, test)
 # %% [markdown]
 # ## Export
 #
-# The smaller parameters as safetensors, the smaller program as StableHLO with a
-# symbolic batch size, and the plan: kept indices by parameter path, which re-applies to
-# any checkpoint of the same network.
+# `export_model` writes the smaller parameters as safetensors, the smaller program as
+# StableHLO with a symbolic batch size, and the plan: the kept indices by parameter
+# path, which apply to any checkpoint of the same network.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:

@@ -9,18 +9,18 @@
 # ---
 
 # %% [markdown]
-# # The equilibrium game, seen
+# # The equilibrium game, step by step
 #
 # Every hidden neuron of a network is a player. It chooses its participation $s_i$ in
-# $[0, 1]$, earns what it takes off the loss, and pays for being there
+# $[0, 1]$, earns what it takes off the loss, and pays for its presence
 # (arXiv 2512.22106):
 #
 # $$U_i = \alpha\, s_i b_i - \beta \lVert\theta_i\rVert^2 s_i^2 - \gamma s_i
 #   - \eta\, s_i \sum_{j \neq i} s_j \langle\theta_i, \theta_j\rangle$$
 #
-# This notebook looks at the game on a small network: what players earn, how they best
-# respond, where they come to rest, how the game collapses when it is read as printed,
-# what removal costs, and how a price makes them fit a budget.
+# This notebook plays the game on a small network. It shows what players earn, what
+# their best responses are, where the equilibria lie, how the game collapses when it is
+# read as printed, what removal costs, and how a price makes the players fit a budget.
 
 # %%
 import dataclasses
@@ -47,10 +47,10 @@ print(players.explain())
 # %% [markdown]
 # ## What a player earns and pays
 #
-# We train the network, hold its weights, and ask each player for its marginal benefit
-# $b_i = -\partial L / \partial s_i$ with everybody in. A trained network is near a
-# minimum of the loss, so that benefits scatter around zero; what a player would miss
-# is in the curvature. With half of everybody's participation taken away, benefits show.
+# We train the network, hold its weights, and compute the marginal benefit $b_i =
+# -\partial L / \partial s_i$ of each player. A trained network is near a minimum of the
+# loss, so with everybody in, benefits scatter around zero; what a player is worth is in
+# the curvature. With everybody's participation halved, the benefits show.
 
 
 # %%
@@ -111,15 +111,15 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# Each utility is a parabola of the player's own choice (eq. 8-10 with the others held
-# fixed), so that the best response (eq. 13-15) has a closed form: the dots.
+# Each utility is a parabola in the player's own choice (eq. 8-10 with the others held
+# fixed), so the best response (eq. 13-15) has a closed form: the dots.
 #
-# ## Where they come to rest
+# ## Equilibria
 #
-# An equilibrium is where nobody gains by changing alone; the *Nash gap* is the most
-# that anybody could gain. Projected ascent and best responses in turn find the same
-# equilibrium of the linearised game, in which the benefits stay as they are; all at
-# once do not always find it.
+# In an equilibrium nobody gains by changing alone; the *Nash gap* is the most that
+# anybody could gain. In the linearised game, benefits stay as they are. Projected
+# ascent and sequential best responses find the same equilibrium of it; simultaneous
+# best responses do not always find one.
 
 # %%
 linear = dataclasses.replace(config, beta=0.01, eta=0.002)
@@ -142,10 +142,11 @@ for dynamics in ("ascent", "sequential", "simultaneous"):
 # %% [markdown]
 # ## Collapse, and its cause
 #
-# The paper prints the benefit as $+\langle\nabla_{\theta_i} L, \theta_i\rangle$. A loss
-# is to be minimised, so this pays a player for raising it, and fades as the gate does.
-# Read as a descent on the loss, $-\partial L/\partial s_i$, the same game keeps those
-# who are needed. Weights and gates move together (Algorithm 1).
+# The paper prints the benefit as $+\langle\nabla_{\theta_i} L, \theta_i\rangle$.
+# Training minimises the loss, so this pays a player for raising it, and the payment
+# fades with the gate. Read as a descent on the loss, $-\partial L/\partial s_i$, the
+# same game keeps the players that are needed. Weights and gates move together
+# (Algorithm 1).
 
 
 # %%
@@ -185,12 +186,12 @@ plt.show()
 # %% [markdown]
 # ## What removal costs
 #
-# A gate can be small and its player needed all the same: $s_i\theta_i$ does not change
-# when the gate shrinks and the weights grow. A quadratic cost shrinks everybody and
-# removes nobody, so that who leaves is a matter of where the threshold is drawn (here
-# at 0.025), and accuracy *with gates on* says nothing about the network after removal.
-# Players of fixed norm (`normalise=True`) cannot make up for small gates in their own
-# weights. A linear cost gives exact zeros, and removal costs nothing.
+# A player with a small gate can still be needed: $s_i\theta_i$ does not change when the
+# gate shrinks and the weights grow. A quadratic cost shrinks everybody and removes
+# nobody. Who leaves then depends on the threshold (here 0.025), and accuracy *with
+# gates on* says nothing about the network after removal. Players of fixed norm
+# (`normalise=True`) cannot make up for small gates in their own weights. A linear cost
+# gives exact zeros, and removal costs nothing.
 
 
 # %%
@@ -229,10 +230,9 @@ plt.show()
 # %% [markdown]
 # ## A budget, and the price that meets it
 #
-# Nobody wants to search for $\beta$. `make_market_step` takes the size that is wanted
-# and finds the price of participation at which demand fits it, while the budget falls
-# from the whole network to what was asked for. Gates end at 0 and 1, so that removal
-# costs nothing.
+# Nobody wants to search for $\beta$. `make_market_step` takes the target size and finds
+# the price of participation at which demand fits it, while the budget falls from the
+# whole network to the target. Gates end at 0 and 1, so removal costs nothing.
 
 # %%
 num_steps = 3000

@@ -9,18 +9,19 @@
 # ---
 
 # %% [markdown]
-# # Who holds the power in a network
+# # Power indices of neurons
 #
-# The hidden neurons of a network form coalitions. A coalition is worth what the network
-# does with these neurons alone, and a power index asks how much a player adds to the
-# coalitions that it could join (arXiv 2311.10468):
+# The hidden neurons of a network form coalitions. The value of a coalition is the
+# performance of the network with these neurons alone. A power index says how much a
+# player adds to the coalitions that it could join (arXiv 2311.10468):
 #
 # $$\varphi_i = \mathbb{E}_C\,[\nu(C \cup i) - \nu(C \setminus i)]$$
 #
-# The indices differ in the law of $C$: for Shapley's value all sizes are equally
-# likely, for Banzhaf's index each player is in with probability 1/2, for the biased one
-# with probability $d$. This notebook estimates them with error bars, looks for the size
-# at which a network falls apart, and builds a small network player by player.
+# The indices differ in the distribution of $C$. For the Shapley value all sizes are
+# equally likely. For the Banzhaf index each player is in with probability 1/2, for the
+# biased one with probability $d$. This notebook estimates them with error bars, looks
+# for the size at which a network falls apart, and builds a small network player by
+# player.
 
 # %%
 import functools
@@ -36,19 +37,19 @@ from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import build_model
 
 # %% [markdown]
-# ## A game that is known
+# ## A game with known indices
 #
-# The Council of the European Economic Community of 1958: twelve of seventeen votes pass
-# a law. Luxembourg's one vote never decides, so that its power is zero: votes are not
-# power. The exact indices come from dynamic programming; the sampled ones use the same
-# estimators that are used for networks, and should lie within their error bars.
+# In the Council of the European Economic Community of 1958, twelve of seventeen votes
+# passed a law. Luxembourg's one vote never decided, so its power was zero: votes are
+# not power. The exact indices come from dynamic programming. The sampled ones come from
+# the estimators that are used for networks, and should agree within their error bars.
 
 # %%
 countries = ["France", "Germany", "Italy", "Belgium", "Netherlands", "Luxembourg"]
 quota, votes = 12, [4, 4, 4, 2, 2, 1]
 council = gp.coalitions.voting_game(quota, votes)
 exact = gp.coalitions.weighted_voting_shapley(quota, votes)
-sampled = gp.shapley_values(jax.random.key(0), council, 6, num_evaluations=600)
+sampled = gp.shapley_values(jax.random.key(0), council, num_evaluations=600)
 
 figure, axis = plt.subplots(figsize=(7, 2.8))
 places = np.arange(6)
@@ -65,8 +66,8 @@ plt.show()
 # %% [markdown]
 # ## A network as a game
 #
-# A small network for handwritten digits. A coalition's value is the negative loss on
-# validation data; the test data are for the end.
+# We train a small network on handwritten digits. The value of a coalition is the
+# negative loss on validation data; the test data are kept for the end.
 
 # %%
 digits = load_dataset("digits", seed=0)
@@ -105,7 +106,7 @@ accuracy_fn = gp.value_function(players, params, gp.accuracy, test_x, test_y)
 print(players)
 
 # %% [markdown]
-# How much a coalition is worth depends on its size, and coalitions of one size differ.
+# The value of a coalition depends on its size, and coalitions of one size differ.
 
 # %%
 sizes = np.linspace(0.05, 0.95, 19)
@@ -127,22 +128,18 @@ plt.show()
 # %% [markdown]
 # ## Indices with error bars
 #
-# Three indices of the same players, each with its standard error. They disagree more
-# than their errors allow: who matters in a small coalition need not matter in a large
-# one.
+# The figure has three indices of the same players, each with its standard error. They
+# disagree by more than their errors: a player that matters in a small coalition need
+# not matter in a large one.
 
 # %%
 num = players.num_players
 budget = 30 * num
 indices = {
-    "Shapley": gp.shapley_values(
-        jax.random.key(3), value_fn, num, num_evaluations=budget
-    ),
-    "Banzhaf": gp.banzhaf_values(
-        jax.random.key(4), value_fn, num, num_evaluations=budget
-    ),
+    "Shapley": gp.shapley_values(jax.random.key(3), value_fn, num_evaluations=budget),
+    "Banzhaf": gp.banzhaf_values(jax.random.key(4), value_fn, num_evaluations=budget),
     "biased, d = 0.25": gp.banzhaf_values(
-        jax.random.key(5), value_fn, num, bias=0.25, num_evaluations=budget
+        jax.random.key(5), value_fn, bias=0.25, num_evaluations=budget
     ),
 }
 order = np.argsort(-np.asarray(indices["Banzhaf"].value))
@@ -160,9 +157,9 @@ plt.show()
 # ## Where the network falls apart
 #
 # Sub-networks that lost few players agree with each other, and those that lost nearly
-# all are alike in knowing nothing. In between their outputs vary most. GTAP takes
-# players out in two stages of share $p$ each, and the bias $d = 1 - t^*$ from the peak
-# $t^*$. What "output" means is a choice that moves the peak, so that it is named here.
+# all are alike in knowing nothing. In between, their outputs vary most. GTAP removes
+# players in two stages of share $p$ each and takes the bias $d = 1 - t^*$ from the peak
+# $t^*$. The definition of "output" moves the peak, so the figure compares three.
 
 # %%
 figure, axis = plt.subplots(figsize=(7, 2.8))
@@ -186,11 +183,11 @@ plt.show()
 # %% [markdown]
 # ## Who stays
 #
-# The best of one estimate (top-n) ignores that players replace each other. Building
-# starts with nobody: the best few enter, and the rest are judged again beside them.
-# Exchanging players after every round, while that raises the value, mends what a step
-# got wrong. Everything is chosen on validation data; the curves are those of the test
-# data, right after removal, without any training.
+# Keeping the best of one estimate (top-n) ignores that players can replace each other.
+# Building starts with nobody: the best few enter, and the rest are scored again beside
+# them. Exchanges after every round, made while they raise the value, correct what a
+# step got wrong. All choices are made on validation data; the curves show test accuracy
+# right after removal, without any training.
 
 # %%
 scorer = functools.partial(gp.shapley_values, num_evaluations=3 * num)
@@ -227,10 +224,10 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# ## Gone for real
+# ## A smaller network
 #
-# A coalition's value is that of the network without the others. `compact` takes them
-# out of the arrays, and compares the small network with the gated one.
+# The value of a coalition is that of the network without the others. `compact` removes
+# the others from the arrays and compares the small network with the gated one.
 
 # %%
 mask = exchanging.mask_at(16)

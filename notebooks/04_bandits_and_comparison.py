@@ -9,13 +9,13 @@
 # ---
 
 # %% [markdown]
-# # Who can be spared: bandits, and a fair comparison
+# # Bandits, and a fair comparison
 #
-# Each hidden neuron is an arm of a bandit. To pull it is to take the neuron out on one
-# mini-batch and to look at the change in loss (arXiv 2606.07615). Pulls are cheap but
-# noisy, and a policy decides where the next one is worth most. This notebook plays the
-# game on a small network, holds the policies against the exact answer, removes neurons
-# round by round, and ends with ranks and tests over several methods and networks.
+# Each hidden neuron is an arm of a bandit. A pull removes the neuron on one mini-batch
+# and measures the change in loss (arXiv 2606.07615). Pulls are cheap but noisy, and a
+# policy decides where the next one is worth most. This notebook plays the game on a
+# small network, compares the policies with the exact answer, removes neurons round by
+# round, and ends with ranks and tests over several methods and networks.
 
 # %%
 import jax
@@ -68,13 +68,17 @@ print(
 # %% [markdown]
 # ## Pulls, and the exact answer
 #
-# `gp.removal_arms` keeps what a single neuron does not change, so that a pull is an
-# update of rank one and the layers after it. With as many pulls as there are
-# mini-batches every mean would be exact: that is the greedy oracle.
+# `gp.removal_arms` keeps what a single neuron does not change, so a pull costs an
+# update of rank one and the layers after it. With as many pulls per arm as there are
+# mini-batches, every mean is exact: that is the greedy oracle.
 
 # %%
 arms = gp.removal_arms(
-    *(players, params, gp.cross_entropy, train.inputs, train.labels),
+    players,
+    params,
+    gp.cross_entropy,
+    train.inputs,
+    train.labels,
     batch_size=16,
     key=jax.random.key(1),
 )
@@ -95,16 +99,15 @@ for name, game in games.items():
 axes[0].set(xlabel="neurons, the safest first", ylabel="pulls", title="Where they look")
 axes[0].legend()
 ucb1 = games["ucb1"]
-axes[1].errorbar(
-    *(oracle, ucb1.scores.value, 1.96 * ucb1.scores.stderr), fmt=".", lw=0.8
-)
+stderr = 1.96 * ucb1.scores.stderr
+axes[1].errorbar(oracle, ucb1.scores.value, stderr, fmt=".", lw=0.8)
 axes[1].plot([oracle.min(), oracle.max()], [oracle.min(), oracle.max()], "k:", lw=1)
 axes[1].set(xlabel="exact loss change", ylabel="estimate", title="ucb1, 95 % intervals")
 plt.show()
 
 # %% [markdown]
-# The regret of a choice: how much more loss the removed neurons cost, one by one, than
-# those that the oracle would remove; 1 is a random choice.
+# The regret of a choice says how much more loss the removed neurons cost, one by one,
+# than those that the oracle would remove. 1 is the regret of a random choice.
 
 
 # %%
@@ -124,17 +127,21 @@ for name, game in games.items():
 # ## Round by round
 #
 # A neuron that is safe to remove alone may not be safe once others are gone.
-# `gp.safe_removal` takes out a share in each round and plays again in the network that
-# is left; `max_drop` ends it before the validation accuracy falls too far. The lowest
-# means of few pulls are those of noisy neurons, some of them important: `caution=2`
+# `gp.safe_removal` removes a share in each round and plays again in the network that is
+# left; `max_drop` stops it before the validation accuracy falls too far. After few
+# pulls, the lowest means belong to noisy neurons, some of them important: `caution=2`
 # ranks by the mean plus two standard errors.
 
 # %%
 value_fn = gp.value_function(
-    *(players, params, gp.accuracy, validation.inputs, validation.labels)
+    players, params, gp.accuracy, validation.inputs, validation.labels
 )
 trace = gp.safe_removal(
-    *(jax.random.key(3), gp.ucb1(), arms, value_fn, 10),
+    jax.random.key(3),
+    gp.ucb1(),
+    arms,
+    value_fn,
+    10,
     step=0.15,
     caution=2,
     players=players,
@@ -174,11 +181,11 @@ print(small.report)
 # %% [markdown]
 # ## Are the methods different?
 #
-# One curve proves little. Here four methods prune eight networks to 20 of 96 neurons;
-# the mean ranks go to Friedman's test (with the correction by Iman and Davenport) and
-# to Nemenyi's, whose bars join what is not told apart. The blocks here are seeds of one
-# data set: to speak of methods as such they should be data sets, as in
-# `gamepruning compare --datasets ...` and in `experiments/bandits`.
+# One curve proves little. Here four methods prune eight networks to 20 of 96 neurons.
+# The mean ranks go to Friedman's test (with the correction by Iman and Davenport) and
+# to Nemenyi's, whose bars join what the test does not tell apart. The blocks here are
+# seeds of one data set. For a claim about the methods as such they should be data sets,
+# as in `gamepruning compare --datasets ...` and in `experiments/bandits`.
 
 # %%
 rows = []
