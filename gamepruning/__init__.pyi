@@ -7,6 +7,7 @@ from . import (
     metrics as metrics,
     players as players,
     selection as selection,
+    statistics as stats,  # noqa: F401  (public under this name)
     types as types,
     uncertainty as uncertainty,
 )

@@ -1,5 +1,6 @@
 """Where a network falls apart under random removal: MCUE."""
 
-from gamepruning.uncertainty.mcue import Bands, McueConfig, mcue
+import lazy_loader
 
-__all__ = ["Bands", "McueConfig", "mcue"]
+# The command line reads `uncertainty.names` without importing jax.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

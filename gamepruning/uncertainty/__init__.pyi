@@ -1,0 +1,1 @@
+from .mcue import Bands as Bands, McueConfig as McueConfig, mcue as mcue
