@@ -4,6 +4,7 @@ import doctest
 import importlib
 import importlib.util
 import inspect
+import operator
 import pkgutil
 import re
 import shlex
@@ -29,6 +30,7 @@ OTHER_PAGES = [
     if path.name != "README.md" or path.parent != ROOT
 ]
 LINK = re.compile(r"\]\(([^)#:\s]+)\)")
+NAME = re.compile(r"\bgp\.([A-Za-z_]\w*(?:\.\w+)*)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", flags=re.M | re.S)
 MODULES = [
     module.name
@@ -93,6 +95,13 @@ def test_links_of_a_page_lead_somewhere(page: Path):
     """To a file of the repository; `gen_pages.py` makes them links of the site."""
     targets = LINK.findall(page.read_text(encoding="utf-8"))
     assert not [x for x in targets if not (page.parent / x).exists()]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES])
+def test_names_of_a_page_are_public(page: Path):
+    """Every `gp.name` exists and stands where it is said to stand."""
+    for name in NAME.findall(page.read_text(encoding="utf-8")):
+        operator.attrgetter(name)(gamepruning)  # a name that has moved is a warning
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:
