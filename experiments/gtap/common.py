@@ -279,6 +279,7 @@ class Study:
             self.found["dense"] = float(self.test(everybody)[0])
             self.found["families"] = [f.size for f in self.players.families]
             self.found["effort"] = effort._asdict()
+            self.found["versions"] = _versions()
             self.found["methods"] = {}
 
     def run(self, method: str, choose: Callable[[], Sequence[np.ndarray]]) -> None:
@@ -493,9 +494,17 @@ def summarise(name: str, seeds: Sequence[int], command: str, **facts: Any) -> No
         "sizes": list(SIZES),
         "methods": rows,
         "tuned": _merge_tuned(runs),
-        "versions": {"jax": jax.__version__, "gamepruning": gp.__version__},
     }
-    write_json(HERE / f"{name}.json", found)
+    place = HERE / f"{name}.json"
+    if "versions" in runs[0]:
+        found["versions"] = runs[0]["versions"]
+    elif place.exists():  # older runs: their versions stand in the summary alone
+        found["versions"] = json.loads(place.read_text())["versions"]
+    write_json(place, found)
+
+
+def _versions() -> dict[str, str]:
+    return {"jax": jax.__version__, "gamepruning": gp.__version__}
 
 
 def _best_top_n(methods: dict[str, Any]) -> dict[str, Any]:
