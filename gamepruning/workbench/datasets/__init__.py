@@ -4,66 +4,33 @@
 get what there is not.
 """
 
-from dataclasses import fields, replace
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gamepruning.types import InputError
-from gamepruning.workbench.datasets.images import (
-    PREPARE_MNIST,
-    find_mnist,
-    load_digits,
-    load_mnist,
-)
-from gamepruning.workbench.datasets.places import (
-    TEXTS,
-    Folder,
-    data_folders,
-    find_folder,
-    how_to_get,
-)
+from gamepruning.workbench.datasets import images, places
+from gamepruning.workbench.datasets.places import Folder
 from gamepruning.workbench.datasets.recipes import RECIPES, Recipe
 from gamepruning.workbench.datasets.splits import (
-    Dataset,
-    Rows,
-    Split,
-    check_dataset,
-    split_rows,
+    Dataset as Dataset,
+    Rows as Rows,
+    Split as Split,
+    check_dataset as check_dataset,
+    split_rows as split_rows,
 )
 from gamepruning.workbench.settings.spelling import closest
 
-__all__ = [
-    "Dataset",
-    "DatasetInfo",
-    "Rows",
-    "Split",
-    "check_dataset",
-    "list_datasets",
-    "load_dataset",
-    "split_rows",
-]
-
-_IMAGES = ("digits", "mnist")
-
 
 class DatasetInfo(NamedTuple):
-    """One row of `list_datasets`.
+    """One row of `list_datasets`."""
 
-    Attributes:
-      name: what `load_dataset` knows it by.
-      kind: "image", "text" or "table".
-      task: "classification" or "regression".
-      available: True if it can be loaded now.
-      where: the folder or file it is read from; "" if it is not there.
-      how: how to get it; "" if it is there.
-    """
-
-    name: str
-    kind: str
-    task: str
-    available: bool
-    where: str
-    how: str
+    name: str  # what `load_dataset` knows it by
+    kind: str  # "image", "text" or "table"
+    task: str  # "classification" or "regression"
+    available: bool  # True if it can be loaded now
+    where: str  # the folder or file it is read from; "" if it is not there
+    how: str  # how to get it; "" if it is there
 
 
 def load_dataset(
@@ -99,24 +66,25 @@ def load_dataset(
       >>> digits.input_shape, digits.num_outputs
       ((8, 8, 1), 10)
     """
-    data_folders(data_dir)  # a folder that was named must exist, needed or not
-    if name in _IMAGES:
+    places.data_folders(data_dir)  # a folder that was named must exist, needed or not
+    if name in ("digits", "mnist"):
         _check_options(name, options, ["standardise"])
         if name == "digits":
-            return check_dataset(load_digits(seed=seed, **options))
-        mnist = load_mnist(data_dir=data_dir, cache_dir=cache_dir, seed=seed, **options)
-        return check_dataset(mnist)
-    if name in TEXTS:
+            made = images.load_digits(seed=seed, **options)
+        else:
+            made = images.load_mnist(data_dir, cache_dir, seed=seed, **options)
+    elif name in places.TEXTS:
         from gamepruning.workbench.datasets.texts import load_texts  # pandas, sklearn
 
         _check_options(name, options, ["min_documents"])
-        return check_dataset(load_texts(name, data_dir=data_dir, seed=seed, **options))
-    from gamepruning.workbench.datasets.tables import load_table  # pandas, sklearn
+        made = load_texts(name, data_dir, seed=seed, **options)
+    else:
+        from gamepruning.workbench.datasets.tables import load_table  # pandas, sklearn
 
-    path, recipe = _find_table(name, data_dir)
-    _check_options(name, options, [field.name for field in fields(Recipe)])
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    return check_dataset(load_table(path, seed=seed, recipe=replace(recipe, **options)))
+        path, recipe = _find_table(name, data_dir)
+        _check_options(name, options, [f.name for f in dataclasses.fields(Recipe)])
+        made = load_table(path, seed=seed, recipe=recipe.but(**options))
+    return check_dataset(made)
 
 
 def list_datasets(data_dir: Folder = None) -> list[DatasetInfo]:
@@ -135,28 +103,25 @@ def list_datasets(data_dir: Folder = None) -> list[DatasetInfo]:
       >>> list_datasets()[0].name
       'digits'
     """
-    mnist, tables = find_mnist(data_dir), find_folder("tabular", data_dir)
-    rows = [
-        DatasetInfo("digits", "image", "classification", True, "scikit-learn", ""),
-        _info("mnist", "image", mnist, PREPARE_MNIST),
+    classes, how_to_get = "classification", places.how_to_get
+    mnist, tables = images.find_mnist(data_dir), places.find_folder("tabular", data_dir)
+    rows: list[tuple[str, str, str, Path | str | None, str]] = [
+        ("digits", "image", classes, "scikit-learn", ""),
+        ("mnist", "image", classes, mnist, images.PREPARE_MNIST),
     ]
-    for name, (folder, _) in TEXTS.items():
-        place = find_folder(folder, data_dir)
-        rows.append(_info(name, "text", place, how_to_get(f"{folder}/")))
-    own = {path.stem for path in tables.glob("*.csv")} if tables else set()
-    for name in sorted(own | set(RECIPES)):
-        path = tables / f"{name}.csv" if tables and name in own else None
+    for name, (folder, _) in places.TEXTS.items():
+        place = places.find_folder(folder, data_dir)
+        rows.append((name, "text", classes, place, how_to_get(f"{folder}/")))
+    own = {path.stem: path for path in tables.glob("*.csv")} if tables else {}
+    for name in sorted({*own, *RECIPES}):
         how, task = how_to_get(f"tabular/{name}.csv"), RECIPES.get(name, Recipe()).task
-        rows.append(_info(name, "table", path, how, task))
-    return rows
-
-
-def _info(
-    name: str, kind: str, place: Path | None, how: str, task: str = "classification"
-) -> DatasetInfo:
-    if place is None:
-        return DatasetInfo(name, kind, task, False, "", how)
-    return DatasetInfo(name, kind, task, True, str(place), "")
+        rows.append((name, "table", task, own.get(name), how))
+    return [
+        DatasetInfo(name, kind, task, True, str(place), "")
+        if place
+        else DatasetInfo(name, kind, task, False, "", how)
+        for name, kind, task, place, how in rows
+    ]
 
 
 def _find_table(name: str, data_dir: Folder) -> tuple[Path, Recipe]:
@@ -165,12 +130,13 @@ def _find_table(name: str, data_dir: Folder) -> tuple[Path, Recipe]:
         return path, Recipe()
     if path.suffix.lower() in (".csv", ".tsv"):
         raise InputError(f"no file {name}")
-    folder = find_folder("tabular", data_dir)
+    folder = places.find_folder("tabular", data_dir)
     path = folder / f"{name}.csv" if folder else path
     if path.is_file():
         return path, RECIPES.get(name, Recipe())
     if name in RECIPES:
-        raise InputError(f"{name} is not there: {how_to_get(f'tabular/{name}.csv')}")
+        how = places.how_to_get(f"tabular/{name}.csv")
+        raise InputError(f"{name} is not there: {how}")
     known = [row.name for row in list_datasets(data_dir)]
     raise InputError(
         f"no data set {name!r}{closest(name, known)} (`gamepruning datasets` lists "

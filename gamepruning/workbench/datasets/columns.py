@@ -48,15 +48,8 @@ def check_size(cells: pd.Series) -> None:
 def parse_column(cells: pd.Series, *, categorical: bool = False) -> pd.Series:
     """Numbers if every cell that is not empty is one, categories otherwise.
 
-    Args:
-      cells: stripped text, indexed by row; an empty cell is missing.
-      categorical: numbers are codes of categories.
-
-    Returns:
-      Floats with NaN where a number is missing, or the cells as they are.
-
-    Raises:
-      InputError: a number is not finite, or most cells are numbers but one is not.
+    Numbers may be codes of categories. It is an error if most cells are numbers and
+    one is not.
 
     Example:
       >>> parse_column(pd.Series(["1", "", "3"])).tolist()
@@ -91,18 +84,10 @@ def is_row_id(column: pd.Series) -> bool:
 def encode(
     columns: pd.DataFrame, train: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The inputs of a network; every statistic is that of the training rows alone.
+    """The inputs of a network, float32 [B, features], and the name of each feature.
 
-    Args:
-      columns: as `parse_column` returns them.
-      train: the positions of the training rows.
-      notes: gets a line for each thing that was done.
-
-    Returns:
-      Inputs, float32 [B, features], and the name of each feature.
-
-    Raises:
-      InputError: no column varies.
+    Every statistic is that of the training rows alone; `train` has their positions.
+    `notes` gets a line for each thing that was done.
     """
     known = columns.iloc[train]
     steps = {name: _steps(known[name]) for name in columns}
@@ -126,25 +111,22 @@ def encode(
 
 
 def _steps(known: pd.Series) -> list[tuple[BaseEstimator, list[str]]]:
-    """The transformers of a column, each with the names of the features it makes."""
+    """The transformers of a column, each with the names of the features it makes.
+
+    A category that is new or rare is in no feature.
+    """
     name, found = known.name, []
     if not is_numeric_dtype(known):
-        return _one_hot(known) if known.nunique() > 1 else []
+        counts = known.value_counts().sort_index()
+        counts = counts.sort_values(ascending=False, kind="stable")
+        kinds = sorted(counts.index[:MAX_CATEGORIES])
+        options = {"handle_unknown": "ignore", "sparse_output": False}
+        one_hot = OneHotEncoder(categories=[kinds], **options)
+        features = [f"{name}={kind or '(missing)'}" for kind in kinds]
+        return [(one_hot, features)] if len(counts) > 1 else []
     if known.min() < known.max() and known.std(ddof=0) > 0:
         scale = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
         found.append((scale, [name]))
     if known.hasnans and known.notna().any():
         found.append((MissingIndicator(features="all"), [f"{name} is missing"]))
     return found
-
-
-def _one_hot(known: pd.Series) -> list[tuple[BaseEstimator, list[str]]]:
-    """One feature for each frequent category; a new or rare one is in none."""
-    counts = (
-        known.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    )
-    chosen = sorted(counts.index[:MAX_CATEGORIES])
-    step = OneHotEncoder(
-        categories=[chosen], handle_unknown="ignore", sparse_output=False
-    )
-    return [(step, [f"{known.name}={cell or '(missing)'}" for cell in chosen])]

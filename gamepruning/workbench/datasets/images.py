@@ -1,24 +1,22 @@
 """Images of handwritten digits: scikit-learn's small ones, and MNIST."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from gamepruning.files import npz
 from gamepruning.types import InputError
-from gamepruning.workbench.datasets.cache import Arrays, load_or_make
-from gamepruning.workbench.datasets.places import Folder, cache_folder, tfds_folders
-from gamepruning.workbench.datasets.splits import (
-    Dataset,
-    Split,
-    make_dataset,
-    split_rows,
-)
+from gamepruning.workbench.datasets import splits
+from gamepruning.workbench.datasets.places import Folder, cache_folder, data_folders
 
 PREPARE_MNIST = (
     "prepare it once, where there is a network and TensorFlow, with "
@@ -27,49 +25,34 @@ PREPARE_MNIST = (
     "TFDS_DATA_DIR"
 )
 _DIGITS = "sklearn/datasets/data/digits.csv.gz"
-_CHUNK = 1000
 _MNIST_SHAPES = {
     "train_images": (60_000, 28, 28, 1),
     "train_labels": (60_000,),
     "test_images": (10_000, 28, 28, 1),
     "test_labels": (10_000,),
 }
+Arrays = dict[str, np.ndarray]
 
 
-def load_digits(*, seed: int, standardise: bool = False) -> Dataset:
-    """1,797 images of 8x8 that come with scikit-learn: 15 % validation, 25 % test.
-
-    Args:
-      seed: decides the split.
-      standardise: give pixels mean 0 and variance 1 over the training rows, instead of
-        values in [0, 1].
-    """
+def load_digits(*, seed: int, standardise: bool = False) -> splits.Dataset:
+    """1,797 images of 8x8 that come with scikit-learn: 15 % validation, 25 % test."""
     # Reading the file itself spares half a second, which importing sklearn takes.
     file = importlib.metadata.distribution("scikit-learn").locate_file(_DIGITS)
     table = np.loadtxt(str(file), np.float32, delimiter=",")
     images = (table[:, :-1] / np.float32(16)).reshape(-1, 8, 8, 1)
     labels = table[:, -1].astype(np.int32)
-    rows = split_rows(jax.random.key(seed), labels, validation=0.15, test=0.25)
-    parts = [Split(images[part], labels[part]) for part in rows]
-    return _dataset("digits", parts, standardise)
+    rows = splits.split_rows(jax.random.key(seed), labels, validation=0.15, test=0.25)
+    parts = [splits.Split(images[part], labels[part]) for part in rows]
+    return _to_dataset("digits", parts, standardise)
 
 
 def load_mnist(
-    *, data_dir: Folder, cache_dir: Folder, seed: int, standardise: bool = False
-) -> Dataset:
+    data_dir: Folder, cache_dir: Folder, *, seed: int, standardise: bool = False
+) -> splits.Dataset:
     """70,000 images of 28x28, read by tensorflow-datasets without TensorFlow.
 
     The 10,000 test images are the published ones; a twelfth of the 60,000 training
     images, class by class, is for validation.
-
-    Args:
-      data_dir: the folder with the prepared data set, or with `tensorflow_datasets/`.
-      cache_dir: where the decoded images are kept.
-      seed: decides which images are for validation.
-      standardise: as for `load_digits`.
-
-    Raises:
-      InputError: the data set is not there, or not in the array_record format.
     """
     folder = find_mnist(data_dir)
     if folder is None:
@@ -77,10 +60,15 @@ def load_mnist(
     cache = cache_folder(cache_dir) / f"mnist-{folder.name}-{_fingerprint(folder)}.npz"
     arrays = load_or_make(cache, lambda: _decode(folder), _is_mnist)
     labels = arrays["train_labels"]
-    rows = split_rows(jax.random.key(seed), labels, validation=1 / 12, test=0.0)
-    parts = [_scaled(arrays, "train", rows.train)]
-    parts += [_scaled(arrays, "train", rows.validation), _scaled(arrays, "test", ...)]
-    return _dataset("mnist", parts, standardise)
+    rows = splits.split_rows(jax.random.key(seed), labels, validation=1 / 12, test=0.0)
+
+    def read(part: str, own: Any) -> splits.Split:
+        images = arrays[f"{part}_images"][own].astype(np.float32) / np.float32(255)
+        return splits.Split(images, arrays[f"{part}_labels"][own].astype(np.int32))
+
+    parts = [read("train", rows.train), read("train", rows.validation)]
+    parts.append(read("test", ...))
+    return _to_dataset("mnist", parts, standardise)
 
 
 def find_mnist(data_dir: Folder) -> Path | None:
@@ -88,10 +76,40 @@ def find_mnist(data_dir: Folder) -> Path | None:
 
     Looking first matters: with neither data nor a network, tfds retries for minutes.
     """
-    for place in tfds_folders(data_dir):
+    folders = data_folders(data_dir)
+    places = [place for f in folders for place in (f, f / "tensorflow_datasets")]
+    if data_dir is None:
+        if named := os.environ.get("TFDS_DATA_DIR"):
+            places.insert(0, Path(named).expanduser())
+        places.append(Path("~/tensorflow_datasets").expanduser())
+    for place in places:
         if infos := sorted(place.glob("mnist/*/dataset_info.json")):
             return infos[-1].parent
     return None
+
+
+def load_or_make(
+    path: Path, make: Callable[[], Arrays], is_whole: Callable[[Arrays], bool]
+) -> Arrays:
+    """Arrays from the file `path`, or made anew and written there.
+
+    The file appears whole or not at all, so that several processes may do this at once.
+    """
+    with contextlib.suppress(InputError):
+        arrays = npz.load_arrays(path)
+        if is_whole(arrays):
+            return arrays
+    arrays = make()
+    if not is_whole(arrays):
+        raise InputError(f"what was decoded for {path.name} is damaged at its source")
+    try:
+        npz.save_arrays(path, arrays)
+    except InputError as error:
+        raise InputError(
+            f"{error}; to keep decoded data elsewhere, name another folder with "
+            "cache_dir or the variable GAMEPRUNING_CACHE"
+        ) from error
+    return arrays
 
 
 def _decode(folder: Path) -> Arrays:
@@ -119,10 +137,8 @@ def _read_records(folder: Path) -> Arrays:
     builder: Any = tfds.builder_from_directory(folder)
     arrays = {}
     for split in ("train", "test"):
-        source, records = builder.as_data_source(split=split), []
-        for start in range(0, len(source), _CHUNK):
-            rows = range(start, min(start + _CHUNK, len(source)))
-            records += source.__getitems__(list(rows))
+        source = builder.as_data_source(split=split)
+        records = source.__getitems__(list(range(len(source))))
         labels = [record["label"] for record in records]
         arrays[f"{split}_images"] = np.stack([record["image"] for record in records])
         arrays[f"{split}_labels"] = np.array(labels, np.uint8)
@@ -143,15 +159,13 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _scaled(arrays: Arrays, part: str, rows) -> Split:
-    images = arrays[f"{part}_images"][rows].astype(np.float32) / np.float32(255)
-    return Split(images, arrays[f"{part}_labels"][rows].astype(np.int32))
-
-
-def _dataset(name: str, parts: list[Split], standardise: bool) -> Dataset:
+def _to_dataset(
+    name: str, parts: list[splits.Split], standardise: bool
+) -> splits.Dataset:
+    """Pixels as they are, or with mean 0 and variance 1 over the training rows."""
     note = "pixels in [0, 1]"
     if standardise:
         mean, spread = parts[0].inputs.mean(), parts[0].inputs.std()
         parts = [p._replace(inputs=(p.inputs - mean) / spread) for p in parts]
         note = f"pixels less {mean:.4f}, divided by {spread:.4f}"
-    return make_dataset(name, parts, classes="0123456789", notes=[note])
+    return splits.make_dataset(name, parts, classes="0123456789", notes=[note])

@@ -20,24 +20,13 @@ def data_folders(data_dir: Folder) -> list[Path]:
       Traceback (most recent call last):
       gamepruning.types.InputError: no data folder nowhere
     """
-    if data_dir is not None:
-        folder = Path(data_dir).expanduser()
-        if not folder.is_dir():
-            raise InputError(f"no data folder {data_dir}")
-        return [folder]
-    named = os.environ.get("GAMEPRUNING_DATA")
-    return [Path(named).expanduser()] if named else []
-
-
-def tfds_folders(data_dir: Folder) -> list[Path]:
-    """Folders that may hold data sets prepared by tensorflow-datasets, best first."""
-    folders = data_folders(data_dir)
-    found = [place for f in folders for place in (f, f / "tensorflow_datasets")]
     if data_dir is None:
-        if named := os.environ.get("TFDS_DATA_DIR"):
-            found.insert(0, Path(named).expanduser())
-        found.append(Path("~/tensorflow_datasets").expanduser())
-    return found
+        named = os.environ.get("GAMEPRUNING_DATA")
+        return [Path(named).expanduser()] if named else []
+    folder = Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"no data folder {data_dir}")
+    return [folder]
 
 
 def cache_folder(cache_dir: Folder) -> Path:
@@ -61,11 +50,7 @@ def how_to_get(what: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-      InputError: it cannot be read, or it is not UTF-8 text.
-    """
+    """The text of a file; `InputError` if it cannot be read or is not UTF-8 text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,9 @@
 """What the columns of known tables mean where the file itself does not say."""
 
 import dataclasses
-from typing import Literal
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,46 +32,14 @@ class Recipe:
     rare_classes: Literal["error", "drop"] = "error"
     why: str = ""
 
-
-def _classes(**fields) -> Recipe:
-    return Recipe(task="classification", **fields)
-
-
-def _numbers(**fields) -> Recipe:
-    return Recipe(task="regression", **fields)
+    def but(self, **fields: Any) -> Self:
+        """The recipe with other fields; lists become tuples."""
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return dataclasses.replace(self, **given)
 
 
-_PLAIN_CLASSES = """
-    banknote breast_cancer_wisconsin dermatology german_credit glass haberman
-    ionosphere new_thyroid phoneme satimage segmentation sonar vehicle wheat_seeds wine
-"""
-_PLAIN_NUMBERS = """
-    abalone airfoil auto_price california_housing concrete cpu_performance kin8nm
-    power_plant servo wine_quality_red wine_quality_white yacht
-"""
+_FILE = Path(__file__).with_suffix(".json")
 RECIPES = {
-    **dict.fromkeys(_PLAIN_CLASSES.split(), _classes()),
-    **dict.fromkeys(_PLAIN_NUMBERS.split(), _numbers()),
-    "australian": _classes(categorical=("a4", "a5", "a6", "a12")),
-    "car": _classes(
-        categorical=("buying", "maint", "doors", "persons", "lug_boot", "safety"),
-        why="all columns are codes of categories",
-    ),
-    "ecoli": _classes(rare_classes="drop"),
-    "pima_diabetes": _classes(
-        zero_is_missing=("glucose", "blood_pressure", "skin_thickness", "insulin")
-        + ("bmi",),
-        why="zeros of measurements mean missing",
-    ),
-    "vowel": _classes(
-        drop=("train_or_test",),
-        group="speaker_number",
-        why="no speaker is in two parts; the mark of the old split is left out",
-    ),
-    "auto_mpg": _numbers(categorical=("origin",)),
-    "bodyfat": _numbers(
-        drop=("density",), why="the target is computed from the density: left out"
-    ),
-    "boston_housing": _numbers(drop=("b",), why="column b encodes race: left out"),
-    "energy_heating": _numbers(categorical=("orientation", "glazing_distribution")),
+    name: Recipe().but(**fields)
+    for name, fields in json.loads(_FILE.read_text(encoding="utf-8")).items()
 }

@@ -13,47 +13,27 @@ Task = Literal["classification", "regression"]
 
 
 class Split(NamedTuple):
-    """Rows of a data set, as NumPy arrays; on the device they become jax arrays.
+    """Rows of a data set, as NumPy arrays; on the device they become jax arrays."""
 
-    Attributes:
-      inputs: float32 [B, *input_shape].
-      labels: int32 [B] in [0, num_outputs), or standardised targets, float32 [B].
-    """
-
-    inputs: Any
-    labels: Any
+    inputs: Any  # float32 [B, *input_shape]
+    labels: Any  # int32 [B] in [0, num_outputs), or standardised targets, float32 [B]
 
 
 class Dataset(NamedTuple):
-    """Data to train on, to choose by, and to judge by.
-
-    Attributes:
-      name: of the data set.
-      task: "classification" or "regression".
-      train: rows to train on, and the only ones that any statistic was taken from.
-      validation: rows to choose by (scores, settings).
-      test: rows to judge by, once.
-      num_outputs: the number of classes; 1 for regression.
-      input_shape: the shape of one example.
-      class_names: of each class; empty for regression.
-      feature_names: of each input; empty for images.
-      target_mean: regression: target = label * target_scale + target_mean.
-      target_scale: see target_mean.
-      notes: what was done to the data, a line each.
-    """
+    """Data to train on, to choose by, and to judge by."""
 
     name: str
     task: Task
-    train: Split
-    validation: Split
-    test: Split
-    num_outputs: int
-    input_shape: tuple[int, ...]
-    class_names: tuple[str, ...] = ()
-    feature_names: tuple[str, ...] = ()
-    target_mean: float = 0.0
+    train: Split  # the only rows that any statistic was taken from
+    validation: Split  # rows to choose by (scores, settings)
+    test: Split  # rows to judge by, once
+    num_outputs: int  # the number of classes; 1 for regression
+    input_shape: tuple[int, ...]  # of one example
+    class_names: tuple[str, ...] = ()  # empty for regression
+    feature_names: tuple[str, ...] = ()  # of each input; empty for images
+    target_mean: float = 0.0  # regression: target = label * target_scale + target_mean
     target_scale: float = 1.0
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was done to the data, a line each
 
 
 class Rows(NamedTuple):
@@ -72,15 +52,7 @@ def make_dataset(
     notes: Sequence[str],
     **facts: Any,
 ) -> Dataset:
-    """A data set of training, validation and test rows.
-
-    Args:
-      name: of the data set.
-      parts: the three splits.
-      classes: what the classes are called; none for regression.
-      notes: what was done to the data.
-      **facts: other fields of `Dataset`.
-    """
+    """A data set of three parts; one without classes is for regression."""
     train, validation, test = parts
     task = "classification" if classes else "regression"
     shape = train.inputs.shape[1:]
@@ -99,21 +71,16 @@ def split_rows(
 ) -> Rows:
     """Deal rows out at random, class by class, a group always as a whole.
 
+    Every class with rows is in every part; it is an InputError if one has fewer rows or
+    groups than there are parts. A group has the class of its first row.
+
     Args:
       key: random key.
       strata: the class of each row, integers [B]; all zero where there are none.
-      groups: rows of one group go to one part, integers [B]. These are rows that say
-        the same, or rows about one person. A group counts for the class of its first
-        row.
+      groups: rows that say the same, or are about one person, integers [B].
       validation: fraction of each class for validation; 0 for no such part.
       test: fraction of each class for the test; 0 for no such part.
       names: what the classes are called, for the error.
-
-    Returns:
-      The row numbers of the three parts. Every class with rows is in every part.
-
-    Raises:
-      InputError: a class has fewer rows (or groups) than there are parts.
 
     Example:
       >>> import jax, numpy as np
@@ -160,10 +127,7 @@ def _share(fraction: float, total: int, num_parts: int) -> int:
 
 
 def check_dataset(dataset: Dataset) -> Dataset:
-    """Check any data set, a user's own included.
-
-    Returns:
-      The same data set.
+    """Check any data set, a user's own included, and return it.
 
     Raises:
       InputError: a part is empty, lengths or shapes differ, an input or target is NaN
@@ -196,10 +160,10 @@ def _problem_of(split: Split, dataset: Dataset) -> str:
             f"{len(inputs)} inputs and {len(labels)} labels"
         )
     if inputs.shape[1:] != tuple(dataset.input_shape):
-        expected = f"expected inputs of shape {dataset.input_shape}"
-        return f"{expected}, got {inputs.shape[1:]}"
+        shape = inputs.shape[1:]
+        return f"expected inputs of shape {dataset.input_shape}, got {shape}"
     if not np.isfinite(inputs).all():
-        row = int(np.argwhere(~np.isfinite(inputs))[0][0])
+        row = np.argwhere(~np.isfinite(inputs))[0][0]
         return f"row {row} of the inputs holds NaN or infinity"
     if dataset.task == "regression":
         return "" if np.isfinite(labels).all() else "a target is NaN or infinite"
@@ -207,6 +171,6 @@ def _problem_of(split: Split, dataset: Dataset) -> str:
         return f"expected integer labels, got {labels.dtype}"
     outside = labels[(labels < 0) | (labels >= dataset.num_outputs)]
     if outside.size:
-        end = dataset.num_outputs - 1
-        return f"label {outside[0]} is out of range: expected 0 to {end}"
+        last = dataset.num_outputs - 1
+        return f"label {outside[0]} is out of range: expected 0 to {last}"
     return ""

@@ -19,47 +19,22 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from gamepruning.types import InputError
-from gamepruning.workbench.datasets.columns import (
-    check_size,
-    encode,
-    is_number,
-    is_row_id,
-    parse_column,
-    to_numbers,
-)
+from gamepruning.workbench.datasets import columns, splits
+from gamepruning.workbench.datasets.columns import is_number, to_numbers
 from gamepruning.workbench.datasets.places import read_text
 from gamepruning.workbench.datasets.recipes import Recipe
-from gamepruning.workbench.datasets.splits import (
-    Dataset,
-    Rows,
-    Split,
-    Task,
-    make_dataset,
-    split_rows,
-)
 from gamepruning.workbench.settings.spelling import closest
 
 _NUM_PARTS = 3
 
 
-def load_table(path: Path, *, seed: int, recipe: Recipe) -> Dataset:
+def load_table(path: Path, *, seed: int, recipe: Recipe) -> splits.Dataset:
     """Read a CSV file: 15 % of the rows are for validation, 25 % for the test.
 
     Numbers are standardised. A missing one (an empty cell) becomes the median, beside a
     feature that says it was missing. Text becomes one feature for each of its 32 most
     frequent categories. Columns that do not vary are left out, and so are those that
     only count or name the rows. The target of a regression is standardised.
-
-    Args:
-      path: the file; its name is that of the data set.
-      seed: decides the split.
-      recipe: what the columns mean.
-
-    Returns:
-      The data set; `notes` says what was done to it.
-
-    Raises:
-      InputError: the file is not such a table, or nothing can be learned from it.
     """
     frame = read_table(path)
     with _naming(path):
@@ -69,11 +44,7 @@ def load_table(path: Path, *, seed: int, recipe: Recipe) -> Dataset:
 def read_table(path: Path) -> pd.DataFrame:
     """The cells of a CSV file as stripped text, by column name and row number.
 
-    The header is row 1.
-
-    Raises:
-      InputError: it cannot be read, has no header or no rows, or its rows differ in
-        length.
+    The header is row 1. It is an error if rows differ in length.
     """
     text = read_text(path)
     with _naming(path):
@@ -120,7 +91,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 def _to_dataset(
     name: str, frame: pd.DataFrame, key: jax.Array, recipe: Recipe
-) -> Dataset:
+) -> splits.Dataset:
     _check_names(frame, recipe)
     target = frame[recipe.target]
     _check_target(target)
@@ -132,14 +103,14 @@ def _to_dataset(
     else:
         classes, labels = (), _to_targets(target)
     rows = _split(key, frame, labels, classes, recipe)
-    inputs, features = encode(_columns(frame, recipe, notes), rows.train, notes)
+    inputs, features = columns.encode(_columns(frame, recipe, notes), rows.train, notes)
     mean, scale = 0.0, 1.0
     if task == "regression":
         mean, scale = float(labels[rows.train].mean()), float(labels[rows.train].std())
         labels = ((labels - mean) / (scale or 1.0)).astype(np.float32)
-    return make_dataset(
+    return splits.make_dataset(
         name,
-        [Split(inputs[part], labels[part]) for part in rows],
+        [splits.Split(inputs[part], labels[part]) for part in rows],
         classes=classes,
         notes=notes,
         feature_names=features,
@@ -149,10 +120,9 @@ def _to_dataset(
 
 
 def _check_names(frame: pd.DataFrame, recipe: Recipe) -> None:
-    group = [] if recipe.group is None else [recipe.group]
-    special = [*recipe.drop, *recipe.categorical, *recipe.zero_is_missing, *group]
+    special = [*recipe.drop, *recipe.categorical, *recipe.zero_is_missing, recipe.group]
     for name in [recipe.target, *special]:
-        if name not in frame:
+        if name is not None and name not in frame:
             raise InputError(f"no column {name!r}{closest(name, frame)}")
 
 
@@ -166,7 +136,7 @@ def _check_target(target: pd.Series) -> None:
         raise InputError(f"every target is {target.iloc[0]}: there is nothing to learn")
 
 
-def _task_of(target: pd.Series) -> Task:
+def _task_of(target: pd.Series) -> splits.Task:
     kinds = to_numbers(target.drop_duplicates())
     is_few = len(kinds) <= 20 and len(target) >= 5 * len(kinds)
     is_code = (kinds % 1 == 0).all() and is_few
@@ -186,7 +156,7 @@ def _to_targets(target: pd.Series) -> np.ndarray:
         raise InputError(
             f"row {row}: the target of a regression must be a number, got {cell!r}"
         )
-    check_size(target)
+    columns.check_size(target)
     return to_numbers(target).to_numpy()
 
 
@@ -211,7 +181,7 @@ def _split(
     labels: np.ndarray,
     classes: tuple[str, ...],
     recipe: Recipe,
-) -> Rows:
+) -> splits.Rows:
     """Rows with the same inputs, or of the same group, go to the same part."""
     strata = labels if classes and recipe.group is None else np.zeros(len(frame), int)
     inputs = [name for name in frame if name not in (recipe.target, *recipe.drop)]
@@ -219,7 +189,7 @@ def _split(
     if not by:
         raise InputError("no column is left to learn from")
     groups = frame.groupby(by, sort=False).ngroup().to_numpy()
-    rows = split_rows(
+    rows = splits.split_rows(
         key, strata, groups=groups, validation=0.15, test=0.25, names=classes
     )
     for part, own in rows._asdict().items():
@@ -233,17 +203,19 @@ def _split(
 
 def _columns(frame: pd.DataFrame, recipe: Recipe, notes: list[str]) -> pd.DataFrame:
     """The columns that a network may read."""
-    columns = {}
-    for name in frame:
-        if name in (recipe.target, recipe.group, *recipe.drop):
-            continue
-        column = parse_column(frame[name], categorical=name in recipe.categorical)
+    kept, ids = {}, []
+    skipped = (recipe.target, recipe.group, *recipe.drop)
+    for name in [name for name in frame if name not in skipped]:
+        is_code = name in recipe.categorical
+        column = columns.parse_column(frame[name], categorical=is_code)
         if name in recipe.zero_is_missing and is_numeric_dtype(column):
             column = column.mask(column == 0)
-        columns[name] = column
-    ids = [n for n in columns if n not in recipe.categorical and is_row_id(columns[n])]
+        if is_code or not columns.is_row_id(column):
+            kept[name] = column
+        else:
+            ids.append(name)
     if ids:
         notes.append(
             f"columns that only count or name the rows, left out: {', '.join(ids)}"
         )
-    return pd.DataFrame(columns, index=frame.index).drop(columns=ids)
+    return pd.DataFrame(kept, index=frame.index)

@@ -19,19 +19,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer
 
 from gamepruning.types import InputError
-from gamepruning.workbench.datasets.places import (
-    TEXTS,
-    Folder,
-    find_folder,
-    how_to_get,
-    read_text,
-)
-from gamepruning.workbench.datasets.splits import (
-    Dataset,
-    Split,
-    make_dataset,
-    split_rows,
-)
+from gamepruning.workbench.datasets import places, splits
 from gamepruning.workbench.datasets.tables import read_table
 
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
@@ -47,33 +35,19 @@ _WORD = r"[a-z0-9]+(?:'[a-z]+)?"
 
 
 def load_texts(
-    name: str, *, data_dir: Folder, seed: int, min_documents: int = 10
-) -> Dataset:
+    name: str, data_dir: places.Folder, *, seed: int, min_documents: int = 10
+) -> splits.Dataset:
     """Messages with six emotions, or tweets about finance with twenty topics.
 
     "emotion": 20,000 messages in their published split. "topic": 21,107 tweets; the
     published validation texts are the test, and a tenth of the training texts, class by
-    class, is for validation. A text that comes again in a later part is left out.
-
-    Args:
-      name: "emotion" or "topic".
-      data_dir: the folder with `emotion/` (train.txt, val.txt, test.txt: `text;label`
-        in each line) or `twitter_financial_news_topic/` (train.csv, valid.csv).
-      seed: decides which of the topics' texts are for validation.
-      min_documents: the least number of training texts that a word of the vocabulary
-        occurs in.
-
-    Returns:
-      The data set.
-
-    Raises:
-      InputError: a file is not there, a row of it is not understood, or no word is in
-        so many texts.
+    class, is for validation. A text that comes again in a later part is left out. Words
+    of the vocabulary occur in at least `min_documents` training texts.
     """
-    folder_name, files = TEXTS[name]
-    folder = find_folder(folder_name, data_dir)
+    folder_name, files = places.TEXTS[name]
+    folder = places.find_folder(folder_name, data_dir)
     if folder is None or not all((folder / file).is_file() for file in files):
-        how = how_to_get(f"{folder_name}/ with {', '.join(files)}")
+        how = places.how_to_get(f"{folder_name}/ with {', '.join(files)}")
         raise InputError(f"{name} is not there: {how}")
     if name == "emotion":
         parts = [_read_emotion(folder / file) for file in files]
@@ -81,7 +55,7 @@ def load_texts(
     given, test = (_read_topic(folder / file) for file in files)
     labels = given["label"].to_numpy()
     key = jax.random.key(seed)
-    rows = split_rows(key, labels, validation=0.1, test=0.0, names=TOPICS)
+    rows = splits.split_rows(key, labels, validation=0.1, test=0.0, names=TOPICS)
     parts = [given.iloc[rows.train], given.iloc[rows.validation], test]
     return _to_dataset(name, parts, TOPICS, min_documents)
 
@@ -89,14 +63,7 @@ def load_texts(
 def to_vectors(
     parts: Sequence[Sequence[str]], *, min_documents: int
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """Vectors of each part, float32 [texts, words], and the words.
-
-    Args:
-      parts: training texts, then others.
-      min_documents: the least number of training texts that a word occurs in.
-
-    Raises:
-      InputError: no word is in so many texts.
+    """Vectors of each part, float32 [texts, words], and the words of the first.
 
     Example:
       >>> parts = [["Don't buy &amp; sell", "buy http://b.co"], ["Buy, BUY x"]]
@@ -106,12 +73,9 @@ def to_vectors(
       >>> vectors[1]
       array([[1., 0., 0.]], dtype=float32)
     """
+    words_of = {"preprocessor": _clean, "token_pattern": _WORD}
     counter = CountVectorizer(
-        preprocessor=_clean,
-        token_pattern=_WORD,
-        min_df=min_documents,
-        binary=True,
-        dtype=np.float32,
+        min_df=min_documents, binary=True, dtype=np.float32, **words_of
     )
     try:
         counter.fit(parts[0])
@@ -131,32 +95,26 @@ def _clean(text: str) -> str:
 
 def _to_dataset(
     name: str, parts: list[pd.DataFrame], classes: tuple[str, ...], min_documents: int
-) -> Dataset:
-    kept = _without_repeats(parts)
+) -> splits.Dataset:
+    kept, later = [], set()  # without texts that come again in a later part
+    for part in reversed(parts):
+        kept.insert(0, part[~part["text"].isin(later)])
+        later.update(part["text"])
     texts = [part["text"].tolist() for part in kept]
     vectors, words = to_vectors(texts, min_documents=min_documents)
-    splits = [
-        Split(x, part["label"].to_numpy(np.int32))
-        for x, part in zip(vectors, kept, strict=True)
-    ]
+    kinds = [part["label"].to_numpy(np.int32) for part in kept]
+    made = list(map(splits.Split, vectors, kinds))
     dropped = sum(map(len, parts)) - sum(map(len, kept))
     repeats = f"{dropped} texts that come again in a later part left out"
     size = f"{len(words)} words, each in >= {min_documents} training texts"
     notes = (repeats, size) if dropped else (size,)
-    return make_dataset(name, splits, classes=classes, notes=notes, feature_names=words)
-
-
-def _without_repeats(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Leave out texts that come again in a later part."""
-    kept, later = [], set()
-    for part in reversed(parts):
-        kept.insert(0, part[~part["text"].isin(later)])
-        later.update(part["text"])
-    return kept
+    return splits.make_dataset(
+        name, made, classes=classes, notes=notes, feature_names=words
+    )
 
 
 def _read_emotion(path: Path) -> pd.DataFrame:
-    lines = [line for line in read_text(path).split("\n") if line.strip()]
+    lines = [line for line in places.read_text(path).split("\n") if line.strip()]
     rows = [line.rpartition(";") for line in lines]
     for row, (text, _, label) in enumerate(rows, start=1):
         if not text or label not in EMOTIONS:

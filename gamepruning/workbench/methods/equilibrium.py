@@ -48,9 +48,8 @@ def play_equilibrium(
         _record_game(task, settings, trainer),
         trace=lambda state: state.game.gates,
     )
-    state, trace = run_stage(game, trainer)
-    found = _choose(task, settings, state.game)
-    return found._replace(trace=None if trace is None else np.asarray(trace))
+    done = run_stage(game, trainer)
+    return _choose(task, settings, done.state.game)._replace(trace=done.trace)
 
 
 def _choose(

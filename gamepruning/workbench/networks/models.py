@@ -27,23 +27,16 @@ Outputs = Float[Array, "B outputs"]
 class Model(NamedTuple):
     """A network as pure functions.
 
-    Attributes:
-      name: what the report calls it.
-      init: key -> params. If the network has batch statistics, params is
-        `{"params": ..., "batch_stats": ...}`, else the parameters alone.
-      apply: (params, inputs [B, *input_shape]) -> outputs [B, num_outputs], as in use:
-        no dropout, running batch statistics.
-      train_apply: (params, inputs, key) -> (outputs, params), as in training: with
-        dropout, and with the batch statistics brought up to date.
-      is_plain: True if training needs no key and changes nothing but weights, so that
-        `apply` serves for both.
+    If it has batch statistics, params is `{"params": ..., "batch_stats": ...}`, else
+    the parameters alone. `apply` is the network in use: no dropout, running statistics.
+    `train_apply`, as in training, has dropout and brings the statistics up to date.
     """
 
-    name: str
-    init: Callable[[jax.Array], Any]
-    apply: Callable[[Any, Any], Any]
-    train_apply: Callable[[Any, Any, jax.Array], tuple[Any, Any]]
-    is_plain: bool
+    name: str  # what the report calls it
+    init: Callable[[jax.Array], Any]  # key -> params
+    apply: Callable[[Any, Any], Any]  # (params, [B, *input_shape]) -> [B, num_outputs]
+    train_apply: Callable[[Any, Any, jax.Array], tuple[Any, Any]]  # -> outputs, params
+    is_plain: bool  # training needs no key and changes weights only: `apply` serves it
 
 
 class MLP(nn.Module):
@@ -135,10 +128,10 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: Inputs, train: bool = False) -> Outputs:
         def conv_norm(x, filters, size, stride, name):
-            x = nn.Conv(
+            conv = nn.Conv(
                 filters, (size, size), stride, use_bias=False, name=f"{name}_conv"
-            )(x)
-            return nn.BatchNorm(not train, momentum=0.9, name=f"{name}_norm")(x)
+            )
+            return nn.BatchNorm(not train, momentum=0.9, name=f"{name}_norm")(conv(x))
 
         x = nn.relu(conv_norm(x, self.filters[0], 3, 1, "stem"))
         for stage, filters in enumerate(self.filters):
@@ -187,19 +180,12 @@ class Transformer(nn.Module):
 
 
 class Entry(NamedTuple):
-    """One line of `MODELS`: all that adding a network takes.
+    """One line of `MODELS`: all that adding a network takes."""
 
-    Attributes:
-      module: the linen module; its fields are the options, with their defaults.
-      min_image: the smallest height and width it can read; 0 for any input.
-      example: the shape of one example that it was made for.
-      summary: one line of help.
-    """
-
-    module: type[nn.Module]
-    min_image: int
-    example: tuple[int, ...]
-    summary: str
+    module: type[nn.Module]  # its fields are the options, with their defaults
+    min_image: int  # the smallest height and width it can read; 0 for any input
+    example: tuple[int, ...]  # the shape of one example that it was made for
+    summary: str  # one line of help
 
 
 MODELS = {
@@ -216,7 +202,7 @@ MODELS = {
 def build_model(
     name: str, *, input_shape: tuple[int, ...], num_outputs: int, **options: Any
 ) -> Model:
-    """Makes one of the networks in `MODELS` fit for some data.
+    """Make one of the networks in `MODELS` fit for some data.
 
     Args:
       name: a key of `MODELS`.
@@ -240,7 +226,8 @@ def build_model(
     if name not in MODELS:
         raise InputError(f"no model {name!r}{closest(name, MODELS)}")
     entry = MODELS[name]
-    options = _check_options(entry, name, options)
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    _check_options(entry, name, options)
     _check_inputs(entry, name, input_shape)
     module = entry.module(num_outputs=num_outputs, **options)
 
@@ -248,66 +235,47 @@ def build_model(
         variables = module.init(key, jnp.zeros((1, *input_shape)))
         return variables if "batch_stats" in variables else variables["params"]
 
-    def apply(params, x):
-        return module.apply(_variables(params), x)
+    def apply(params, x, **how):
+        variables = params if "batch_stats" in params else {"params": params}
+        return module.apply(variables, x, **how)
 
     def train_apply(params, x, key):
-        outputs, updates = module.apply(
-            _variables(params),
-            x,
-            train=True,
-            rngs={"dropout": key},
-            mutable=["batch_stats"],
-        )
+        how = {"train": True, "rngs": {"dropout": key}, "mutable": ["batch_stats"]}
+        outputs, updates = apply(params, x, **how)
         return outputs, ({**params, **updates} if "batch_stats" in params else params)
 
-    has_statistics = "batch_stats" in _shapes(init, name)
-    is_plain = not has_statistics and not options.get("dropout")
-    return Model(name, jax.jit(init), apply, train_apply, is_plain)
-
-
-def _shapes(init: Callable[[jax.Array], Any], name: str) -> Any:
-    """The shapes of the start. Tracing it costs no computing and shows if sizes fit."""
-    try:
-        return jax.eval_shape(init, jax.random.key(0))
+    try:  # tracing the start costs no computing and shows if sizes fit
+        shapes = jax.eval_shape(init, jax.random.key(0))
     except Exception as error:  # whatever linen and XLA say about sizes
         reason = str(error).strip().splitlines()
         raise InputError(
             f"{name} cannot be built with these options for such inputs: "
             f"{reason[0] if reason else type(error).__name__}"
         ) from error
+    is_plain = "batch_stats" not in shapes and not options.get("dropout")
+    return Model(name, jax.jit(init), apply, train_apply, is_plain)
 
 
-def _variables(params):
-    return params if "batch_stats" in params else {"params": params}
-
-
-def _check_options(entry: Entry, name: str, options: dict) -> dict:
-    known = [
-        field.name
-        for field in dataclasses.fields(entry.module)
-        if field.name not in ("num_outputs", "parent", "name")
-    ]
+def _check_options(entry: Entry, name: str, options: dict[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(entry.module)]
+    known = [field for field in known if field not in ("num_outputs", "parent", "name")]
     for option in options:
         if option not in known:
             raise InputError(f"{name} has no option {option!r}{closest(option, known)}")
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     activation = options.get("activation", "relu")
     if activation not in ACTIVATIONS:
-        raise InputError(
-            f"no activation {activation!r}{closest(activation, ACTIVATIONS)}"
-        )
+        meant = closest(activation, ACTIVATIONS)
+        raise InputError(f"no activation {activation!r}{meant}")
     for option, value in options.items():
         sizes = value if isinstance(value, tuple) else ()
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise InputError(f"{name}: {option} must be positive integers, got {value}")
-    return options
 
 
 def _check_inputs(entry: Entry, name: str, input_shape: tuple[int, ...]) -> None:
-    if entry.min_image == 0 and input_shape and math.prod(input_shape) > 0:
-        return
     smallest = entry.min_image
+    if smallest == 0 and input_shape and math.prod(input_shape) > 0:
+        return
     if len(input_shape) != 3 or min(input_shape[:2]) < smallest:
         raise InputError(
             f"{name} reads images of at least {smallest}x{smallest}, "

@@ -2,7 +2,8 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,32 +13,18 @@ from gamepruning.types import InputError
 
 
 class UserNetwork(NamedTuple):
-    """What a factory returned.
+    """What a factory returned."""
 
-    Attributes:
-      apply: (params, *inputs) -> outputs.
-      params: its parameters.
-      inputs: example inputs.
-    """
-
-    apply: Callable[..., Any]
+    apply: Callable[..., Any]  # (params, *inputs) -> outputs
     params: Any
-    inputs: tuple[Any, ...]
+    inputs: tuple[Any, ...]  # examples
 
 
 def load_user_network(spec: str) -> UserNetwork:
     """Import `path.py` and call `factory()`.
 
-    Args:
-      spec: `path.py:factory`, where the factory takes no arguments and returns
-        (apply, params, inputs); inputs is a tuple, or one array.
-
-    Returns:
-      The network.
-
-    Raises:
-      InputError: there is no such file or function, or it fails or returns something
-        else.
+    The factory takes no arguments and returns (apply, params, inputs); inputs is a
+    tuple, or one array. Whatever goes wrong is an InputError.
     """
     path, _, name = spec.rpartition(":")
     if not path or not name:
@@ -45,19 +32,18 @@ def load_user_network(spec: str) -> UserNetwork:
     factory = getattr(_import_file(Path(path)), name, None)
     if not callable(factory):
         raise InputError(f"{path} has no function {name!r}")
-    try:
+    with _told(f"{spec} failed"):
         made = factory()
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{spec} failed: {_one_line(error)}") from error
     if not isinstance(made, tuple) or len(made) != 3 or not callable(made[0]):
+        size = f" of {len(made)}" if isinstance(made, tuple) else ""
         raise InputError(
             f"expected {spec} to return (apply, params, inputs), got "
-            f"{type(made).__name__}"
-            + (f" of {len(made)}" if isinstance(made, tuple) else "")
+            f"{type(made).__name__}{size}"
         )
     apply, params, inputs = made
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    _check_call(spec, apply, params, inputs)
+    with _told(f"{spec}: apply(params, *inputs) failed"):
+        jax.eval_shape(apply, params, *inputs)
     return UserNetwork(apply, params, inputs)
 
 
@@ -72,24 +58,20 @@ def _import_file(path: Path):
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(f"importing {path} failed: {_one_line(error)}") from error
+        with _told(f"importing {path} failed"):
+            spec.loader.exec_module(module)
     finally:
         sys.path.remove(folder)
     return module
 
 
-def _check_call(spec: str, apply, params, inputs) -> None:
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Whatever the user's code raises, in one line."""
     try:
-        jax.eval_shape(apply, params, *inputs)
+        yield
     except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{spec}: apply(params, *inputs) failed: {_one_line(error)}"
-        ) from error
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:297] + "..."
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text = " ".join(str(error).split())
+        text = text if len(text) <= 300 else text[:297] + "..."
+        kind = type(error).__name__
+        raise InputError(f"{what}: {kind}{f': {text}' if text else ''}") from error

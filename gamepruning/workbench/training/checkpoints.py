@@ -1,4 +1,4 @@
-"""Checkpoints: training state to go on from, and weights that users bring.
+"""Checkpoints: training state to resume from, and weights that users bring.
 
 A training checkpoint is one file of `files.npz`, with every leaf under its path.
 """
@@ -17,55 +17,29 @@ from gamepruning.types import InputError
 
 
 def save_checkpoint(path: Path, tree: Any, *, meta: dict[str, Any]) -> None:
-    """Write a pytree of arrays, and a few plain facts, as one file.
-
-    Args:
-      path: where to, ending in `.npz`; an older file is replaced at the end only.
-      tree: any pytree of arrays, typed random keys included.
-      meta: JSON-able facts, such as the number of epochs done.
-    """
-    arrays = {name: _to_numpy(leaf) for name, leaf in named_leaves(tree).items()}
+    """Write a pytree of arrays, random keys included, and a few JSON-able facts."""
+    arrays = {
+        name: np.asarray(_data(leaf)) for name, leaf in named_leaves(tree).items()
+    }
     npz.save(path, meta, arrays)
 
 
 def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
-    """Read what `save_checkpoint` wrote.
-
-    Args:
-      path: the file.
-      like: a tree of the same structure, shapes and types; its values are not read.
-
-    Returns:
-      (tree, meta).
-
-    Raises:
-      InputError: the file is missing or damaged, or holds another tree.
-    """
+    """Read (tree, meta) of `save_checkpoint`; `like` has the structure and shapes."""
     meta, arrays = npz.load(path)
     wanted = named_leaves(like)
     if arrays.keys() != wanted.keys():
         first = sorted(arrays.keys() ^ wanted.keys())[0]
         side = "only in the file" if first in arrays else "missing in the file"
         raise InputError(f"checkpoint {path} is for another model: {first!r} is {side}")
-    leaves = [
-        _from_numpy(path, name, arrays[name], leaf) for name, leaf in wanted.items()
-    ]
+    leaves = [_restore(path, name, arrays[name], leaf) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), meta
 
 
 def load_weights(path: Path, like: Any) -> Any:
-    """Read parameters that a user brings, and check that they fit.
+    """Read the weights of a `.safetensors` file or a run folder, in the form of `like`.
 
-    Args:
-      path: a `.safetensors` file, or a run folder (its `dense.safetensors`).
-      like: parameters of the network they are meant for.
-
-    Returns:
-      A tree like `like` with the values of the file.
-
-    Raises:
-      InputError: the file is missing or damaged, holds another model, or values that
-        are not finite.
+    It is an InputError if they are of another model, or not finite.
     """
     path = path / "dense.safetensors" if path.is_dir() else path
     params = import_safetensors(path, like=like)
@@ -76,17 +50,16 @@ def load_weights(path: Path, like: Any) -> Any:
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(
-        leaf.dtype, jax.dtypes.prng_key
-    )
+    kind = getattr(leaf, "dtype", None)
+    return kind is not None and jnp.issubdtype(kind, jax.dtypes.prng_key)
 
 
-def _to_numpy(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+def _data(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _from_numpy(path: Path, name: str, array: np.ndarray, like: Any) -> jax.Array:
-    target = jax.random.key_data(like) if _is_key(like) else jnp.asarray(like)
+def _restore(path: Path, name: str, array: np.ndarray, like: Any) -> jax.Array:
+    target = jnp.asarray(_data(like))
     if array.dtype.kind == "V" and array.dtype.itemsize == target.dtype.itemsize:
         array = array.view(target.dtype)  # bfloat16 and its like have no npz type
     if array.shape != target.shape or array.dtype != target.dtype:

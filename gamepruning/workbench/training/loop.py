@@ -28,51 +28,31 @@ _CONVOLVES: weakref.WeakKeyDictionary[Step, bool] = weakref.WeakKeyDictionary()
 
 
 class TrainState(NamedTuple):
-    """What the next step of plain training needs.
+    """What the next step of plain training needs."""
 
-    Attributes:
-      params: of the network, batch statistics included.
-      opt_state: of the optimizer.
-      key: for dropout.
-    """
-
-    params: Any
+    params: Any  # of the network, batch statistics included
     opt_state: Any
-    key: jax.Array
+    key: jax.Array  # for dropout
 
 
 class TrainInfo(NamedTuple):
-    """What a step of plain training tells.
-
-    Attributes:
-      loss: on the batch, before the update.
-    """
+    """What a step of training tells: the loss on the batch, before the update."""
 
     loss: Float[Array, ""]
 
 
 class TrainStep(NamedTuple):
-    """A pair of pure functions.
+    """A pair of pure functions."""
 
-    Attributes:
-      init: (key, params) -> state.
-      step: (state, batch) -> (state, info).
-    """
-
-    init: Callable[[jax.Array, Any], TrainState]
-    step: Callable[[TrainState, Split], tuple[TrainState, TrainInfo]]
+    init: Callable[[jax.Array, Any], Any]  # (key, params) -> state
+    step: Step
 
 
 class Fit(NamedTuple):
-    """Where training ended.
+    """Where training ended."""
 
-    Attributes:
-      state: after the last epoch.
-      infos: the mean of each epoch's infos, stacked: every leaf [epochs, ...].
-    """
-
-    state: Any
-    infos: Any
+    state: Any  # after the last epoch
+    infos: Any  # the mean of each epoch's infos, stacked: every leaf [epochs, ...]
 
 
 def make_train_step(
@@ -188,7 +168,12 @@ def fit(
     infos = []
     for epoch, own in enumerate(jax.random.split(key, epochs), start=1):
         state, info = run_epoch(own, step, state, data, batch_size=batch_size)
-        _check_finite(info, epoch)
+        loss = getattr(info, "loss", None)
+        if loss is not None and not np.isfinite(loss):
+            raise InputError(
+                f"training diverged in epoch {epoch}: the loss is {float(loss)}; "
+                "choose a lower learning rate"
+            )
         if callback is not None:
             callback(epoch, state, info)
         infos.append(info)
@@ -208,17 +193,20 @@ def run_epoch(
       step: pure, (state, Split of one batch) -> (state, info).
       state: where to start.
       data: all rows, on the device.
-      batch_size: rows of a step; if there are fewer rows, all of them. The remainder
-        of the order is left out.
+      batch_size: as for `fit`.
 
     Returns:
       The state, and the mean of the infos.
     """
     batch_size = min(batch_size, len(data.labels))
     order = _order(key, len(data.labels), batch_size)
-    loops = is_slow_in_scan(step, state, data, batch_size=batch_size)
-    run = _loop_epoch if loops else _scan_epoch
-    return run(step, state, data, order)
+    if not is_slow_in_scan(step, state, data, batch_size=batch_size):
+        return _scan_epoch(step, state, data, order)
+    infos = []
+    for rows in order:
+        state, info = _step_rows(step, state, data, rows)
+        infos.append(info)
+    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(0), *infos)
 
 
 def is_slow_in_scan(step: Step, state: Any, data: Split, *, batch_size: int) -> bool:
@@ -252,14 +240,6 @@ def _scan_epoch(step, state, data, order):
 
     state, infos = jax.lax.scan(visit, state, order)
     return state, jax.tree.map(lambda leaf: leaf.mean(0), infos)
-
-
-def _loop_epoch(step, state, data, order):
-    infos = []
-    for rows in order:
-        state, info = _step_rows(step, state, data, rows)
-        infos.append(info)
-    return state, jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(0), *infos)
 
 
 def predict(apply: Apply, params: Any, inputs: Any, *, batch_size: int = 2000) -> Array:
@@ -320,12 +300,3 @@ def evaluate(
 @functools.partial(jax.jit, static_argnums=0)
 def _call(fn, *args):
     return fn(*args)
-
-
-def _check_finite(info: Any, epoch: int) -> None:
-    loss = getattr(info, "loss", None)
-    if loss is not None and not np.isfinite(loss):
-        raise InputError(
-            f"training diverged in epoch {epoch}: the loss is {float(loss)}; choose a "
-            "lower learning rate"
-        )

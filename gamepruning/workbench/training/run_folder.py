@@ -7,12 +7,13 @@ can be resumed.
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -24,7 +25,6 @@ from gamepruning.workbench.settings.base import CommandSettings
 from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.versions import versions
 
-CHECKPOINTS = "checkpoints"
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 Settings = TypeVar("Settings", bound=CommandSettings)
@@ -32,29 +32,10 @@ Settings = TypeVar("Settings", bound=CommandSettings)
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Where a run writes; use it in a `with` block.
+    """Where a run writes; `working_in` makes it and moves it into place."""
 
-    Leaving the block without an error renames the folder into place. After bad input
-    nothing is left. After any other error, and when a run was resumed, the partial
-    folder stays if it holds a checkpoint.
-
-    Attributes:
-      out: the folder that will appear.
-      resume: resume an interrupted run instead of starting one.
-
-    Raises:
-      InputError: on entering: the folder exists, an interrupted run is in the way, or
-        there is nothing to resume.
-
-    Example:
-      >>> with RunFolder(Path("run"), resume=False) as folder:
-      ...     folder.write_text("hello.txt", "world")
-      >>> Path("run/hello.txt").read_text()
-      'world'
-    """
-
-    out: Path
-    resume: bool
+    out: Path  # the folder that will appear
+    resume: bool  # resume an interrupted run instead of starting one
 
     @property
     def partial(self) -> Path:
@@ -64,7 +45,17 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """Where the run's checkpoints lie until it is done."""
-        return self.partial / CHECKPOINTS
+        return self.partial / "checkpoints"
+
+    @property
+    def can_resume(self) -> bool:
+        """True if there is a checkpoint to resume from."""
+        return any(self.checkpoints.glob("*.npz"))
+
+    @property
+    def has_rows(self) -> bool:
+        """True if some of the results are there, which took long."""
+        return any(self.checkpoints.glob("*.json"))
 
     def check(self) -> None:
         """Check that the folder can be made or resumed, before any work is done."""
@@ -84,53 +75,25 @@ class RunFolder:
                 "or delete that folder"
             )
 
-    def __enter__(self) -> Self:
-        self.check()
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=self.resume)
-        except OSError as error:
-            raise InputError(
-                f"cannot make the run folder {self.partial}: {error.strerror}"
-            ) from error
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
-            os.replace(self.partial, self.out)
-        elif not self.can_resume or (
-            _is_bad_input(error) and not self.resume and not self.has_rows
-        ):
-            shutil.rmtree(self.partial, ignore_errors=True)
-
-    @property
-    def can_resume(self) -> bool:
-        """True if there is a checkpoint to resume from."""
-        return self.checkpoints.is_dir() and any(self.checkpoints.glob("*.npz"))
-
-    @property
-    def has_rows(self) -> bool:
-        """True if some of the results are there, which took long."""
-        return any(self.checkpoints.glob("*.json"))
-
     def write_text(self, name: str, text: str) -> None:
         """Write a file whole, or leave the old one."""
         with new_file(self.partial / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def read_config(self) -> dict[str, Any]:
-        """The settings of the interrupted run."""
+        """The `config.json` of the interrupted run."""
         path = self.partial / CONFIG
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(config, dict):
-                raise ValueError("it is no object")
+            match config:
+                case {"settings": dict()}:
+                    return config
+            raise ValueError("it holds no settings of a run")
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"cannot read {path} of the interrupted run: {error}; delete the "
                 "folder and start again"
             ) from error
-        return config
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -138,17 +101,17 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def records(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl` so far, without one that was cut short."""
+        """The lines of `metrics.jsonl` so far."""
         return read_records(self.partial / METRICS)
 
     def keep_records(self, stage: str, num_epochs: int) -> None:
         """Forget what a stage logged after the epoch that its checkpoint holds."""
         kept = [
-            record
+            json.dumps(record) + "\n"
             for record in self.records()
             if record["stage"] != stage or record["epoch"] <= num_epochs
         ]
-        self.write_text(METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+        self.write_text(METRICS, "".join(kept))
 
 
 def open_folder(
@@ -159,18 +122,10 @@ def open_folder(
     resume: bool,
     console: Console,
 ) -> tuple[RunFolder, Settings]:
-    """The folder of a run, and its settings.
+    """The folder of a run, and its settings; those of the interrupted run to resume.
 
-    Args:
-      settings: what was asked for.
-      stem: data set, network and kind of run, which make up the default name.
-      out: the folder that was named; None for the next free one in `runs`.
-      resume: resume the interrupted run of `out`, under its own settings.
-      console: gets a note if another version began the run.
-
-    Raises:
-      InputError: the folder is in the way, there is nothing to resume, or the settings
-        of the interrupted run are not those asked for.
+    Without `out` it is the next free one in `runs`, named by the stem: data set,
+    network and kind of run. The console gets a note if another version began the run.
     """
     if out is None:
         if resume:
@@ -186,16 +141,10 @@ def open_folder(
 def write_config(
     folder: RunFolder, asked: CommandSettings, training: SettledTraining
 ) -> None:
-    """Write `config.json`: the command, every setting, and the versions used.
-
-    Args:
-      folder: where to.
-      asked: the settings as asked for, under which an interrupted run is resumed.
-      training: what was chosen where nothing was asked for.
-    """
+    """Write `config.json`: the command, every setting, and the versions used."""
     data = {
         "command": asked.command(),
-        "settings": asked.to_dict(),
+        "settings": asked.to_dict(),  # under which an interrupted run is resumed
         "resolved": asked.to_dict() | training._asdict(),
         "versions": versions(),
     }
@@ -206,11 +155,6 @@ def _stored(folder: RunFolder, asked: Settings, console: Console) -> Settings:
     """The settings of the interrupted run; flags beside --resume must agree."""
     config = folder.read_config()
     _tell_version(config.get("versions"), console)
-    if not isinstance(config.get("settings"), dict):
-        raise InputError(
-            f"{folder.partial / CONFIG} holds no settings of a run: delete the folder "
-            "and start again"
-        )
     stored = type(asked).from_dict(config["settings"])
     default, found = type(asked)().to_dict(), stored.to_dict()
     for name, value in asked.to_dict().items():
@@ -223,7 +167,6 @@ def _stored(folder: RunFolder, asked: Settings, console: Console) -> Settings:
 
 
 def _tell_version(versions: Any, console: Console) -> None:
-    """Print a note if the interrupted run was begun by another version."""
     begun = versions.get("gamepruning") if isinstance(versions, dict) else None
     if begun != __version__:
         line = f"Note: gamepruning {begun or 'of unknown version'} began this run, "
@@ -231,31 +174,42 @@ def _tell_version(versions: Any, console: Console) -> None:
 
 
 @contextlib.contextmanager
-def working_in(folder: RunFolder, command: str) -> Iterator[None]:
-    """Work in a run folder; an error that leaves results there says how to resume.
+def working_in(folder: RunFolder, command: str) -> Iterator[RunFolder]:
+    """Make a run folder; move it into place if the block ends without an error.
 
-    Args:
-      folder: the folder.
-      command: the command without its flags, such as "gamepruning prune".
+    After bad input nothing is left. After any other error, and when a run was resumed,
+    the partial folder stays if it holds a checkpoint, and the error says how to resume:
+    by the command, such as "gamepruning prune".
 
-    Raises:
-      InputError: bad input.
-      KeyboardInterrupt: interrupted.
+    Example:
+      >>> with working_in(RunFolder(Path("run"), resume=False), "prune") as folder:
+      ...     folder.write_text("hello.txt", "world")
+      >>> Path("run/hello.txt").read_text()
+      'world'
     """
-    again = f"{command} --resume --out {folder.out}"
+    folder.check()
     try:
-        with folder:
-            try:
-                yield
-            except InputError as error:
-                if folder.has_rows:
-                    told = f"{error}; what was done is kept, resume with: {again}"
-                    raise InputError(told) from error
-                raise
-    except KeyboardInterrupt:
-        if folder.can_resume:
-            raise KeyboardInterrupt(f"interrupted; resume with: {again}") from None
+        folder.checkpoints.mkdir(parents=True, exist_ok=folder.resume)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the run folder {folder.partial}: {error.strerror}"
+        ) from error
+    try:
+        yield folder
+    except BaseException as error:
+        again = f"resume with: {command} --resume --out {folder.out}"
+        is_bad = isinstance(error, InputError)  # a full disk can be emptied, though
+        is_lasting = is_bad and not isinstance(error.__cause__, OSError)
+        is_new = not folder.resume and not folder.has_rows
+        if not folder.can_resume or (is_new and is_lasting):
+            shutil.rmtree(folder.partial, ignore_errors=True)
+        elif isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"interrupted; {again}") from None
+        elif is_bad and folder.has_rows:
+            raise InputError(f"{error}; what was done is kept, {again}") from error
         raise
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    os.replace(folder.partial, folder.out)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -263,30 +217,18 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
     Each has a stage and an epoch. There is none if there is no file.
     """
-    records = []
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                break
-            if not _is_record(record):
-                break
-            records.append(record)
+    records: list[dict[str, Any]] = []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    with contextlib.suppress(ValueError, RecursionError):
+        for line in text.split("\n"):
+            match record := json.loads(line):
+                case {"stage": str(), "epoch": bool()}:
+                    break
+                case {"stage": str(), "epoch": int()}:
+                    records.append(record)
+                case _:
+                    break
     return records
-
-
-def _is_record(record: Any) -> bool:
-    """Return True if it says which epoch of which stage it is about."""
-    match record:
-        case {"stage": str(), "epoch": int(epoch)}:
-            return not isinstance(epoch, bool)
-    return False
-
-
-def _is_bad_input(error: BaseException | None) -> bool:
-    """Return True if starting again would end the same; a full disk can be emptied."""
-    return isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
 
 
 def fresh_name(parent: Path, stem: str) -> Path:
@@ -296,9 +238,6 @@ def fresh_name(parent: Path, stem: str) -> Path:
       >>> fresh_name(Path("runs"), "digits-mlp").name
       'digits-mlp-1'
     """
-    number = 1
-    while True:
-        out = parent / f"{stem}-{number}"
-        if not out.exists() and not out.with_name(out.name + ".partial").exists():
-            return out
-        number += 1
+    folders = (RunFolder(parent / f"{stem}-{k}", False) for k in itertools.count(1))
+    free = (f.out for f in folders if not f.out.exists() and not f.partial.exists())
+    return next(free)

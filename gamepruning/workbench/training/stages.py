@@ -8,27 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from gamepruning.errors import InputError
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.settings.defaults import SettledTraining
+from gamepruning.workbench.training import loop
 from gamepruning.workbench.training.checkpoints import load_checkpoint, save_checkpoint
-from gamepruning.workbench.training.loop import (
-    Apply,
-    Measure,
-    Step,
-    TrainStep,
-    evaluate,
-    run_epoch,
-)
 from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.task import Task
 
@@ -37,85 +24,60 @@ MIN_JUDGED = 250  # epochs of a longer stage that are judged and logged, at leas
 
 
 class Stage(NamedTuple):
-    """One stretch of training.
+    """One stretch of training."""
 
-    Attributes:
-      name: of its checkpoint and its lines in `metrics.jsonl`.
-      label: what the progress bar says.
-      epochs: passes over the training data.
-      key: the order of the examples follows from it.
-      state: where it starts.
-      step: (state, batch) -> (state, info).
-      record: state -> JSON-able facts for `metrics.jsonl`, "validation" among them.
-      trace: state -> array kept for every epoch, or None.
-    """
-
-    name: str
-    label: str
-    epochs: int
-    key: jax.Array
-    state: Any
-    step: Step
-    record: Callable[[Any], dict[str, Any]]
-    trace: Callable[[Any], jax.Array] | None = None
+    name: str  # of its checkpoint and its lines in `metrics.jsonl`
+    label: str  # what the progress bar says
+    epochs: int  # passes over the training data
+    key: jax.Array  # the order of the examples follows from it
+    state: Any  # where it starts
+    step: loop.Step
+    record: Callable[[Any], dict[str, Any]]  # state -> facts, "validation" among them
+    trace: Callable[[Any], jax.Array] | None = None  # state -> what each epoch leaves
 
 
 class Outcome(NamedTuple):
-    """Where a stage ended: its state, and the trace [epochs, ...] or None."""
+    """How far a stage is; one object, so that an interruption cannot tear it apart."""
 
     state: Any
-    trace: np.ndarray | None
+    trace: np.ndarray  # [epochs, ...]; empty if the stage keeps none
+    epochs: int
 
 
 class Trainer(NamedTuple):
-    """What all stages of a run share.
+    """What all stages of a run share."""
 
-    Attributes:
-      train: the examples, on the device.
-      validation: what choices are made on.
-      metric: (outputs, labels) -> scalar, by which progress is judged.
-      training: how long, in which batches, at which rates.
-      folder: where checkpoints and metrics go.
-      progress: shows a bar for each stage.
-    """
+    train: Split  # the examples, on the device
+    validation: Split  # what choices are made on
+    metric: loop.Measure  # by which progress is judged
+    training: SettledTraining  # how long, in which batches, at which rates
+    folder: RunFolder  # where checkpoints and metrics go
+    progress: bars.Progress  # shows a bar for each stage
 
-    train: Split
-    validation: Split
-    metric: Measure
-    training: SettledTraining
-    folder: RunFolder
-    progress: Progress
-
-    def judge(self, apply: Apply, params: Any) -> float:
+    def judge(self, apply: loop.Apply, params: Any) -> float:
         """The metric on the validation data."""
-        return evaluate(apply, params, self.validation, self.metric)
+        return loop.evaluate(apply, params, self.validation, self.metric)
 
 
-def new_progress(console: Console) -> Progress:
+def new_progress(console: Console) -> bars.Progress:
     """The bars of a run: what, how far, how long, and how good."""
-    return Progress(
-        TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+    return bars.Progress(
+        bars.TextColumn("{task.description:<22}"),
+        bars.BarColumn(bar_width=28),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("[dim]{task.fields[note]}"),
         console=console,
     )
 
 
 def make_trainer(
-    task: Task, training: SettledTraining, folder: RunFolder, progress: Progress
+    task: Task, training: SettledTraining, folder: RunFolder, progress: bars.Progress
 ) -> Trainer:
     """The task's data on the device, and where its stages write."""
-    train = Split(*(jax.device_put(part) for part in task.dataset.train))
-    return Trainer(
-        train,
-        task.dataset.validation,
-        jax.jit(task.metric),
-        training,
-        folder,
-        progress,
-    )
+    train, metric = jax.device_put(task.dataset.train), jax.jit(task.metric)
+    validation = task.dataset.validation
+    return Trainer(train, validation, metric, training, folder, progress)
 
 
 def train_weights(
@@ -124,26 +86,12 @@ def train_weights(
     *,
     epochs: int,
     key: jax.Array,
-    made: TrainStep,
-    apply: Apply,
+    made: loop.TrainStep,
+    apply: loop.Apply,
     params: Any,
     trainer: Trainer,
 ) -> Any:
-    """Plain training as a stage.
-
-    Args:
-      name: of the stage.
-      label: what the progress bar says.
-      epochs: passes over the training data.
-      key: random key.
-      made: the step of training.
-      apply: (params, inputs) -> outputs, by which progress is judged.
-      params: where to start.
-      trainer: with what.
-
-    Returns:
-      The parameters at the end.
-    """
+    """Plain training as a stage, judged by `apply`; the parameters at its end."""
     order_key, step_key = jax.random.split(key)
 
     def record(state) -> dict[str, Any]:
@@ -159,76 +107,62 @@ def run_stage(stage: Stage, trainer: Trainer) -> Outcome:
 
     An interrupted stage resumes bit-identically, since each epoch has its own key. The
     last whole epoch is saved when it is interrupted.
-
-    Args:
-      stage: what to do.
-      trainer: with what.
-
-    Returns:
-      The outcome.
-
-    Raises:
-      InputError: training diverged, or the checkpoint is damaged or of another model.
     """
-    folder, progress = trainer.folder, trainer.progress
-    path = folder.checkpoints / f"{stage.name}.npz"
-    now = _start(stage, path, folder)
-    task = progress.add_task(
+    path = trainer.folder.checkpoints / f"{stage.name}.npz"
+    now = _start(stage, path)
+    trainer.folder.keep_records(stage.name, now.epochs)
+    task = trainer.progress.add_task(
         stage.label, total=stage.epochs, completed=now.epochs, note=""
     )
     saved = time.monotonic()
     try:
         while now.epochs < stage.epochs:
             now, facts = _advance(now, stage, trainer)
-            progress.update(task, completed=now.epochs)
+            trainer.progress.update(task, completed=now.epochs)
             if facts is not None:
-                folder.log({"stage": stage.name, "epoch": now.epochs, **facts})
-                progress.update(task, note=f"validation {facts['validation']:.4f}")
+                note = f"validation {facts['validation']:.4f}"
+                trainer.folder.log({"stage": stage.name, "epoch": now.epochs, **facts})
+                trainer.progress.update(task, note=note)
             if time.monotonic() - saved > SAVE_EVERY:
                 _save(path, now)
                 saved = time.monotonic()
     finally:
         if now.epochs:
             _save(path, now)
-    return Outcome(now.state, None if stage.trace is None else now.trace)
+    return now
 
 
-class _Now(NamedTuple):
-    """How far a stage is; one object, so that an interruption cannot tear it apart."""
-
-    state: Any
-    trace: np.ndarray
-    epochs: int
-
-
-def _start(stage: Stage, path: Path, folder: RunFolder) -> _Now:
-    state, trace = stage.state, _empty_trace(stage)
+def _start(stage: Stage, path: Path) -> Outcome:
+    trace = np.zeros(0, np.float32)
+    if stage.trace is not None:
+        one = jax.eval_shape(stage.trace, stage.state)
+        trace = np.zeros((stage.epochs, *one.shape), one.dtype)
     if not path.is_file():
-        folder.keep_records(stage.name, 0)
-        return _Now(state, trace, 0)
-    (state, trace), meta = load_checkpoint(path, (state, trace))
-    folder.keep_records(stage.name, int(meta["epochs"]))
-    return _Now(state, np.array(trace), int(meta["epochs"]))
+        return Outcome(stage.state, trace, 0)
+    (state, trace), meta = load_checkpoint(path, (stage.state, trace))
+    return Outcome(state, np.array(trace), int(meta["epochs"]))
+
+
+def _save(path: Path, now: Outcome) -> None:
+    save_checkpoint(path, (now.state, now.trace), meta={"epochs": now.epochs})
 
 
 def _advance(
-    now: _Now, stage: Stage, trainer: Trainer
-) -> tuple[_Now, dict[str, Any] | None]:
+    now: Outcome, stage: Stage, trainer: Trainer
+) -> tuple[Outcome, dict[str, Any] | None]:
     """One epoch, and its facts where it is judged.
 
     Epochs of a few small steps take less time than judging them does, so that only
     every k-th of very many is.
     """
-    state, info = run_epoch(
-        jax.random.fold_in(stage.key, now.epochs),
-        stage.step,
-        now.state,
-        trainer.train,
-        batch_size=trainer.training.batch_size,
+    key = jax.random.fold_in(stage.key, now.epochs)
+    batch_size = trainer.training.batch_size
+    state, info = loop.run_epoch(
+        key, stage.step, now.state, trainer.train, batch_size=batch_size
     )
     if stage.trace is not None:  # done anew if cut off before the end
         now.trace[now.epochs] = stage.trace(state)
-    now = _Now(state, now.trace, now.epochs + 1)
+    now = Outcome(state, now.trace, now.epochs + 1)
     if now.epochs % max(1, stage.epochs // MIN_JUDGED) and now.epochs < stage.epochs:
         return now, None
     loss = float(info.loss)
@@ -238,14 +172,3 @@ def _advance(
             f"{stage.label!r}; choose a lower --learning-rate"
         )
     return now, {"loss": loss, **stage.record(state)}
-
-
-def _save(path: Path, now: _Now) -> None:
-    save_checkpoint(path, (now.state, now.trace), meta={"epochs": now.epochs})
-
-
-def _empty_trace(stage: Stage) -> np.ndarray:
-    if stage.trace is None:
-        return np.zeros((0,), np.float32)
-    shape = jax.eval_shape(stage.trace, stage.state)
-    return np.zeros((stage.epochs, *shape.shape), shape.dtype)

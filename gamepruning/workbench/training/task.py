@@ -11,7 +11,7 @@ from gamepruning import metrics
 from gamepruning.errors import InputError
 from gamepruning.players import Players, find_players
 from gamepruning.trees.trainable import is_trainable
-from gamepruning.workbench.datasets import Dataset, Split, load_dataset
+from gamepruning.workbench.datasets import Dataset, load_dataset
 from gamepruning.workbench.networks.models import Model, build_model
 from gamepruning.workbench.networks.user import load_user_network
 from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
@@ -21,27 +21,16 @@ EXAMPLES = 8  # examples with which a network is traced
 
 
 class Task(NamedTuple):
-    """Data, network and players that belong together.
+    """Data, network and players that belong together."""
 
-    Attributes:
-      dataset: the data, inputs in the shape that the network reads.
-      network: the network.
-      params: its start.
-      players: the players of `network.apply`.
-      train_players: those of `network.train_apply`; the same where it is plain.
-      loss: (outputs, labels) -> scalar to be minimised.
-      metric: (outputs, labels) -> scalar to be maximised.
-      metric_name: "accuracy" or "R^2".
-    """
-
-    dataset: Dataset
+    dataset: Dataset  # inputs in the shape that the network reads
     network: Model
-    params: Any
-    players: Players
-    train_players: Players
-    loss: Measure
-    metric: Measure
-    metric_name: str
+    params: Any  # its start
+    players: Players  # of `network.apply`
+    train_players: Players  # of `network.train_apply`; the same where it is plain
+    loss: Measure  # to be minimised
+    metric: Measure  # to be maximised
+    metric_name: str  # "accuracy" or "R^2"
 
 
 def make_task(
@@ -54,31 +43,20 @@ def make_task(
 ) -> Task:
     """Load the data, make the network, find its players.
 
-    Args:
-      dataset_name: of the data set.
-      data: how to read it.
-      chosen: which network.
-      seed: of the split of the data.
-      key: for the network's random start.
-
-    Returns:
-      The task.
-
-    Raises:
-      InputError: data or network are not there, or do not fit each other.
+    The seed decides the split of the data, the key the network's random start. It is an
+    InputError if data or network are not there, or do not fit each other.
     """
     dataset = load_dataset(
         dataset_name, data_dir=data.data_dir, seed=seed, **data.options()
     )
     if chosen.module:
-        network, dataset = user_network(chosen.module, dataset)
+        network, dataset = _user_network(chosen.module, dataset)
     else:
         network = workbench_network(chosen, dataset.input_shape, dataset.num_outputs)
     params = network.init(key)
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
-    check_outputs(network, params, inputs, dataset)
-    players = find_players(network.apply, params, inputs)
-    train_players = players
+    _check_outputs(network, params, inputs, dataset)
+    players = train_players = find_players(network.apply, params, inputs)
     if not network.is_plain:
         train_players = find_players(
             network.train_apply,
@@ -87,17 +65,10 @@ def make_task(
             jax.random.key(0),
             outputs_like=lambda params: (None, params),
         )
-    classes = dataset.task == "classification"
-    return Task(
-        dataset,
-        network,
-        params,
-        players,
-        train_players,
-        metrics.cross_entropy if classes else metrics.squared_error,
-        metrics.accuracy if classes else metrics.r2,
-        "accuracy" if classes else "R^2",
-    )
+    loss, metric, kind = metrics.cross_entropy, metrics.accuracy, "accuracy"
+    if dataset.task == "regression":
+        loss, metric, kind = metrics.squared_error, metrics.r2, "R^2"
+    return Task(dataset, network, params, players, train_players, loss, metric, kind)
 
 
 def workbench_network(
@@ -105,20 +76,16 @@ def workbench_network(
 ) -> Model:
     """One of the networks in `models.py`, fit for some data."""
     options = {"widths": chosen.widths} if chosen.widths else {}
-    model = build_model(
+    return build_model(
         chosen.name, input_shape=input_shape, num_outputs=num_outputs, **options
     )
-    return model._replace(init=jax.jit(model.init))
 
 
-def user_network(spec: str, dataset: Dataset) -> tuple[Model, Dataset]:
+def _user_network(spec: str, dataset: Dataset) -> tuple[Model, Dataset]:
     """A user's own network, and the data in the shape that it reads.
 
     A new start draws on the parameters that the factory returned: the entries of each
     matrix or kernel in a new random order.
-
-    Raises:
-      InputError: it cannot be trained on these data.
     """
     apply, params, inputs = load_user_network(spec)
     params = jax.tree.map(jnp.asarray, params)
@@ -137,14 +104,18 @@ def user_network(spec: str, dataset: Dataset) -> tuple[Model, Dataset]:
     def init(key):
         leaves, treedef = jax.tree.flatten(params)
         keys = jax.random.split(key, len(leaves))
-        new = [_shuffled(k, leaf) for k, leaf in zip(keys, leaves, strict=True)]
-        return jax.tree.unflatten(treedef, new)
+        return jax.tree.unflatten(treedef, map(_shuffled, keys, leaves))
 
     def train_apply(params, x, key):
         return apply(params, x), params
 
+    parts = {
+        part: split._replace(inputs=split.inputs.reshape(-1, *shape))
+        for part, split in dataset._asdict().items()
+        if part in ("train", "validation", "test")
+    }
     model = Model(spec, init, apply, train_apply, is_plain=True)
-    return model, _reshaped(dataset, shape)
+    return model, dataset._replace(**parts, input_shape=shape)
 
 
 def _shuffled(key: jax.Array, leaf: jax.Array) -> jax.Array:
@@ -153,21 +124,8 @@ def _shuffled(key: jax.Array, leaf: jax.Array) -> jax.Array:
     return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
 
 
-def _reshaped(dataset: Dataset, shape: tuple[int, ...]) -> Dataset:
-    parts = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
-    shaped = {
-        name: Split(split.inputs.reshape(-1, *shape), split.labels)
-        for name, split in parts.items()
-    }
-    return dataset._replace(**shaped, input_shape=shape)
-
-
-def check_outputs(network: Model, params, inputs, dataset: Dataset) -> None:
-    """Check that the network's outputs are what the data need.
-
-    Raises:
-      InputError: they are not.
-    """
+def _check_outputs(network: Model, params, inputs, dataset: Dataset) -> None:
+    """Check that the network's outputs are what the data need."""
     try:
         outputs = jax.eval_shape(network.apply, params, inputs)
     except (TypeError, ValueError) as error:
@@ -175,12 +133,10 @@ def check_outputs(network: Model, params, inputs, dataset: Dataset) -> None:
             f"{network.name} cannot read inputs of shape {inputs.shape}: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    shape = getattr(outputs, "shape", None)
-    expected: set[tuple[int, ...]] = {(len(inputs), dataset.num_outputs)}
-    if dataset.task == "regression":
-        expected.add((len(inputs),))
-    if shape not in expected:
-        raise InputError(
-            f"expected {network.name} to return outputs of shape "
-            f"{(len(inputs), dataset.num_outputs)} for {dataset.name}, got {shape}"
-        )
+    shape, wanted = getattr(outputs, "shape", None), (len(inputs), dataset.num_outputs)
+    if shape == wanted or (dataset.task == "regression" and shape == wanted[:1]):
+        return
+    raise InputError(
+        f"expected {network.name} to return outputs of shape {wanted} for "
+        f"{dataset.name}, got {shape}"
+    )

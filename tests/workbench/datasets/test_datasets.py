@@ -20,7 +20,7 @@ from gamepruning.workbench.datasets import (
     load_dataset,
     split_rows,
 )
-from gamepruning.workbench.datasets.cache import load_or_make
+from gamepruning.workbench.datasets.images import load_or_make
 from gamepruning.workbench.datasets.places import TEXTS
 from gamepruning.workbench.datasets.recipes import RECIPES
 

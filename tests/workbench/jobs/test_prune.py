@@ -31,6 +31,7 @@ from gamepruning.workbench.training.run_folder import (
     RunFolder,
     _tell_version,
     read_records,
+    working_in,
 )
 from gamepruning.workbench.training.task import make_task
 
@@ -426,7 +427,8 @@ def test_many_short_epochs_are_not_all_judged(tmp_path, monkeypatch, key):
     def step(state, batch):
         return state + 1.0, TrainInfo(batch.inputs.mean())
 
-    with Progress(disable=True) as progress, RunFolder(tmp_path / "run", False) as out:
+    run = working_in(RunFolder(tmp_path / "run", False), "gamepruning prune")
+    with Progress(disable=True) as progress, run as out:
         training = SettledTraining(
             epochs=7,
             batch_size=4,

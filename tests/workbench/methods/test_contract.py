@@ -20,7 +20,7 @@ from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
 from gamepruning.workbench.methods.registry import METHODS, Method
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.run_folder import RunFolder
+from gamepruning.workbench.training.run_folder import RunFolder, working_in
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 
 NETWORK = {"widths": (7, 4), "epochs": 2, "batch_size": 128}
@@ -40,7 +40,8 @@ def choose_by(name, made, out, *, keep, seed=0):
     check_choice(made.task, settings, made.training)
     console = Console(file=io.StringIO())
     keys = jax.random.split(jax.random.key(seed))
-    with RunFolder(out, resume=False) as folder, new_progress(console) as progress:
+    run = working_in(RunFolder(out, resume=False), "gamepruning prune")
+    with run as folder, new_progress(console) as progress:
         trainer = make_trainer(made.task, made.training, folder, progress)
         params = made.task.params
         return choose((keys[0], keys[1]), made.task, settings, trainer, params)

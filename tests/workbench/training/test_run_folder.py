@@ -9,12 +9,17 @@ from gamepruning.workbench.training.run_folder import (
     RunFolder,
     fresh_name,
     read_records,
+    working_in,
 )
+
+
+def started(out, resume):
+    return working_in(RunFolder(out, resume), "gamepruning prune")
 
 
 def test_it_appears_at_the_end(tmp_path):
     out = tmp_path / "deep" / "run"
-    with RunFolder(out, False) as folder:
+    with started(out, False) as folder:
         folder.write_text("a/b.txt", "hello")
         folder.log({"stage": "dense", "epoch": 1})
         assert not out.exists()
@@ -24,7 +29,7 @@ def test_it_appears_at_the_end(tmp_path):
 
 
 def test_nothing_is_left_after_an_error(tmp_path):
-    with pytest.raises(InputError), RunFolder(tmp_path / "run", False) as folder:
+    with pytest.raises(InputError), started(tmp_path / "run", False) as folder:
         folder.write_text("a.txt", "hello")
         raise InputError("bad")
     assert list(tmp_path.iterdir()) == []
@@ -32,15 +37,16 @@ def test_nothing_is_left_after_an_error(tmp_path):
 
 def test_checkpoints_survive_an_interruption(tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt), RunFolder(out, False) as folder:
-        folder.write_text("config.json", "{}")
+    again = "resume with: gamepruning prune --resume --out .*run$"
+    with pytest.raises(KeyboardInterrupt, match=again), started(out, False) as folder:
+        folder.write_text("config.json", '{"settings": {}}')
         save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
         raise KeyboardInterrupt
     assert not out.exists()
     with pytest.raises(InputError, match="interrupted run .* --resume"):
         RunFolder(out, False).check()
-    with RunFolder(out, True) as folder:
-        assert folder.read_config() == {}
+    with started(out, True) as folder:
+        assert folder.read_config() == {"settings": {}}
         assert (folder.checkpoints / "dense.npz").is_file()
     assert [path.name for path in out.iterdir()] == ["config.json"]
 
@@ -53,7 +59,7 @@ def test_places_that_are_taken(tmp_path):
         RunFolder(tmp_path / "other", True).check()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the run folder"):
-        RunFolder(tmp_path / "file" / "run", False).__enter__()
+        started(tmp_path / "file" / "run", False).__enter__()
 
 
 def test_names_do_not_collide(tmp_path):
@@ -63,7 +69,7 @@ def test_names_do_not_collide(tmp_path):
 
 
 def test_records_after_the_checkpoint_are_forgotten(tmp_path):
-    with RunFolder(tmp_path / "run", False) as folder:
+    with started(tmp_path / "run", False) as folder:
         for stage, epoch in (("dense", 1), ("dense", 2), ("game", 1), ("game", 2)):
             folder.log({"stage": stage, "epoch": epoch, "x": jnp.pi})
         folder.keep_records("game", 1)
@@ -88,7 +94,9 @@ def test_records_end_at_the_first_that_is_damaged(damage, tmp_path):
     assert read_records(path) == [{"stage": "dense", "epoch": 1}]
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 10**5])
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "{", "{}", '{"settings": 1}', "[" * 10**5]
+)
 def test_a_damaged_config_is_bad_input(text, tmp_path):
     folder = RunFolder(tmp_path / "run", True)
     folder.partial.mkdir()
@@ -100,7 +108,18 @@ def test_a_damaged_config_is_bad_input(text, tmp_path):
 def test_a_full_disk_leaves_what_there_is(tmp_path):
     """Unlike bad input it can be mended, and the run go on."""
     out = tmp_path / "run"
-    with pytest.raises(InputError), RunFolder(out, False) as folder:
+    with pytest.raises(InputError), started(out, False) as folder:
         save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
         raise InputError("cannot write") from OSError("no space")
     assert RunFolder(out, True).can_resume
+
+
+def test_rows_that_took_long_are_kept(tmp_path):
+    """Even after bad input, which says so."""
+    out = tmp_path / "run"
+    kept = "^bad; what was done is kept, resume with: gamepruning prune --resume"
+    with pytest.raises(InputError, match=kept), started(out, False) as folder:
+        save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
+        folder.write_text("checkpoints/row.json", "{}")
+        raise InputError("bad")
+    assert RunFolder(out, True).has_rows
