@@ -1,6 +1,6 @@
 """Bandits and baselines on image, text and attention networks.
 
-python -m experiments.bandits.networks run       # goes on where it was cut off
+python -m experiments.bandits.networks run       # resumes where it was stopped
 python -m experiments.bandits.networks summary   # writes networks.json and NETWORKS.md
 
 Each network is a `gamepruning compare`, of which the rows are kept

@@ -116,8 +116,8 @@ def markdown(rows: list[dict]) -> str:
         lines += ["| --- | --- |" + " ---: |" * len(REMOVED)]
         for budget in BUDGETS:
             for name in gp.POLICIES:
-                asked = (name, budget)
-                own = [r for r in rows if (r["policy"], r["pulls an arm"]) == asked]
+                key = (name, budget)
+                own = [r for r in rows if (r["policy"], r["pulls an arm"]) == key]
                 if own:
                     means = np.mean([row[kind] for row in own], axis=0)
                     cells = " | ".join(f"{mean:.2f}" for mean in means)

@@ -1,4 +1,4 @@
-"""Six bandit policies on 20 classification and 16 regression tables, 10 splits each.
+"""Seven bandit policies on 20 classification and 16 regression tables, 10 splits each.
 
 python -m experiments.bandits.tabular run          # all tables; skips those on file
 python -m experiments.bandits.tabular run wine servo

@@ -1,4 +1,4 @@
-"""Budgets of 50, 10, 5 and 2 %: is what was asked for what comes out?
+"""Budgets of 50, 10, 5 and 2 %: does the network end at its target size?
 
     python -m experiments.equilibrium_mnist.budgets
 

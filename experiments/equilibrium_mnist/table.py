@@ -47,7 +47,7 @@ def best(size: str) -> list[str]:
 
 
 def budgets() -> list[str]:
-    """What was asked of the market and what came of it."""
+    """Target sizes of the market, and the sizes that it reached."""
     found = read(f"{FOLDER}/budgets.json")
     lines = table(("network", "budget", "asked", "used", "kept"), "llrrl", ())
     for name in ("mlp", "lenet_5"):

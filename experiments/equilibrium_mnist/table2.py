@@ -2,7 +2,7 @@
 
     python -m experiments.equilibrium_mnist.table2
 
-Writes table2.json after each reading and goes on where it stopped.
+Writes table2.json after each reading and resumes where it stopped.
 """
 
 import json
@@ -119,7 +119,7 @@ def play(reading: Reading) -> dict[str, Any]:
 
 
 def judge(players: gp.Players, state: Any, k: int, data: Any) -> dict[str, Any]:
-    """Test accuracy with the gates on, and with the players taken out."""
+    """Test accuracy with the gates on, and after removal."""
     params = jax.tree.map(lambda leaf: leaf[k], state.params)
     gates = state.gates[k]
     mask = np.asarray(gp.equilibrium.surviving_players(gates))

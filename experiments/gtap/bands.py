@@ -1,8 +1,11 @@
 """Uncertainty bands of the LeNets on MNIST, for each definition of the model output.
 
-Figure 2 of arXiv 2311.10468 reads the peak at p = q = .825 for LeNet-300-100 and at
-.775 for LeNet-5. Run: `python experiments/gtap/bands.py` (about five minutes on two
-cores; needs MNIST). Writes bands.json beside this file.
+Figure 2 of arXiv 2311.10468 reads the peak at p = q = 0.825 for LeNet-300-100 and at
+0.775 for LeNet-5.
+
+    python -m experiments.gtap.bands
+
+Takes about five minutes on two cores, needs MNIST, and writes bands.json.
 """
 
 import argparse

@@ -185,8 +185,11 @@ def _alone(game, kept: np.ndarray, listed: np.ndarray) -> np.ndarray:
 
 
 def index_scorer(index: str, sweeps: int, target: int) -> Callable[[Progress], Any]:
-    """A scorer for each round: "shapley", "banzhaf", or "beta" for coalitions whose
-    mean size stays `target`, or goes on with those retained once they are as many."""
+    """A scorer for each round: "shapley", "banzhaf", or "beta".
+
+    Coalitions of "beta" have a mean size of `target`; once as many players are
+    retained, others join with a bias of nearly 0.
+    """
 
     def make(progress: Progress):
         budget = sweeps * (progress.num_free + 1)

@@ -65,7 +65,7 @@ def network_game(seed: int = 0) -> Callable:
 
 
 def voting_game(semivalue: Semivalue) -> Callable:
-    """Whether a coalition's weights reach the mean of what they reach under the law."""
+    """1 for coalitions whose weight is above its mean under the index's law."""
     in_at_once = semivalue.weights() @ np.arange(NUM_PLAYERS) / (NUM_PLAYERS - 1)
     quota = round(in_at_once * WEIGHTS.sum()) + 1
     return _tabulated(lambda masks: (masks @ WEIGHTS >= quota).astype(float))

@@ -2,9 +2,10 @@
 
     python -m experiments.gtap.digits
 
-Trained on three quarters of the data, as the peers are, on which neurons are chosen,
-too: the settings are those of experiments/equilibrium_mnist/digits.py or fixed before.
-The test part (a quarter, by class) is read once. Peers: see experiments/peers.
+Networks are trained on three quarters of the data, as those of the peers are, and their
+neurons are chosen on the same rows. The settings are those of
+experiments/equilibrium_mnist/digits.py or were fixed before. The test part (a quarter,
+stratified) is read once. Peers: see experiments/peers.
 """
 
 import functools

@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def _curve(value_fn, index, law, method, reference) -> list[dict]:
-    """One row a budget; a larger budget goes on from the checkpoint of a smaller."""
+    """One row per budget; a larger budget resumes the checkpoint of a smaller one."""
     found: dict = {}
     for key in jax.random.split(jax.random.key(0), NUM_KEYS):
         with tempfile.TemporaryDirectory() as folder:

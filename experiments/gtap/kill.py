@@ -1,4 +1,4 @@
-"""A run that is killed 20 times and goes on, against one that is never killed.
+"""A run that is killed 20 times and resumed, against one that is never killed.
 
 python -m experiments.gtap.kill
 
@@ -103,7 +103,7 @@ def kill_once(process: subprocess.Popen, delay: float, early: bool) -> bool:
     """Kill it some time after it was started, or after its first evaluation.
 
     Returns:
-      Whether it was still running.
+      True if it was still running.
     """
     if not early:
         process.stdout.readline()

@@ -5,7 +5,7 @@
     python -m experiments.gtap.lenet5 top-n-small 0 1 2 3 4
     python -m experiments.gtap.lenet5 summary
 
-The convolutions stay and are computed once. A run goes on where it was stopped.
+The convolutions stay and are computed once. A run resumes where it was stopped.
 """
 
 import pickle

@@ -1,4 +1,4 @@
-"""pyDVL's maximum sample reuse and shapiq's permutations, followed as they go on.
+"""pyDVL's maximum sample reuse and shapiq's permutations, followed as they run.
 
 Both get the same `TorchGame`, many coalitions at a time: shapiq asks so by itself;
 pyDVL asks for one value at a time, so its evaluation strategy is told the values of a

@@ -76,7 +76,7 @@ def tune_seed(name: str, seed: int) -> None:
 
 
 def is_done(name: str, seed: int) -> bool:
-    """Whether `run` is through for a seed."""
+    """Return True if `run` is done for a seed."""
     path = RESULTS / f"{name}_{seed}.json"
     return path.is_file() and "pruning beta" in path.read_text()
 
