@@ -65,5 +65,6 @@ def test_stored_results_have_a_table_and_a_command(name):
     data = json.loads((STORED / f"{name}.json").read_text())
     assert data["command"] == f"python -m benchmarks {name}"
     assert data["verdict"]["met"] in (True, False)
-    assert "verdict met" in result_table(name, data).to_markdown()
+    names = [row.cells[0] for row in result_table(name, data).rows]
+    assert "verdict met" in names
     assert f"python -m benchmarks {name} --out" in (STORED / "README.md").read_text()

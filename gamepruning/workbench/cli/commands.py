@@ -129,13 +129,10 @@ def explain(
         reductions: Whether an axis that is summed over stays whole or is gated there.
         json_: Print all slices as JSON instead of a table.
     """
-    from gamepruning.workbench.jobs.explain import explained_network, find_players_of
+    from gamepruning.workbench.jobs.explain import explained_players
 
-    players = find_players_of(
-        explained_network(network, dataset, data),
-        granularity=granularity,
-        reductions=reductions,
-    )
+    options = {"granularity": granularity, "reductions": reductions}
+    players = explained_players(network, dataset, data, **options)
     print(json.dumps(players.to_dict()) if json_ else players.explain().rstrip())
 
 

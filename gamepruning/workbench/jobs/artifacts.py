@@ -2,26 +2,24 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.compaction.export import (
-    export_model,
-    export_safetensors,
-    import_safetensors,
-    load_stablehlo,
-)
+from gamepruning.compaction import export
 from gamepruning.files import npz
 from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.jobs.rivals import Comparison
+from gamepruning.workbench.jobs.run import Run
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.results import RunResult
-from gamepruning.workbench.report.run_page import render_report
+from gamepruning.workbench.report.tables import render_report
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import predict
-from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.task import Task
 
 ROUND_TRIP = 1e-5  # relative to the largest output, in float32
@@ -29,60 +27,53 @@ _INPUT = re.compile(r"it meets axis \d+ of input 0")  # why a parameter's axis s
 
 
 def write_run(
-    folder: RunFolder,
+    run: Run[PruneSettings],
     task: Task,
-    settings: PruneSettings,
     choice: Choice,
     compared: Comparison,
     result: RunResult,
 ) -> None:
-    """Write the plan, the models, the figures, the result and the report.
-
-    Args:
-      folder: where to.
-      task: data, network, players.
-      settings: what was asked for.
-      choice: who stays.
-      compared: the networks.
-      result: what was found.
-    """
-    why = {"method": settings.method, "settings": result.settings}
-    write_models(folder, task, choice, compared, result, why)
+    """Write the plan, the models, the figures, the result and the report."""
+    write_models(run.folder.partial, task, choice, compared, result)
     gates = np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace
     arrays = {"value": choice.value, "mask": choice.mask, "gates": np.asarray(gates)}
-    npz.save_arrays(folder.partial / "players.npz", arrays, is_compressed=True)
-    figures = draw(folder, task, settings, choice, result)
-    folder.write_text("result.json", result.to_json() + "\n")
+    npz.save_arrays(run.folder.partial / "players.npz", arrays, is_compressed=True)
+    figures = draw(run, task, choice, result)
+    run.folder.write_text("result.json", result.to_json() + "\n")
     page = render_report(result, figures, input_shape=task.dataset.input_shape)
-    folder.write_text("report.html", page)
+    run.folder.write_text("report.html", page)
 
 
-def write_models(folder, task, choice, compared: Comparison, result, why: dict) -> None:
+def write_models(
+    folder: Path, task: Task, choice: Choice, compared: Comparison, result: RunResult
+) -> None:
     """The dense weights, those the plan was made for, the plan, the small model."""
-    export_safetensors(compared.dense.before, folder.partial / "dense.safetensors")
-    export_safetensors(choice.full.params, folder.partial / "full.safetensors")
+    export.export_safetensors(compared.dense.before, folder / "dense.safetensors")
+    export.export_safetensors(choice.full.params, folder / "full.safetensors")
     small, pruned = compared.small.compacted, compared.pruned
+    why = {"method": result.method, "settings": result.settings}
     plan = dataclasses.replace(small.plan, why=why)
-    plan.save(folder.partial / "plan.json")
+    plan.save(folder / "plan.json")
     params = pruned.after if result.shipped == "tuned" else pruned.before
     shipped = small._replace(params=params, plan=plan)
     inputs = jnp.asarray(task.dataset.train.inputs[:CHECKED])
-    place = folder.partial / "model"
-    export_model(shipped, place, inputs=(inputs,))
-    check_round_trips(place, small.apply, params, inputs)
+    export.export_model(shipped, folder / "model", inputs=(inputs,))
+    check_round_trips(folder / "model", small.apply, params, inputs)
 
 
-def check_round_trips(place, apply, params, inputs: jax.Array) -> None:
+def check_round_trips(
+    folder: Path, apply: Callable[..., Any], params: Any, inputs: jax.Array
+) -> None:
     """Read the exported files back and compare what they compute.
 
     Raises:
       RuntimeError: a file computes something else than the model it was made from.
     """
     target = predict(apply, params, inputs)
-    again = import_safetensors(place / "model.safetensors", like=params)
+    again = export.import_safetensors(folder / "model.safetensors", like=params)
     loaded = {
         "model.safetensors": predict(apply, again, inputs),
-        "model.stablehlo": load_stablehlo(place / "model.stablehlo")(inputs),
+        "model.stablehlo": export.load_stablehlo(folder / "model.stablehlo")(inputs),
     }
     largest = max(float(jnp.abs(target).max()), 1e-6)
     for name, outputs in loaded.items():
@@ -94,27 +85,38 @@ def check_round_trips(place, apply, params, inputs: jax.Array) -> None:
 
 
 def draw(
-    folder: RunFolder,
-    task: Task,
-    settings: PruneSettings,
-    choice: Choice,
-    result: RunResult,
+    run: Run[PruneSettings], task: Task, choice: Choice, result: RunResult
 ) -> dict[str, str]:
     """Draw the figures, write them as PNG, and return them as SVG for the report."""
-    from gamepruning.workbench.report import run_figures, theme  # takes a second
+    from gamepruning.workbench.report import (
+        family_plots,
+        plots,
+        theme,
+    )  # takes a second
 
-    played = choice.trace is not None and len(choice.trace) > 0
-    figures = run_figures.draw_run(
-        result,
-        folder.records(),
-        mask=choice.mask,
-        scores=np.asarray(choice.value),
-        measure=choice.measure,
-        gates=choice.trace if played else None,
-        threshold=settings.game.threshold,
-        fields=receptive_fields(task, choice),
-    )
-    theme.save_figures(figures, folder.partial / "figures")
+    families, mask, records = result.families, choice.mask, run.folder.records()
+    figures = {
+        "contest": plots.plot_contest(result),
+        "training": plots.plot_training(records, result=result),
+    }
+    if choice.trace is None or len(choice.trace) == 0:
+        figures["players"] = family_plots.plot_scores(
+            np.asarray(choice.value), families, mask, measure=choice.measure
+        )
+    else:
+        threshold = run.settings.game.threshold
+        figures["players"] = family_plots.plot_gates(choice.trace, families, mask)
+        figures["dynamics"] = family_plots.plot_dynamics(
+            records, choice.trace, families, threshold=threshold, metric=result.metric
+        )
+        figures["participation"] = family_plots.plot_participation(
+            choice.trace[-1], families, threshold=threshold
+        )
+    fields = receptive_fields(task, choice)
+    if fields is not None:
+        figures["weights"] = family_plots.plot_receptive_fields(fields)
+    for name, figure in figures.items():
+        run.save_figure(name, figure)
     return {name: theme.to_svg(figure, name=name) for name, figure in figures.items()}
 
 
@@ -129,12 +131,11 @@ def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:
     if len(shape) != 3 or shape[2] != 1 or min(shape[:2]) < 4:
         return None
     leaves = named_leaves(choice.params)
+    whole = (0, shape[0] * shape[1])
     reads_input = {
         frozen.path
         for frozen in task.players.frozen
-        if frozen.axis == 0
-        and frozen.count == shape[0] * shape[1]
-        and _INPUT.fullmatch(frozen.reason)
+        if (frozen.axis, frozen.count) == whole and _INPUT.fullmatch(frozen.reason)
     }
     for family in task.players.families:
         for part in family.slices:

@@ -97,7 +97,7 @@ def _prune(run: Run[PruneSettings], made: Prepared, watch: Watch) -> RunResult:
     with run.console.status("measuring"), watch("judge and measure"):
         result = summarise(task, settings, training, choice, compared, watch.seconds)
     with run.console.status("writing"), watch("write"):
-        write_run(run.folder, task, settings, choice, compared, result)
+        write_run(run, task, choice, compared, result)
     return result
 
 

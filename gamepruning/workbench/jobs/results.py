@@ -1,23 +1,18 @@
 """From the networks of a run to its result: judged on the test data, and measured."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from gamepruning.compaction.measure import (
-    count_bytes,
-    count_macs,
-    count_params,
-    measure_latency,
-)
+from gamepruning.compaction import measure
 from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.datasets.splits import Split
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.gates import run_gated
 from gamepruning.workbench.methods.subject import CHECKED, Choice
+from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
 from gamepruning.workbench.settings.defaults import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
@@ -38,9 +33,12 @@ def summarise(
     seconds: Mapping[str, float],
 ) -> RunResult:
     """Judge every network on the test data, and measure the dense and the small one."""
-    cost_dense, cost_small = measure_costs(task, compared)
-    data = task.dataset
+    data, costs = task.dataset, measure_costs(task, compared)
     pruned = _judge(task, compared.pruned, "removed")
+    rivals = (
+        _judge(task, rival, None if rival.key == "scratch" else "removed")
+        for rival in compared.rivals
+    )
     return RunResult(
         command=settings.command(),
         dataset=data.name,
@@ -54,12 +52,9 @@ def summarise(
         families=_family_rows(task, choice),
         dense=_judge(task, compared.dense, "gated"),
         pruned=_with_gates(task, choice, pruned),
-        rivals=tuple(
-            _judge(task, rival, None if rival.key == "scratch" else "removed")
-            for rival in compared.rivals
-        ),
-        cost_dense=cost_dense,
-        cost_small=cost_small,
+        rivals=tuple(rivals),
+        cost_dense=costs["dense"],
+        cost_small=costs["small"],
         max_error=end_to_end_error(task, choice, compared),
         shipped=choose_shipped(task, compared.pruned),
         seconds=dict(seconds),
@@ -68,25 +63,20 @@ def summarise(
     )
 
 
+def _evaluate(task: Task, apply: Callable[..., Any], params: Any, split: Split):
+    return evaluate(apply, params, split, task.metric)
+
+
 def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
     """`before` names the stage that the parameters before fine-tuning belong to."""
-    judge = functools.partial(_evaluate, task, entrant.network.apply)
-    test = task.dataset.test
-    values = {} if before is None else {before: judge(entrant.before, test)}
+    apply, data = entrant.network.apply, task.dataset
     last = entrant.before if entrant.after is None else entrant.after
+    values = {"validation": _evaluate(task, apply, last, data.validation)}
+    if before is not None:
+        values[before] = _evaluate(task, apply, entrant.before, data.test)
     if entrant.after is not None or before is None:
-        values["tuned"] = judge(last, test)
-    return Contender(
-        key=entrant.key,
-        label=entrant.label,
-        kept=entrant.kept,
-        validation=judge(last, task.dataset.validation),
-        **values,
-    )
-
-
-def _evaluate(task: Task, apply: Callable, params: Any, split: Split) -> float:
-    return evaluate(apply, params, split, task.metric)
+        values["tuned"] = _evaluate(task, apply, last, data.test)
+    return Contender(key=entrant.key, label=entrant.label, kept=entrant.kept, **values)
 
 
 def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
@@ -98,6 +88,17 @@ def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
 
     value = _evaluate(task, gated, (choice.params, choice.gates), task.dataset.test)
     return dataclasses.replace(pruned, gated=value)
+
+
+def choose_shipped(task: Task, pruned: Entrant) -> str:
+    """Which weights the run folder gets: the better ones on the validation data."""
+    if pruned.after is None:
+        return "removed"
+    apply, data = pruned.network.apply, task.dataset.validation
+    before, after = (
+        _evaluate(task, apply, p, data) for p in (pruned.before, pruned.after)
+    )
+    return "tuned" if after >= before else "removed"
 
 
 def end_to_end_error(task: Task, choice: Choice, compared: Comparison) -> float:
@@ -113,50 +114,35 @@ def end_to_end_error(task: Task, choice: Choice, compared: Comparison) -> float:
     return max(found, relative_error(expected, actual))
 
 
-def choose_shipped(task: Task, pruned: Entrant) -> str:
-    """Which weights the run folder gets: the better ones on the validation data."""
-    if pruned.after is None:
-        return "removed"
-    judge = functools.partial(_evaluate, task, pruned.network.apply)
-    before = judge(pruned.before, task.dataset.validation)
-    after = judge(pruned.after, task.dataset.validation)
-    return "tuned" if after >= before else "removed"
-
-
-def measure_costs(task: Task, compared: Comparison) -> tuple[Cost, Cost]:
+def measure_costs(task: Task, compared: Comparison) -> dict[str, Cost]:
     """Size and speed of the dense and the small network, timed in turns."""
     examples = jnp.asarray(task.dataset.train.inputs[:LATENCY_BATCH])
-    entrants = {"dense": compared.dense, "small": compared.pruned}
-    latencies = measure_latency(
-        {
-            name: (entrant.network.apply, (entrant.before, examples))
-            for name, entrant in entrants.items()
-        },
-        budget=LATENCY_BUDGET,
-    )
-
-    def cost(name: str) -> Cost:
-        entrant, latency = entrants[name], latencies[name]
-        return Cost(
-            params=count_params(entrant.before),
-            num_bytes=count_bytes(entrant.before),
-            macs=count_macs(entrant.network.apply, entrant.before, examples[:1]),
-            latency_ms=1e3 * latency.median,
-            latency_p10_ms=1e3 * latency.p10,
-            latency_p90_ms=1e3 * latency.p90,
+    calls = {
+        name: (entrant.network.apply, (entrant.before, examples))
+        for name, entrant in (("dense", compared.dense), ("small", compared.pruned))
+    }
+    latencies = measure.measure_latency(calls, budget=LATENCY_BUDGET)
+    return {
+        name: Cost(
+            params=measure.count_params(params),
+            num_bytes=measure.count_bytes(params),
+            macs=measure.count_macs(apply, params, examples[:1]),
+            latency_ms=1e3 * latencies[name].median,
+            latency_p10_ms=1e3 * latencies[name].p10,
+            latency_p90_ms=1e3 * latencies[name].p90,
             latency_batch=len(examples),
         )
-
-    return cost("dense"), cost("small")
+        for name, (apply, (params, _)) in calls.items()
+    }
 
 
 def _family_rows(task: Task, choice: Choice) -> tuple[FamilyRow, ...]:
     return tuple(
         FamilyRow(
-            name=family.name,
-            kept=int(choice.mask[family.start : family.stop].sum()),
-            total=family.size,
-            rescued=rescued,
+            family.name,
+            int(choice.mask[family.start : family.stop].sum()),
+            family.size,
+            rescued,
         )
         for family, rescued in zip(task.players.families, choice.rescued, strict=True)
     )
@@ -164,35 +150,12 @@ def _family_rows(task: Task, choice: Choice) -> tuple[FamilyRow, ...]:
 
 def make_notes(task: Task, settings: PruneSettings, choice: Choice) -> tuple[str, ...]:
     """What a reader must know, one sentence each."""
-    notes = []
-    emptied = [
-        f"{family.name} ({rescued:,} of {family.size:,} back)"
-        for family, rescued in zip(task.players.families, choice.rescued, strict=True)
-        if rescued
-    ]
-    if emptied:
-        notes.append(
-            f"The game emptied {', '.join(emptied)}: the players with the highest "
-            "gates came back, so that the network remains connected."
-        )
-    if len(emptied) == len(choice.rescued):
-        notes.append(
-            "Everyone left: more epochs, a lower --gate-learning-rate or a lower "
-            "--price keep more."
-        )
-    if choice.mask.all():
-        notes.append(
-            "Nobody left: at these prices everyone's participation stays above "
-            f"{settings.game.threshold}. The small network is the dense one."
-        )
-    if choice.full.how == "gates":
-        notes.append(
-            "Some gates act between two activations, where no weight can absorb them: "
-            "the small model keeps them as parameters named gates."
-        )
-    if settings.network.module and settings.rivals:
-        notes.append(
-            "From scratch starts from the factory's parameters, with the entries of "
-            "each matrix in a new random order, scaled to the smaller size."
-        )
-    return tuple(notes)
+    text = render(
+        "notes.txt",
+        families=_family_rows(task, choice),
+        all_stay=choice.mask.all(),
+        threshold=settings.game.threshold,
+        has_gates=choice.full.how == "gates",
+        is_factory=settings.network.module and settings.rivals,
+    )
+    return tuple(text.splitlines())

@@ -7,17 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gamepruning.statistics import MethodComparison
-from gamepruning.workbench.report.comparison import (
-    DENSE,
-    blocks_of,
-    comparison_table,
-    headline,
-    pairs_table,
-)
+from gamepruning.workbench.report import comparison, theme
 from gamepruning.workbench.report.curve_plots import plot_curves
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.rank_plots import plot_ranks
-from gamepruning.workbench.report.theme import to_svg
 from gamepruning.workbench.settings.compare import EQUILIBRIUM, CompareSettings
 
 
@@ -33,6 +26,7 @@ def make_figures(
         name = "curve-" + re.sub(r"\W+", "-", dataset.removesuffix(".csv")).strip("-")
         if name in figures:
             name += f"-{len(figures)}"
+        dense = [row["before"] for row in own if row["method"] == comparison.DENSE]
         figures[name] = plot_curves(
             {
                 method: np.array([r["values"] for r in own if r["method"] == method])
@@ -40,7 +34,7 @@ def make_figures(
             },
             sorted({*settings.sizes, share}),
             metric=own[0]["metric"],
-            dense=float(np.mean([r["before"] for r in own if r["method"] == DENSE])),
+            dense=float(np.mean(dense)),
             marked=share,
         )
     return figures
@@ -52,26 +46,15 @@ def render_compare(
     found: MethodComparison | None,
     figures: Mapping[str, Figure],
 ) -> str:
-    """The whole page.
-
-    Args:
-      settings: what to compare.
-      rows: a row for each data set, seed and method.
-      found: their ranks; None where there is one block.
-      figures: from `make_figures`.
-
-    Returns:
-      HTML text that refers to no other file.
-    """
-    is_one = len(settings.datasets) == 1
-    data = ", ".join(settings.datasets)
+    """The page of a comparison, with the figures of `make_figures`."""
+    is_one, data = len(settings.datasets) == 1, ", ".join(settings.datasets)
     return render(
         "compare.html",
         title=f"{len(settings.methods)} ways to prune {data}",
         settings=settings,
-        results=comparison_table(settings, rows, found),
-        num_blocks=len(blocks_of(settings)) if is_one else None,
-        headline=headline(settings, found),
-        pairs=None if found is None else pairs_table(found),
-        figures={name: to_svg(figure, name=name) for name, figure in figures.items()},
+        results=comparison.comparison_table(settings, rows, found),
+        num_blocks=len(comparison.blocks_of(settings)) if is_one else None,
+        headline=comparison.headline(settings, found),
+        pairs=None if found is None else comparison.pairs_table(found),
+        figures={n: theme.to_svg(figure, name=n) for n, figure in figures.items()},
     )

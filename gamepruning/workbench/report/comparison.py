@@ -31,28 +31,35 @@ def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | 
     seeds, which says something about this network and these data alone. A network that
     puts out no finite numbers is behind all that do.
     """
-    table = np.array(
-        [
-            [
-                np.mean([_final(r) for r in rows if _is_of(r, block, method)])
-                for method in settings.methods
-            ]
-            for block in blocks_of(settings)
-        ]
-    )
-    if len(table) < 2:
+    blocks = blocks_of(settings)
+    if len(blocks) < 2:
         return None
+
+    def result(block: tuple[str, int | None], method: str) -> float:
+        dataset, seed = block
+        own = [r for r in rows if (r["dataset"], r["method"]) == (dataset, method)]
+        own = [row for row in own if seed in (None, row["seed"])]
+        return float(np.mean([_final(row) for row in own]))
+
+    table = np.array(
+        [[result(b, method) for method in settings.methods] for b in blocks]
+    )
     is_finite = np.isfinite(table)
     worst = np.min(table, axis=1, keepdims=True, initial=0.0, where=is_finite)
     table = np.where(is_finite, table, worst - 1)
     return compare_methods(table, settings.methods, alpha=settings.alpha)
 
 
+def _final(row: dict) -> float:
+    """What counts: after fine-tuning, if there was any."""
+    return row["before"] if row["after"] is None else row["after"]
+
+
 def blocks_of(settings: CompareSettings) -> list[tuple[str, int | None]]:
     """(data set, seed) of each block; no seed where data sets are the blocks."""
     if len(settings.datasets) > 1:
         return [(dataset, None) for dataset in settings.datasets]
-    only = next(iter(settings.datasets))
+    (only,) = settings.datasets
     return [(only, seed) for seed in range(settings.seeds)]
 
 
@@ -61,14 +68,13 @@ def headline(settings: CompareSettings, found: MethodComparison | None) -> str:
     if found is None:
         return "One data set and one seed make one block: nothing to rank"
     what = "data sets" if len(settings.datasets) > 1 else "seeds of one network"
-    p = found.friedman.f_p_value
-    told = f"{found.num_blocks} {what}; Iman and Davenport p = {p:.2g}; "
-    level = f"(Nemenyi, {100 * found.alpha:g} %)"
-    if found.critical_difference > len(found.names) - 1:
-        return f"{told}too few blocks to tell any two methods apart {level}"
+    p, gap = found.friedman.f_p_value, found.critical_difference
+    told = "too few blocks to tell any two methods apart"
+    if gap <= len(found.names) - 1:
+        told = f"mean ranks further apart than {gap:.2f} differ"
     return (
-        f"{told}mean ranks further apart than {found.critical_difference:.2f} differ "
-        f"{level}"
+        f"{found.num_blocks} {what}; Iman and Davenport p = {p:.2g}; {told} "
+        f"(Nemenyi, {100 * found.alpha:g} %)"
     )
 
 
@@ -92,6 +98,7 @@ def comparison_table(
         Column("evaluations or pulls", format="{:,.0f}".format, is_detail=True),
         Column("seconds", format="{:.1f}".format),
     )
+
     body = [
         Row(_cells(name, rows, ranks), "hero" if ranks and name == names[0] else "")
         for name in (DENSE, *names)
@@ -101,22 +108,16 @@ def comparison_table(
 
 def _cells(name: str, rows: Sequence[dict], ranks: Mapping[str, float]) -> list[Any]:
     own = [row for row in rows if row["method"] == name]
-    evaluations = np.mean([row["evaluations"] for row in own])
-    seconds = _mean(own, "seconds")
-    return [
-        name,
-        np.mean([row["kept"] / row["of"] for row in own]),
-        _mean(own, "before"),
-        _mean(own, "after"),
-        ranks.get(name, ""),
-        evaluations if evaluations else "",
-        "" if seconds is None else seconds,
-    ]
-
-
-def _mean(rows: Sequence[dict], kind: str) -> float | None:
-    values = [row[kind] for row in rows if row[kind] is not None]
-    return float(np.mean(values)) if values else None
+    share = np.mean([row["kept"] / row["of"] for row in own])
+    known = {
+        key: [row[key] for row in own if row[key] is not None]
+        for key in ("before", "after", "evaluations", "seconds")
+    }
+    before, after, evaluations, seconds = (
+        float(np.mean(values)) if values else None for values in known.values()
+    )
+    blank = "" if seconds is None else seconds
+    return [name, share, before, after, ranks.get(name, ""), evaluations or "", blank]
 
 
 def pairs_table(found: MethodComparison) -> Table:
@@ -135,14 +136,3 @@ def pairs_table(found: MethodComparison) -> Table:
 def comparison_csv(rows: Sequence[dict]) -> str:
     """A line for each data set, seed and method."""
     return rows_to_csv(CSV_NAMES, [[row[name] for name in CSV_NAMES] for row in rows])
-
-
-def _is_of(row: dict, block: tuple[str, int | None], method: str) -> bool:
-    dataset, seed = block
-    same = row["method"] == method and row["dataset"] == dataset
-    return same and seed in (None, row["seed"])
-
-
-def _final(row: dict) -> float:
-    """What counts: after fine-tuning, if there was any."""
-    return row["before"] if row["after"] is None else row["after"]

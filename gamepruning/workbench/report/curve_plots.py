@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from gamepruning.workbench.report import theme
 
-DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)))
+FIRST, OTHERS = {"lw": 2.4, "ms": 4.5, "zorder": 4}, {"lw": 1.5, "ms": 3.5, "zorder": 3}
 
 
 @theme.style()
@@ -27,52 +27,31 @@ def plot_curves(
         the band one standard deviation to each side. The first method is drawn boldest.
       sizes: fractions of the players kept, [sizes].
       metric: what the values are, "accuracy" or another.
-      dense: the mean value of the full network, as a dashed line; None for none.
-      marked: a size to mark, such as the critical one; None for none.
+      dense: the mean value of the full network, as a dashed line.
+      marked: a size to mark, such as the critical one.
       stage: when the networks were judged, for the title.
-
-    Returns:
-      One panel.
     """
-    shares = np.asarray(sizes, float)
-    is_crowded = len(curves) > len(theme.COLOURS)
-    figure, (axis,) = theme.new_figure(8.6 if is_crowded else 7.2, 4.2)
-    for number, (name, values) in enumerate(curves.items()):
-        _draw_curve(axis, number, name, shares, np.atleast_2d(np.asarray(values)))
+    shares, is_crowded = np.asarray(sizes, float), len(curves) > len(theme.COLOURS)
+    figure, (axes,) = theme.new_figure(8.6 if is_crowded else 7.2, 4.2)
+    for name, values in curves.items():
+        table = np.atleast_2d(np.asarray(values))
+        look = OTHERS if axes.lines else FIRST
+        (line,) = axes.plot(shares, table.mean(axis=0), label=name, marker="o", **look)
+        if len(table) > 1:
+            middle, spread = line.get_ydata(), table.std(axis=0, ddof=1)
+            colour = line.get_color()
+            theme.draw_band(axes, shares, middle, spread, color=colour, alpha=0.16)
     if dense is not None:
-        axis.axhline(dense, color=theme.MUTED, lw=1.1, linestyle=(0, (4, 3)), zorder=1)
-        axis.text(shares[0], dense, " dense", va="bottom", color=theme.MUTED)
+        axes.axhline(dense, **theme.DENSE)
+        axes.text(shares[0], dense, " dense", va="bottom", color=theme.MUTED)
     if marked is not None:
-        axis.axvline(
-            marked, color=theme.MUTED, lw=0.9, linestyle=theme.DASHED, zorder=1
-        )
-    axis.set_xlabel("players kept")
-    axis.set_title(f"Test {metric} {stage}")
-    theme.show_percent(axis.xaxis)
-    if metric == "accuracy":
-        theme.show_percent(axis.yaxis)
+        axes.axvline(marked, color=theme.MUTED, lw=0.9, ls="--", zorder=1)
+    axes.set_xlabel("players kept")
+    axes.set_title(f"Test {metric} {stage}")
+    theme.show_percent(axes.xaxis)
+    theme.show_metric(axes.yaxis, metric)
     if is_crowded:  # inside, the legend would hide the curves
-        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
     elif curves:
-        axis.legend(loc="lower right")
+        axes.legend()
     return figure
-
-
-def _draw_curve(axis, number: int, name: str, sizes, values: np.ndarray) -> None:
-    colour = theme.COLOURS[number % len(theme.COLOURS)]
-    dashes = DASHES[number // len(theme.COLOURS) % len(DASHES)]
-    mean, bold = values.mean(axis=0), number == 0
-    if len(values) > 1:
-        low, high = (mean + sign * values.std(axis=0, ddof=1) for sign in (-1, 1))
-        axis.fill_between(sizes, low, high, color=colour, alpha=0.16, lw=0)
-    axis.plot(
-        sizes,
-        mean,
-        color=colour,
-        linestyle=dashes,
-        label=name,
-        marker="o",
-        ms=4.5 if bold else 3.5,
-        lw=2.4 if bold else 1.5,
-        zorder=4 if bold else 3,
-    )

@@ -2,20 +2,16 @@
 
 from collections.abc import Sequence
 
+from rich import filesize
+
 MISSING = "–"
 LISTED = 3  # families whose counts stand one by one
 
 
 def format_percent(fraction: float, spread: float | None = None) -> str:
-    """A fraction as a percentage with one decimal, with its spread if it has one.
-
-    Example:
-      >>> format_percent(0.9688), format_percent(0.9688, 0.004)
-      ('96.9 %', '96.9 ± 0.4 %')
-    """
-    if spread is None:
-        return f"{100 * fraction:.1f} %"
-    return f"{100 * fraction:.1f} ± {100 * spread:.1f} %"
+    """A fraction as a percentage, with its spread if it has one: `"96.9 ± 0.4 %"`."""
+    around = "" if spread is None else f" ± {100 * spread:.1f}"
+    return f"{100 * fraction:.1f}{around} %"
 
 
 def format_number(value: float, spread: float | None = None) -> str:
@@ -39,12 +35,8 @@ def format_count(count: int, noun: str) -> str:
 
 def format_bytes(count: int) -> str:
     """A size: `"512 B"`, `"2.1 MB"`."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+    number, unit = filesize.decimal(count).split()
+    return f"{number} {unit.replace('bytes', 'B').replace('byte', 'B')}"
 
 
 def format_ratio(before: float, after: float) -> str:
@@ -57,6 +49,5 @@ def format_ratio(before: float, after: float) -> str:
 
 def format_kept(kept: Sequence[int]) -> str:
     """Players kept in each family, as `"9 / 6"`, or their sum for many families."""
-    if len(kept) > LISTED:
-        return f"{sum(kept):,}"
-    return " / ".join(f"{count:,}" for count in kept)
+    shown = kept if len(kept) <= LISTED else (sum(kept),)
+    return " / ".join(f"{count:,}" for count in shown)

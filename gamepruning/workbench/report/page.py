@@ -8,7 +8,7 @@ from gamepruning.workbench.report import formats
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("gamepruning.workbench.report"),
-    autoescape=True,
+    autoescape=jinja2.select_autoescape(),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -23,13 +23,5 @@ _TEMPLATES.filters |= {
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill in a template of the folder `templates`.
-
-    Args:
-      template: its file name.
-      **values: its variables; texts are escaped.
-
-    Returns:
-      HTML that refers to no other file.
-    """
+    """Fill in a file of the folder `templates` ; HTML escapes its texts."""
     return _TEMPLATES.get_template(template).render(values)

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric
-from gamepruning.workbench.report.results import Contender, RunResult
+from gamepruning.workbench.report.results import RunResult
 
 CONTENDER_COLOURS = {
     "magnitude": theme.AMBER,
@@ -17,68 +19,58 @@ CONTENDER_COLOURS = {
 }
 
 
+def validation_curve(
+    records: Sequence[Mapping], stage: str
+) -> Float[np.ndarray, "E 2"]:
+    """The epochs of a stage in `metrics.jsonl`, each with its validation metric."""
+    own = [record for record in records if record["stage"] == stage]
+    return np.array([(r["epoch"], r["validation"]) for r in own]).reshape(-1, 2)
+
+
 @theme.style()
 def plot_training(records: Sequence[Mapping], *, result: RunResult) -> Figure:
-    """The validation metric over the epochs of all stages.
-
-    Args:
-      records: lines of `metrics.jsonl`.
-      result: what the run found.
-
-    Returns:
-      One panel.
-    """
-    tuning = f"fine_tune_{result.pruned.key}"
+    """The validation metric over the epochs of all stages in `metrics.jsonl`."""
     dense, game, tuned = (
-        np.array(
-            [(r["epoch"], r["validation"]) for r in records if r["stage"] == stage]
-        ).reshape(-1, 2)
-        for stage in ("dense", "equilibrium", tuning)
+        validation_curve(records, stage)
+        for stage in ("dense", "equilibrium", f"fine_tune_{result.pruned.key}")
     )
     trunk = game if len(game) else dense
     start = trunk[-1, 0] if len(trunk) else 0
-    curves = (
-        (dense, "dense", theme.MUTED),
-        (game, "gates on", theme.HERO),
-        (tuned + (start, 0), "small, fine-tuning", theme.GREEN),
-    )
-    figure, (axis,) = theme.new_figure(8.6, 3.0)
-    for curve, label, colour in curves:
+    curves = {
+        "dense": (dense, theme.MUTED),
+        "gates on": (game, theme.HERO),
+        "small, fine-tuning": (tuned + (start, 0), theme.GREEN),
+    }
+    figure, (axes,) = theme.new_figure(8.6, 3.0)
+    for label, (curve, colour) in curves.items():
         if len(curve):
             mark = "o" if len(curve) == 1 else None
-            axis.plot(*curve.T, color=colour, label=label, lw=1.4, marker=mark, ms=5)
-    _show_upper_part(axis, [curve[:, 1] for curve, *_ in curves])
+            axes.plot(*curve.T, color=colour, label=label, lw=1.4, marker=mark, ms=5)
+    _show_upper_part(axes, np.concatenate((dense, game, tuned))[:, 1])
+    if axes.lines:
+        axes.legend()
     if len(tuned):
-        axis.axvline(start, color=theme.MUTED, linewidth=0.9, linestyle=theme.DASHED)
-    axis.set_title(f"Validation {result.metric}")
-    theme.show_epochs(axis)
-    if result.metric == "accuracy":
-        theme.show_percent(axis.yaxis)
-    if axis.lines:
-        axis.legend(loc="lower right")
+        axes.axvline(start, color=theme.MUTED, lw=0.9, ls="--")
+    axes.set_title(f"Validation {result.metric}")
+    theme.show_epochs(axes)
+    theme.show_metric(axes.yaxis, result.metric)
     return figure
 
 
-def _show_upper_part(axis, curves: Sequence[np.ndarray]) -> None:
+def _show_upper_part(axes: Axes, values: np.ndarray) -> None:
     """Leave the first epochs below the frame where they would flatten the rest."""
-    values = np.concatenate(curves)
     values = values[np.isfinite(values)]
     if values.size:
         low, high = np.quantile(values, 0.08), values.max()
         span = max(high - low, 0.08)
-        axis.set_ylim(low - 0.6 * span, high + 0.12 * span)
+        axes.set_ylim(low - 0.6 * span, high + 0.12 * span)
 
 
 @theme.style()
 def plot_pareto(rows: Sequence[Mapping], *, metric: str) -> Figure:
-    """Size against quality of all games of a sweep, those that none beats joined.
+    """Size against quality of the rows of `sweep.json`, those that none beats joined.
 
-    Args:
-      rows: rows of `sweep.json`.
-      metric: "accuracy" or another.
-
-    Returns:
-      One panel; hollow marks are the same networks with their gates still on.
+    Hollow marks are the same networks with their gates still on.
     """
     kept, on, removed = (
         np.array([row[name] for row in rows])
@@ -86,20 +78,19 @@ def plot_pareto(rows: Sequence[Mapping], *, metric: str) -> Figure:
     )
     front = np.flatnonzero([row["front"] for row in rows])
     front = front[np.argsort(kept[front], kind="stable")]
-    line = {"color": theme.HERO, "marker": "o", "ms": 6, "lw": 1.6}
-    figure, (axis,) = theme.new_figure(6.4, 3.6)
+    figure, (axes,) = theme.new_figure(6.4, 3.6)
     hollow = {"facecolors": "none", "edgecolors": theme.SLATE}
-    axis.scatter(kept, on, s=26, label="gates on", **hollow)
-    axis.scatter(kept, removed, color=theme.MUTED, s=22, label="players removed")
-    axis.plot(kept[front], removed[front], label="not beaten in both", **line)
+    line = {"color": theme.HERO, "marker": "o", "ms": 6, "lw": 1.6}
+    axes.scatter(kept, on, s=26, label="gates on", **hollow)
+    axes.scatter(kept, removed, color=theme.MUTED, s=22, label="players removed")
+    axes.plot(kept[front], removed[front], label="not beaten in both", **line)
     if kept.max() > 10 * kept.min():
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(ScalarFormatter())
-    axis.set_xlabel("players kept")
-    axis.set_title(f"Validation {metric}")
-    if metric == "accuracy":
-        theme.show_percent(axis.yaxis)
-    axis.legend(loc="lower right")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlabel("players kept")
+    axes.set_title(f"Validation {metric}")
+    theme.show_metric(axes.yaxis, metric)
+    axes.legend()
     return figure
 
 
@@ -118,52 +109,48 @@ def plot_contest(result: RunResult) -> Figure:
             "After the same fine-tuning": [row.tuned for row in rows],
         }
     height = 0.5 * len(rows) + 1.3
-    figure, axes = theme.new_figure(8.6, height, columns=len(panels), sharey=True)
-    for axis, (title, values) in zip(axes, panels.items(), strict=True):
-        _draw_contest(axis, rows, values, result)
-        axis.set_title(title)
-    axes[0].set_yticks(range(len(rows)), [row.label for row in rows])
-    axes[0].tick_params(axis="y", labelcolor=theme.INK)
-    axes[0].set_ylim(-0.55, len(rows) - 0.3)
+    figure, panes = theme.new_figure(8.6, height, columns=len(panels), sharey=True)
+    for axes, (title, values) in zip(panes, panels.items(), strict=True):
+        for place, value in enumerate(values):
+            if value is not None:
+                _draw_mark(axes, place, rows[place].key, value, result)
+        _finish_panel(axes, title, result)
+    panes[0].set_yticks(range(len(rows)), [row.label for row in rows])
+    panes[0].tick_params(axis="y", labelcolor=theme.INK)
+    panes[0].set_ylim(-0.55, len(rows) - 0.3)
     return figure
 
 
-def _draw_contest(
-    axis, rows: Sequence[Contender], values: Sequence, result: RunResult
-) -> None:
-    for place, (row, value) in enumerate(zip(rows, values, strict=True)):
-        if value is not None:
-            _draw_mark(axis, place, row, value, result)
-    dense = result.dense.final
-    if dense is not None:
-        axis.axvline(dense, color=theme.MUTED, lw=1.1, linestyle=(0, (4, 3)))
-        axis.text(dense, -0.5, "dense ", ha="right", va="bottom", color=theme.MUTED)
-    axis.grid(False, axis="y")
-    axis.margins(x=0.14)
-    axis.spines["left"].set_visible(False)
-    axis.set_xlabel(f"test {result.metric}")
-    if result.metric == "accuracy":
-        theme.show_percent(axis.xaxis)
-
-
 def _draw_mark(
-    axis, place: int, row: Contender, value: float, result: RunResult
+    axes: Axes, place: int, key: str, value: float, result: RunResult
 ) -> None:
-    hero = row.key == result.pruned.key
-    colour = theme.HERO if hero else CONTENDER_COLOURS.get(row.key, theme.HERO)
+    is_hero = key == result.pruned.key
+    colour = theme.HERO if is_hero else CONTENDER_COLOURS.get(key, theme.HERO)
+    look = {"fmt": "o", "ms": 9 if is_hero else 7, "color": colour, "zorder": 4}
     error = standard_error(value, result) or None
-    look = {"fmt": "o", "ms": 9 if hero else 7, "color": colour, "capsize": 0}
-    axis.errorbar(value, place, xerr=error, elinewidth=1.6, zorder=4, **look)
-    axis.annotate(
+    axes.errorbar(value, place, xerr=error, elinewidth=1.6, **look)
+    axes.annotate(
         format_metric(value, result.metric),
         (value, place),
         xytext=(0, 9),
         textcoords="offset points",
         ha="center",
-        color=theme.INK,
         bbox={"facecolor": theme.CARD, "edgecolor": "none", "pad": 1.0},
-        fontweight="bold" if hero else "normal",
+        fontweight="bold" if is_hero else "normal",
     )
+
+
+def _finish_panel(axes: Axes, title: str, result: RunResult) -> None:
+    dense = result.dense.final
+    if dense is not None:
+        axes.axvline(dense, **theme.DENSE)
+        axes.text(dense, -0.5, "dense ", ha="right", va="bottom", color=theme.MUTED)
+    axes.grid(False, axis="y")
+    axes.margins(x=0.14)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(f"test {result.metric}")
+    axes.set_title(title)
+    theme.show_metric(axes.xaxis, result.metric)
 
 
 def standard_error(value: float, result: RunResult) -> float:

@@ -11,27 +11,15 @@ MAX_FAMILIES = 4  # that figures show
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One way to arrive at a network, judged on the test data.
+    """One way to arrive at a network, judged on the test data at each stage it has."""
 
-    Attributes:
-      key: short name: "dense", the method, "magnitude", "random" or "scratch".
-      label: the name people read.
-      kept: players left in each family.
-      gated: test metric with the gates still multiplying; None where there are none.
-      removed: test metric after players are really taken out, before any fine-tuning;
-        None for networks that nothing was taken out of.
-      tuned: test metric after fine-tuning (or, for "scratch", after training); None
-        where there was none.
-      validation: metric on the validation data of what `final` judges.
-    """
-
-    key: str
-    label: str
-    kept: tuple[int, ...]
-    gated: float | None = None
-    removed: float | None = None
-    tuned: float | None = None
-    validation: float | None = None
+    key: str  # "dense", the method, "magnitude", "random" or "scratch"
+    label: str  # the name people read
+    kept: tuple[int, ...]  # players left in each family
+    gated: float | None = None  # with the gates still multiplying
+    removed: float | None = None  # players really taken out, nothing fine-tuned
+    tuned: float | None = None  # after fine-tuning (or, for "scratch", training)
+    validation: float | None = None  # of what `final` judges, on the validation data
 
     @property
     def final(self) -> float | None:
@@ -40,94 +28,53 @@ class Contender:
         return next((value for value in stages if value is not None), None)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class FamilyRow:
-    """How many players of one family stayed.
-
-    Attributes:
-      name: the family.
-      kept: players that stay.
-      total: players there were.
-      rescued: players kept only because the family would be empty without them.
-    """
+    """How many players of one family stayed."""
 
     name: str
     kept: int
     total: int
-    rescued: int = 0
+    rescued: int = 0  # kept only because the family would be empty without them
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a network costs to hold and to run.
-
-    Attributes:
-      params: number of parameters.
-      num_bytes: their size.
-      macs: multiply-accumulates for one example.
-      latency_ms: median milliseconds for `latency_batch` examples, warm and blocked.
-      latency_p10_ms: their tenth percentile.
-      latency_p90_ms: their ninetieth percentile.
-      latency_batch: examples a call.
-    """
+    """What a network costs to hold and to run; latencies are warm and blocked."""
 
     params: int
     num_bytes: int
-    macs: int
-    latency_ms: float
-    latency_p10_ms: float
-    latency_p90_ms: float
+    macs: int  # multiply-accumulates for one example
+    latency_ms: float  # median for `latency_batch` examples
+    latency_p10_ms: float  # tenth percentile
+    latency_p90_ms: float  # ninetieth percentile
     latency_batch: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """Everything that the final table says, and how it came about.
+    """Everything that the final table says, and how it came about."""
 
-    Attributes:
-      command: the command line that makes this run again.
-      dataset: name of the data set.
-      model: name of the network.
-      method: how players were chosen.
-      settings: the complete settings, with every automatic choice filled in.
-      metric: "accuracy" or "R^2".
-      num_train: training examples.
-      num_validation: validation examples; every choice is made on these.
-      num_test: test examples; nothing was chosen on these.
-      families: players kept in each family.
-      dense: the unpruned network, trained as long as the others.
-      pruned: the outcome of the method.
-      rivals: others at exactly the same counts, with the same training.
-      cost_dense: cost of the unpruned network.
-      cost_small: cost of the small network.
-      max_error: largest difference between the small network and the gated full one,
-        relative to the largest output.
-      shipped: "removed" or "tuned": which weights the run folder holds.
-      seconds: wall-clock time of each stage.
-      notes: what a reader must know, one sentence each.
-      versions: of the libraries used, and the device.
-    """
-
-    command: str
+    command: str  # makes this run again
     dataset: str
     model: str
-    method: str
-    settings: Mapping[str, Any]
-    metric: str
-    num_train: int
-    num_validation: int
-    num_test: int
+    method: str  # how players were chosen
+    settings: Mapping[str, Any]  # complete, with every automatic choice filled in
+    metric: str  # "accuracy" or "R^2"
+    num_train: int  # examples
+    num_validation: int  # every choice is made on these
+    num_test: int  # nothing was chosen on these
     families: tuple[FamilyRow, ...]
-    dense: Contender
-    pruned: Contender
-    rivals: tuple[Contender, ...]
+    dense: Contender  # unpruned, trained as long as the others
+    pruned: Contender  # the outcome of the method
+    rivals: tuple[Contender, ...]  # the same counts, with the same training
     cost_dense: Cost
     cost_small: Cost
-    max_error: float
-    shipped: str
-    seconds: Mapping[str, float]
-    notes: tuple[str, ...]
-    versions: Mapping[str, str]
+    max_error: float  # small against gated full network, relative to the largest output
+    shipped: str  # "removed" or "tuned": which weights the run folder holds
+    seconds: Mapping[str, float]  # wall-clock time of each stage
+    notes: tuple[str, ...]  # what a reader must know, one sentence each
+    versions: Mapping[str, str]  # of the libraries used, and the device
 
     @property
     def num_players(self) -> int:

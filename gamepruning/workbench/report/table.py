@@ -1,8 +1,8 @@
-"""One table as a value, shown in a terminal, on a page, as Markdown or as CSV."""
+"""One table as a value, shown in a terminal or on a page."""
 
 import csv
-import dataclasses
 import io
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -13,61 +13,35 @@ from rich.text import Text
 from gamepruning.workbench.report.formats import MISSING
 from gamepruning.workbench.report.page import render
 
-Kind = Literal["text", "number", "bar"]
-
 
 class Column(NamedTuple):
-    """What the cells below a name are.
-
-    Attributes:
-      name: the heading.
-      kind: "text" stands left, "number" right; "bar" draws fractions on pages.
-      format: how a cell that is no text is shown; None is always a dash.
-      is_detail: whether only pages have room for it; bars always are details.
-    """
+    """What the cells below a name are."""
 
     name: str
-    kind: Kind = "number"
-    format: Callable[[Any], str] = str
-    is_detail: bool = False
+    kind: Literal["text", "number", "bar"] = "number"  # left, right, a drawn fraction
+    format: Callable[[Any], str] = str  # shows a cell that is neither text nor None
+    is_detail: bool = False  # only pages have room for it, as for bars
 
 
 class Row(NamedTuple):
     """The cells of a row, and how it stands out."""
 
-    cells: Sequence[Any]
+    cells: Sequence[Any]  # texts, numbers for the column's format, or None for a dash
     kind: Literal["", "hero", "total"] = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Columns and rows; printing one with rich or in a template formats its cells.
-
-    Attributes:
-      columns: what the cells are.
-      rows: cells are texts, numbers for the column's format, or None.
-      title: stands above it in a terminal.
-      is_narrow: leave little room between columns in a terminal, and never wrap.
-
-    Example:
-      >>> columns = (Column("family", "text"), Column("kept", format="{:,}".format))
-      >>> print(Table(columns, [Row(("hidden", 1200))]).to_markdown(), end="")
-      | family | kept |
-      | --- | ---: |
-      | hidden | 1,200 |
-    """
+class Table(NamedTuple):
+    """Columns and rows; printing one with rich or in a template formats its cells."""
 
     columns: Sequence[Column]
     rows: Sequence[Row]
-    title: str = ""
-    is_narrow: bool = False
+    title: str = ""  # stands above it in a terminal
+    is_narrow: bool = False  # little room between columns in a terminal, no wrapping
 
     def shown(self, row: Row) -> list[str]:
         """The cells of a row as texts."""
-        return [
-            _as_text(column, cell)
-            for column, cell in zip(self.columns, row.cells, strict=True)
-        ]
+        cells = zip(self.columns, row.cells, strict=True)
+        return [_as_text(column, cell) for column, cell in cells]
 
     def __rich__(self) -> rich.table.Table:
         table = rich.table.Table(
@@ -76,40 +50,20 @@ class Table:
             box=box.SIMPLE_HEAD,
             padding=(0, 0, 0, 1) if self.is_narrow else (0, 1),
         )
-        for column in self._brief(self.columns):
+        is_brief = [not (c.is_detail or c.kind == "bar") for c in self.columns]
+        for column in itertools.compress(self.columns, is_brief):
             side = "left" if column.kind == "text" else "right"
             table.add_column(column.name, justify=side, no_wrap=self.is_narrow)
         for row in self.rows:
             if row.kind == "total":
                 table.add_section()
-            cells = map(Text, self._brief(self.shown(row)))  # names are no markup
-            table.add_row(*cells, style="bold" if row.kind == "hero" else "")
+            cells = itertools.compress(self.shown(row), is_brief)
+            style = "bold" if row.kind == "hero" else ""
+            table.add_row(*map(Text, cells), style=style)  # names are no markup
         return table
 
     def __html__(self) -> str:
         return render("table.html", table=self)
-
-    def to_markdown(self) -> str:
-        """The table as Markdown, without its title and details."""
-        columns = self._brief(self.columns)
-        rules = ["---" if column.kind == "text" else "---:" for column in columns]
-        lines = [[column.name for column in columns], rules]
-        lines += [self._brief(self.shown(row)) for row in self.rows]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-    def to_csv(self) -> str:
-        """Every column and the cells as they are; None is an empty cell."""
-        return rows_to_csv(
-            [column.name for column in self.columns], [row.cells for row in self.rows]
-        )
-
-    def _brief(self, values: Sequence[Any]) -> list[Any]:
-        """Of one value for each column, those for columns that are no details."""
-        return [
-            value
-            for column, value in zip(self.columns, values, strict=True)
-            if not column.is_detail and column.kind != "bar"
-        ]
 
 
 def text_columns(*names: str) -> tuple[Column, ...]:
@@ -125,11 +79,9 @@ def number_columns(
 
 
 def rows_to_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """CSV text with a line of names."""
+    """CSV text with a line of names; None is an empty cell."""
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(names)
-    writer.writerows(rows)
+    csv.writer(text).writerows([names, *rows])
     return text.getvalue()
 
 

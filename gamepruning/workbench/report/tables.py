@@ -1,6 +1,6 @@
-"""The tables of a pruning run and of the data sets."""
+"""What a run found and what data there are, as tables and as the page of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -8,7 +8,8 @@ from rich.text import Text
 
 from gamepruning.workbench.datasets import DatasetInfo
 from gamepruning.workbench.report import formats
-from gamepruning.workbench.report.results import Cost, RunResult
+from gamepruning.workbench.report.page import render
+from gamepruning.workbench.report.results import MAX_FAMILIES, RunResult
 from gamepruning.workbench.report.table import (
     Column,
     Row,
@@ -19,22 +20,37 @@ from gamepruning.workbench.report.table import (
 from gamepruning.workbench.settings.spelling import as_typed
 
 
+def run_tables(result: RunResult) -> dict[str, Table]:
+    """All tables of a run, by their names in the template of its page."""
+    tables = (contest_table(result), family_table(result), cost_table(result))
+    return dict(zip(("contest", "families", "costs"), tables, strict=True))
+
+
 def print_result(console: Console, result: RunResult) -> None:
     """Print everything that a run found."""
     for note in result.notes:
         console.print(Text(f"Note: {note}", style="yellow"))
-    for table in (contest_table(result), family_table(result), cost_table(result)):
+    for table in run_tables(result).values():
         console.print(table)
+
+
+def render_report(
+    result: RunResult, figures: Mapping[str, str], *, input_shape: Sequence[int]
+) -> str:
+    """The page of a run, with SVG elements by the names of its figures."""
+    rest = {"max_families": MAX_FAMILIES, "input_shape": input_shape}
+    tables = run_tables(result)
+    return render("run.html", result=result, figures=figures, **tables, **rest)
 
 
 def contest_table(result: RunResult) -> Table:
     """Test metric of the dense network and of each contender at each stage."""
+    stages = ("gates on", "after removal", result.last_stage)
     columns = (
         *text_columns("network"),
         Column("players", format=formats.format_kept),
         *number_columns(
-            *("gates on", "after removal", result.last_stage),
-            format=lambda value: formats.format_metric(value, result.metric),
+            *stages, format=lambda value: formats.format_metric(value, result.metric)
         ),
     )
     rows = [
@@ -68,45 +84,30 @@ def family_table(result: RunResult) -> Table:
 
 def cost_table(result: RunResult) -> Table:
     """Size and speed, dense and small."""
-    dense, small = result.cost_dense, result.cost_small
-    examples = formats.format_count(dense.latency_batch, "example")
-    lines = [
-        ("parameters", "params", "{:,}".format),
-        ("size", "num_bytes", formats.format_bytes),
-        ("multiply-accumulates, one example", "macs", "{:,}".format),
-        (f"latency, {examples}, median", "latency_ms", "{:.3g} ms".format),
-    ]
+    both = (result.cost_dense, result.cost_small)
+    examples = formats.format_count(both[0].latency_batch, "example")
+    lines = {
+        "params": ("parameters", "{:,}".format),
+        "num_bytes": ("size", formats.format_bytes),
+        "macs": ("multiply-accumulates, one example", "{:,}".format),
+        "latency_ms": (f"latency, {examples}, median", "{:.3g} ms".format),
+    }
     rows = []
-    for name, key, text in lines:
-        before, after = getattr(dense, key), getattr(small, key)
+    for key, (name, text) in lines.items():
+        before, after = (getattr(cost, key) for cost in both)
         cells = (name, text(before), text(after), formats.format_ratio(before, after))
         rows.append(Row(cells))
-    ranges = ("latency, middle 80 %, in ms", *map(_latencies, (dense, small)), "")
+    ranges = (f"{c.latency_p10_ms:.3g} to {c.latency_p90_ms:.3g}" for c in both)
+    rows.append(Row(("latency, middle 80 %, in ms", *ranges, "")))
     columns = (*text_columns(""), *number_columns("dense", "small", "ratio"))
-    return Table(columns, [*rows, Row(ranges)], "Cost")
-
-
-def _latencies(cost: Cost) -> str:
-    return f"{cost.latency_p10_ms:.3g} to {cost.latency_p90_ms:.3g}"
+    return Table(columns, rows, "Cost")
 
 
 def data_table(rows: Sequence[DatasetInfo]) -> Table:
     """The data sets, and which of them are there."""
-    return Table(
-        text_columns("name", "kind", "task", ""),
-        [
-            Row(
-                (
-                    row.name,
-                    row.kind,
-                    row.task,
-                    "available" if row.available else "missing",
-                )
-            )
-            for row in rows
-        ],
-        "Data sets",
-    )
+    state = {True: "available", False: "missing"}
+    lines = [Row((row.name, row.kind, row.task, state[row.available])) for row in rows]
+    return Table(text_columns("name", "kind", "task", ""), lines, "Data sets")
 
 
 def data_hints(rows: Sequence[DatasetInfo]) -> list[str]:

@@ -7,15 +7,15 @@ is made first.
 
 import io
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
 INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"
 HERO, AMBER, SLATE, GREEN = "#3a63d8", "#d98a1f", "#8d97a8", "#2f9e77"
@@ -29,7 +29,7 @@ CSS_NAMES = {
 STYLE = matplotlib.rc_params_from_file(
     Path(__file__).with_name("figures.mplstyle"), use_default_template=False
 )
-DASHED = (0, (3, 3))
+DENSE = {"color": MUTED, "lw": 1.1, "ls": (0, (4, 3)), "zorder": 1}  # the full network
 
 
 def style():
@@ -38,20 +38,9 @@ def style():
 
 
 def new_figure(width: float, height: float, *, columns: int = 1, **kwargs):
-    """A figure with `columns` axes side by side.
-
-    Args:
-      width: inches.
-      height: inches.
-      columns: number of axes.
-      **kwargs: for `Figure.subplots`.
-
-    Returns:
-      (figure, axes [columns]).
-    """
+    """A figure of so many inches, and its axes side by side, [columns]."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False, **kwargs)[0]
-    return figure, axes
+    return figure, figure.subplots(1, columns, squeeze=False, **kwargs)[0]
 
 
 def show_percent(axis: Axis, decimals: int | None = None) -> None:
@@ -59,17 +48,24 @@ def show_percent(axis: Axis, decimals: int | None = None) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals, symbol=" %"))
 
 
-def show_epochs(axes, *, most: int = 6) -> None:
+def show_metric(axis: Axis, metric: str, decimals: int | None = None) -> None:
+    """Label an axis of a metric as tables do: only accuracies are in percent."""
+    if metric == "accuracy":
+        show_percent(axis, decimals)
+    else:
+        axis.set_major_formatter(ScalarFormatter())
+
+
+def show_epochs(axes: Axes, *, most: int = 6) -> None:
     """Label the horizontal axis with whole epochs."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
 
 
-def save_figures(figures: Mapping[str, Figure], folder: Path) -> None:
-    """Write each figure as NAME.png into a folder, which is made if it is missing."""
-    folder.mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        save_png(figure, folder / f"{name}.png")
+def draw_band(axes: Axes, x, middle, spread, *, color: str, alpha: float) -> None:
+    """Shade one spread to each side of a curve."""
+    low, high = middle - spread, middle + spread
+    axes.fill_between(x, low, high, color=color, alpha=alpha, lw=0)
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -81,14 +77,9 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def to_svg(figure: Figure, *, name: str) -> str:
-    """The figure as an SVG element for an HTML page.
+    """The figure as an SVG element whose ids start with a name, for an HTML page.
 
-    Args:
-      figure: the drawing.
-      name: makes the ids inside unique on the page.
-
-    Returns:
-      The `<svg>` element; its inks are CSS variables with the light theme as fallback.
+    Its inks are CSS variables with the light theme as fallback.
     """
     buffer = io.StringIO()
     figure.set_facecolor("none")

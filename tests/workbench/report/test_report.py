@@ -15,8 +15,7 @@ from gamepruning.workbench.report.formats import (
     format_ratio,
 )
 from gamepruning.workbench.report.results import FamilyRow
-from gamepruning.workbench.report.run_page import render_report
-from gamepruning.workbench.report.tables import print_result
+from gamepruning.workbench.report.tables import print_result, render_report
 from tests.workbench.example_result import make_contender, make_result, make_untuned
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
