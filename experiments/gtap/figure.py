@@ -17,6 +17,9 @@ METHODS = {
 }
 
 
+PLACE = HERE / "gtap" / "figures" / "lenet5.png"
+
+
 def main() -> None:
     summary = read("gtap/lenet5.json")
     runs = [read(f"gtap/results/lenet5_{seed}.json") for seed in summary["seeds"]]
@@ -30,7 +33,7 @@ def main() -> None:
         dense=summary["dense"]["mean"],
         stage="of LeNet-5, no retraining, five seeds",
     )
-    theme.save_figures({"lenet5": figure}, HERE / "gtap" / "figures")
+    theme.save_png(figure, PLACE)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ def here(network: str) -> list[str]:
 def _range(shapes: list[list[int]]) -> str:
     """Fewest to most kept players of every layer over the seeds."""
     ends = [(min(layer), max(layer)) for layer in zip(*shapes, strict=True)]
-    return shape(low if low == high else f"{low}-{high}" for low, high in ends)
+    return "/".join(str(low) if low == high else f"{low}-{high}" for low, high in ends)
 
 
 def beside_others() -> list[str]:
     """Other libraries on 64-256-128-10, then the equilibrium in two ways."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             f"{row['library']}, {row['method']}" if row["library"] else row["method"],
             shape(row["kept"]),
@@ -39,7 +39,8 @@ def beside_others() -> list[str]:
     ]
     own = read("peers/results.json")["64-256-128-10"]["networks"][1]
     cells = (percents(own[stage]) for stage in ("after removal", "fine-tuned"))
-    rows.append((f"**gamepruning**, {own['network']}", _range(own["kept"]), *cells))
+    name = f"**gamepruning**, {own['network']}"
+    rows.append((name, _range(own["kept"]), *cells))
     budget = read("equilibrium_mnist/digits.json")
     for size in ("26/13", "13/6"):
         found = budget[size]["rows"]["equilibrium"]["test"]

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import tables
 from experiments.bandits import networks, regret, tabular_summary
+from experiments.gtap import figure
 from experiments.markdown import HERE, percents, table
 
 PAGES = [pytest.param(*page, id=page[0].parent.name) for page in tables.pages()]
@@ -84,3 +85,9 @@ def test_the_page_of_the_tables_is_that_of_its_files(task):
     assert json.loads(json.dumps(tabular_summary.study(runs))) == part
     page = (HERE / "bandits" / "TABULAR.md").read_text()
     assert "\n".join(tabular_summary.markdown(task, runs, part)) in page
+
+
+def test_the_figure_of_lenet5_is_drawn(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(figure, "PLACE", tmp_path / "lenet5.png")
+    figure.main()
+    assert (tmp_path / "lenet5.png").stat().st_size > 10_000
