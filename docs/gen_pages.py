@@ -34,6 +34,7 @@ NAMESPACES = {
     "metrics": "Metrics",
     "types": "Types",
 }
+PUBLIC = {"statistics": "stats"}  # names at the top level, where they differ
 LINK = re.compile(r"(\]\()([^)#:\s]+)(\))")
 MENU = """\
 * [Home](index.md)
@@ -97,7 +98,8 @@ def page_of(file: Path) -> str:
 def write_reference(name: str, title: str) -> None:
     """One page for a namespace: what it exports, in its own order."""
     module = importlib.import_module(f"gamepruning.{name}")
-    lines = [f"# {title}", "", f"`gamepruning.{name}`", "", _summary(module), ""]
+    lines = [f"# {title}", "", f"`gamepruning.{PUBLIC.get(name, name)}`", ""]
+    lines += [_summary(module), ""]
     public = getattr(module, "__all__", None)
     if public is None:
         lines += [f"::: gamepruning.{name}", "    options: {show_root_heading: false}"]
