@@ -28,7 +28,7 @@ import gamepruning as gp
 from gamepruning.bandits import record_bandit
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import build_model
-from gamepruning.workbench.report.rank_plots import plot_ranks
+from gamepruning.workbench.report.method_plots import plot_ranks
 
 digits = load_dataset("digits", seed=0)
 train, validation, test = digits.train, digits.validation, digits.test

@@ -10,7 +10,7 @@ import gamepruning as gp
 from gamepruning.files.atomic import new_file
 from gamepruning.statistics import TIE
 from gamepruning.workbench.report import theme
-from gamepruning.workbench.report.rank_plots import plot_ranks
+from gamepruning.workbench.report.method_plots import plot_ranks
 
 POLICIES = ("epsilon_greedy", "softmax", "ucb1", "thompson", "thompson_beta")
 POLICIES += ("hedge", "exp3")

@@ -5,7 +5,7 @@ python -m experiments.gtap.figure
 
 from experiments.markdown import HERE, read
 from gamepruning.workbench.report import theme
-from gamepruning.workbench.report.curve_plots import plot_curves
+from gamepruning.workbench.report.method_plots import plot_curves
 
 METHODS = {
     "building with exchanges": "building beta + exchanges",

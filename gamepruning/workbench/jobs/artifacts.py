@@ -16,6 +16,7 @@ from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.jobs.run import Run
 from gamepruning.workbench.methods.subject import CHECKED, Choice
+from gamepruning.workbench.report import family_plots, plots, theme
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import render_report
 from gamepruning.workbench.settings.prune import PruneSettings
@@ -88,11 +89,6 @@ def draw(
     run: Run[PruneSettings], task: Task, choice: Choice, result: RunResult
 ) -> dict[str, str]:
     """Draw the figures, write them as PNG, and return them as SVG for the report."""
-    from gamepruning.workbench.report import (
-        family_plots,
-        plots,
-        theme,
-    )  # takes a second
 
     families, mask, records = result.families, choice.mask, run.folder.records()
     figures = {

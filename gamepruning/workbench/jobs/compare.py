@@ -29,7 +29,9 @@ from gamepruning.workbench.report.comparison import (
     comparison_csv,
     comparison_table,
     headline,
+    make_figures,
     rank,
+    render_compare,
 )
 from gamepruning.workbench.settings.compare import CompareSettings
 from gamepruning.workbench.settings.prune import SizeSettings
@@ -168,8 +170,6 @@ def _write(
     rows: Sequence[dict[str, Any]],
     found: MethodComparison | None,
 ) -> None:
-    from gamepruning.workbench.report.compare_page import make_figures, render_compare
-
     facts: dict[str, Any] = {"rows": list(rows)}
     if found is not None:
         facts["ranks"] = {

@@ -105,7 +105,7 @@ def _draw_all(
 def _write(
     run: Run[CurveSettings], task: Task, dense: Sequence[float], rows: Sequence[dict]
 ) -> None:
-    from gamepruning.workbench.report.curve_plots import plot_curves
+    from gamepruning.workbench.report.method_plots import plot_curves
 
     metric, settings = task.metric_name, run.settings
     facts = {"metric": metric, "dense": list(dense), "rows": list(rows)}

@@ -1,14 +1,12 @@
 """From the networks of a run to its result: judged on the test data, and measured."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 
 from gamepruning.compaction import measure
 from gamepruning.compaction.verify import relative_error
-from gamepruning.workbench.datasets.splits import Split
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.gates import run_gated
 from gamepruning.workbench.methods.subject import CHECKED, Choice
@@ -63,19 +61,15 @@ def summarise(
     )
 
 
-def _evaluate(task: Task, apply: Callable[..., Any], params: Any, split: Split):
-    return evaluate(apply, params, split, task.metric)
-
-
 def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
     """`before` names the stage that the parameters before fine-tuning belong to."""
     apply, data = entrant.network.apply, task.dataset
     last = entrant.before if entrant.after is None else entrant.after
-    values = {"validation": _evaluate(task, apply, last, data.validation)}
+    values = {"validation": evaluate(apply, last, data.validation, task.metric)}
     if before is not None:
-        values[before] = _evaluate(task, apply, entrant.before, data.test)
+        values[before] = evaluate(apply, entrant.before, data.test, task.metric)
     if entrant.after is not None or before is None:
-        values["tuned"] = _evaluate(task, apply, last, data.test)
+        values["tuned"] = evaluate(apply, last, data.test, task.metric)
     return Contender(key=entrant.key, label=entrant.label, kept=entrant.kept, **values)
 
 
@@ -86,7 +80,8 @@ def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
     def gated(joint, inputs):
         return task.players.gated(*joint, inputs)
 
-    value = _evaluate(task, gated, (choice.params, choice.gates), task.dataset.test)
+    joint = (choice.params, choice.gates)
+    value = evaluate(gated, joint, task.dataset.test, task.metric)
     return dataclasses.replace(pruned, gated=value)
 
 
@@ -95,9 +90,8 @@ def choose_shipped(task: Task, pruned: Entrant) -> str:
     if pruned.after is None:
         return "removed"
     apply, data = pruned.network.apply, task.dataset.validation
-    before, after = (
-        _evaluate(task, apply, p, data) for p in (pruned.before, pruned.after)
-    )
+    before = evaluate(apply, pruned.before, data, task.metric)
+    after = evaluate(apply, pruned.after, data, task.metric)
     return "tuned" if after >= before else "removed"
 
 

@@ -42,21 +42,18 @@ def _draw_map(axes: Axes, bands: Bands) -> None:
     if not bands.is_at_end:
         look = {"ms": 8, "mfc": "none", "mec": theme.AMBER, "mew": 2.0}
         axes.plot(bands.peak, bands.peak, "o", **look)
-    axes.set_xlabel("q: share taken out first")
-    axes.set_ylabel("p: chance to leave then")
+    axes.set(xlabel="q: share taken out first", ylabel="p: chance to leave then")
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.85)
     bar.outline.set_edgecolor(theme.GRID)
 
 
 def _draw_diagonal(axes: Axes, bands: Bands) -> None:
     curve, spread = bands.diagonal, 2 * bands.diagonal_stderr
-    theme.draw_band(axes, bands.p, curve, spread, color=theme.HERO, alpha=0.18)
-    axes.plot(bands.p, curve, color=theme.HERO, marker="o", ms=3.5)
-    axes.set_xlim(0.0, 1.0)
+    (line,) = axes.plot(bands.p, curve, color=theme.HERO, marker="o", ms=3.5)
+    theme.draw_band(axes, line, spread, alpha=0.18)
+    axes.set(xlim=(0.0, 1.0), xlabel="p = q", title="Along the diagonal: no peak")
     axes.set_ylim(bottom=min(0.0, float(np.min(curve - spread))))
-    axes.set_xlabel("p = q")
     if bands.is_at_end:
-        axes.set_title("Along the diagonal: no peak")
         return
     low, high = (bands.peak + sign * 2 * bands.peak_stderr for sign in (-1, 1))
     axes.axvline(bands.peak, color=theme.AMBER, lw=1.2, ls="--")

@@ -1,12 +1,17 @@
-"""What a comparison found: ranks, tests, and the tables of terminal and page."""
+"""What a comparison found: ranks, tests, tables, figures, and its page."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from gamepruning.statistics import MethodComparison, compare_methods
+from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric, format_percent
+from gamepruning.workbench.report.method_plots import plot_curves, plot_ranks
+from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.table import (
     Column,
     Row,
@@ -15,7 +20,7 @@ from gamepruning.workbench.report.table import (
     rows_to_csv,
     text_columns,
 )
-from gamepruning.workbench.settings.compare import CompareSettings
+from gamepruning.workbench.settings.compare import EQUILIBRIUM, CompareSettings
 
 DENSE = "dense"
 CSV_NAMES = (
@@ -41,13 +46,13 @@ def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | 
         own = [row for row in own if seed in (None, row["seed"])]
         return float(np.mean([_final(row) for row in own]))
 
-    table = np.array(
+    results = np.array(
         [[result(b, method) for method in settings.methods] for b in blocks]
     )
-    is_finite = np.isfinite(table)
-    worst = np.min(table, axis=1, keepdims=True, initial=0.0, where=is_finite)
-    table = np.where(is_finite, table, worst - 1)
-    return compare_methods(table, settings.methods, alpha=settings.alpha)
+    is_finite = np.isfinite(results)
+    worst = np.min(results, axis=1, keepdims=True, initial=0.0, where=is_finite)
+    results = np.where(is_finite, results, worst - 1)
+    return compare_methods(results, settings.methods, alpha=settings.alpha)
 
 
 def _final(row: dict) -> float:
@@ -59,7 +64,7 @@ def blocks_of(settings: CompareSettings) -> list[tuple[str, int | None]]:
     """(data set, seed) of each block; no seed where data sets are the blocks."""
     if len(settings.datasets) > 1:
         return [(dataset, None) for dataset in settings.datasets]
-    (only,) = settings.datasets
+    only = next(iter(settings.datasets))
     return [(only, seed) for seed in range(settings.seeds)]
 
 
@@ -98,7 +103,6 @@ def comparison_table(
         Column("evaluations or pulls", format="{:,.0f}".format, is_detail=True),
         Column("seconds", format="{:.1f}".format),
     )
-
     body = [
         Row(_cells(name, rows, ranks), "hero" if ranks and name == names[0] else "")
         for name in (DENSE, *names)
@@ -136,3 +140,49 @@ def pairs_table(found: MethodComparison) -> Table:
 def comparison_csv(rows: Sequence[dict]) -> str:
     """A line for each data set, seed and method."""
     return rows_to_csv(CSV_NAMES, [[row[name] for name in CSV_NAMES] for row in rows])
+
+
+def make_figures(
+    settings: CompareSettings, rows: Sequence[dict], found: MethodComparison | None
+) -> dict[str, Figure]:
+    """The critical-difference diagram, and the curves of each data set."""
+    figures = {} if found is None else {"ranks": plot_ranks(found)}
+    names = [name for name in settings.methods if name != EQUILIBRIUM]
+    for dataset in settings.datasets if names else ():
+        own = [row for row in rows if row["dataset"] == dataset]
+        share = settings.share_of(own[0]["of"])
+        name = "curve-" + re.sub(r"\W+", "-", dataset.removesuffix(".csv")).strip("-")
+        if name in figures:
+            name += f"-{len(figures)}"
+        dense = [row["before"] for row in own if row["method"] == DENSE]
+        figures[name] = plot_curves(
+            {
+                method: np.array([r["values"] for r in own if r["method"] == method])
+                for method in names
+            },
+            sorted({*settings.sizes, share}),
+            metric=own[0]["metric"],
+            dense=float(np.mean(dense)),
+            marked=share,
+        )
+    return figures
+
+
+def render_compare(
+    settings: CompareSettings,
+    rows: Sequence[dict],
+    found: MethodComparison | None,
+    figures: Mapping[str, Figure],
+) -> str:
+    """The page of a comparison, with the figures of `make_figures`."""
+    is_one, data = len(settings.datasets) == 1, ", ".join(settings.datasets)
+    return render(
+        "compare.html",
+        title=f"{len(settings.methods)} ways to prune {data}",
+        settings=settings,
+        results=comparison_table(settings, rows, found),
+        num_blocks=len(blocks_of(settings)) if is_one else None,
+        headline=headline(settings, found),
+        pairs=None if found is None else pairs_table(found),
+        figures={n: theme.to_svg(figure, name=n) for n, figure in figures.items()},
+    )

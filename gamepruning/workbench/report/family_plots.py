@@ -101,7 +101,7 @@ def plot_dynamics(
         mean.plot(epochs, own, color=colour, label=family.name)
         number.plot(epochs, active[:, block].sum(axis=1), color=colour)
     theme.show_metric(quality.yaxis, metric, decimals=0)
-    theme.show_percent(sparsity.yaxis, decimals=0)
+    theme.show_metric(sparsity.yaxis, "accuracy", decimals=0)
     mean.legend(loc="upper right")
     number.set_yscale("symlog", linthresh=1)
     return figure

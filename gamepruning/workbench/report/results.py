@@ -97,11 +97,6 @@ class RunResult:
         return self.pruned.tuned is not None
 
     @property
-    def last_stage(self) -> str:
-        """What `tuned` means for these; untuned, only "scratch" has it: trained."""
-        return "fine-tuned" if self.is_tuned else "trained"
-
-    @property
     def contenders(self) -> tuple[Contender, ...]:
         """The method first, then its rivals."""
         return (self.pruned, *self.rivals)

@@ -45,12 +45,13 @@ def render_report(
 
 def contest_table(result: RunResult) -> Table:
     """Test metric of the dense network and of each contender at each stage."""
-    stages = ("gates on", "after removal", result.last_stage)
+    last = "fine-tuned" if result.is_tuned else "trained"  # only "scratch" has it then
     columns = (
         *text_columns("network"),
         Column("players", format=formats.format_kept),
         *number_columns(
-            *stages, format=lambda value: formats.format_metric(value, result.metric)
+            *("gates on", "after removal", last),
+            format=lambda value: formats.format_metric(value, result.metric),
         ),
     )
     rows = [
@@ -99,7 +100,10 @@ def cost_table(result: RunResult) -> Table:
         rows.append(Row(cells))
     ranges = (f"{c.latency_p10_ms:.3g} to {c.latency_p90_ms:.3g}" for c in both)
     rows.append(Row(("latency, middle 80 %, in ms", *ranges, "")))
-    columns = (*text_columns(""), *number_columns("dense", "small", "ratio"))
+    columns = (
+        *text_columns(""),
+        *number_columns("dense", "small", "ratio"),
+    )
     return Table(columns, rows, "Cost")
 
 
@@ -112,19 +116,9 @@ def data_table(rows: Sequence[DatasetInfo]) -> Table:
 
 def data_hints(rows: Sequence[DatasetInfo]) -> list[str]:
     """Where the present data sets are, and how to get the missing ones."""
-    hints = [
-        f"{row.name}: {row.where if row.available else row.how}"
-        for row in rows
-        if row.kind != "table"
-    ]
+    hints = [row for row in rows if row.kind != "table"]
     tables = [row for row in rows if row.kind == "table"]
     places = sorted({str(Path(row.where).parent) for row in tables if row.available})
-    hints += [f"tables: {place}" for place in places]
     missing = sum(not row.available for row in tables)
-    if missing:
-        hints.append(
-            f"{missing} missing tables: put NAME.csv with a column `target` into a "
-            "folder tabular/, and name the folder above with data_dir or the variable "
-            "GAMEPRUNING_DATA; any other CSV file works by its path"
-        )
-    return [as_typed(hint) for hint in hints]
+    text = render("data_hints.txt", hints=hints, places=places, missing=missing)
+    return as_typed(text).splitlines()

@@ -10,11 +10,13 @@ import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
 INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"
@@ -43,17 +45,10 @@ def new_figure(width: float, height: float, *, columns: int = 1, **kwargs):
     return figure, figure.subplots(1, columns, squeeze=False, **kwargs)[0]
 
 
-def show_percent(axis: Axis, decimals: int | None = None) -> None:
-    """Label an axis of fractions as tables do, in percent."""
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals, symbol=" %"))
-
-
 def show_metric(axis: Axis, metric: str, decimals: int | None = None) -> None:
     """Label an axis of a metric as tables do: only accuracies are in percent."""
-    if metric == "accuracy":
-        show_percent(axis, decimals)
-    else:
-        axis.set_major_formatter(ScalarFormatter())
+    percent = PercentFormatter(1.0, decimals=decimals, symbol=" %")
+    axis.set_major_formatter(percent if metric == "accuracy" else ScalarFormatter())
 
 
 def show_epochs(axes: Axes, *, most: int = 6) -> None:
@@ -62,10 +57,11 @@ def show_epochs(axes: Axes, *, most: int = 6) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
 
 
-def draw_band(axes: Axes, x, middle, spread, *, color: str, alpha: float) -> None:
-    """Shade one spread to each side of a curve."""
+def draw_band(axes: Axes, line: Line2D, spread: np.ndarray, *, alpha: float) -> None:
+    """Shade one spread to each side of a line."""
+    x, middle = line.get_data()
     low, high = middle - spread, middle + spread
-    axes.fill_between(x, low, high, color=color, alpha=alpha, lw=0)
+    axes.fill_between(x, low, high, color=line.get_color(), alpha=alpha, lw=0)
 
 
 def save_png(figure: Figure, path: Path) -> None:

@@ -9,9 +9,14 @@ from gamepruning.statistics import compare_methods
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import compare as comparing
-from gamepruning.workbench.report.compare_page import make_figures, render_compare
-from gamepruning.workbench.report.comparison import blocks_of, headline, rank
-from gamepruning.workbench.report.rank_plots import plot_ranks
+from gamepruning.workbench.report.comparison import (
+    blocks_of,
+    headline,
+    make_figures,
+    rank,
+    render_compare,
+)
+from gamepruning.workbench.report.method_plots import plot_ranks
 from gamepruning.workbench.settings.compare import CompareSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 

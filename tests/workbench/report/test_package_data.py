@@ -8,8 +8,9 @@ import pytest
 
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 REPORT = "workbench/report"
-TEMPLATES = "compare.html page.html parts.html run.html table.html notes.txt style.css"
-NAMES = ["figures.mplstyle", *(f"templates/{name}" for name in TEMPLATES.split())]
+PAGES = "compare page parts run table".split()
+TEMPLATES = [*(f"{name}.html" for name in PAGES), "data_hints.txt", "notes.txt"]
+NAMES = ["figures.mplstyle", *(f"templates/{n}" for n in (*TEMPLATES, "style.css"))]
 
 
 @pytest.mark.parametrize("name", ["py.typed", *(f"{REPORT}/{name}" for name in NAMES)])

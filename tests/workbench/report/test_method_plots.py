@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from gamepruning.workbench.report import theme
-from gamepruning.workbench.report.curve_plots import plot_curves
+from gamepruning.workbench.report.method_plots import plot_curves
 
 SIZES = [0.05, 0.2, 0.6]
 CURVES = {

@@ -1,0 +1,104 @@
+"""Figures that compare methods: compression curves, and who is told apart from whom."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gamepruning.statistics import MethodComparison, cliques
+from gamepruning.workbench.report import theme
+
+BOLD, PLAIN = {"lw": 2.4, "ms": 4.5, "zorder": 4}, {"lw": 1.5, "ms": 3.5, "zorder": 3}
+
+
+@theme.style()
+def plot_curves(
+    curves: Mapping[str, np.ndarray | Sequence[Sequence[float]]],
+    sizes: Sequence[float],
+    *,
+    metric: str = "accuracy",
+    dense: float | None = None,
+    marked: float | None = None,
+    stage: str = "after removal",
+) -> Figure:
+    """The quality of the network, [seeds, sizes] by method, against its size.
+
+    A line is the mean over the seeds, its band one standard deviation to each side, and
+    the first method is boldest. A dashed line is the full network, another a size to
+    mark, such as the critical one.
+    """
+    shares, is_crowded = np.asarray(sizes, float), len(curves) > len(theme.COLOURS)
+    figure, (axes,) = theme.new_figure(8.6 if is_crowded else 7.2, 4.2)
+    for name, values in curves.items():
+        table, look = np.atleast_2d(np.asarray(values)), PLAIN if axes.lines else BOLD
+        (line,) = axes.plot(shares, table.mean(axis=0), label=name, marker="o", **look)
+        if len(table) > 1:
+            theme.draw_band(axes, line, table.std(axis=0, ddof=1), alpha=0.16)
+    if dense is not None:
+        axes.axhline(dense, **theme.DENSE)
+        axes.text(shares[0], dense, " dense", va="bottom", color=theme.MUTED)
+    if marked is not None:
+        axes.axvline(marked, color=theme.MUTED, lw=0.9, ls="--", zorder=1)
+    axes.set(xlabel="players kept", title=f"Test {metric} {stage}")
+    theme.show_metric(axes.xaxis, "accuracy")
+    theme.show_metric(axes.yaxis, metric)
+    if is_crowded:  # inside, the legend would hide the curves
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
+    elif curves:
+        axes.legend()
+    return figure
+
+
+@theme.style()
+def plot_ranks(found: MethodComparison, *, title: str = "") -> Figure:
+    """Mean ranks on a line, best on the left; bars join what Nemenyi does not part.
+
+    References:
+      Demsar, JMLR 7 (2006), figure 1.
+    """
+    order = np.argsort(found.ranks, kind="stable").tolist()
+    bars, high, half = cliques(found), len(order), (len(order) + 1) // 2
+    margin, top = 0.42 * (high - 1), -0.5 * len(bars) - 0.9
+    figure, (axes,) = theme.new_figure(7.2, 1.5 + 0.26 * half + 0.12 * len(bars))
+    axes.set_axis_off()
+    axes.set(
+        xlim=(1 - margin, high + margin), ylim=(top + 0.1 - half, 3.0), title=title
+    )
+    _draw_scale(axes, high, found)
+    for place, bar in enumerate(bars):
+        ranks, y = found.ranks[list(bar)], -0.45 * (place + 1)
+        ends = [ranks.min() - 0.04, ranks.max() + 0.04]
+        axes.plot(ends, [y, y], color=theme.INK, lw=3)
+    for row, method in enumerate(order[:half]):
+        _draw_name(axes, found, method, 0.9, top - row)
+    for row, method in enumerate(order[half:][::-1]):
+        _draw_name(axes, found, method, high + 0.1, top - row)
+    return figure
+
+
+def _draw_scale(axes: Axes, high: int, found: MethodComparison) -> None:
+    axes.plot([1, high], [0, 0], color=theme.INK, lw=1.2)
+    for tick in range(1, high + 1, 1 if high < 13 else 2):
+        axes.plot([tick, tick], [0, 0.25], color=theme.INK, lw=1.0)
+        axes.text(tick, 0.4, str(tick), color=theme.MUTED, ha="center", va="bottom")
+    gap = found.critical_difference
+    end, label = 1 + gap, f"critical difference {gap:.2f}"
+    if end > high:
+        end, label = high, label + ", longer than the scale"
+    axes.plot([1, end], [1.9, 1.9], color=theme.INK, lw=1.6)
+    axes.text((1 + end) / 2, 2.05, label, ha="center", va="bottom")
+
+
+def _draw_name(
+    axes: Axes, found: MethodComparison, method: int, edge: float, y: float
+) -> None:
+    """A line from a rank on the scale to an edge, where the method's name stands."""
+    rank, name = found.ranks[method], found.names[method]
+    is_best = method == np.argmin(found.ranks)
+    colour = theme.HERO if is_best else theme.MUTED
+    axes.plot([rank, rank, edge], [0, y, y], color=colour, lw=1.0)
+    if edge < 1:
+        axes.text(edge - 0.08, y, f"{name}  {rank:.2f}", ha="right", va="center")
+    else:
+        axes.text(edge + 0.08, y, f"{rank:.2f}  {name}", ha="left", va="center")
