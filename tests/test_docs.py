@@ -15,7 +15,7 @@ import jax
 import pytest
 
 import gamepruning
-from gamepruning.workbench.cli.parsing import parse
+from gamepruning.workbench.cli.commands import parse
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 ROOT = Path(__file__).parent.parent

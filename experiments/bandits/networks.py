@@ -23,7 +23,7 @@ from experiments.bandits.common import HERE, RESULTS
 from gamepruning.files.atomic import new_file
 from gamepruning.statistics import MethodComparison
 from gamepruning.workbench.jobs.compare import run_compare
-from gamepruning.workbench.settings.compare import CompareSettings
+from gamepruning.workbench.settings.studies import CompareSettings
 
 COMMAND = "python -m experiments.bandits.networks run; ... summary"
 METHODS = ("ucb1", "thompson", "softmax", "epsilon_greedy", "hedge", "exp3", "uniform")

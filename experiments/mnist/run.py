@@ -13,8 +13,7 @@ from typing import Any, get_args
 
 from gamepruning.workbench.jobs.prune import run_prune
 from gamepruning.workbench.report.results import Contender, RunResult
-from gamepruning.workbench.settings.parts import Preset
-from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.prune import Preset, PruneSettings
 
 OUT = Path(__file__).with_name("results.json")
 READINGS: tuple[dict[str, Any], ...] = ({}, {"norm": "sum"}, {"standardise": True})
@@ -59,9 +58,9 @@ def main() -> None:
     data: dict[str, Any] = {"command": "python experiments/mnist/run.py", "runs": []}
     if OUT.exists():
         data = json.loads(OUT.read_text())
-    done = {run["command"] for run in data["runs"]}
+    done = {frozenset(run["command"].split()) for run in data["runs"]}
     for settings in make_settings():
-        if settings.command() in done:
+        if frozenset(settings.command().split()) in done:
             continue
         result = prune(settings)
         data["versions"] = dict(result.versions)

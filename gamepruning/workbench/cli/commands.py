@@ -1,30 +1,64 @@
-"""The commands by name: what they do, their examples, and where the work is done."""
+"""The commands by name, and from the words of a command line to one that can run."""
 
+import contextlib
+import functools
 import importlib
+import inspect
+import io
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import tyro
 from tyro.conf import arg
 
+import gamepruning
+from gamepruning.errors import InputError
 from gamepruning.workbench.methods.registry import describe_methods
-from gamepruning.workbench.settings.parts import FOLDER, DataSettings, NetworkSettings
+from gamepruning.workbench.settings import parts
+from gamepruning.workbench.settings.base import closest
 
-Folder = Annotated[Path | None, FOLDER]
+Folder = Annotated[Path | None, parts.FOLDER]
+USAGE = """\
+usage: gamepruning COMMAND [OPTIONS]
+
+Train a network, let a game decide which of its parts stay, and take the others out for
+real: a smaller model, checked against the full one, and a report.
+
+Commands:
+{commands}
+
+Examples:
+  gamepruning prune                       prune a network on digits, in about a minute
+  gamepruning prune --dataset mnist --data-dir DATA
+  gamepruning sweep                       many games at once, and which are worth it
+  gamepruning explain --model lenet_5     what could leave a network
+  gamepruning COMMAND --help              the options of a command
+"""
+_MOVED = {
+    "bench": "bench is no command: run `python -m benchmarks` in a checkout of the "
+    "repository"
+}
+_SIMPLER = {
+    r"^Error parsing [\w.]+: ": "",  # the name of a group of settings
+    r"^Error parsing (--[\w-]+): no type matching (.+) could be instantiated from "
+    r"\[(.*)\]": r"expected \1 as \2, got \3",
+    r"^Error parsing (--[\w-]+): Could not find valid parse for arguments: "
+    r"\[(.*)\]": r"\1 cannot be \2",
+}
 
 
 class RunCommand(NamedTuple):
-    """A command that writes a run folder.
+    """A command that writes a run folder; what it does is its settings' docstring.
 
     Attributes:
-      description: what it does, and examples.
       settings: its settings, as `module:class` in the workbench.
       job: its work, as `module:function` in the workbench.
       uses_cores: its networks are trained side by side, each on a core.
     """
 
-    description: str
     settings: str
     job: str
     uses_cores: bool = False
@@ -41,70 +75,16 @@ class RunCommand(NamedTuple):
               resume: Go on with the interrupted run of --out, under its own settings.
             """
             if self.uses_cores:
-                _load("cores:use_cores_as_devices")()
+                _load("machine:use_cores_as_devices")()
             _load(self.job)(settings, out=out, resume=resume)
 
         run.__annotations__["settings"] = Annotated[_load(self.settings), arg(name="")]
         return run
 
 
-PRUNE = """\
-Train a network, prune it, check the small one, and write a report.
-
-Examples:
-  gamepruning prune
-  gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
-  gamepruning prune --keep 0.1 --unit params
-  gamepruning prune --method taylor --keep 0.1 --fine-tune 20
-  gamepruning prune --method banzhaf --keep 0.05
-  gamepruning prune --method shapley --selection top_n --keep 0.3
-  gamepruning prune --method ucb1 --max-drop 0.01
-  gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
-  gamepruning prune --resume --out runs/mine"""
-SWEEP = """\
-Play many equilibrium games at once, and show which are worth having.
-
-Examples:
-  gamepruning sweep
-  gamepruning sweep --gamma 0.05 0.1 0.2 --seeds 3
-  gamepruning sweep --dataset mnist --data-dir DATA --beta 0.05 --epochs 10
-  gamepruning sweep --resume --out runs/mine"""
-BANDS = """\
-Show where a network is least certain as random parts of it leave.
-
-Two stages take players out (arXiv 2311.10468, Algorithm 1): a share q of them, then
-each of the others with probability p. The variance of the output peaks somewhere on
-p = q = t*; d = 1 - t* is the bias of the power index beta_d. What counts as the output
-decides where the peak is, so a table shows it for every definition.
-
-Examples:
-  gamepruning bands
-  gamepruning bands --output vote --samples 400
-  gamepruning bands --dataset mnist --data-dir DATA --model lenet_300_100
-  gamepruning bands --load runs/mine --families hidden_0
-  gamepruning bands --resume --out runs/mine"""
-CURVE = """\
-Compare methods of pruning at many sizes: compression curves.
-
-Examples:
-  gamepruning curve
-  gamepruning curve --methods building pruning-banzhaf taylor --sizes 0.05 0.1 0.2
-  gamepruning curve --dataset mnist --data-dir DATA --model lenet_300_100 --seeds 5
-  gamepruning curve --methods building random --fine-tune 5
-  gamepruning curve --resume --out runs/mine"""
-COMPARE = """\
-Compare methods of pruning at one size: results, ranks, tests, a report.
-
-Examples:
-  gamepruning compare
-  gamepruning compare --keep 0.1 --seeds 5 --methods ucb1 building magnitude random
-  gamepruning compare --datasets wine glass vehicle sonar --data-dir DATA
-  gamepruning compare --resume --out runs/mine"""
-
-
 def explain(
-    network: Annotated[NetworkSettings, arg(name="")],
-    data: Annotated[DataSettings, arg(name="")],
+    network: Annotated[parts.NetworkSettings, arg(name="")],
+    data: Annotated[parts.DataSettings, arg(name="")],
     *,
     dataset: Annotated[
         str | None, arg(metavar="NAME|FILE.csv", help_behavior_hint="")
@@ -189,20 +169,91 @@ def apply_plan(
 
 
 COMMANDS: dict[str, RunCommand | Callable[..., None]] = {
-    "prune": RunCommand(PRUNE, "settings.prune:PruneSettings", "jobs.prune:run_prune"),
-    "sweep": RunCommand(
-        SWEEP, "settings.sweep:SweepSettings", "jobs.sweep:run_sweep", uses_cores=True
-    ),
-    "bands": RunCommand(BANDS, "settings.bands:BandsSettings", "jobs.bands:run_bands"),
-    "curve": RunCommand(CURVE, "settings.curve:CurveSettings", "jobs.curve:run_curves"),
+    "prune": RunCommand("settings.prune:PruneSettings", "jobs.prune:run_prune"),
+    "sweep": RunCommand("settings.studies:SweepSettings", "jobs.sweep:run_sweep", True),
+    "bands": RunCommand("settings.studies:BandsSettings", "jobs.bands:run_bands"),
+    "curve": RunCommand("settings.studies:CurveSettings", "jobs.curve:run_curves"),
     "compare": RunCommand(
-        COMPARE, "settings.compare:CompareSettings", "jobs.compare:run_compare"
+        "settings.studies:CompareSettings", "jobs.compare:run_compare"
     ),
     "methods": methods,
     "explain": explain,
     "datasets": datasets,
     "apply-plan": apply_plan,
 }
+
+
+def parse(argv: Sequence[str]) -> Callable[[], None]:
+    """Find the command of these words and its settings; it is ready to run."""
+    name, rest = (argv[0], list(argv[1:])) if argv else ("--help", [])
+    if name in ("-h", "--help"):
+        return functools.partial(print, usage(), end="")
+    if name == "--version":
+        return functools.partial(print, gamepruning.__version__)
+    if name not in COMMANDS:
+        told = f"no command {name!r}{closest(name, COMMANDS)}"
+        raise InputError(_MOVED.get(name, told))
+    command = COMMANDS[name]
+    run = command.load() if isinstance(command, RunCommand) else command
+    pairs = () if name == "prune" else (tyro.conf.FlagCreatePairsOff,)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                _deferred(run),
+                prog=f"gamepruning {name}",
+                description=description_of(name),
+                args=rest,
+                config=(tyro.conf.OmitArgPrefixes, *pairs),
+            )
+    except SystemExit as end:
+        if end.code:
+            raise InputError(condense(complaint.getvalue())) from None
+        return lambda: None
+
+
+def usage() -> str:
+    """The help of the program as a whole."""
+    abouts = {name: description_of(name).splitlines()[0] for name in COMMANDS}
+    lines = [f"  {name:<12}{about.rstrip('.')}" for name, about in abouts.items()]
+    return USAGE.format(commands="\n".join(lines))
+
+
+def description_of(name: str) -> str:
+    """What a command does, and its examples: the docstring of where its flags are."""
+    command = COMMANDS[name]
+    flags = _load(command.settings) if isinstance(command, RunCommand) else command
+    return re.split(r"\n\n(?:Args|Attributes):", inspect.getdoc(flags) or "")[0]
+
+
+def condense(box: str) -> str:
+    """One line of the box in which tyro complains.
+
+    Example:
+      >>> condense("╭─ Value error ─╮\\n│ Error parsing --seed: │\\n│ not a number. │")
+      'Error parsing --seed: not a number'
+    """
+    body = []
+    for line in (line.strip(" │┃|") for line in box.splitlines()):
+        if line.startswith(("─", "╰")) and body:
+            break
+        if line and not line.startswith(("╭", "─")):
+            body.append(line)
+    text = re.sub(r"\s*Got errors:.*", "", " ".join(body))
+    text = text.replace("{None}|", "")  # how tyro says that there is a default
+    for pattern, told in _SIMPLER.items():
+        text = re.sub(pattern, told, text)
+    return text.rstrip(". ") or "bad arguments"
+
+
+def _deferred(run: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """The same signature, but the work waits until parsing is over."""
+
+    @functools.wraps(run)
+    def bind(*args, **kwargs):
+        return functools.partial(run, *args, **kwargs)
+
+    return bind
 
 
 def _load(place: str) -> Any:

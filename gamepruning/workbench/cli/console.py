@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
@@ -27,7 +28,7 @@ _DISK = (
 def console() -> NoReturn:
     """Run the command of this process, and end the process with its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _insist)
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = main()
     except KeyboardInterrupt:  # again, while the first one was being told
@@ -42,14 +43,7 @@ def console() -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Args:
-      argv: the words after `gamepruning`; None for those of the process.
-
-    Returns:
-      The exit code: 0, 2 after bad input, or 130 after an interruption.
-    """
+    """Run a command, by default that of the process, and return its exit code."""
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt as error:
@@ -62,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     from gamepruning.errors import InputError
-    from gamepruning.workbench.cli.parsing import parse
-    from gamepruning.workbench.settings.spelling import as_typed
+    from gamepruning.workbench.cli.commands import parse
+    from gamepruning.workbench.settings.base import as_typed
 
     try:
         parse(argv)()
@@ -78,22 +72,15 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; where it would be dropped, try again a little later."""
-    while frame is not None:
-        if frame.f_code.co_name == _DEAF:
-            _ask_again(0.05, number)
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt
+    """Raise KeyboardInterrupt, and ask again while the program still runs.
 
-
-def _insist(number: int, frame: FrameType | None) -> None:
-    """Interrupt; if the program still runs after some seconds, ask again.
-
-    Other callbacks than the one known drop an exception, too.
+    Where Python is known to drop an exception that is at once, elsewhere after some
+    seconds: other callbacks drop one, too.
     """
-    _ask_again(_PATIENCE, number)
-    _interrupt(number, frame)
+    is_deaf = any(at.f_code.co_name == _DEAF for at, _ in traceback.walk_stack(frame))
+    _ask_again(0.05 if is_deaf else _PATIENCE, number)
+    if not is_deaf:
+        raise KeyboardInterrupt
 
 
 def _ask_again(seconds: float, number: int) -> None:

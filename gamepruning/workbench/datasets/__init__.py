@@ -19,7 +19,7 @@ from gamepruning.workbench.datasets.splits import (
     check_dataset as check_dataset,
     split_rows as split_rows,
 )
-from gamepruning.workbench.settings.spelling import closest
+from gamepruning.workbench.settings.base import closest
 
 
 class DatasetInfo(NamedTuple):

@@ -23,7 +23,7 @@ from gamepruning.workbench.datasets import columns, splits
 from gamepruning.workbench.datasets.columns import is_number, to_numbers
 from gamepruning.workbench.datasets.places import read_text
 from gamepruning.workbench.datasets.recipes import Recipe
-from gamepruning.workbench.settings.spelling import closest
+from gamepruning.workbench.settings.base import closest
 
 _NUM_PARTS = 3
 

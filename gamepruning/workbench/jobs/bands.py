@@ -26,7 +26,7 @@ from gamepruning.workbench.report.table import (
     rows_to_csv,
     text_columns,
 )
-from gamepruning.workbench.settings.bands import BandsSettings
+from gamepruning.workbench.settings.studies import BandsSettings
 from gamepruning.workbench.training.loop import evaluate
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 from gamepruning.workbench.training.task import Task

@@ -33,8 +33,8 @@ from gamepruning.workbench.report.comparison import (
     rank,
     render_compare,
 )
-from gamepruning.workbench.settings.compare import CompareSettings
 from gamepruning.workbench.settings.prune import SizeSettings
+from gamepruning.workbench.settings.studies import CompareSettings
 from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Task
 

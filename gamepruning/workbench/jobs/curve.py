@@ -25,7 +25,7 @@ from gamepruning.workbench.report.table import (
     rows_to_csv,
     text_columns,
 )
-from gamepruning.workbench.settings.curve import CurveSettings
+from gamepruning.workbench.settings.studies import CurveSettings
 from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Task
 

@@ -28,8 +28,8 @@ from gamepruning.workbench.methods.small_networks import (
     make_small,
 )
 from gamepruning.workbench.methods.subject import CHECKED, Rounds, Subject
-from gamepruning.workbench.settings.curve import CurveSettings
 from gamepruning.workbench.settings.parts import RateSettings
+from gamepruning.workbench.settings.studies import CurveSettings
 from gamepruning.workbench.training.loop import evaluate
 from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.stages import Trainer, make_trainer

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 from gamepruning.compaction import measure
 from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
+from gamepruning.workbench.machine import versions
 from gamepruning.workbench.methods.gates import run_gated
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
-from gamepruning.workbench.settings.defaults import SettledTraining
+from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import evaluate, predict
 from gamepruning.workbench.training.task import Task
-from gamepruning.workbench.versions import versions
 
 LATENCY_BATCH = 1000
 LATENCY_BUDGET = 0.8  # seconds

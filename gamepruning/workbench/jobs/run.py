@@ -13,13 +13,15 @@ from rich.console import Console
 
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
-from gamepruning.workbench.settings.base import CommandSettings
-from gamepruning.workbench.settings.defaults import NO_RATES, SettledTraining, settle
 from gamepruning.workbench.settings.parts import (
+    NO_RATES,
+    CommandSettings,
     DataSettings,
     NetworkSettings,
     RateSettings,
+    SettledTraining,
     TrainingSettings,
+    settle,
 )
 from gamepruning.workbench.training.checkpoints import load_weights
 from gamepruning.workbench.training.loop import make_train_step

@@ -29,8 +29,8 @@ from gamepruning.workbench.methods.small_networks import compact_or_keep
 from gamepruning.workbench.methods.subject import CHECKED
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
-from gamepruning.workbench.settings.defaults import SettledTraining
-from gamepruning.workbench.settings.sweep import SweepSettings
+from gamepruning.workbench.settings.parts import SettledTraining
+from gamepruning.workbench.settings.studies import SweepSettings
 from gamepruning.workbench.training.loop import (
     Split,
     TrainInfo,

@@ -23,7 +23,7 @@ from gamepruning.workbench.methods.sizes import (
     take,
 )
 from gamepruning.workbench.methods.subject import Choice, Rounds, Subject
-from gamepruning.workbench.settings.defaults import SettledTraining
+from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.optimizers import make_game_step
 from gamepruning.workbench.training.stages import Trainer

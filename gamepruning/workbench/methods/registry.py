@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.settings.spelling import closest
+from gamepruning.workbench.settings.base import closest
 
 Kind = Literal["equilibrium", "index", "bandit", "baseline"]
 Selection = Literal["game", "top_n", "family", "pruning", "building"]
 
+EQUILIBRIUM = "equilibrium"
 COALITIONS = ("value", "rows", "evaluations", "step", "swaps")
 ASKS: dict[Kind, tuple[str, ...]] = {
     "equilibrium": ("preset", "price", "norm", "benefit", "threshold", "unit"),
@@ -96,9 +97,7 @@ _WAYS: dict[Selection, str] = {
 
 
 def _methods() -> Iterator[Method]:
-    yield Method(
-        "equilibrium", "equilibrium", "a game played while training", "", "game"
-    )
+    yield Method(EQUILIBRIUM, "equilibrium", "a game played while training", "", "game")
     for name, what in _INDICES.items():
         yield Method(name, "index", f"{what}, one estimate", name)
     for way, does in _WAYS.items():

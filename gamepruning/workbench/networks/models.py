@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.settings.spelling import closest
+from gamepruning.workbench.settings.base import closest
 
 ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "tanh": nn.tanh}
 

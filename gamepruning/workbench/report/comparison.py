@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gamepruning.statistics import MethodComparison, compare_methods
+from gamepruning.workbench.methods.registry import EQUILIBRIUM
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric, format_percent
 from gamepruning.workbench.report.method_plots import plot_curves, plot_ranks
@@ -20,7 +21,7 @@ from gamepruning.workbench.report.table import (
     rows_to_csv,
     text_columns,
 )
-from gamepruning.workbench.settings.compare import EQUILIBRIUM, CompareSettings
+from gamepruning.workbench.settings.studies import CompareSettings
 
 DENSE = "dense"
 CSV_NAMES = (

@@ -17,7 +17,7 @@ from gamepruning.workbench.report.table import (
     number_columns,
     text_columns,
 )
-from gamepruning.workbench.settings.spelling import as_typed
+from gamepruning.workbench.settings.base import as_typed
 
 
 def run_tables(result: RunResult) -> dict[str, Table]:

@@ -1,35 +1,29 @@
-"""Settings: frozen dataclasses that know their flags, their JSON and their command."""
+"""Settings: frozen dataclasses that know their flags and their JSON, and spelling."""
 
 import dataclasses
+import difflib
 import functools
 import math
-import shlex
-from collections.abc import Iterator, Mapping
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    NamedTuple,
-    Self,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.settings.spelling import closest
+
+Plain = str | float | Path | tuple[str, ...] | tuple[float, ...] | None
+"""What a setting can be; bool and int are kinds of float."""
+
+_TYPED = {"data_dir": "--data-dir", 'rare_classes="drop"': "--rare-classes drop"}
+_ARGUMENT = re.compile(r'(?<![\w/.-])(?:data_dir(?![\w/.=-])|rare_classes="drop")')
 
 
 class Within(NamedTuple):
     """The numbers that a setting may be; stands in the annotation of its field.
 
-    Attributes:
-      low: the least number.
-      high: the largest number.
-      is_open: the bounds themselves are left out; infinity always is.
+    Infinity is always left out, the bounds themselves where they are open.
     """
 
     low: float = 0
@@ -53,39 +47,37 @@ class Within(NamedTuple):
 class Settings:
     """The base of settings: plain fields, and groups of them that commands share.
 
-    A plain field is a number, a string, a path, a tuple of these, or None. A group is a
-    field that holds `Settings`. Every field has a default. No two plain fields have the
-    same name, so that each is one flag: `of`, `to_dict` and `command` are flat.
-
-    Raises:
-      InputError: a setting is out of range.
+    A group is a field that holds `Settings`. Every field has a default, a group that of
+    its class. No two plain fields have the same name, so that each is one flag: `of`,
+    `but`, `flat` and JSON know nothing of groups.
     """
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            kind, bounds = _annotation(type(self), field.name)
-            value = getattr(self, field.name)
+        kinds = _kinds(type(self))
+        for name, value in self.flat().items():
+            kind, bounds = kinds[name]
             if get_origin(kind) is Literal and value not in get_args(kind):
                 raise InputError(
-                    f"expected {flag_of(field.name)} to be one of "
+                    f"expected {flag_of(name)} to be one of "
                     f"{', '.join(get_args(kind))}, got {value!r}"
                 )
-            numbers = value if isinstance(value, tuple) else (value,)
-            for number in numbers:
+            for number in value if isinstance(value, tuple) else (value,):
                 if bounds is not None and number is not None:
-                    bounds.check(field.name, number)
+                    bounds.check(name, number)
+        for told in self.problems():
+            raise InputError(told)
+
+    def problems(self) -> Iterable[str]:
+        """What settings, each fine by itself, do not go together, in words."""
+        return ()
 
     @classmethod
-    def of(cls, **flags: Any) -> Self:
+    def of(cls, **flags: Plain) -> Self:
         """The defaults but for some plain fields, whatever groups they are in."""
         return cls().but(**flags)
 
-    def but(self, **flags: Any) -> Self:
-        """These settings but for some plain fields, whatever groups they are in.
-
-        Raises:
-          InputError: there is no such setting, or one is out of range.
-        """
+    def but(self, **flags: Plain) -> Self:
+        """These settings but for some plain fields, whatever groups they are in."""
         known = self.flat()
         for name in flags.keys() - known:
             raise InputError(f"no setting {name!r}{closest(name, known)}")
@@ -93,52 +85,30 @@ class Settings:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Settings):
-                own = {k: v for k, v in flags.items() if k in value.flat()}
-                changed[field.name] = value.but(**own) if own else value
+                own = {name: flags[name] for name in flags.keys() & value.flat()}
+                changed[field.name] = value.but(**own)
             elif field.name in flags:
                 changed[field.name] = flags[field.name]
         return dataclasses.replace(self, **changed)
 
     def flat(self) -> dict[str, Any]:
         """All plain fields by name, those of the groups included."""
-        fields = dataclasses.fields(self)
-        return _flatten({field.name: getattr(self, field.name) for field in fields})
-
-    @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """The defaults of all plain fields by name."""
-        return _flatten(
-            {field.name: field.default for field in dataclasses.fields(cls)}
-        )
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            is_group = isinstance(value, Settings)
+            found |= value.flat() if is_group else {field.name: value}
+        return found
 
     def given(self) -> Iterator[tuple[str, Any]]:
-        """The plain fields that differ from their defaults, with their values."""
-        defaults = self.defaults()
-        for name, value in self.flat().items():
-            if value != defaults[name]:
+        """What differs from the defaults, with its value: own fields before groups."""
+        fields = {f.name: f.default for f in dataclasses.fields(self)}
+        for name in sorted(fields, key=lambda name: isinstance(fields[name], Settings)):
+            value = getattr(self, name)
+            if isinstance(value, Settings):
+                yield from value.given()
+            elif value != fields[name]:
                 yield name, value
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CommandSettings(Settings):
-    """The settings of a command that writes a run folder.
-
-    Attributes:
-      COMMAND: the name of the command.
-    """
-
-    COMMAND: ClassVar[str]
-
-    def command(self) -> str:
-        """The command line that does this again: only what is not the default."""
-        words = ["gamepruning", self.COMMAND]
-        for name, value in self.given():
-            if isinstance(value, bool):
-                words.append(flag_of(name) if value else f"--no-{flag_of(name)[2:]}")
-            elif value is not None:
-                values = value if isinstance(value, tuple) else (value,)
-                words += [flag_of(name), *map(str, values)]
-        return shlex.join(words)
 
     def to_dict(self) -> dict[str, Any]:
         """All plain fields as JSON-able data."""
@@ -146,86 +116,90 @@ class CommandSettings(Settings):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`.
-
-        Raises:
-          InputError: a setting is unknown, missing, of another type or out of range.
-        """
-        kinds = _kinds_of(cls)
+        """The inverse of `to_dict`; an `InputError` says which setting is no good."""
+        kinds, flags = _kinds(cls), {}
         for name in sorted(data.keys() ^ kinds.keys()):
             what = "unknown" if name in data else "missing"
             raise InputError(f"{what} setting {name!r} in config.json")
-        for name, kind in kinds.items():
-            if not _is_json_of(data[name], kind):
+        for name, (kind, _) in kinds.items():
+            try:
+                flags[name] = _from_json(data[name], kind)
+            except TypeError:
                 raise InputError(
                     f"config.json: setting {name!r} cannot be {data[name]!r:.60}"
-                )
-        return cls.of(**{k: _from_json(data[k], kind) for k, kind in kinds.items()})
-
-
-def flag_of(name: str) -> str:
-    """The command line's flag for a setting.
-
-    Example:
-      >>> flag_of("batch_size")
-      '--batch-size'
-    """
-    return "--" + name.replace("_", "-")
-
-
-def _flatten(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain fields, those of the groups in their places."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        found |= value.flat() if isinstance(value, Settings) else {name: value}
-    return found
+                ) from None
+        return cls.of(**flags)
 
 
 @functools.cache
-def _annotation(cls: type, name: str) -> tuple[Any, Within | None]:
-    """The type of a field, and the bounds in its annotation."""
-    kind = get_type_hints(cls, include_extras=True)[name]
-    if get_origin(kind) is not Annotated:
-        return kind, None
-    kind, *extras = get_args(kind)
-    return kind, next((extra for extra in extras if isinstance(extra, Within)), None)
-
-
-def _kinds_of(cls: type[Settings]) -> dict[str, Any]:
-    """The types of all plain fields by name."""
-    found: dict[str, Any] = {}
+def _kinds(cls: type[Settings]) -> dict[str, tuple[Any, Within | None]]:
+    """The type of each plain field, and its bounds, by name."""
+    found: dict[str, tuple[Any, Within | None]] = {}
+    hints = typing.get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
-        kind, _ = _annotation(cls, field.name)
-        is_group = isinstance(kind, type) and issubclass(kind, Settings)
-        found |= _kinds_of(kind) if is_group else {field.name: kind}
+        hint = hints[field.name]
+        if isinstance(field.default, Settings):
+            found |= _kinds(type(field.default))
+        elif get_origin(hint) is Annotated:
+            kind, *extras = get_args(hint)
+            bounds = (extra for extra in extras if isinstance(extra, Within))
+            found[field.name] = kind, next(bounds, None)
+        else:
+            found[field.name] = hint, None
     return found
 
 
-def _to_json(value: Any) -> Any:
+def _to_json(value: Plain) -> Any:
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
 
 
 def _from_json(value: Any, kind: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    is_path = kind is Path or Path in get_args(kind)
-    return Path(value) if is_path and value is not None else value
+    """The setting of this type that JSON data stands for, or `TypeError`."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is UnionType:  # with None
+        return None if value is None else _from_json(value, args[0])
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_from_json(item, args[0]) for item in value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    is_number = kind is float and type(value) is int
+    if is_number or (value in args if origin is Literal else type(value) is kind):
+        return value
+    raise TypeError(f"expected {kind}, got {value!r}")
 
 
-def _is_json_of(value: Any, kind: Any) -> bool:
-    """Return True if JSON data can be a setting of this type."""
-    args = get_args(kind)
-    if get_origin(kind) is UnionType:
-        return any(_is_json_of(value, arg) for arg in args)
-    if get_origin(kind) is Literal:
-        return value in args
-    if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(
-            _is_json_of(item, args[0]) for item in value
-        )
-    if isinstance(value, bool):
-        return kind is bool
-    types = {float: (int, float), Path: str}
-    return isinstance(value, types.get(kind, kind))
+def flag_of(name: str) -> str:
+    """The command line's flag for a setting: --batch-size for batch_size."""
+    return "--" + name.replace("_", "-")
+
+
+def as_typed(text: str) -> str:
+    """The text with names of arguments as the flags of the command line.
+
+    What stands before "=" is code to run, and stays.
+
+    Example:
+      >>> as_typed("name it with data_dir"), as_typed('leave out (rare_classes="drop")')
+      ('name it with --data-dir', 'leave out (--rare-classes drop)')
+      >>> as_typed("tfds.builder('mnist', data_dir=FOLDER)")
+      "tfds.builder('mnist', data_dir=FOLDER)"
+    """
+    return _ARGUMENT.sub(lambda match: _TYPED[match[0]], text)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The end of an error line: the likeliest meaning of `name`, and what there is.
+
+    Of more than a dozen names none is listed.
+
+    Example:
+      >>> closest("mnits", ["digits", "mnist"])
+      ': did you mean mnist? There are digits, mnist'
+    """
+    known = list(known)
+    guesses = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"did you mean {guesses[0]}? " if guesses else ""
+    rest = f"There are {', '.join(known)}" if len(known) <= 12 else ""
+    return f": {guess}{rest}".rstrip(": ")

@@ -1,8 +1,13 @@
-"""The groups of settings that several commands share, each checked once."""
+"""The groups of settings that several commands share, and what training makes of them.
+
+`settle` decides what the user left open.
+"""
 
 import dataclasses
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from tyro.conf import arg
 
@@ -10,44 +15,34 @@ from gamepruning.errors import InputError
 from gamepruning.workbench.settings.base import Settings, Within, flag_of
 
 DEFAULT_MODEL = "mlp"
-SIZES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
-Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
+LEAST_STEPS = 5000  # gates need steps to travel; small data sets get more epochs
+MAX_EPOCHS = 2000  # chosen at most, for data of which an epoch is a step or two
+GATE_TRAVEL = 5.0  # least product of steps and the gates' learning rate
+LEAVE_STEPS = 100  # of a gate from one to zero under a budget, at most
+SGD_MODELS = ("mlp", "lenet_300_100", "text_mlp")
 
 
-def _hint(default: str) -> str:
-    """Where nothing is the default, the help text says what is done then."""
-    return "" if default in ("None", "") else f"(default: {default})"
+def flag(metavar: str) -> Any:
+    """A flag; where nothing is the default, its help says what is done then."""
+
+    def hint(default: str) -> str:
+        return "" if default in ("None", "") else f"(default: {default})"
+
+    return arg(metavar=metavar, help_behavior_hint=hint)
 
 
-N = arg(metavar="N", help_behavior_hint=_hint)
-X = arg(metavar="X", help_behavior_hint=_hint)
-NS = arg(metavar="N ...", help_behavior_hint=_hint)
-XS = arg(metavar="X ...", help_behavior_hint=_hint)
-NAMES = arg(metavar="NAME ...", help_behavior_hint=_hint)
-FOLDER = arg(metavar="FOLDER", help_behavior_hint=_hint)
-COLUMN = arg(metavar="COLUMN", help_behavior_hint=_hint)
-FACTORY = arg(metavar="FILE.py:FACTORY", help_behavior_hint=_hint)
+N, X, NS, XS = flag("N"), flag("X"), flag("N ..."), flag("X ...")
+NAMES = flag("NAME ...")
+FOLDER = flag("FOLDER")
 AT_LEAST_ONE = Within(1, 10**9)
 Share = Within(0, 1, is_open=True)
+Above = Within(0, is_open=True)
 
-DatasetName = Annotated[
-    str,
-    arg(
-        metavar="NAME|FILE.csv",
-        help="Data set, by name (see gamepruning datasets) or as a CSV file.",
-    ),
-]
-Shares = Annotated[
-    tuple[float, ...],
-    arg(metavar="SHARE ...", help_behavior_hint=_hint),
-    Share,
-]
 Seed = Annotated[
     int,
     arg(metavar="N", help="Seed of everything random."),
     Within(0, 2**32 - 1),  # larger ones would repeat these
 ]
-Seeds = Annotated[int, N, Within(1, 2**32)]
 Load = Annotated[Path | None, arg(metavar="CHECKPOINT", help_behavior_hint="")]
 
 
@@ -63,9 +58,7 @@ class DataSettings(Settings):
       data_dir: Folder of the data sets that are not built in.
     """
 
-    target: Annotated[str | None, arg(metavar="COLUMN", help_behavior_hint=_hint)] = (
-        None
-    )
+    target: Annotated[str | None, flag("COLUMN")] = None
     task: Literal["auto", "classification", "regression"] = "auto"
     rare_classes: Literal["error", "drop"] = "error"
     standardise: bool = False
@@ -95,18 +88,17 @@ class NetworkSettings(Settings):
         model was published).
     """
 
-    model: Annotated[str | None, arg(metavar="NAME", help_behavior_hint=_hint)] = None
-    module: Annotated[str | None, FACTORY] = None
+    model: Annotated[str | None, flag("NAME")] = None
+    module: Annotated[str | None, flag("FILE.py:FACTORY")] = None
     widths: Annotated[tuple[int, ...], NS, Within(1, 10**6)] = ()
 
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("model", "widths"):
-            if self.module is not None and getattr(self, name):
-                raise InputError(
-                    f"--module is a network of your own, which {flag_of(name)} does "
-                    "not change: leave one of them out"
-                )
+    def problems(self) -> Iterator[str]:
+        if self.module is not None and (self.model or self.widths):
+            yield (
+                "--module is a network of your own, which "
+                f"{'--model' if self.model else '--widths'} does not change: leave one "
+                "of them out"
+            )
 
     @property
     def name(self) -> str:
@@ -143,26 +135,12 @@ class RateSettings(Settings):
     """
 
     optimizer: Literal["auto", "sgd", "adam"] = "auto"
-    learning_rate: Annotated[float | None, X, Within(0, is_open=True)] = None
-    gate_learning_rate: Annotated[float | None, X, Within(0, is_open=True)] = None
+    learning_rate: Annotated[float | None, X, Above] = None
+    gate_learning_rate: Annotated[float | None, X, Above] = None
     fine_tune: Annotated[int | None, N, Within(0, 10**5)] = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GameSettings(Settings):
-    """The equilibrium game.
-
-    Attributes:
-      norm: Size of a player in the quadratic cost: the mean of its squared weights,
-        their sum (as the paper prints it), or 1.
-      benefit: What the game rewards: a lower loss (descent), or what the paper's sign
-        says literally.
-      threshold: Players whose gate ends below this number leave, in (0, 1).
-    """
-
-    norm: Literal["mean", "sum", "unit"] = "mean"
-    benefit: Literal["descent", "literal"] = "descent"
-    threshold: Annotated[float, X, Share] = 0.01
+NO_RATES = RateSettings()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,42 +169,107 @@ class ScoringSettings(Settings):
     swaps: Annotated[int, N, Within(0, 10**9)] = 16
     pulls: Annotated[int | None, N, AT_LEAST_ONE] = None
 
-    def __post_init__(self):
-        super().__post_init__()
+    def problems(self) -> Iterator[str]:
         if not (0 < self.step < 1 or (self.step >= 1 and self.step == int(self.step))):
-            raise InputError(
+            yield (
                 "expected --step as a number of players, or as a fraction in (0, 1) of "
                 f"those that are in, got {self.step:g}"
             )
 
 
-Keep = float | int | tuple[int, ...]
-KeepText = Annotated[str | None, arg(metavar="SIZE", help_behavior_hint=_hint)]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandSettings(Settings):
+    """The settings of a command that writes a run folder.
+
+    The docstring of each class is the help of its command.
+    """
+
+    COMMAND: ClassVar[str]
+
+    network: NetworkSettings = NetworkSettings()
+    data: DataSettings = DataSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    def command(self) -> str:
+        """The command line that does this again: only what is not the default."""
+        words = ["gamepruning", self.COMMAND]
+        for name, value in self.given():
+            if isinstance(value, bool):
+                words.append(flag_of(name) if value else f"--no-{flag_of(name)[2:]}")
+            elif value is not None:
+                values = value if isinstance(value, tuple) else (value,)
+                words += [flag_of(name), *map(str, values)]
+        return shlex.join(words)
 
 
-def parse_keep(keep: str) -> Keep:
-    """What --keep means: a fraction, a count, or a count for each family.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetCommandSettings(CommandSettings):
+    """The settings of a command that reads one data set."""
 
-    Raises:
-      InputError: it is none of them.
+    dataset: Annotated[
+        str,
+        arg(
+            metavar="NAME|FILE.csv",
+            help="Data set, by name (see gamepruning datasets) or as a CSV file.",
+        ),
+    ] = "digits"
+
+
+class SettledTraining(NamedTuple):
+    """How a network is trained, with nothing left to choose; as in the settings."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Literal["sgd", "adam"]
+    learning_rate: float
+    gate_learning_rate: float
+    fine_tune: int
+
+
+def settle(
+    asked: TrainingSettings,
+    rates: RateSettings = NO_RATES,
+    *,
+    network: str,
+    num_train: int,
+    task: str,
+    has_budget: bool = False,
+) -> SettledTraining:
+    """Choose what was left open, by rules that depend on the data's size only.
+
+    Under a budget the equilibrium game is to end at a given size.
 
     Example:
-      >>> parse_keep("0.1"), parse_keep("77"), parse_keep("51/26")
-      (0.1, 77, (51, 26))
+      >>> asked = TrainingSettings(batch_size=32)
+      >>> found = settle(asked, network="mlp", num_train=1_200, task="classification")
+      >>> found.batch_size, found.epochs, found.fine_tune, found.learning_rate
+      (32, 136, 34, 0.1)
     """
-    try:
-        if "/" in keep:
-            counts = tuple(int(part) for part in keep.split("/"))
-            if min(counts) >= 1:
-                return counts
-        elif "." in keep or "e" in keep:
-            if 0 < float(keep) < 1:
-                return float(keep)
-        elif int(keep) >= 1:
-            return int(keep)
-    except ValueError:
-        pass
-    raise InputError(
-        f"expected --keep as a fraction in (0, 1) such as 0.1, a count such as 77, or "
-        f"a count for each family such as 51/26, got {keep!r}"
+    batch = asked.batch_size or min(num_train, 128 if num_train >= 10_000 else 64)
+    if batch > num_train:
+        raise InputError(
+            f"expected --batch-size at most {num_train}, the number of training "
+            f"examples, got {batch}"
+        )
+    steps = num_train // batch
+    epochs = asked.epochs or min(max(20, -(-LEAST_STEPS // steps)), MAX_EPOCHS)
+    gate_rate = rates.gate_learning_rate or _gate_rate(epochs * steps, has_budget)
+    optimizer = rates.optimizer
+    if optimizer == "auto":
+        is_plain = network in SGD_MODELS and task == "classification"
+        optimizer = "sgd" if is_plain else "adam"
+    return SettledTraining(
+        epochs=epochs,
+        batch_size=batch,
+        optimizer=optimizer,
+        learning_rate=rates.learning_rate or {"sgd": 0.1, "adam": 1e-3}[optimizer],
+        gate_learning_rate=float(f"{gate_rate:.2g}"),
+        fine_tune=max(1, epochs // 4) if rates.fine_tune is None else rates.fine_tune,
     )
+
+
+def _gate_rate(num_steps: int, has_budget: bool) -> float:
+    """Under a budget gates leave within a fiftieth of the steps (a fifth is left)."""
+    if has_budget:
+        return min(max(1 / LEAVE_STEPS, 50 / num_steps), 0.5)
+    return max(1e-3, GATE_TRAVEL / num_steps)

@@ -1,27 +1,17 @@
 """The settings of `gamepruning prune`, checked before anything is done."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import arg
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.methods.registry import (
-    METHODS,
-    Kind,
-    Method,
-    find_method,
-    names_of,
-)
+from gamepruning.workbench.methods import registry
 from gamepruning.workbench.settings import parts
-from gamepruning.workbench.settings.base import (
-    CommandSettings,
-    Settings,
-    Within,
-    flag_of,
-)
+from gamepruning.workbench.settings.base import Settings, Within, flag_of
 
-KINDS: dict[Kind, str] = {
+KINDS: dict[registry.Kind, str] = {
     "equilibrium": "the equilibrium game",
     "index": "power indices",
     "bandit": "bandits",
@@ -31,7 +21,33 @@ MAX_DROP = (
     "--max-drop says when to stop: leave --keep, --selection top_n and --round-to out"
 )
 UNUSED_BY_BUDGETS = ("preset", "price", "norm", "benefit", "round_to")
-Selection = Literal["auto", "top_n", "pruning", "building"]
+Keep = float | int | tuple[int, ...]
+Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
+
+
+def parse_keep(keep: str) -> Keep:
+    """What --keep means: a fraction, a count, or a count for each family.
+
+    Example:
+      >>> parse_keep("0.1"), parse_keep("77"), parse_keep("51/26")
+      (0.1, 77, (51, 26))
+    """
+    try:
+        if "/" in keep:
+            counts = tuple(int(part) for part in keep.split("/"))
+            if min(counts) >= 1:
+                return counts
+        elif "." in keep or "e" in keep:
+            if 0 < float(keep) < 1:
+                return float(keep)
+        elif int(keep) >= 1:
+            return int(keep)
+    except ValueError:
+        pass
+    raise InputError(
+        f"expected --keep as a fraction in (0, 1) such as 0.1, a count such as 77, or "
+        f"a count for each family such as 51/26, got {keep!r}"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,8 +59,25 @@ class PriceSettings(Settings):
       price: Factor on the prices of --preset; a smaller one keeps more players.
     """
 
-    preset: parts.Preset = "l1_l2"
-    price: Annotated[float, parts.X, Within(0, is_open=True)] = 1.0
+    preset: Preset = "l1_l2"
+    price: Annotated[float, parts.X, parts.Above] = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GameSettings(Settings):
+    """The equilibrium game.
+
+    Attributes:
+      norm: Size of a player in the quadratic cost: the mean of its squared weights,
+        their sum (as the paper prints it), or 1.
+      benefit: What the game rewards: a lower loss (descent), or what the paper's sign
+        says literally.
+      threshold: Players whose gate ends below this number leave, in (0, 1).
+    """
+
+    norm: Literal["mean", "sum", "unit"] = "mean"
+    benefit: Literal["descent", "literal"] = "descent"
+    threshold: Annotated[float, parts.X, parts.Share] = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,36 +97,47 @@ class SizeSettings(Settings):
         metric would be lower by more than this, such as 0.01.
     """
 
-    keep: parts.KeepText = None
+    keep: Annotated[str | None, parts.flag("SIZE")] = None
     unit: Literal["players", "params", "macs"] = "players"
     scope: Literal["family", "global"] = "family"
     round_to: Annotated[int, parts.N, Within(1, 10**6)] = 1
     max_drop: Annotated[float | None, parts.X, Within()] = None
 
-    def __post_init__(self):
-        super().__post_init__()
+    def problems(self) -> Iterator[str]:
         if self.keep is not None:
-            parts.parse_keep(self.keep)
-        if "/" in (self.keep or "") and self.unit != "players":
-            raise InputError(
-                f"--keep {self.keep} counts players: leave --unit {self.unit} out"
-            )
+            parse_keep(self.keep)
+        if self.counts_families and self.unit != "players":
+            yield (f"--keep {self.keep} counts players: leave --unit {self.unit} out")
         if self.max_drop is not None and (self.keep is not None or self.round_to != 1):
-            raise InputError(MAX_DROP)
+            yield MAX_DROP
 
     @property
-    def target(self) -> parts.Keep:
+    def counts_families(self) -> bool:
+        """Return True if --keep is a count for each family."""
+        return "/" in (self.keep or "")
+
+    @property
+    def target(self) -> Keep:
         """What --keep says, read; an `InputError` where it was not given."""
         if self.keep is None:
             raise InputError("--keep is needed: it says how many players stay")
-        return parts.parse_keep(self.keep)
+        return parse_keep(self.keep)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PruneSettings(CommandSettings):
-    """What `gamepruning prune` was asked to do; None where it chooses itself.
+class PruneSettings(parts.DatasetCommandSettings):
+    """Train a network, prune it, check the small one, and write a report.
 
-    What depends on the data is chosen and checked later; see `settle`.
+    Examples:
+      gamepruning prune
+      gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
+      gamepruning prune --keep 0.1 --unit params
+      gamepruning prune --method taylor --keep 0.1 --fine-tune 20
+      gamepruning prune --method banzhaf --keep 0.05
+      gamepruning prune --method shapley --selection top_n --keep 0.3
+      gamepruning prune --method ucb1 --max-drop 0.01
+      gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
+      gamepruning prune --resume --out runs/mine
 
     Attributes:
       selection: How power indices and bandits decide: the best of one estimate stay
@@ -106,15 +150,9 @@ class PruneSettings(CommandSettings):
         the equilibrium game prune them as they are.
       rivals: Also prune at random and by magnitude to the same size, and train a
         network of that size from scratch.
-
-    Raises:
-      InputError: a setting is out of range, or does not go with the method.
     """
 
     COMMAND: ClassVar[str] = "prune"
-
-    dataset: parts.DatasetName = "digits"
-    network: parts.NetworkSettings = parts.NetworkSettings()
     method: Annotated[
         str,
         arg(
@@ -123,71 +161,65 @@ class PruneSettings(CommandSettings):
             "index such as shapley, a bandit such as ucb1, or a baseline such as "
             "taylor; gamepruning methods lists all.",
         ),
-    ] = "equilibrium"
-    selection: Selection = "auto"
+    ] = registry.EQUILIBRIUM
+    selection: Literal["auto", "top_n", "pruning", "building"] = "auto"
     prices: PriceSettings = PriceSettings()
-    game: parts.GameSettings = parts.GameSettings()
+    game: GameSettings = GameSettings()
     size: SizeSettings = SizeSettings()
     bias: Annotated[float | None, parts.X, parts.Share] = None
     scoring: parts.ScoringSettings = parts.ScoringSettings()
-    data: parts.DataSettings = parts.DataSettings()
-    training: parts.TrainingSettings = parts.TrainingSettings()
     rates: parts.RateSettings = parts.RateSettings()
     seed: parts.Seed = 0
     load: parts.Load = None
     rivals: bool = True
 
-    def __post_init__(self):
-        super().__post_init__()
-        method, size = find_method(self.method), self.size
-        self._check_fits(method)
+    @property
+    def has_budget(self) -> bool:
+        """Return True if the equilibrium game is to end at a given size."""
+        return self.method == registry.EQUILIBRIUM and self.size.keep is not None
+
+    def problems(self) -> Iterator[str]:
+        method, size = registry.find_method(self.method), self.size
+        for name, _ in self.given():
+            yield from self._misfits(name, method)
         if size.unit != "players" and not self.has_budget:
-            raise InputError(
-                f"--unit {size.unit} goes with --method equilibrium and --keep"
-            )
+            yield f"--unit {size.unit} goes with --method equilibrium and --keep"
         if method.kind == "bandit" and self.selection == "building":
-            raise InputError(
+            yield (
                 "--selection building does not go with bandits, which remove players: "
                 "take pruning or top_n"
             )
         if size.max_drop is not None and self.selection == "top_n":
-            raise InputError(MAX_DROP)
-        if self.selection in ("pruning", "building") and "/" in (size.keep or ""):
-            raise InputError(
+            yield MAX_DROP
+        if self.selection in ("pruning", "building") and size.counts_families:
+            yield (
                 f"--selection {self.selection} compares all players with each other: "
                 f"give --keep one number instead of {size.keep}, or take top_n"
             )
         if self.selection in ("pruning", "building") and size.round_to != 1:
-            raise InputError(
+            yield (
                 f"--round-to {size.round_to} goes with --selection top_n, not "
                 f"{self.selection}"
             )
         if size.keep is size.max_drop is None and method.kind != "equilibrium":
-            raise InputError(
+            yield (
                 f"--method {self.method} needs --keep: a fraction such as 0.1, a count "
                 "such as 77, or a count for each family such as 51/26"
             )
 
-    @property
-    def has_budget(self) -> bool:
-        """Return True if the equilibrium game is to end at a given size."""
-        return self.method == "equilibrium" and self.size.keep is not None
-
-    def _check_fits(self, method: Method) -> None:
-        """Raise `InputError` if a setting goes with other methods only."""
-        for name, _ in self.given():
-            takers = [other for other in METHODS.values() if name in other.asks]
-            if takers and name not in method.asks:
-                kinds: list[Kind] = list(dict.fromkeys(other.kind for other in takers))
-                all_of = " and ".join(
-                    f"{KINDS[kind]} (--method {names_of(kind)[0]})" for kind in kinds
-                )
-                told = "--method biased_banzhaf" if name == "bias" else all_of
-                raise InputError(
-                    f"{flag_of(name)} goes with {told}, not with --method {self.method}"
-                )
-            if self.has_budget and name in UNUSED_BY_BUDGETS:
-                raise InputError(
-                    f"{flag_of(name)} does nothing where --keep says how many stay: "
-                    "leave one of them out"
-                )
+    def _misfits(self, name: str, method: registry.Method) -> Iterator[str]:
+        """Say so if a setting that was given goes with other methods only."""
+        methods = registry.METHODS.values()
+        takers: list[registry.Kind] = [m.kind for m in methods if name in m.asks]
+        if takers and name not in method.asks:
+            all_of = " and ".join(
+                f"{KINDS[kind]} (--method {registry.names_of(kind)[0]})"
+                for kind in dict.fromkeys(takers)
+            )
+            told = "--method biased_banzhaf" if name == "bias" else all_of
+            yield f"{flag_of(name)} goes with {told}, not with --method {self.method}"
+        if self.has_budget and name in UNUSED_BY_BUDGETS:
+            yield (
+                f"{flag_of(name)} does nothing where --keep says how many stay: "
+                "leave one of them out"
+            )

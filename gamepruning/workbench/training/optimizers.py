@@ -7,7 +7,7 @@ import optax
 
 from gamepruning import equilibrium
 from gamepruning.equilibrium import EquilibriumState, MarketState, UtilityConfig
-from gamepruning.workbench.settings.defaults import SettledTraining
+from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import loop
 from gamepruning.workbench.training.loop import Split, TrainInfo

@@ -21,9 +21,8 @@ from rich.text import Text
 from gamepruning import __version__
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
-from gamepruning.workbench.settings.base import CommandSettings
-from gamepruning.workbench.settings.defaults import SettledTraining
-from gamepruning.workbench.versions import versions
+from gamepruning.workbench.machine import versions
+from gamepruning.workbench.settings.parts import CommandSettings, SettledTraining
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from gamepruning.errors import InputError
 from gamepruning.workbench.datasets import Split
-from gamepruning.workbench.settings.defaults import SettledTraining
+from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.training import loop
 from gamepruning.workbench.training.checkpoints import load_checkpoint, save_checkpoint
 from gamepruning.workbench.training.run_folder import RunFolder

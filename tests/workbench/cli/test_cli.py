@@ -17,14 +17,14 @@ import pytest
 
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.workbench.cli import console as cli
-from gamepruning.workbench.cli.console import main
-from gamepruning.workbench.cli.parsing import (
+from gamepruning.workbench.cli.commands import (
     COMMANDS,
     condense,
     description_of,
     parse,
     usage,
 )
+from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.methods.registry import METHODS
 
 HEAVY = {"jax", "numpy", "flax", "optax", "matplotlib", "sklearn", "pandas", "scipy"}
@@ -307,7 +307,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     def fill():
         raise OSError(errno.ENOSPC, "No space left on device", "runs/a")
 
-    monkeypatch.setattr("gamepruning.workbench.cli.parsing.parse", lambda words: fill)
+    monkeypatch.setattr("gamepruning.workbench.cli.commands.parse", lambda words: fill)
     assert main(["prune"]) == 2
     assert capsys.readouterr().err == "gamepruning: No space left on device: runs/a\n"
 
@@ -317,7 +317,7 @@ def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        "gamepruning.workbench.cli.parsing.parse", lambda words: interrupt
+        "gamepruning.workbench.cli.commands.parse", lambda words: interrupt
     )
     assert main(["prune"]) == 130
     assert capsys.readouterr().err == "gamepruning: interrupted\n"
@@ -340,6 +340,7 @@ def test_an_interruption_that_would_be_dropped_comes_again():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     finally:
+        cli._stop_asking()
         signal.signal(signal.SIGINT, before)
 
 

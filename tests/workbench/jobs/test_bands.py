@@ -13,7 +13,7 @@ from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import bands as bands_job
 from gamepruning.workbench.jobs.bands import run_bands
-from gamepruning.workbench.settings.bands import BandsSettings
+from gamepruning.workbench.settings.studies import BandsSettings
 from gamepruning.workbench.training import stages
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")

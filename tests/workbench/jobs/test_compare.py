@@ -17,8 +17,8 @@ from gamepruning.workbench.report.comparison import (
     render_compare,
 )
 from gamepruning.workbench.report.method_plots import plot_ranks
-from gamepruning.workbench.settings.compare import CompareSettings
 from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.studies import CompareSettings
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

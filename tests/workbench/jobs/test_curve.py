@@ -11,7 +11,7 @@ from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import curve as curving
 from gamepruning.workbench.jobs.curve import run_curves
-from gamepruning.workbench.settings.curve import CurveSettings
+from gamepruning.workbench.settings.studies import CurveSettings
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 

@@ -22,8 +22,11 @@ from gamepruning.workbench.jobs.prune import Finished, run_prune
 from gamepruning.workbench.methods.gates import without_gates
 from gamepruning.workbench.methods.subject import Choice
 from gamepruning.workbench.networks.models import build_model
-from gamepruning.workbench.settings.defaults import SettledTraining
-from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
+from gamepruning.workbench.settings.parts import (
+    DataSettings,
+    NetworkSettings,
+    SettledTraining,
+)
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import stages
 from gamepruning.workbench.training.loop import TrainInfo, evaluate

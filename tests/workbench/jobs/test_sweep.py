@@ -12,7 +12,7 @@ from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs.sweep import run_sweep
 from gamepruning.workbench.report import plots
-from gamepruning.workbench.settings.sweep import SweepSettings
+from gamepruning.workbench.settings.studies import SweepSettings
 from gamepruning.workbench.training import stages
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")

@@ -10,20 +10,22 @@ from typing import get_type_hints
 import pytest
 
 from gamepruning.types import InputError
-from gamepruning.workbench.cli.parsing import parse
-from gamepruning.workbench.settings.bands import BandsSettings
+from gamepruning.workbench.cli.commands import parse
 from gamepruning.workbench.settings.base import Settings, Within
-from gamepruning.workbench.settings.compare import CompareSettings
-from gamepruning.workbench.settings.curve import CurveSettings
-from gamepruning.workbench.settings.defaults import settle
 from gamepruning.workbench.settings.parts import (
     DataSettings,
     NetworkSettings,
     RateSettings,
     TrainingSettings,
+    settle,
 )
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.settings.sweep import SweepSettings
+from gamepruning.workbench.settings.studies import (
+    BandsSettings,
+    CompareSettings,
+    CurveSettings,
+    SweepSettings,
+)
 
 ALL = (PruneSettings, CurveSettings, CompareSettings, BandsSettings, SweepSettings)
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from gamepruning.types import InputError
-from gamepruning.workbench.cli.parsing import parse
-from gamepruning.workbench.settings.defaults import settle
-from gamepruning.workbench.settings.parts import parse_keep
-from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.cli.commands import parse
+from gamepruning.workbench.settings.parts import settle
+from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
 
 DEFAULT = PruneSettings()
 
