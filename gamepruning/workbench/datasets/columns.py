@@ -48,9 +48,6 @@ def check_size(cells: pd.Series) -> None:
 def parse_column(cells: pd.Series, *, categorical: bool = False) -> pd.Series:
     """Numbers if every cell that is not empty is one, categories otherwise.
 
-    Numbers may be codes of categories. It is an error if most cells are numbers and
-    one is not.
-
     Example:
       >>> parse_column(pd.Series(["1", "", "3"])).tolist()
       [1.0, nan, 3.0]

@@ -1,7 +1,6 @@
 """Images of handwritten digits: scikit-learn's small ones, and MNIST."""
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -14,6 +13,7 @@ import jax
 import numpy as np
 
 from gamepruning.files import npz
+from gamepruning.files.atomic import checksum
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import splits
 from gamepruning.workbench.datasets.places import Folder, cache_folder, data_folders
@@ -25,12 +25,7 @@ PREPARE_MNIST = (
     "TFDS_DATA_DIR"
 )
 _DIGITS = "sklearn/datasets/data/digits.csv.gz"
-_MNIST_SHAPES = {
-    "train_images": (60_000, 28, 28, 1),
-    "train_labels": (60_000,),
-    "test_images": (10_000, 28, 28, 1),
-    "test_labels": (10_000,),
-}
+_MNIST_SIZES = {"train": 60_000, "test": 10_000}
 Arrays = dict[str, np.ndarray]
 
 
@@ -136,7 +131,7 @@ def _read_records(folder: Path) -> Arrays:
 
     builder: Any = tfds.builder_from_directory(folder)
     arrays = {}
-    for split in ("train", "test"):
+    for split in _MNIST_SIZES:
         source = builder.as_data_source(split=split)
         records = source.__getitems__(list(range(len(source))))
         labels = [record["label"] for record in records]
@@ -146,17 +141,18 @@ def _read_records(folder: Path) -> Arrays:
 
 
 def _is_mnist(arrays: Arrays) -> bool:
-    found = {name: array.shape for name, array in arrays.items()}
+    wanted = {}
+    for split, size in _MNIST_SIZES.items():
+        wanted |= {f"{split}_images": (size, 28, 28, 1), f"{split}_labels": (size,)}
     is_uint8 = all(array.dtype == np.uint8 for array in arrays.values())
-    return found == _MNIST_SHAPES and is_uint8
+    return is_uint8 and wanted == {name: array.shape for name, array in arrays.items()}
 
 
 def _fingerprint(folder: Path) -> str:
     """Changes whenever the prepared files do."""
-    digest = hashlib.sha256((folder / "dataset_info.json").read_bytes())
-    for shard in sorted(folder.glob("*array_record*")):
-        digest.update(f"{shard.name} {shard.stat().st_size}".encode())
-    return digest.hexdigest()[:12]
+    shards = sorted(folder.glob("*array_record*"))
+    sizes = "".join(f"{shard.name} {shard.stat().st_size}" for shard in shards)
+    return checksum((folder / "dataset_info.json").read_bytes() + sizes.encode())[:12]
 
 
 def _to_dataset(
@@ -168,4 +164,4 @@ def _to_dataset(
         mean, spread = parts[0].inputs.mean(), parts[0].inputs.std()
         parts = [p._replace(inputs=(p.inputs - mean) / spread) for p in parts]
         note = f"pixels less {mean:.4f}, divided by {spread:.4f}"
-    return splits.make_dataset(name, parts, classes="0123456789", notes=[note])
+    return splits.make_dataset(name, parts, classes="0123456789", notes=(note,))

@@ -45,19 +45,14 @@ class Rows(NamedTuple):
 
 
 def make_dataset(
-    name: str,
-    parts: Sequence[Split],
-    *,
-    classes: Sequence[str],
-    notes: Sequence[str],
-    **facts: Any,
+    name: str, parts: Sequence[Split], *, classes: Sequence[str], **facts: Any
 ) -> Dataset:
     """A data set of three parts; one without classes is for regression."""
     train, validation, test = parts
     task = "classification" if classes else "regression"
     shape = train.inputs.shape[1:]
     made = Dataset(name, task, train, validation, test, len(classes) or 1, shape)
-    return made._replace(class_names=tuple(classes), notes=tuple(notes), **facts)
+    return made._replace(class_names=tuple(classes), **facts)
 
 
 def split_rows(
@@ -84,9 +79,8 @@ def split_rows(
 
     Example:
       >>> import jax, numpy as np
-      >>> rows = split_rows(
-      ...     jax.random.key(0), np.arange(40) % 4, validation=0.2, test=0.3
-      ... )
+      >>> key, strata = jax.random.key(0), np.arange(40) % 4
+      >>> rows = split_rows(key, strata, validation=0.2, test=0.3)
       >>> [len(part) for part in rows]
       [20, 8, 12]
     """
@@ -145,20 +139,16 @@ def check_dataset(dataset: Dataset) -> Dataset:
             raise InputError(f"{dataset.name}, {part}: {problem}")
     labels = dataset.train.labels
     if (labels == labels[0]).all():
-        raise InputError(
-            f"{dataset.name}: every training label is {labels[0]}: "
-            "there is nothing to learn"
-        )
+        told = f"every training label is {labels[0]}: there is nothing to learn"
+        raise InputError(f"{dataset.name}: {told}")
     return dataset
 
 
 def _problem_of(split: Split, dataset: Dataset) -> str:
     inputs, labels = split
     if len(inputs) == 0 or len(inputs) != len(labels):
-        return (
-            "expected as many labels as inputs, and at least one, got "
-            f"{len(inputs)} inputs and {len(labels)} labels"
-        )
+        counts = f"{len(inputs)} inputs and {len(labels)} labels"
+        return f"expected as many labels as inputs, and at least one, got {counts}"
     if inputs.shape[1:] != tuple(dataset.input_shape):
         shape = inputs.shape[1:]
         return f"expected inputs of shape {dataset.input_shape}, got {shape}"

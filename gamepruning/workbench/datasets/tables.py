@@ -92,13 +92,11 @@ def _naming(path: Path) -> Iterator[None]:
 def _to_dataset(
     name: str, frame: pd.DataFrame, key: jax.Array, recipe: Recipe
 ) -> splits.Dataset:
-    _check_names(frame, recipe)
-    target = frame[recipe.target]
-    _check_target(target)
+    target = _checked_target(frame, recipe)
     task = _task_of(target) if recipe.task == "auto" else recipe.task
     notes = [recipe.why] if recipe.why else []
     if task == "classification":
-        frame = _without_rare(frame, recipe, notes)
+        frame = _drop_rare(frame, recipe, notes)
         classes, labels = _to_classes(frame[recipe.target])
     else:
         classes, labels = (), _to_targets(target)
@@ -112,21 +110,19 @@ def _to_dataset(
         name,
         [splits.Split(inputs[part], labels[part]) for part in rows],
         classes=classes,
-        notes=notes,
+        notes=tuple(notes),
         feature_names=features,
         target_mean=mean,
         target_scale=scale,
     )
 
 
-def _check_names(frame: pd.DataFrame, recipe: Recipe) -> None:
+def _checked_target(frame: pd.DataFrame, recipe: Recipe) -> pd.Series:
     special = [*recipe.drop, *recipe.categorical, *recipe.zero_is_missing, recipe.group]
     for name in [recipe.target, *special]:
         if name is not None and name not in frame:
             raise InputError(f"no column {name!r}{closest(name, frame)}")
-
-
-def _check_target(target: pd.Series) -> None:
+    target = frame[recipe.target]
     is_bad = (target == "") | (is_number(target) & ~np.isfinite(to_numbers(target)))
     for row, cell in target[is_bad][:1].items():
         raise InputError(
@@ -134,6 +130,7 @@ def _check_target(target: pd.Series) -> None:
         )
     if target.nunique() == 1:
         raise InputError(f"every target is {target.iloc[0]}: there is nothing to learn")
+    return target
 
 
 def _task_of(target: pd.Series) -> splits.Task:
@@ -160,9 +157,7 @@ def _to_targets(target: pd.Series) -> np.ndarray:
     return to_numbers(target).to_numpy()
 
 
-def _without_rare(
-    frame: pd.DataFrame, recipe: Recipe, notes: list[str]
-) -> pd.DataFrame:
+def _drop_rare(frame: pd.DataFrame, recipe: Recipe, notes: list[str]) -> pd.DataFrame:
     """Leave out classes too small to be in every part, if the recipe says so."""
     target = frame[recipe.target]
     is_rare = target.map(target.value_counts()) < _NUM_PARTS
@@ -204,8 +199,8 @@ def _split(
 def _columns(frame: pd.DataFrame, recipe: Recipe, notes: list[str]) -> pd.DataFrame:
     """The columns that a network may read."""
     kept, ids = {}, []
-    skipped = (recipe.target, recipe.group, *recipe.drop)
-    for name in [name for name in frame if name not in skipped]:
+    skipped = [recipe.target, recipe.group, *recipe.drop]
+    for name in frame.columns.difference(skipped, sort=False):
         is_code = name in recipe.categorical
         column = columns.parse_column(frame[name], categorical=is_code)
         if name in recipe.zero_is_missing and is_numeric_dtype(column):
@@ -215,7 +210,6 @@ def _columns(frame: pd.DataFrame, recipe: Recipe, notes: list[str]) -> pd.DataFr
         else:
             ids.append(name)
     if ids:
-        notes.append(
-            f"columns that only count or name the rows, left out: {', '.join(ids)}"
-        )
+        told = "columns that only count or name the rows, left out"
+        notes.append(f"{told}: {', '.join(ids)}")
     return pd.DataFrame(kept, index=frame.index)

@@ -53,8 +53,7 @@ def load_texts(
         parts = [_read_emotion(folder / file) for file in files]
         return _to_dataset(name, parts, EMOTIONS, min_documents)
     given, test = (_read_topic(folder / file) for file in files)
-    labels = given["label"].to_numpy()
-    key = jax.random.key(seed)
+    labels, key = given["label"].to_numpy(), jax.random.key(seed)
     rows = splits.split_rows(key, labels, validation=0.1, test=0.0, names=TOPICS)
     parts = [given.iloc[rows.train], given.iloc[rows.validation], test]
     return _to_dataset(name, parts, TOPICS, min_documents)
@@ -73,10 +72,8 @@ def to_vectors(
       >>> vectors[1]
       array([[1., 0., 0.]], dtype=float32)
     """
-    words_of = {"preprocessor": _clean, "token_pattern": _WORD}
-    counter = CountVectorizer(
-        min_df=min_documents, binary=True, dtype=np.float32, **words_of
-    )
+    counter = CountVectorizer(min_df=min_documents, binary=True, dtype=np.float32)
+    counter.set_params(preprocessor=_clean, token_pattern=_WORD)
     try:
         counter.fit(parts[0])
     except ValueError as error:
@@ -102,8 +99,8 @@ def _to_dataset(
         later.update(part["text"])
     texts = [part["text"].tolist() for part in kept]
     vectors, words = to_vectors(texts, min_documents=min_documents)
-    kinds = [part["label"].to_numpy(np.int32) for part in kept]
-    made = list(map(splits.Split, vectors, kinds))
+    labels = [part["label"].to_numpy(np.int32) for part in kept]
+    made = list(map(splits.Split, vectors, labels))
     dropped = sum(map(len, parts)) - sum(map(len, kept))
     repeats = f"{dropped} texts that come again in a later part left out"
     size = f"{len(words)} words, each in >= {min_documents} training texts"

@@ -1,8 +1,7 @@
 """Networks to prune, in flax linen, each behind one pure `apply(params, x)`.
 
 Nothing in the rest of the library knows these networks: they are what a user would
-bring. `build_model` makes one fit for a data set and hides linen's collections: where
-a network has batch statistics, they travel inside its parameters.
+bring. `build_model` makes one fit for a data set and hides linen's collections.
 """
 
 import dataclasses
@@ -185,17 +184,16 @@ class Entry(NamedTuple):
     module: type[nn.Module]  # its fields are the options, with their defaults
     min_image: int  # the smallest height and width it can read; 0 for any input
     example: tuple[int, ...]  # the shape of one example that it was made for
-    summary: str  # one line of help
 
 
 MODELS = {
-    "mlp": Entry(MLP, 0, (28, 28, 1), "fully connected, 512 and 256 hidden units"),
-    "lenet_300_100": Entry(LeNet300100, 0, (28, 28, 1), "fully connected, 300 and 100"),
-    "text_mlp": Entry(TextMLP, 0, (1000,), "fully connected, three times 256"),
-    "lenet_5": Entry(LeNet5, 12, (28, 28, 1), "two convolutions, two hidden layers"),
-    "alexnet": Entry(AlexNet, 63, (64, 64, 3), "five convolutions, for 64x64"),
-    "resnet": Entry(ResNet, 4, (32, 32, 3), "small, residual, with batch norm"),
-    "transformer": Entry(Transformer, 0, (28, 28, 1), "a small encoder over rows"),
+    "mlp": Entry(MLP, 0, (28, 28, 1)),
+    "lenet_300_100": Entry(LeNet300100, 0, (28, 28, 1)),
+    "text_mlp": Entry(TextMLP, 0, (1000,)),
+    "lenet_5": Entry(LeNet5, 12, (28, 28, 1)),
+    "alexnet": Entry(AlexNet, 63, (64, 64, 3)),
+    "resnet": Entry(ResNet, 4, (32, 32, 3)),
+    "transformer": Entry(Transformer, 0, (28, 28, 1)),
 }
 
 
@@ -227,8 +225,7 @@ def build_model(
         raise InputError(f"no model {name!r}{closest(name, MODELS)}")
     entry = MODELS[name]
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    _check_options(entry, name, options)
-    _check_inputs(entry, name, input_shape)
+    _check(entry, name, input_shape, options)
     module = entry.module(num_outputs=num_outputs, **options)
 
     def init(key):
@@ -256,27 +253,22 @@ def build_model(
     return Model(name, jax.jit(init), apply, train_apply, is_plain)
 
 
-def _check_options(entry: Entry, name: str, options: dict[str, Any]) -> None:
+def _check(
+    entry: Entry, name: str, input_shape: tuple[int, ...], options: dict[str, Any]
+) -> None:
     known = [field.name for field in dataclasses.fields(entry.module)]
     known = [field for field in known if field not in ("num_outputs", "parent", "name")]
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise InputError(f"{name} has no option {option!r}{closest(option, known)}")
-    activation = options.get("activation", "relu")
-    if activation not in ACTIVATIONS:
-        meant = closest(activation, ACTIVATIONS)
-        raise InputError(f"no activation {activation!r}{meant}")
-    for option, value in options.items():
+        if option == "activation" and value not in ACTIVATIONS:
+            raise InputError(f"no activation {value!r}{closest(value, ACTIVATIONS)}")
         sizes = value if isinstance(value, tuple) else ()
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise InputError(f"{name}: {option} must be positive integers, got {value}")
-
-
-def _check_inputs(entry: Entry, name: str, input_shape: tuple[int, ...]) -> None:
     smallest = entry.min_image
-    if smallest == 0 and input_shape and math.prod(input_shape) > 0:
-        return
-    if len(input_shape) != 3 or min(input_shape[:2]) < smallest:
+    is_plain = smallest == 0 and input_shape and math.prod(input_shape) > 0
+    if not is_plain and (len(input_shape) != 3 or min(input_shape[:2]) < smallest):
         raise InputError(
             f"{name} reads images of at least {smallest}x{smallest}, "
             f"[height, width, channels], got inputs of shape {input_shape}: "

@@ -51,8 +51,7 @@ def _import_file(path: Path):
     if not path.is_file():
         raise InputError(f"no file {path} for --module")
     folder = str(path.parent.resolve())
-    name = f"_user_module_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(f"_user_module_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)

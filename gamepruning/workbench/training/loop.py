@@ -68,9 +68,6 @@ def make_train_step(
       loss_fn: (outputs, labels) -> scalar.
       tx: the optimizer.
 
-    Returns:
-      `TrainStep(init, step)`.
-
     Example:
       >>> import jax, jax.numpy as jnp, optax
       >>> from gamepruning.metrics import cross_entropy
@@ -153,9 +150,8 @@ def fit(
       >>> train = Split(jnp.arange(6.0), jnp.zeros(6))
       >>> def add(total, batch):
       ...     return total + batch.inputs.sum(), batch.inputs.mean()
-      >>> done = fit(
-      ...     jax.random.key(0), add, jnp.zeros(()), train, epochs=2, batch_size=3
-      ... )
+      >>> key = jax.random.key(0)
+      >>> done = fit(key, add, jnp.zeros(()), train, epochs=2, batch_size=3)
       >>> float(done.state), done.infos.tolist()
       (30.0, [2.5, 2.5])
     """
@@ -164,7 +160,7 @@ def fit(
             f"expected epochs and batch_size of at least 1, got {epochs} and "
             f"{batch_size}"
         )
-    data = Split(*(jnp.asarray(part) for part in train))
+    data = Split(jnp.asarray(train.inputs), jnp.asarray(train.labels))
     infos = []
     for epoch, own in enumerate(jax.random.split(key, epochs), start=1):
         state, info = run_epoch(own, step, state, data, batch_size=batch_size)
@@ -183,20 +179,16 @@ def fit(
 def run_epoch(
     key: jax.Array, step: Step, state: Any, data: Split, *, batch_size: int
 ) -> tuple[Any, Any]:
-    """One pass over the data in random order, as one compiled scan.
+    """One pass over the data in random order: (state, mean of the infos).
 
-    On a CPU a step with convolutions is run by a loop in Python instead: inside a scan
-    XLA leaves the gradients of kernels in a form that takes ten times as long.
+    It is one compiled scan. On a CPU a step with convolutions is run by a loop in
+    Python instead: inside a scan XLA leaves the gradients of kernels in a form that
+    takes ten times as long.
 
     Args:
       key: random key; decides the order.
-      step: pure, (state, Split of one batch) -> (state, info).
-      state: where to start.
+      step, state, batch_size: as for `fit`.
       data: all rows, on the device.
-      batch_size: as for `fit`.
-
-    Returns:
-      The state, and the mean of the infos.
     """
     batch_size = min(batch_size, len(data.labels))
     order = _order(key, len(data.labels), batch_size)
@@ -243,16 +235,13 @@ def _scan_epoch(step, state, data, order):
 
 
 def predict(apply: Apply, params: Any, inputs: Any, *, batch_size: int = 2000) -> Array:
-    """Outputs for all inputs, a batch at a time, compiled once.
+    """Outputs [B, ...] for all inputs, a batch at a time, compiled once.
 
     Args:
       apply: (params, inputs) -> outputs [B, ...].
       params: of the network.
       inputs: [B, ...], B >= 1.
       batch_size: rows at a time; the last batch is filled up and cut again.
-
-    Returns:
-      Outputs [B, ...].
 
     Example:
       >>> import numpy as np
@@ -262,10 +251,9 @@ def predict(apply: Apply, params: Any, inputs: Any, *, batch_size: int = 2000) -
     num_rows = len(inputs)
     if num_rows <= batch_size:
         return _call(apply, params, inputs)
-    outputs = []
-    for start in range(0, num_rows, batch_size):
-        rows = np.arange(start, start + batch_size) % num_rows
-        outputs.append(_call(apply, params, inputs[rows]))
+    starts = np.arange(0, num_rows, batch_size)
+    batches = (starts[:, None] + np.arange(batch_size)) % num_rows
+    outputs = [_call(apply, params, inputs[rows]) for rows in batches]
     return jnp.concatenate(outputs)[:num_rows]
 
 
@@ -280,11 +268,9 @@ def evaluate(
     """The metric of all outputs together, exactly: not a mean over batches.
 
     Args:
-      apply: (params, inputs) -> outputs.
-      params: of the network.
+      apply, params, batch_size: as for `predict`.
       split: the data.
       metric_fn: (outputs, labels) -> scalar, such as `accuracy`.
-      batch_size: rows at a time.
 
     Example:
       >>> import numpy as np

@@ -1,8 +1,7 @@
 """A run folder appears whole or not at all.
 
 A run writes to `<out>.partial`, which is renamed to `<out>` when the run is done. An
-interrupted run leaves a partial folder with its settings and checkpoints, from which it
-can be resumed.
+interrupted run can be resumed from the settings and checkpoints that it leaves there.
 """
 
 import contextlib
@@ -46,15 +45,9 @@ class RunFolder:
         """Where the run's checkpoints lie until it is done."""
         return self.partial / "checkpoints"
 
-    @property
-    def can_resume(self) -> bool:
-        """True if there is a checkpoint to resume from."""
-        return any(self.checkpoints.glob("*.npz"))
-
-    @property
-    def has_rows(self) -> bool:
-        """True if some of the results are there, which took long."""
-        return any(self.checkpoints.glob("*.json"))
+    def has(self, pattern: str) -> bool:
+        """True if a checkpoint, "*.npz", or row of results, "*.json", is on file."""
+        return any(self.checkpoints.glob(pattern))
 
     def check(self) -> None:
         """Check that the folder can be made or resumed, before any work is done."""
@@ -199,12 +192,13 @@ def working_in(folder: RunFolder, command: str) -> Iterator[RunFolder]:
         again = f"resume with: {command} --resume --out {folder.out}"
         is_bad = isinstance(error, InputError)  # a full disk can be emptied, though
         is_lasting = is_bad and not isinstance(error.__cause__, OSError)
-        is_new = not folder.resume and not folder.has_rows
-        if not folder.can_resume or (is_new and is_lasting):
+        has_rows = folder.has("*.json")  # which took long
+        is_new = not folder.resume and not has_rows
+        if not folder.has("*.npz") or (is_new and is_lasting):
             shutil.rmtree(folder.partial, ignore_errors=True)
         elif isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"interrupted; {again}") from None
-        elif is_bad and folder.has_rows:
+        elif is_bad and has_rows:
             raise InputError(f"{error}; what was done is kept, {again}") from error
         raise
     shutil.rmtree(folder.checkpoints, ignore_errors=True)

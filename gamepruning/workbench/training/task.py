@@ -34,21 +34,14 @@ class Task(NamedTuple):
 
 
 def make_task(
-    dataset_name: str,
-    data: DataSettings,
-    chosen: NetworkSettings,
-    *,
-    seed: int,
-    key: jax.Array,
+    name: str, data: DataSettings, chosen: NetworkSettings, *, seed: int, key: jax.Array
 ) -> Task:
     """Load the data, make the network, find its players.
 
     The seed decides the split of the data, the key the network's random start. It is an
     InputError if data or network are not there, or do not fit each other.
     """
-    dataset = load_dataset(
-        dataset_name, data_dir=data.data_dir, seed=seed, **data.options()
-    )
+    dataset = load_dataset(name, data_dir=data.data_dir, seed=seed, **data.options())
     if chosen.module:
         network, dataset = _user_network(chosen.module, dataset)
     else:
@@ -58,12 +51,9 @@ def make_task(
     _check_outputs(network, params, inputs, dataset)
     players = train_players = find_players(network.apply, params, inputs)
     if not network.is_plain:
+        key = jax.random.key(0)
         train_players = find_players(
-            network.train_apply,
-            params,
-            inputs,
-            jax.random.key(0),
-            outputs_like=lambda params: (None, params),
+            network.train_apply, params, inputs, key, outputs_like=lambda p: (None, p)
         )
     loss, metric, kind = metrics.cross_entropy, metrics.accuracy, "accuracy"
     if dataset.task == "regression":
@@ -101,10 +91,15 @@ def _user_network(spec: str, dataset: Dataset) -> tuple[Model, Dataset]:
             f"{tuple(dataset.input_shape)}"
         )
 
+    def shuffled(key, leaf):
+        if leaf.ndim < 2 or not is_trainable(leaf):
+            return leaf
+        return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
+
     def init(key):
         leaves, treedef = jax.tree.flatten(params)
         keys = jax.random.split(key, len(leaves))
-        return jax.tree.unflatten(treedef, map(_shuffled, keys, leaves))
+        return jax.tree.unflatten(treedef, map(shuffled, keys, leaves))
 
     def train_apply(params, x, key):
         return apply(params, x), params
@@ -116,12 +111,6 @@ def _user_network(spec: str, dataset: Dataset) -> tuple[Model, Dataset]:
     }
     model = Model(spec, init, apply, train_apply, is_plain=True)
     return model, dataset._replace(**parts, input_shape=shape)
-
-
-def _shuffled(key: jax.Array, leaf: jax.Array) -> jax.Array:
-    if leaf.ndim < 2 or not is_trainable(leaf):
-        return leaf
-    return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
 
 
 def _check_outputs(network: Model, params, inputs, dataset: Dataset) -> None:

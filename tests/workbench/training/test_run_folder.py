@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_what_there_is(tmp_path):
     with pytest.raises(InputError), started(out, False) as folder:
         save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
         raise InputError("cannot write") from OSError("no space")
-    assert RunFolder(out, True).can_resume
+    assert RunFolder(out, True).has("*.npz")
 
 
 def test_rows_that_took_long_are_kept(tmp_path):
@@ -122,4 +122,4 @@ def test_rows_that_took_long_are_kept(tmp_path):
         save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
         folder.write_text("checkpoints/row.json", "{}")
         raise InputError("bad")
-    assert RunFolder(out, True).has_rows
+    assert RunFolder(out, True).has("*.json")
