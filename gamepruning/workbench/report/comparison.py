@@ -1,5 +1,6 @@
 """What a comparison found: ranks, tests, tables, figures, and its page."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -93,13 +94,11 @@ def comparison_table(
     """
     ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
     names = sorted(settings.methods, key=lambda name: ranks.get(name, 0.0))
-    metric = rows[0]["metric"]
+    metric = functools.partial(format_metric, metric=rows[0]["metric"])
     columns = (
         *text_columns("method"),
         Column("kept", format=format_percent),
-        *number_columns(
-            *("removed", "fine-tuned"), format=lambda v: format_metric(v, metric)
-        ),
+        *number_columns("removed", "fine-tuned", format=metric),
         Column("mean rank", format="{:.2f}".format),
         Column("evaluations or pulls", format="{:,.0f}".format, is_detail=True),
         Column("seconds", format="{:.1f}".format),
@@ -156,11 +155,9 @@ def make_figures(
         if name in figures:
             name += f"-{len(figures)}"
         dense = [row["before"] for row in own if row["method"] == DENSE]
+        curves = {m: [r["values"] for r in own if r["method"] == m] for m in names}
         figures[name] = plot_curves(
-            {
-                method: np.array([r["values"] for r in own if r["method"] == method])
-                for method in names
-            },
+            curves,
             sorted({*settings.sizes, share}),
             metric=own[0]["metric"],
             dense=float(np.mean(dense)),

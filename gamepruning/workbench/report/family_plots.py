@@ -112,17 +112,15 @@ def plot_receptive_fields(weights: Float[np.ndarray, "K H W"]) -> Figure:
     """Incoming weights over the image, the strongest first: blue positive, red not."""
     order = np.argsort(-np.square(weights).sum(axis=(1, 2)))[:MAX_FIELDS]
     rows = max(-(-len(order) // FIELDS_A_ROW), 1)
+    largest = np.abs(weights[order]).max(axis=(1, 2), keepdims=True)
+    fields = weights[order] / np.where(largest, largest, 1)
+    blank, gap = rows * FIELDS_A_ROW - len(order), max(weights.shape[1] // 8, 1)
+    margins = ((0, blank), (0, gap), (0, gap))
+    tiles = np.pad(fields, margins, constant_values=np.nan)
+    grid = tiles.reshape(rows, FIELDS_A_ROW, *tiles.shape[1:]).swapaxes(1, 2)
     figure, (axes,) = theme.new_figure(8.6, 0.95 * rows + 0.1)
     axes.set_axis_off()
-    _, height, width = weights.shape
-    gaps = (max(height // 8, 1), max(width // 8, 1))
-    tiles = np.full((rows * FIELDS_A_ROW, height + gaps[0], width + gaps[1]), np.nan)
-    largest = np.abs(weights[order]).max(axis=(1, 2), keepdims=True)
-    tiles[: len(order), :height, :width] = weights[order] / np.where(
-        largest, largest, 1
-    )
-    grid = tiles.reshape(rows, FIELDS_A_ROW, *tiles.shape[1:]).swapaxes(1, 2)
-    mosaic = grid.reshape(rows * tiles.shape[1], -1)[: -gaps[0], : -gaps[1]]
+    mosaic = grid.reshape(rows * tiles.shape[1], -1)[:-gap, :-gap]
     axes.imshow(mosaic, cmap="RdBu", vmin=-1, vmax=1)
     return figure
 

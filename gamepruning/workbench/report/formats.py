@@ -8,24 +8,18 @@ MISSING = "–"
 LISTED = 3  # families whose counts stand one by one
 
 
-def format_percent(fraction: float, spread: float | None = None) -> str:
-    """A fraction as a percentage, with its spread if it has one: `"96.9 ± 0.4 %"`."""
-    around = "" if spread is None else f" ± {100 * spread:.1f}"
-    return f"{100 * fraction:.1f}{around} %"
+def format_percent(fraction: float) -> str:
+    """A fraction as a percentage: `"96.9 %"`."""
+    return f"{100 * fraction:.1f} %"
 
 
-def format_number(value: float, spread: float | None = None) -> str:
-    """A number with three decimals, or in powers of ten where it is huge."""
-    text = f"{value:.3f}" if abs(value) < 1e4 else f"{value:.1e}"
-    return text if spread is None else f"{text} ± {spread:.3f}"
-
-
-def format_metric(value: float | None, metric: str, spread: float | None = None) -> str:
+def format_metric(value: float | None, metric: str) -> str:
     """A percentage for an accuracy, a number for other metrics, a dash for None."""
     if value is None:
         return MISSING
-    as_text = format_percent if metric == "accuracy" else format_number
-    return as_text(value, spread)
+    if metric == "accuracy":
+        return format_percent(value)
+    return f"{value:.3f}" if abs(value) < 1e4 else f"{value:.1e}"
 
 
 def format_count(count: int, noun: str) -> str:

@@ -87,8 +87,7 @@ def plot_pareto(rows: Sequence[Mapping], *, metric: str) -> Figure:
     if kept.max() > 10 * kept.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xlabel("players kept")
-    axes.set_title(f"Validation {metric}")
+    axes.set(xlabel="players kept", title=f"Validation {metric}")
     theme.show_metric(axes.yaxis, metric)
     axes.legend()
     return figure
@@ -148,8 +147,7 @@ def _finish_panel(axes: Axes, title: str, result: RunResult) -> None:
     axes.grid(False, axis="y")
     axes.margins(x=0.14)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"test {result.metric}")
-    axes.set_title(title)
+    axes.set(xlabel=f"test {result.metric}", title=title)
     theme.show_metric(axes.xaxis, result.metric)
 
 

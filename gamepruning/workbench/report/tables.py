@@ -1,5 +1,6 @@
 """What a run found and what data there are, as tables and as the page of a run."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,21 +47,17 @@ def render_report(
 def contest_table(result: RunResult) -> Table:
     """Test metric of the dense network and of each contender at each stage."""
     last = "fine-tuned" if result.is_tuned else "trained"  # only "scratch" has it then
+    stages = ("gates on", "after removal", last)
+    metric = functools.partial(formats.format_metric, metric=result.metric)
     columns = (
         *text_columns("network"),
         Column("players", format=formats.format_kept),
-        *number_columns(
-            *("gates on", "after removal", last),
-            format=lambda value: formats.format_metric(value, result.metric),
-        ),
+        *number_columns(*stages, format=metric),
     )
-    rows = [
-        Row(
-            (row.label, row.kept, row.gated, row.removed, row.tuned),
-            "hero" if row.key == result.pruned.key else "",
-        )
-        for row in (result.dense, *result.contenders)
-    ]
+    rows = []
+    for row in (result.dense, *result.contenders):
+        cells = (row.label, row.kept, row.gated, row.removed, row.tuned)
+        rows.append(Row(cells, "hero" if row.key == result.pruned.key else ""))
     title = f"Test {result.metric} ({result.num_test:,} examples)"
     return Table(columns, rows, title)
 
