@@ -25,10 +25,7 @@ from gamepruning.workbench.report.table import (
 from gamepruning.workbench.settings.studies import CompareSettings
 
 DENSE = "dense"
-CSV_NAMES = (
-    *("dataset", "seed", "method", "metric", "kept", "of", "before", "after"),
-    *("evaluations", "seconds"),
-)
+NAMES = "dataset seed method metric kept of before after evaluations seconds".split()
 
 
 def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | None:
@@ -139,7 +136,7 @@ def pairs_table(found: MethodComparison) -> Table:
 
 def comparison_csv(rows: Sequence[dict]) -> str:
     """A line for each data set, seed and method."""
-    return rows_to_csv(CSV_NAMES, [[row[name] for name in CSV_NAMES] for row in rows])
+    return rows_to_csv(NAMES, [[row[name] for name in NAMES] for row in rows])
 
 
 def make_figures(

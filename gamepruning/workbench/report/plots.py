@@ -12,11 +12,7 @@ from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.results import RunResult
 
-CONTENDER_COLOURS = {
-    "magnitude": theme.AMBER,
-    "random": theme.SLATE,
-    "scratch": theme.GREEN,
-}
+RIVALS = {"magnitude": theme.AMBER, "random": theme.SLATE, "scratch": theme.GREEN}
 
 
 def validation_curve(
@@ -124,7 +120,7 @@ def _draw_mark(
     axes: Axes, place: int, key: str, value: float, result: RunResult
 ) -> None:
     is_hero = key == result.pruned.key
-    colour = theme.HERO if is_hero else CONTENDER_COLOURS.get(key, theme.HERO)
+    colour = theme.HERO if is_hero else RIVALS.get(key, theme.HERO)
     look = {"fmt": "o", "ms": 9 if is_hero else 7, "color": colour, "zorder": 4}
     error = standard_error(value, result) or None
     axes.errorbar(value, place, xerr=error, elinewidth=1.6, **look)
