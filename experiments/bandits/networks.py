@@ -48,7 +48,7 @@ def settings_of(name: str, methods: Sequence[str]) -> CompareSettings:
     """What is compared on a network; the fine-tuning is a fifth of the training."""
     given = {"fine_tune": 1, **NETWORKS[name]}
     return CompareSettings.of(
-        methods=tuple(methods), keep=KEEP, sizes=SIZES, seeds=SEEDS, **given
+        methods=tuple(methods), keep=str(KEEP), sizes=SIZES, seeds=SEEDS, **given
     )
 
 

@@ -21,22 +21,7 @@ from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import closest
 
 Folder = Annotated[Path | None, parts.FOLDER]
-USAGE = """\
-usage: gamepruning COMMAND [OPTIONS]
-
-Train a network, let a game decide which of its parts stay, and take the others out for
-real: a smaller model, checked against the full one, and a report.
-
-Commands:
-{commands}
-
-Examples:
-  gamepruning prune                       prune a network on digits, in about a minute
-  gamepruning prune --dataset mnist --data-dir DATA
-  gamepruning sweep                       many games at once, and which are worth it
-  gamepruning explain --model lenet_5     what could leave a network
-  gamepruning COMMAND --help              the options of a command
-"""
+USAGE = Path(__file__).with_name("usage.txt")
 _MOVED = {
     "bench": "bench is no command: run `python -m benchmarks` in a checkout of the "
     "repository"
@@ -51,17 +36,10 @@ _SIMPLER = {
 
 
 class RunCommand(NamedTuple):
-    """A command that writes a run folder; what it does is its settings' docstring.
-
-    Attributes:
-      settings: its settings, as `module:class` in the workbench.
-      job: its work, as `module:function` in the workbench.
-      uses_cores: its networks are trained side by side, each on a core.
-    """
+    """A command that writes a run folder: `module:class` and `module:function`."""
 
     settings: str
     job: str
-    uses_cores: bool = False
 
     def load(self) -> Callable[..., None]:
         """The command as a function, whose signature is its flags."""
@@ -74,8 +52,6 @@ class RunCommand(NamedTuple):
               out: Folder to make (default: runs/DATA-MODEL-KIND-NUMBER).
               resume: Go on with the interrupted run of --out, under its own settings.
             """
-            if self.uses_cores:
-                _load("machine:use_cores_as_devices")()
             _load(self.job)(settings, out=out, resume=resume)
 
         run.__annotations__["settings"] = Annotated[_load(self.settings), arg(name="")]
@@ -86,9 +62,7 @@ def explain(
     network: Annotated[parts.NetworkSettings, arg(name="")],
     data: Annotated[parts.DataSettings, arg(name="")],
     *,
-    dataset: Annotated[
-        str | None, arg(metavar="NAME|FILE.csv", help_behavior_hint="")
-    ] = None,
+    dataset: Annotated[str | None, parts.flag("NAME|FILE.csv")] = None,
     granularity: Literal["unit", "layer", "weight"] = "unit",
     reductions: Literal["freeze", "gate"] = "freeze",
     json_: Annotated[bool, arg(name="json")] = False,
@@ -170,7 +144,7 @@ def apply_plan(
 
 COMMANDS: dict[str, RunCommand | Callable[..., None]] = {
     "prune": RunCommand("settings.prune:PruneSettings", "jobs.prune:run_prune"),
-    "sweep": RunCommand("settings.studies:SweepSettings", "jobs.sweep:run_sweep", True),
+    "sweep": RunCommand("settings.studies:SweepSettings", "jobs.sweep:run_sweep"),
     "bands": RunCommand("settings.studies:BandsSettings", "jobs.bands:run_bands"),
     "curve": RunCommand("settings.studies:CurveSettings", "jobs.curve:run_curves"),
     "compare": RunCommand(
@@ -216,7 +190,7 @@ def usage() -> str:
     """The help of the program as a whole."""
     abouts = {name: description_of(name).splitlines()[0] for name in COMMANDS}
     lines = [f"  {name:<12}{about.rstrip('.')}" for name, about in abouts.items()]
-    return USAGE.format(commands="\n".join(lines))
+    return USAGE.read_text(encoding="utf-8").format(commands="\n".join(lines))
 
 
 def description_of(name: str) -> str:

@@ -18,7 +18,6 @@ from typing import NoReturn
 INTERRUPTED = 130
 _DEAF = "_xla_gc_callback"  # Python drops what is raised in a callback of its collector
 _PATIENCE = 10.0  # seconds; saving a checkpoint takes less
-_ASKING: list[threading.Timer] = []
 _DISK = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
     *(errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
@@ -33,7 +32,7 @@ def console() -> NoReturn:
         code = main()
     except KeyboardInterrupt:  # again, while the first one was being told
         code = INTERRUPTED
-    _stop_asking()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what asks again comes too late
     if code == INTERRUPTED:  # XLA's threads still compute: tearing down can crash
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -57,13 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     from gamepruning.errors import InputError
     from gamepruning.workbench.cli.commands import parse
-    from gamepruning.workbench.settings.base import as_typed
 
     try:
         parse(argv)()
         sys.stdout.flush()
     except InputError as error:
-        return _fail(as_typed(str(error)), 2)
+        return _fail(str(error), 2)
     except OSError as error:
         if error.errno not in _DISK:
             raise
@@ -78,21 +76,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     seconds: other callbacks drop one, too.
     """
     is_deaf = any(at.f_code.co_name == _DEAF for at, _ in traceback.walk_stack(frame))
-    _ask_again(0.05 if is_deaf else _PATIENCE, number)
-    if not is_deaf:
-        raise KeyboardInterrupt
-
-
-def _ask_again(seconds: float, number: int) -> None:
+    seconds = 0.05 if is_deaf else _PATIENCE
     timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
     timer.daemon = True
-    _ASKING.append(timer)
     timer.start()
-
-
-def _stop_asking() -> None:
-    while _ASKING:
-        _ASKING.pop().cancel()
+    if not is_deaf:
+        raise KeyboardInterrupt
 
 
 def _fail(message: str, code: int) -> int:

@@ -21,7 +21,7 @@ from gamepruning.workbench.datasets.places import Folder, cache_folder, data_fol
 PREPARE_MNIST = (
     "prepare it once, where there is a network and TensorFlow, with "
     "`tfds.builder('mnist', data_dir=FOLDER, file_format='array_record')"
-    ".download_and_prepare()`, then name the folder with data_dir or the variable "
+    ".download_and_prepare()`, then name the folder with --data-dir or the variable "
     "TFDS_DATA_DIR"
 )
 _DIGITS = "sklearn/datasets/data/digits.csv.gz"

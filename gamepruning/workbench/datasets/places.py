@@ -44,7 +44,7 @@ def find_folder(name: str, data_dir: Folder) -> Path | None:
 def how_to_get(what: str) -> str:
     """What to do where a file or folder is missing."""
     return (
-        f"put {what} into a folder and name the folder with data_dir or the variable "
+        f"put {what} into a folder and name the folder with --data-dir or the variable "
         "GAMEPRUNING_DATA"
     )
 

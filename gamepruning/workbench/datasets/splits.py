@@ -97,7 +97,7 @@ def split_rows(
             raise InputError(
                 f"class {name!r} has {len(own)} distinct row{'s' * (len(own) != 1)}, "
                 f"too few for a stratified split into {num_parts} parts: add rows, "
-                'merge classes, or leave such classes out (rare_classes="drop")'
+                "merge classes, or leave such classes out (--rare-classes drop)"
             )
         num_test = _share(test, len(own), num_parts)
         num_validation = _share(validation, len(own), num_parts)

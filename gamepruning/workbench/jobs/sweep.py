@@ -23,6 +23,7 @@ from gamepruning.equilibrium.step import EquilibriumState
 from gamepruning.players import Players
 from gamepruning.selection import round_mask
 from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, prepare
+from gamepruning.workbench.machine import use_cores_as_devices
 from gamepruning.workbench.methods.gates import absorb_gates
 from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.small_networks import compact_or_keep
@@ -68,6 +69,7 @@ def run_sweep(settings: SweepSettings, **where: Unpack[Where]) -> Path:
       InputError: bad input; nothing is left behind.
       KeyboardInterrupt: interrupted; its message says how to resume.
     """
+    use_cores_as_devices()
     network = settings.network.name
     run = open_run(settings, settings.dataset, "sweep", network, where)
     with run.console.status("reading data"):

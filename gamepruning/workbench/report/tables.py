@@ -18,7 +18,6 @@ from gamepruning.workbench.report.table import (
     number_columns,
     text_columns,
 )
-from gamepruning.workbench.settings.base import as_typed
 
 
 def run_tables(result: RunResult) -> dict[str, Table]:
@@ -118,4 +117,4 @@ def data_hints(rows: Sequence[DatasetInfo]) -> list[str]:
     places = sorted({str(Path(row.where).parent) for row in tables if row.available})
     missing = sum(not row.available for row in tables)
     text = render("data_hints.txt", hints=hints, places=places, missing=missing)
-    return as_typed(text).splitlines()
+    return text.splitlines()

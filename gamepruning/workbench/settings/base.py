@@ -1,10 +1,9 @@
-"""Settings: frozen dataclasses that know their flags and their JSON, and spelling."""
+"""Settings: frozen dataclasses that know their flags and their JSON."""
 
 import dataclasses
 import difflib
 import functools
 import math
-import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,9 +14,6 @@ from gamepruning.errors import InputError
 
 Plain = str | float | Path | tuple[str, ...] | tuple[float, ...] | None
 """What a setting can be; bool and int are kinds of float."""
-
-_TYPED = {"data_dir": "--data-dir", 'rare_classes="drop"': "--rare-classes drop"}
-_ARGUMENT = re.compile(r'(?<![\w/.-])(?:data_dir(?![\w/.=-])|rare_classes="drop")')
 
 
 class Within(NamedTuple):
@@ -173,20 +169,6 @@ def _from_json(value: Any, kind: Any) -> Any:
 def flag_of(name: str) -> str:
     """The command line's flag for a setting: --batch-size for batch_size."""
     return "--" + name.replace("_", "-")
-
-
-def as_typed(text: str) -> str:
-    """The text with names of arguments as the flags of the command line.
-
-    What stands before "=" is code to run, and stays.
-
-    Example:
-      >>> as_typed("name it with data_dir"), as_typed('leave out (rare_classes="drop")')
-      ('name it with --data-dir', 'leave out (--rare-classes drop)')
-      >>> as_typed("tfds.builder('mnist', data_dir=FOLDER)")
-      "tfds.builder('mnist', data_dir=FOLDER)"
-    """
-    return _ARGUMENT.sub(lambda match: _TYPED[match[0]], text)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -43,7 +43,7 @@ Seed = Annotated[
     arg(metavar="N", help="Seed of everything random."),
     Within(0, 2**32 - 1),  # larger ones would repeat these
 ]
-Load = Annotated[Path | None, arg(metavar="CHECKPOINT", help_behavior_hint="")]
+Load = Annotated[Path | None, flag("CHECKPOINT")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ class ScoringSettings(Settings):
     value: Literal["auto", "metric", "loss", "calibrated"] = "auto"
     rows: Annotated[int, N, AT_LEAST_ONE] = 2000
     evaluations: Annotated[int | None, N, AT_LEAST_ONE] = None
-    step: Annotated[float, arg(metavar="N|SHARE")] = 0.1
+    step: Annotated[float, flag("N|SHARE")] = 0.1
     swaps: Annotated[int, N, Within(0, 10**9)] = 16
     pulls: Annotated[int | None, N, AT_LEAST_ONE] = None
 
@@ -204,15 +204,13 @@ class CommandSettings(Settings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetCommandSettings(CommandSettings):
-    """The settings of a command that reads one data set."""
+    """The settings of a command that reads one data set.
 
-    dataset: Annotated[
-        str,
-        arg(
-            metavar="NAME|FILE.csv",
-            help="Data set, by name (see gamepruning datasets) or as a CSV file.",
-        ),
-    ] = "digits"
+    Attributes:
+      dataset: Data set, by name (see gamepruning datasets) or as a CSV file.
+    """
+
+    dataset: Annotated[str, flag("NAME|FILE.csv")] = "digits"
 
 
 class SettledTraining(NamedTuple):
@@ -253,7 +251,12 @@ def settle(
         )
     steps = num_train // batch
     epochs = asked.epochs or min(max(20, -(-LEAST_STEPS // steps)), MAX_EPOCHS)
-    gate_rate = rates.gate_learning_rate or _gate_rate(epochs * steps, has_budget)
+    num_steps = epochs * steps
+    if has_budget:  # gates leave within a fiftieth of the steps, which leaves a fifth
+        gate_rate = min(max(1 / LEAVE_STEPS, 50 / num_steps), 0.5)
+    else:
+        gate_rate = max(1e-3, GATE_TRAVEL / num_steps)
+    gate_rate = float(f"{rates.gate_learning_rate or gate_rate:.2g}")
     optimizer = rates.optimizer
     if optimizer == "auto":
         is_plain = network in SGD_MODELS and task == "classification"
@@ -263,13 +266,6 @@ def settle(
         batch_size=batch,
         optimizer=optimizer,
         learning_rate=rates.learning_rate or {"sgd": 0.1, "adam": 1e-3}[optimizer],
-        gate_learning_rate=float(f"{gate_rate:.2g}"),
+        gate_learning_rate=gate_rate,
         fine_tune=max(1, epochs // 4) if rates.fine_tune is None else rates.fine_tune,
     )
-
-
-def _gate_rate(num_steps: int, has_budget: bool) -> float:
-    """Under a budget gates leave within a fiftieth of the steps (a fifth is left)."""
-    if has_budget:
-        return min(max(1 / LEAVE_STEPS, 50 / num_steps), 0.5)
-    return max(1e-3, GATE_TRAVEL / num_steps)

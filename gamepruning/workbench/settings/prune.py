@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from tyro.conf import arg
-
 from gamepruning.errors import InputError
 from gamepruning.workbench.methods import registry
 from gamepruning.workbench.settings import parts
@@ -107,7 +105,7 @@ class SizeSettings(Settings):
         if self.keep is not None:
             parse_keep(self.keep)
         if self.counts_families and self.unit != "players":
-            yield (f"--keep {self.keep} counts players: leave --unit {self.unit} out")
+            yield f"--keep {self.keep} counts players: leave --unit {self.unit} out"
         if self.max_drop is not None and (self.keep is not None or self.round_to != 1):
             yield MAX_DROP
 
@@ -140,6 +138,9 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune --resume --out runs/mine
 
     Attributes:
+      method: Method that chooses the players that leave: equilibrium, a power index
+        such as shapley, a bandit such as ucb1, or a baseline such as taylor;
+        gamepruning methods lists all.
       selection: How power indices and bandits decide: the best of one estimate stay
         (top_n), the worst leave round by round (pruning), or, by power indices, the
         best enter round by round (building). Auto builds by power indices and prunes
@@ -153,15 +154,7 @@ class PruneSettings(parts.DatasetCommandSettings):
     """
 
     COMMAND: ClassVar[str] = "prune"
-    method: Annotated[
-        str,
-        arg(
-            metavar="NAME",
-            help="Method that chooses the players that leave: equilibrium, a power "
-            "index such as shapley, a bandit such as ucb1, or a baseline such as "
-            "taylor; gamepruning methods lists all.",
-        ),
-    ] = registry.EQUILIBRIUM
+    method: Annotated[str, parts.flag("NAME")] = registry.EQUILIBRIUM
     selection: Literal["auto", "top_n", "pruning", "building"] = "auto"
     prices: PriceSettings = PriceSettings()
     game: GameSettings = GameSettings()

@@ -2,12 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
 from tyro.conf import arg
 
-from gamepruning.errors import InputError
 from gamepruning.uncertainty.names import McueOutput
 from gamepruning.workbench.methods.registry import (
     EQUILIBRIUM,
@@ -23,6 +22,13 @@ Shares = Annotated[tuple[float, ...], parts.flag("SHARE ..."), parts.Share]
 Seeds = Annotated[int, parts.N, Within(1, 2**32)]
 Weights = Annotated[tuple[float, ...], parts.XS, Within(0)]
 Rates = Annotated[tuple[float, ...], parts.XS, parts.Above]
+
+
+def _once(
+    flag: str, values: Sequence[str | float], needs: str, *, least: int = 1
+) -> Iterator[str]:
+    if len(values) < least or len(set(values)) < len(values):
+        yield f"{flag} needs {needs}, and each only once"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,9 +62,9 @@ class CurveSettings(parts.DatasetCommandSettings):
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 0
 
     def problems(self) -> Iterator[str]:
-        _check_methods(self.methods, least=1)
-        if not self.sizes or len(set(self.sizes)) < len(self.sizes):
-            yield ("--sizes needs a value, and each only once")
+        methods = [find_method(name).name for name in self.methods]
+        yield from _once("--methods", methods, "a name")
+        yield from _once("--sizes", self.sizes, "a value")
         if EQUILIBRIUM in self.methods:
             yield (
                 "equilibrium has no curve, it ends at one size: take gamepruning "
@@ -77,6 +83,8 @@ class CompareSettings(parts.CommandSettings):
       gamepruning compare --resume --out runs/mine
 
     Attributes:
+      datasets: Data sets, by name (see gamepruning datasets) or as CSV files. Two or
+        more are the blocks of the tests; of a single one, its seeds are.
       methods: Methods to compare; gamepruning methods lists all (default: those that
         are told apart best).
       keep: Size at which the methods are compared: a fraction of the players (0.1), a
@@ -88,18 +96,11 @@ class CompareSettings(parts.CommandSettings):
     """
 
     COMMAND: ClassVar[str] = "compare"
-    datasets: Annotated[
-        tuple[str, ...],
-        arg(
-            metavar="NAME|FILE.csv ...",
-            help="Data sets, by name (see gamepruning datasets) or as CSV files. Two "
-            "or more are the blocks of the tests; of a single one, its seeds are.",
-        ),
-    ] = ("digits",)
+    datasets: Annotated[tuple[str, ...], parts.flag("NAME|FILE.csv ...")] = ("digits",)
     methods: Annotated[
         tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")
     ] = compared_names()
-    keep: Annotated[str, arg(metavar="SIZE")] = "0.2"
+    keep: Annotated[str, parts.flag("SIZE")] = "0.2"
     sizes: Shares = SIZES
     seeds: Seeds = 3
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 10
@@ -107,9 +108,9 @@ class CompareSettings(parts.CommandSettings):
     scoring: parts.ScoringSettings = parts.ScoringSettings()
 
     def problems(self) -> Iterator[str]:
-        if not self.datasets or len(set(self.datasets)) < len(self.datasets):
-            yield ("--datasets needs a name, and each only once")
-        _check_methods(self.methods, least=2)
+        names = [find_method(name).name for name in self.methods]
+        yield from _once("--datasets", self.datasets, "a name")
+        yield from _once("--methods", names, "two names or more", least=2)
         iterated = [name for name in self.methods if find_method(name).is_iterated]
         if self.counts is not None and iterated:
             yield (
@@ -246,7 +247,7 @@ class SweepSettings(parts.DatasetCommandSettings):
         weights |= {"gamma": self.gamma, "eta": self.eta}
         for name, values in weights.items():
             if not values:
-                yield (f"--{name} needs a value")
+                yield f"--{name} needs a value"
         lists = (*weights.values(), self.learning_rate, self.gate_learning_rate)
         count = self.seeds * math.prod(max(len(values), 1) for values in lists)
         if count > MOST_POINTS:
@@ -254,11 +255,3 @@ class SweepSettings(parts.DatasetCommandSettings):
                 f"{count} combinations are more than {MOST_POINTS} at once: give fewer "
                 "values, or sweep in parts"
             )
-
-
-def _check_methods(names: tuple[str, ...], *, least: int) -> None:
-    """Raise `InputError` unless there are so many methods, each named once."""
-    found = [find_method(name).name for name in names]
-    if len(found) < least or len(set(found)) < len(found):
-        count = "a name" if least == 1 else "two names or more"
-        raise InputError(f"--methods needs {count}, and each only once")

@@ -323,7 +323,7 @@ def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "gamepruning: interrupted\n"
 
 
-def test_an_interruption_that_would_be_dropped_comes_again():
+def test_an_interruption_that_would_be_dropped_comes_again(monkeypatch):
     """Python ignores what is raised in jax's callback of the garbage collector."""
     done = []
 
@@ -331,6 +331,7 @@ def test_an_interruption_that_would_be_dropped_comes_again():
         signal.raise_signal(signal.SIGINT)
         done.append(True)
 
+    monkeypatch.setattr(cli, "_PATIENCE", 1e6)
     before = signal.signal(signal.SIGINT, cli._interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -340,7 +341,6 @@ def test_an_interruption_that_would_be_dropped_comes_again():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     finally:
-        cli._stop_asking()
         signal.signal(signal.SIGINT, before)
 
 

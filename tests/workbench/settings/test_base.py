@@ -50,7 +50,8 @@ def test_every_plain_field_is_one_flag(kind):
 @pytest.mark.parametrize("kind", ALL)
 def test_every_option_has_a_sentence(kind):
     for part in classes_of(kind):
-        told = re.findall(r"^      (\w+): [A-Z].", part.__doc__ or "", flags=re.M)
+        texts = "\n".join(base.__doc__ or "" for base in part.__mro__)
+        told = re.findall(r"^      (\w+): [A-Z].", texts, flags=re.M)
         hints = get_type_hints(part, include_extras=True)
         for field in dataclasses.fields(part):
             extras = getattr(hints[field.name], "__metadata__", ())
