@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gamepruning.statistics import MethodComparison, cliques
 from gamepruning.workbench.report import theme
 
+DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)))
 BOLD, PLAIN = {"lw": 2.4, "ms": 4.5, "zorder": 4}, {"lw": 1.5, "ms": 3.5, "zorder": 3}
 
 
@@ -30,6 +32,7 @@ def plot_curves(
     """
     shares, is_crowded = np.asarray(sizes, float), len(curves) > len(theme.COLOURS)
     figure, (axes,) = theme.new_figure(8.6 if is_crowded else 7.2, 4.2)
+    axes.set_prop_cycle(cycler(linestyle=DASHES) * cycler(color=theme.COLOURS))
     for name, values in curves.items():
         table, look = np.atleast_2d(np.asarray(values)), PLAIN if axes.lines else BOLD
         (line,) = axes.plot(shares, table.mean(axis=0), label=name, marker="o", **look)

@@ -1,4 +1,4 @@
-"""The figure of compression curves shows what it was given."""
+"""The figures of methods show what they were given."""
 
 import xml.etree.ElementTree
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from gamepruning.statistics import compare_methods
 from gamepruning.workbench.report import theme
-from gamepruning.workbench.report.method_plots import plot_curves
+from gamepruning.workbench.report.method_plots import plot_curves, plot_ranks
 
 SIZES = [0.05, 0.2, 0.6]
 CURVES = {
@@ -57,3 +58,12 @@ def test_many_names_stand_beside_the_curves():
         names = axis.get_legend().get_window_extent()
         assert (names.x0 > axis.get_window_extent().x1) == beside
         assert names.x1 < figure.bbox.x1
+
+
+def test_all_lines_of_the_diagram_are_solid_and_the_best_stands_out():
+    results = np.random.default_rng(0).normal(size=(9, 8)) + np.arange(8)
+    found = compare_methods(results, [f"m{k}" for k in range(8)])
+    lines = plot_ranks(found).axes[0].lines
+    assert {line.get_linestyle() for line in lines} == {"-"}
+    best = [line for line in lines if to_hex(line.get_color()) == theme.HERO]
+    assert [line.get_xdata()[0] for line in best] == [found.ranks.min()]
