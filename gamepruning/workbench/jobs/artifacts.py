@@ -65,11 +65,7 @@ def write_models(
 def check_round_trips(
     folder: Path, apply: Callable[..., Any], params: Any, inputs: jax.Array
 ) -> None:
-    """Read the exported files back and compare what they compute.
-
-    Raises:
-      RuntimeError: a file computes something else than the model it was made from.
-    """
+    """Read the exported files back; RuntimeError if one computes another model."""
     target = predict(apply, params, inputs)
     again = export.import_safetensors(folder / "model.safetensors", like=params)
     loaded = {
@@ -116,11 +112,9 @@ def draw(
 
 
 def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:
-    """Incoming weights over the image of those who stay in the first dense family.
+    """Incoming weights [K, H, W] of those who stay in the first dense family.
 
-    Returns:
-      float [K, H, W], or None where inputs are no images of one channel or no family
-      reads them whole.
+    None where inputs are no images of one channel or no family reads them whole.
     """
     shape = tuple(task.dataset.input_shape)
     if len(shape) != 3 or shape[2] != 1 or min(shape[:2]) < 4:
