@@ -33,7 +33,7 @@ def explained_players(
       InputError: there is no such network or data, they do not fit each other, or
         nothing can leave.
     """
-    for name, _ in data.given() if dataset is None else ():
+    for name in data.given() if dataset is None else ():
         flag = flag_of(name)
         raise InputError(f"{flag} goes with --dataset: name one, or leave it out")
     if chosen.module is not None and dataset is not None:

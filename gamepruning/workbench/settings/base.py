@@ -2,9 +2,7 @@
 
 import dataclasses
 import difflib
-import functools
 import math
-import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
@@ -49,17 +47,16 @@ class Settings:
     """
 
     def __post_init__(self):
-        kinds = _kinds(type(self))
-        for name, value in self.flat().items():
-            kind, bounds = kinds[name]
+        for field, value in self._plain():
+            kind, bounds = _kind(field)
             if get_origin(kind) is Literal and value not in get_args(kind):
                 raise InputError(
-                    f"expected {flag_of(name)} to be one of "
+                    f"expected {flag_of(field.name)} to be one of "
                     f"{', '.join(get_args(kind))}, got {value!r}"
                 )
             for number in value if isinstance(value, tuple) else (value,):
                 if bounds is not None and number is not None:
-                    bounds.check(name, number)
+                    bounds.check(field.name, number)
         for told in self.problems():
             raise InputError(told)
 
@@ -78,33 +75,31 @@ class Settings:
         for name in flags.keys() - known:
             raise InputError(f"no setting {name!r}{closest(name, known)}")
         changed: dict[str, Any] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Settings):
-                own = {name: flags[name] for name in flags.keys() & value.flat()}
-                changed[field.name] = value.but(**own)
-            elif field.name in flags:
-                changed[field.name] = flags[field.name]
-        return dataclasses.replace(self, **changed)
+        for name, group in self._groups().items():
+            own = {flag: flags.pop(flag) for flag in flags.keys() & group.flat()}
+            changed[name] = group.but(**own)
+        return dataclasses.replace(self, **changed, **flags)
 
     def flat(self) -> dict[str, Any]:
         """All plain fields by name, those of the groups included."""
-        found: dict[str, Any] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            is_group = isinstance(value, Settings)
-            found |= value.flat() if is_group else {field.name: value}
-        return found
+        return {field.name: value for field, value in self._plain()}
 
-    def given(self) -> Iterator[tuple[str, Any]]:
-        """What differs from the defaults, with its value: own fields before groups."""
-        fields = {f.name: f.default for f in dataclasses.fields(self)}
-        for name in sorted(fields, key=lambda name: isinstance(fields[name], Settings)):
-            value = getattr(self, name)
-            if isinstance(value, Settings):
-                yield from value.given()
-            elif value != fields[name]:
-                yield name, value
+    def given(self) -> dict[str, Any]:
+        """The plain fields that differ from their defaults."""
+        return {f.name: value for f, value in self._plain() if value != f.default}
+
+    def _groups(self) -> "dict[str, Settings]":
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: v for name, v in values.items() if isinstance(v, Settings)}
+
+    def _plain(self) -> "Iterator[tuple[dataclasses.Field[Any], Any]]":
+        """The plain fields and their values, own ones before those of the groups."""
+        groups = self._groups()
+        for field in dataclasses.fields(self):
+            if field.name not in groups:
+                yield field, getattr(self, field.name)
+        for group in groups.values():
+            yield from group._plain()
 
     def to_dict(self) -> dict[str, Any]:
         """All plain fields as JSON-able data."""
@@ -113,11 +108,12 @@ class Settings:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`; an `InputError` says which setting is no good."""
-        kinds, flags = _kinds(cls), {}
+        kinds = {field.name: _kind(field)[0] for field, _ in cls()._plain()}
+        flags: dict[str, Plain] = {}
         for name in sorted(data.keys() ^ kinds.keys()):
             what = "unknown" if name in data else "missing"
             raise InputError(f"{what} setting {name!r} in config.json")
-        for name, (kind, _) in kinds.items():
+        for name, kind in kinds.items():
             try:
                 flags[name] = _from_json(data[name], kind)
             except TypeError:
@@ -127,22 +123,12 @@ class Settings:
         return cls.of(**flags)
 
 
-@functools.cache
-def _kinds(cls: type[Settings]) -> dict[str, tuple[Any, Within | None]]:
-    """The type of each plain field, and its bounds, by name."""
-    found: dict[str, tuple[Any, Within | None]] = {}
-    hints = typing.get_type_hints(cls, include_extras=True)
-    for field in dataclasses.fields(cls):
-        hint = hints[field.name]
-        if isinstance(field.default, Settings):
-            found |= _kinds(type(field.default))
-        elif get_origin(hint) is Annotated:
-            kind, *extras = get_args(hint)
-            bounds = (extra for extra in extras if isinstance(extra, Within))
-            found[field.name] = kind, next(bounds, None)
-        else:
-            found[field.name] = hint, None
-    return found
+def _kind(field: dataclasses.Field[Any]) -> tuple[Any, Within | None]:
+    """The type of a setting, and its bounds."""
+    if get_origin(field.type) is not Annotated:
+        return field.type, None
+    kind, *extras = get_args(field.type)
+    return kind, next((extra for extra in extras if isinstance(extra, Within)), None)
 
 
 def _to_json(value: Plain) -> Any:

@@ -38,11 +38,7 @@ AT_LEAST_ONE = Within(1, 10**9)
 Share = Within(0, 1, is_open=True)
 Above = Within(0, is_open=True)
 
-Seed = Annotated[
-    int,
-    arg(metavar="N", help="Seed of everything random."),
-    Within(0, 2**32 - 1),  # larger ones would repeat these
-]
+Seed = Annotated[int, N, Within(0, 2**32 - 1)]  # larger ones would repeat these
 Load = Annotated[Path | None, flag("CHECKPOINT")]
 
 
@@ -66,7 +62,9 @@ class DataSettings(Settings):
 
     def options(self) -> dict[str, Any]:
         """The options of `load_dataset` that differ from their defaults."""
-        return {name: value for name, value in self.given() if name != "data_dir"}
+        return {
+            name: value for name, value in self.given().items() if name != "data_dir"
+        }
 
     def fit_for(self, dataset: str) -> "DataSettings":
         """The same without what goes with tables, where the data set is none."""
@@ -193,7 +191,7 @@ class CommandSettings(Settings):
     def command(self) -> str:
         """The command line that does this again: only what is not the default."""
         words = ["gamepruning", self.COMMAND]
-        for name, value in self.given():
+        for name, value in self.given().items():
             if isinstance(value, bool):
                 words.append(flag_of(name) if value else f"--no-{flag_of(name)[2:]}")
             elif value is not None:

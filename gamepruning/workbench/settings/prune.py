@@ -147,6 +147,7 @@ class PruneSettings(parts.DatasetCommandSettings):
         by bandits, unless --keep counts each family.
       bias: Probability with which a player is in a coalition, for --method
         biased_banzhaf (default: where the outputs are least certain).
+      seed: Seed of everything random.
       load: Weights to start from: a .safetensors file or a run folder. All methods but
         the equilibrium game prune them as they are.
       rivals: Also prune at random and by magnitude to the same size, and train a
@@ -173,7 +174,7 @@ class PruneSettings(parts.DatasetCommandSettings):
 
     def problems(self) -> Iterator[str]:
         method, size = registry.find_method(self.method), self.size
-        for name, _ in self.given():
+        for name in self.given():
             yield from self._misfits(name, method)
         if size.unit != "players" and not self.has_budget:
             yield f"--unit {size.unit} goes with --method equilibrium and --keep"

@@ -196,6 +196,7 @@ class BandsSettings(parts.DatasetCommandSettings):
       examples: Validation examples to look at, drawn at random.
       families: Families of players to take out of (default: all); gamepruning explain
         names them.
+      seed: Seed of everything random.
       load: Weights to take instead of training: a .safetensors file or a run folder.
     """
 

@@ -76,7 +76,7 @@ def test_the_command_and_json_give_the_same_settings(settings):
     assert parse(words[1:]).keywords["settings"] == settings  # type: ignore[attr-defined]
     data = json.loads(json.dumps(settings.to_dict()))
     assert type(settings).from_dict(data) == settings
-    for name, _ in settings.given():
+    for name in settings.given():
         assert "--" + name.replace("_", "-") in words
 
 
