@@ -17,8 +17,9 @@ from benchmarks.networks import (
 )
 from gamepruning.files.atomic import new_file
 from gamepruning.types import InputError
-from gamepruning.workbench.machine import use_cores_as_devices, versions
+from gamepruning.workbench.cores import use_cores_as_devices
 from gamepruning.workbench.report.table import Row, Table, text_columns
+from gamepruning.workbench.training.run_folder import versions
 
 BENCHES: dict[str, Callable[[int | None], dict[str, Any]]] = {
     "latency": bench_latency,

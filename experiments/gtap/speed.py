@@ -34,8 +34,9 @@ from experiments.gtap.speed_peers import (
 )
 from experiments.gtap.speed_reference import VALUES, make_reference
 from gamepruning.coalitions.values import value_function
+from gamepruning.workbench.cores import use_cores_as_devices
 from gamepruning.workbench.datasets.places import cache_folder
-from gamepruning.workbench.machine import use_cores_as_devices, versions
+from gamepruning.workbench.training.run_folder import versions
 
 OUT = Path(__file__).with_name("speed.json")
 LEVEL, WANTED = 0.95, 0.995

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from gamepruning.compaction import measure
 from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
-from gamepruning.workbench.machine import versions
 from gamepruning.workbench.methods.gates import run_gated
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.page import render
@@ -16,6 +15,7 @@ from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, Run
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import evaluate, predict
+from gamepruning.workbench.training.run_folder import versions
 from gamepruning.workbench.training.task import Task
 
 LATENCY_BATCH = 1000

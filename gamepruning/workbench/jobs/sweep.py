@@ -22,8 +22,8 @@ from gamepruning.equilibrium import (
 from gamepruning.equilibrium.step import EquilibriumState
 from gamepruning.players import Players
 from gamepruning.selection import round_mask
+from gamepruning.workbench.cores import use_cores_as_devices
 from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, prepare
-from gamepruning.workbench.machine import use_cores_as_devices
 from gamepruning.workbench.methods.gates import absorb_gates
 from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.small_networks import compact_or_keep

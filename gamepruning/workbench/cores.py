@@ -1,12 +1,9 @@
-"""The machine: its cores as devices of JAX, and what a result was made with."""
+"""The cores of a machine without an accelerator as devices of their own."""
 
 import contextlib
 import os
-import platform
 
 import jax
-
-import gamepruning
 
 
 def use_cores_as_devices() -> None:
@@ -24,14 +21,3 @@ def use_cores_as_devices() -> None:
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has started
         jax.config.update("jax_num_cpu_devices", cores)
-
-
-def versions() -> dict[str, str]:
-    """The versions of the libraries, and the device."""
-    device = jax.devices()[0]
-    return {
-        "gamepruning": gamepruning.__version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": f"{device.device_kind}, {os.cpu_count()} CPU cores",
-    }
