@@ -43,20 +43,14 @@ def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | 
         dataset, seed = block
         own = [r for r in rows if (r["dataset"], r["method"]) == (dataset, method)]
         own = [row for row in own if seed in (None, row["seed"])]
-        return float(np.mean([_final(row) for row in own]))
+        finals = [r["before"] if r["after"] is None else r["after"] for r in own]
+        return float(np.mean(finals))
 
-    results = np.array(
-        [[result(b, method) for method in settings.methods] for b in blocks]
-    )
+    results = np.array([[result(b, name) for name in settings.methods] for b in blocks])
     is_finite = np.isfinite(results)
     worst = np.min(results, axis=1, keepdims=True, initial=0.0, where=is_finite)
     results = np.where(is_finite, results, worst - 1)
     return compare_methods(results, settings.methods, alpha=settings.alpha)
-
-
-def _final(row: dict) -> float:
-    """What counts: after fine-tuning, if there was any."""
-    return row["before"] if row["after"] is None else row["after"]
 
 
 def blocks_of(settings: CompareSettings) -> list[tuple[str, int | None]]:

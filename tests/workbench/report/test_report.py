@@ -7,6 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
+from gamepruning.workbench.datasets import DatasetInfo
 from gamepruning.workbench.report.formats import (
     format_bytes,
     format_count,
@@ -14,8 +15,13 @@ from gamepruning.workbench.report.formats import (
     format_metric,
     format_ratio,
 )
+from gamepruning.workbench.report.page import render as render_template
 from gamepruning.workbench.report.results import FamilyRow
-from gamepruning.workbench.report.tables import print_result, render_report
+from gamepruning.workbench.report.tables import (
+    data_hints,
+    print_result,
+    render_report,
+)
 from tests.workbench.example_result import make_contender, make_result, make_untuned
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -175,3 +181,44 @@ def test_numbers_as_people_read_them():
     ]  # fmt: skip
     assert [format_ratio(a, 4) for a in (0, 4, 10, 100)] == ["–", "1.0×", "2.5×", "25×"]
     assert format_kept((8,) * 12) == "96"
+
+
+def notes_of(families, **facts) -> list[str]:
+    values = {"threshold": 0.01, "families": families}
+    values |= dict.fromkeys(("all_stay", "has_gates", "is_factory"), False) | facts
+    return render_template("notes.txt", **values).splitlines()
+
+
+def test_notes_are_sentences_on_lines_of_their_own():
+    full, empty = FamilyRow("a<b", 3, 4), FamilyRow("c", 1, 1200, rescued=1)
+    assert notes_of([full]) == []
+    assert notes_of([full, empty]) == [
+        "The game emptied c (1 of 1,200 back): the players with the highest gates came "
+        "back, so that the network remains connected."
+    ]
+    two = notes_of([FamilyRow("a<b", 2, 4, rescued=2), empty])
+    assert "emptied a<b (2 of 4 back), c (1" in two[0]
+    assert two[1].startswith("Everyone left") and len(two) == 2
+    facts = dict.fromkeys(("all_stay", "has_gates", "is_factory"), True)
+    nobody, gates, scratch = notes_of([full], **facts)
+    assert "everyone's participation stays above 0.01. The" in nobody
+    assert gates.endswith("named gates.") and scratch.endswith("the smaller size.")
+
+
+def test_hints_say_where_data_are_and_how_to_get_them():
+    task = "classification"
+    rows = [
+        DatasetInfo("digits", "image", task, True, "sklearn", ""),
+        DatasetInfo("mnist", "image", task, False, "", "get <it> into data_dir"),
+        DatasetInfo("a", "table", task, True, "/data/tabular/a.csv", ""),
+        DatasetInfo("b", "table", task, True, "/data/tabular/b.csv", ""),
+        DatasetInfo("c", "table", task, False, "", "elsewhere"),
+    ]
+    *three, missing = data_hints(rows)
+    assert three == [
+        "digits: sklearn",
+        "mnist: get <it> into --data-dir",
+        "tables: /data/tabular",
+    ]
+    assert missing.startswith("1 missing tables: put NAME.csv")
+    assert len(data_hints(rows[:1])) == 1
