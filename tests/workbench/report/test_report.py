@@ -209,7 +209,7 @@ def test_hints_say_where_data_are_and_how_to_get_them():
     task = "classification"
     rows = [
         DatasetInfo("digits", "image", task, True, "sklearn", ""),
-        DatasetInfo("mnist", "image", task, False, "", "get <it> into data_dir"),
+        DatasetInfo("mnist", "image", task, False, "", "get <it> into FOLDER"),
         DatasetInfo("a", "table", task, True, "/data/tabular/a.csv", ""),
         DatasetInfo("b", "table", task, True, "/data/tabular/b.csv", ""),
         DatasetInfo("c", "table", task, False, "", "elsewhere"),
@@ -217,7 +217,7 @@ def test_hints_say_where_data_are_and_how_to_get_them():
     *three, missing = data_hints(rows)
     assert three == [
         "digits: sklearn",
-        "mnist: get <it> into --data-dir",
+        "mnist: get <it> into FOLDER",
         "tables: /data/tabular",
     ]
     assert missing.startswith("1 missing tables: put NAME.csv")
