@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from gamepruning.compaction.export import export_safetensors
+from gamepruning.errors import InputError
 from gamepruning.workbench.cli import console as cli
 from gamepruning.workbench.cli.commands import (
     COMMANDS,
@@ -25,6 +26,7 @@ from gamepruning.workbench.cli.commands import (
     usage,
 )
 from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.jobs import sweep
 from gamepruning.workbench.methods.registry import METHODS
 
 HEAVY = {"jax", "numpy", "flax", "optax", "matplotlib", "sklearn", "pandas", "scipy"}
@@ -413,6 +415,15 @@ def test_an_interrupted_run_says_how_to_go_on(here):
 def test_parse_defers_the_work():
     run = parse(["prune", "--seed", "3"])
     assert run.keywords["settings"].seed == 3  # type: ignore[attr-defined]
+
+
+def test_a_sweep_takes_all_cores_before_jax_starts(monkeypatch, capsys):
+    def stop():
+        raise InputError("cores first")
+
+    monkeypatch.setattr(sweep, "use_cores_as_devices", stop)
+    assert main(["sweep"]) == 2
+    assert capsys.readouterr().err == "gamepruning: cores first\n"
 
 
 def test_condense_keeps_the_first_complaint():

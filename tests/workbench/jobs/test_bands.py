@@ -61,8 +61,8 @@ def test_the_folder_is_whole(done):
     config = json.loads((folder / "config.json").read_text())
     assert BandsSettings.from_dict(config["settings"]) == SMALL
     assert config["command"] == (
-        "gamepruning bands --widths 12 6 --output vote --points 5 --samples 8 "
-        "--examples 60 --epochs 8"
+        "gamepruning bands --output vote --points 5 --samples 8 --examples 60 "
+        "--widths 12 6 --epochs 8"
     )
 
 

@@ -57,8 +57,8 @@ def test_the_folder_is_whole(done):
         command
         == config["command"]
         == (
-            "gamepruning sweep --widths 12 6 --beta 0.01 --gamma 0.01 0.2 "
-            "--gate-learning-rate 0.03 --seeds 2 --epochs 8"
+            "gamepruning sweep --beta 0.01 --gamma 0.01 0.2 "
+            "--gate-learning-rate 0.03 --seeds 2 --widths 12 6 --epochs 8"
         )
     )
 
