@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.errors import InputError
@@ -21,22 +20,12 @@ from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, settl
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.sizes import check_keep
-from gamepruning.workbench.methods.small_networks import make_small
-from gamepruning.workbench.methods.subject import CHECKED
-from gamepruning.workbench.report.comparison import (
-    DENSE,
-    blocks_of,
-    comparison_csv,
-    comparison_table,
-    headline,
-    make_figures,
-    rank,
-    render_compare,
-)
+from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
+from gamepruning.workbench.report import comparison
+from gamepruning.workbench.report.comparison import DENSE
 from gamepruning.workbench.settings.prune import SizeSettings
 from gamepruning.workbench.settings.studies import CompareSettings
 from gamepruning.workbench.training.stages import new_progress
-from gamepruning.workbench.training.task import Task
 
 
 def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
@@ -45,27 +34,20 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
     Every method starts from the same trained network of each seed (the equilibrium
     game, which trains while it prunes, from the same start and for as many epochs),
     removes players for real, and gets the same epochs of fine-tuning. Choices use
-    training and validation data; the metric is that on test data.
-
-    Args:
-      settings: what to do.
-      **where: see `Where`.
-
-    Returns:
-      The folder: `compare.html`, `compare.json`, `compare.csv`, `figures/*.png`.
-
-    Raises:
-      InputError: bad input; nothing is left behind.
-      KeyboardInterrupt: interrupted; its message says how to resume.
+    training and validation data; the metric is that on test data. Returns the folder:
+    `compare.html`, `compare.json`, `compare.csv`, `figures/*.png`.
     """
-    network = settings.network.name
-    run = open_run(settings, settings.datasets[0], "compare", network, where)
+    stem = (settings.datasets[0], settings.network.name, "compare")
+    run = open_run(settings, stem, where)
     settings = run.settings
     with run.console.status("reading data"):
         prepared = [
             prepare_curve(settings.as_curve(name), 0) for name in settings.datasets
         ]
-        _check_metrics([made.task for made in prepared])
+        names = {made.task.metric_name: made.task.dataset.name for made in prepared}
+        if len(names) > 1:  # one cannot take the mean over all data sets
+            told = " and ".join(f"{metric} of {name}" for metric, name in names.items())
+            raise InputError(f"--datasets are judged by {told}: compare them apart")
         for dataset, made in zip(settings.datasets, prepared, strict=True):
             if "." not in settings.keep:  # fractions are told by their flags
                 check_keep(made.task.players, SizeSettings(keep=settings.keep))
@@ -73,19 +55,11 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
             check_curve(settings.as_curve(dataset, total), made.task)
     with run.writing(prepared[0].training):
         rows = _run_all(run, prepared)
-        found = rank(settings, rows)
+        found = comparison.rank(settings, rows)
         _write(run, rows, found)
-    run.console.print(headline(settings, found))
-    run.console.print(comparison_table(settings, rows, found))
+    run.console.print(comparison.headline(settings, found))
+    run.console.print(comparison.comparison_table(settings, rows, found))
     return run.tell("report", "compare.html")
-
-
-def _check_metrics(tasks: Sequence[Task]) -> None:
-    """Check that one can take the mean over all data sets."""
-    names = {task.metric_name: task.dataset.name for task in tasks}
-    if len(names) > 1:
-        told = " and ".join(f"{metric} of {name}" for metric, name in names.items())
-        raise InputError(f"--datasets are judged by {told}: compare them apart")
 
 
 def _run_all(
@@ -95,13 +69,12 @@ def _run_all(
     rows, settings = [], run.settings
     with new_progress(run.console) as progress:
         for number, dataset in enumerate(settings.datasets):
-            first = prepared[number]
+            first, draw = prepared[number], functools.partial(_run, settings, dataset)
             curve = settings.as_curve(dataset, first.task.players.num_players)
             networks = train_networks(run.folder, progress, curve, first, f"{number}_")
             for network in networks:
                 for name in (DENSE, *settings.methods):
-                    make = functools.partial(_run, settings, dataset, name, network)
-                    rows.append(run.row(f"{name}-{network.label}", make))
+                    rows.append(run.row(f"{name}-{network.label}", draw, name, network))
     return rows
 
 
@@ -112,7 +85,8 @@ def _run(
     names = {"dataset": dataset, "seed": network.seed, "method": name}
     names["metric"] = network.task.metric_name
     if name == DENSE:
-        return names | _dense(network)
+        everybody = np.ones(network.task.players.num_players, bool)
+        return names | _facts(network, everybody, network.cut(everybody), DENSE)
     if find_method(name).kind == "equilibrium":
         return names | _equilibrium(settings, dataset, network)
     share = settings.share_of(network.task.players.num_players)
@@ -123,19 +97,8 @@ def _run(
         "of": row["num_players"],
         "before": row["values"][place],
         "after": row["tuned"][0] if "tuned" in row else None,
-        "seconds": row["seconds"],
-        "evaluations": row["evaluations"],
-        "sizes": row["sizes"],
-        "values": row["values"],
+        **{key: row[key] for key in ("seconds", "evaluations", "sizes", "values")},
     }
-
-
-def _dense(network: Trained) -> dict[str, Any]:
-    """The full network, before and after the same fine-tuning."""
-    everybody = np.ones(network.task.players.num_players, bool)
-    after = network.tune(network.cut(everybody), DENSE)
-    before = network.judge(network.task.network.apply, network.params)
-    return _facts(everybody, before, after)
 
 
 def _equilibrium(
@@ -145,24 +108,24 @@ def _equilibrium(
     task = network.task
     asked = settings.as_equilibrium(dataset, network.seed)
     training = settle_for(task, asked, asked.rates, has_budget=True)
-    choice = play_equilibrium(
-        network.keys.train,
-        task,
-        asked,
-        network.trainer._replace(training=training),
-        task.params,
-        stage=f"equilibrium_{network.label}",
-    )
-    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
-    small = make_small(task, choice.full, inputs)
-    after = network.tune(small, "equilibrium")
-    before = network.judge(small.apply, small.params)
-    return _facts(choice.mask, before, after)
+    trainer = network.trainer._replace(training=training)
+    stage = f"equilibrium_{network.label}"
+    choice = play_equilibrium(network.keys.train, task, asked, trainer, stage=stage)
+    return _facts(network, choice.mask, make_small(task, choice.full), "equilibrium")
 
 
-def _facts(mask: np.ndarray, before: float, after: float | None) -> dict[str, Any]:
-    kept = {"kept": int(mask.sum()), "of": len(mask)}
-    return {**kept, "before": before, "after": after, "seconds": None, "evaluations": 0}
+def _facts(
+    network: Trained, mask: np.ndarray, small: SmallNetwork, name: str
+) -> dict[str, Any]:
+    """What a network is worth that no scores led to, before and after fine-tuning."""
+    return {
+        "kept": int(mask.sum()),
+        "of": len(mask),
+        "before": network.judge(small.apply, small.params),
+        "after": network.tune(small, name),
+        "seconds": None,
+        "evaluations": 0,
+    }
 
 
 def _write(
@@ -179,12 +142,9 @@ def _write(
             "nemenyi": found.nemenyi.tolist(),
             "wilcoxon_holm": found.wilcoxon.tolist(),
             "critical_difference": found.critical_difference,
-            "blocks": [list(block) for block in blocks_of(run.settings)],
+            "blocks": [list(block) for block in comparison.blocks_of(run.settings)],
         }
-    run.write_json("compare.json", facts)
-    run.folder.write_text("compare.csv", comparison_csv(rows))
-    figures = make_figures(run.settings, rows, found)
-    for name, picture in figures.items():
-        run.save_figure(name, picture)
-    page = render_compare(run.settings, rows, found, figures)
+    figures = comparison.make_figures(run.settings, rows, found)
+    run.write(facts, comparison.comparison_csv(rows), figures)
+    page = comparison.render_compare(run.settings, rows, found, figures)
     run.folder.write_text("compare.html", page)

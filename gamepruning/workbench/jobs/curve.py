@@ -17,14 +17,7 @@ from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run
 from gamepruning.workbench.methods.rank import check_scoring
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.report.formats import format_metric
-from gamepruning.workbench.report.table import (
-    Column,
-    Row,
-    Table,
-    number_columns,
-    rows_to_csv,
-    text_columns,
-)
+from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.studies import CurveSettings
 from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Task
@@ -37,37 +30,21 @@ def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
     in `run_prune`), and curves are drawn on test data. The metric at each size is that
     of the network after removal: with gates of 0 and 1 `players.gated` is exactly that
     network. The smallest network of each curve is also cut out and judged, as a check.
-
-    Args:
-      settings: what to do.
-      **where: see `Where`.
-
-    Returns:
-      The folder: `curve.json`, `curve.csv`, `figures/curve.png`.
-
-    Raises:
-      InputError: bad input; nothing is left behind.
-      KeyboardInterrupt: interrupted; its message says how to resume.
+    Returns the folder: `curve.json`, `curve.csv`, `figures/curve.png`.
     """
-    network = settings.network.name
-    run = open_run(settings, settings.dataset, "curve", network, where)
+    run = open_run(settings, (settings.dataset, settings.network.name, "curve"), where)
     with run.console.status("reading data"):
         first = prepare_curve(run.settings, 0)
         check_curve(run.settings, first.task)
     with run.writing(first.training):
         dense, rows = _draw_all(run, first)
         _write(run, first.task, dense, rows)
-    for shown in _table(first.task, run.settings, dense, rows):
-        run.console.print(shown)
+    _print_table(run, first.task.metric_name, dense, rows)
     return run.tell("all rows", "curve.csv")
 
 
 def check_curve(settings: CurveSettings, task: Task) -> None:
-    """Check sizes and budgets for these players, before anything is trained.
-
-    Raises:
-      InputError: sizes are the same or empty a family, or a budget is too small.
-    """
+    """Raise `InputError` if sizes or budgets do not fit these players."""
     players = task.players
     total, families = players.num_players, len(players.families)
     smallest, largest = min(settings.sizes), max(settings.sizes)
@@ -88,17 +65,12 @@ def _draw_all(
     run: Run[CurveSettings], first: Prepared
 ) -> tuple[list[float], list[dict]]:
     """The metric of each full network, and a row for each of its curves."""
-    dense, rows = [], []
+    dense, rows, names = [], [], run.settings.methods
     with new_progress(run.console) as progress:
         for network in train_networks(run.folder, progress, run.settings, first):
-            dense.append(network.judge(network.task.network.apply, network.params))
-            rows += [
-                run.row(
-                    f"{name}-{network.label}",
-                    lambda name=name, network=network: draw_curve(name, network),
-                )
-                for name in run.settings.methods
-            ]
+            own, label = network.task.network, network.label
+            dense.append(network.judge(own.apply, network.params))
+            rows += [run.row(f"{n}-{label}", draw_curve, n, network) for n in names]
     return dense, rows
 
 
@@ -108,27 +80,22 @@ def _write(
     from gamepruning.workbench.report.method_plots import plot_curves
 
     metric, settings = task.metric_name, run.settings
-    facts = {"metric": metric, "dense": list(dense), "rows": list(rows)}
-    run.write_json("curve.json", facts)
-    run.folder.write_text("curve.csv", _csv(metric, dense, rows))
-    stages = {"values": ("curve", "after removal")}
+    sizes, mean, figures = sorted(settings.sizes), float(np.mean(dense)), {}
+    stages = {"curve": ("values", "after removal")}
     if settings.fine_tune:
-        stages["tuned"] = ("fine_tuned", "after fine-tuning")
-    for kind, (name, stage) in stages.items():
-        figure = plot_curves(
-            _by_method(settings, rows, kind),
-            sorted(settings.sizes),
-            metric=metric,
-            dense=float(np.mean(dense)),
-            stage=stage,
-        )
-        run.save_figure(name, figure)
+        stages["fine_tuned"] = ("tuned", "after fine-tuning")
+    for name, (kind, stage) in stages.items():
+        values = _by_method(settings, rows, kind)
+        figure = plot_curves(values, sizes, metric=metric, dense=mean, stage=stage)
+        figures[name] = figure
+    facts = {"metric": metric, "dense": list(dense), "rows": list(rows)}
+    run.write(facts, _csv(metric, dense, rows), figures)
 
 
 def _csv(metric: str, dense: Sequence[float], rows: Sequence[dict]) -> str:
     """One line a method, seed and size."""
-    kinds = [kind for kind in ("values", "tuned") if kind in rows[0]]
-    tuned = ["fine-tuned"] if "tuned" in kinds else []
+    kinds = {"values": metric, "tuned": "fine-tuned"}
+    kinds = {kind: name for kind, name in kinds.items() if kind in rows[0]}
     lines = []
     for row in rows:
         total = row["num_players"]
@@ -136,7 +103,7 @@ def _csv(metric: str, dense: Sequence[float], rows: Sequence[dict]) -> str:
             start = [row["method"], row["seed"], f"{size / total:.6g}", size, total]
             found = [row[kind][k] for kind in kinds]
             lines.append([*start, *found, dense[row["seed"]]])
-    names = ["method", "seed", "size", "kept", "of", metric, *tuned, "dense"]
+    names = ["method", "seed", "size", "kept", "of", *kinds.values(), "dense"]
     return rows_to_csv(names, lines)
 
 
@@ -150,31 +117,28 @@ def _by_method(
     }
 
 
-def _table(
-    task: Task, settings: CurveSettings, dense: Sequence[float], rows: Sequence[dict]
-) -> tuple[str, Table]:
+def _print_table(
+    run: Run[CurveSettings], metric: str, dense: Sequence[float], rows: Sequence[dict]
+) -> None:
     """Means over the seeds: a line a method, a column a size."""
-    kind = "tuned" if settings.fine_tune else "values"
+    settings = run.settings
     stage = "after fine-tuning" if settings.fine_tune else "after removal"
-    metric = task.metric_name
-
-    def number(value: float) -> str:
-        return format_metric(value, metric).removesuffix(" %")
-
-    title = (
+    run.console.print(
         f"Test {metric} {stage} by % of players kept, mean of "
         f"{settings.seeds} {'network' if settings.seeds == 1 else 'networks'} "
         f"(full: {format_metric(float(np.mean(dense)), metric)})"
     )
-    sizes = [f"{100 * size:g}" for size in sorted(settings.sizes)]
-    columns = (
-        *text_columns(""),
-        *number_columns(*sizes, format=number),
-        Column("seconds", format="{:.1f}".format),
-    )
+
+    def number(value: float) -> str:
+        return format_metric(value, metric).removesuffix(" %")
+
+    columns = [Column("", "text")]
+    columns += [Column(f"{100 * s:g}", format=number) for s in sorted(settings.sizes)]
+    columns += [Column("seconds", format="{:.1f}".format)]
     seconds = _by_method(settings, rows, "seconds")
+    values = _by_method(settings, rows, "tuned" if settings.fine_tune else "values")
     lines = [
-        Row((name, *map(float, values.mean(axis=0)), float(seconds[name].mean())))
-        for name, values in _by_method(settings, rows, kind).items()
+        Row((name, *map(float, own.mean(axis=0)), float(seconds[name].mean())))
+        for name, own in values.items()
     ]
-    return title, Table(columns, lines, is_narrow=True)
+    run.console.print(Table(columns, lines, is_narrow=True))

@@ -1,7 +1,6 @@
 """The curve of one method on one network: choose, take out, judge on test data."""
 
-import dataclasses
-import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,112 +9,70 @@ import numpy as np
 from rich.progress import Progress
 
 from gamepruning.compaction.measure import count_params
-from gamepruning.selection import Curve, SelectionTrace, compression_curve, masks_at
-from gamepruning.workbench.jobs.run import (
-    Keys,
-    Prepared,
-    prepare,
-    train_dense,
-)
-from gamepruning.workbench.jobs.tuning import Tuner
-from gamepruning.workbench.methods.gates import without_gates
-from gamepruning.workbench.methods.rank import rank
+from gamepruning.selection import SelectionTrace, compression_curve, masks_at
+from gamepruning.workbench.jobs.rivals import Tuner, train_dense
+from gamepruning.workbench.jobs.run import Prepared, prepare
+from gamepruning.workbench.methods import sizes, small_networks
+from gamepruning.workbench.methods.gates import Absorbed, gated_network
+from gamepruning.workbench.methods.rank import RANKERS, count_evaluations
 from gamepruning.workbench.methods.registry import find_method
-from gamepruning.workbench.methods.sizes import best_of_each, counts_of
-from gamepruning.workbench.methods.small_networks import (
-    SmallNetwork,
-    cut_rival,
-    make_small,
-)
-from gamepruning.workbench.methods.subject import CHECKED, Rounds, Subject
+from gamepruning.workbench.methods.small_networks import SmallNetwork
+from gamepruning.workbench.methods.subject import Rounds, Subject, counting_bar
 from gamepruning.workbench.settings.parts import RateSettings
 from gamepruning.workbench.settings.studies import CurveSettings
 from gamepruning.workbench.training.loop import evaluate
 from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.stages import Trainer, make_trainer
-from gamepruning.workbench.training.task import Task
 
-LOW, HIGH = 0.05, 0.6  # where the area under a curve is taken
+LOW, HIGH = 0.05, 0.6  # the area is taken there, as far as the curve reaches
 
 
-@dataclasses.dataclass(frozen=True)
 class Trained:
-    """The network of one seed; what is compiled for it serves all methods.
+    """The network of one seed; what is compiled for it serves all methods."""
 
-    Attributes:
-      task: data, network, players.
-      keys: of its seed.
-      settings: what the curves are to be.
-      params: its weights.
-      trainer: with what networks cut from it are fine-tuned.
-      seed: of data, start and training.
-      label: of its checkpoints.
-    """
-
-    task: Task
-    keys: Keys
-    settings: CurveSettings
-    params: Any
-    trainer: Trainer
-    seed: int
-    label: str
+    def __init__(
+        self,
+        made: Prepared,
+        settings: CurveSettings,  # what the curves are to be
+        params: Any,
+        trainer: Trainer,  # with which networks cut from it are fine-tuned
+        seed: int,
+        label: str,  # of its checkpoints
+    ):
+        self.task, self.keys, self.params = made.task, made.keys, params
+        self.settings, self.trainer = settings, trainer
+        self.seed, self.label = seed, label
+        self.subject = Subject(made.task, params, settings.scoring, settings.bias)
+        self._tune = Tuner(made.keys.rest, made.task, trainer)
+        self._smalls: dict[tuple[int, ...], SmallNetwork] = {}
 
     def judge(self, apply: Callable, params: Any) -> float:
         """The test metric."""
         return evaluate(apply, params, self.task.dataset.test, self.task.metric)
 
-    @functools.cached_property
-    def subject(self) -> Subject:
-        """What methods rank."""
-        scoring, bias = self.settings.scoring, self.settings.bias
-        return Subject(self.task, self.params, scoring, bias)
-
-    @functools.cached_property
-    def judge_masks(self) -> Callable[[np.ndarray], np.ndarray]:
+    def judge_masks(self, masks: np.ndarray) -> np.ndarray:
         """Masks [K, N] -> the test metric without the players left out, [K]."""
-        players = self.task.players
-
-        def gated(joint, inputs):
-            return players.gated(*joint, inputs)
-
-        def judge(masks: np.ndarray) -> np.ndarray:
-            gates = [jnp.asarray(mask, jnp.float32) for mask in masks]
-            return np.array([self.judge(gated, (self.params, g)) for g in gates])
-
-        return judge
+        gated = gated_network(self.task.players)
+        gates = [jnp.asarray(mask, jnp.float32) for mask in masks]
+        return np.array([self.judge(gated, (self.params, own)) for own in gates])
 
     def cut(self, mask: np.ndarray) -> SmallNetwork:
         """The network of those who stay, bool [N], verified by `compact`.
 
         Networks of the same size in every family share one compiled program.
         """
-        task, counts = self.task, counts_of(self.task.players, mask)
-        full = without_gates(task.network.apply, task.players, self.params, mask)
-        if counts in self._smalls:
-            return cut_rival(task, full, self._smalls[counts], self.params, mask)
-        inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
-        self._smalls[counts] = make_small(task, full, inputs)
-        return self._smalls[counts]
+        task, params, smalls = self.task, self.params, self._smalls
+        full = Absorbed(task.network.apply, params, task.players, mask)
+        counts = sizes.counts_of(task.players, mask)
+        if counts in smalls:
+            return small_networks.cut_rival(task, full, smalls[counts], params, mask)
+        return smalls.setdefault(counts, small_networks.make_small(task, full))
 
-    @functools.cached_property
-    def _smalls(self) -> dict[tuple[int, ...], SmallNetwork]:
-        return {}
-
-    def tune(self, small: SmallNetwork, name: str) -> float | None:
-        """The test metric after fine-tuning, alike for all; None where there is none.
-
-        Args:
-          small: a network cut from this one.
-          name: of the method.
-        """
-        size = count_params(small.params)
-        name = f"{name}-{self.label}"
-        params = self._tuner(f"{name}-{size}", f"{name}, {size}", small, small.params)
+    def tune(self, small: SmallNetwork, method: str) -> float | None:
+        """The test metric of a network cut from this, fine-tuned; None without."""
+        size, name = count_params(small.params), f"{method}-{self.label}"
+        params = self._tune(f"{name}-{size}", f"{name}, {size}", small, small.params)
         return None if params is None else self.judge(small.apply, params)
-
-    @functools.cached_property
-    def _tuner(self) -> Tuner:
-        return Tuner(self.keys.rest, self.task, self.trainer)
 
 
 def prepare_curve(settings: CurveSettings, seed: int) -> Prepared:
@@ -132,21 +89,14 @@ def train_networks(
 ) -> Iterator[Trained]:
     """The networks of all seeds, as `gamepruning prune` trains them, one by one.
 
-    Args:
-      folder: where to.
-      progress: shows a bar for each stage.
-      settings: what the curves are to be.
-      first: the task of seed 0, which was made for the checks.
-      prefix: of the names of their checkpoints.
+    `first` is the task of seed 0, and `prefix` begins the names of their checkpoints.
     """
     for seed in range(settings.seeds):
         made = prepare_curve(settings, seed) if seed else first
-        label = f"{prefix}{seed}"
+        label, told = f"{prefix}{seed}", f"train network {seed}"
         trainer = make_trainer(made.task, made.training, folder, progress)
-        params = train_dense(
-            made, trainer, name=f"dense_{label}", label=f"train network {seed}"
-        )
-        yield Trained(made.task, made.keys, settings, params, trainer, seed, label)
+        params = train_dense(made, trainer, name=f"dense_{label}", label=told)
+        yield Trained(made, settings, params, trainer, seed, label)
 
 
 def draw_curve(
@@ -158,35 +108,37 @@ def draw_curve(
 ) -> dict[str, Any]:
     """The curve of one method on one network, as a row of `curve.json`.
 
-    Args:
-      name: of the method.
-      network: the trained network.
-      tuned: the sizes to fine-tune at, if there is fine-tuning; all if None.
-      counts: players that stay in each family at the size that has as many in all;
-        for methods that score all players once.
-
-    Returns:
-      JSON-able facts; "values" are test metrics right after removal, and "tuned" those
-      after fine-tuning, where there is some.
+    "values" are test metrics right after removal. Where there is fine-tuning, "tuned"
+    are those after it, at the sizes `tuned`, or at all. Methods that score all players
+    once keep `counts` in each family at the size that has as many in all.
     """
     method, players = find_method(name), network.task.players
     shares = sorted(network.settings.sizes)
-    rounds = _rounds(name, network, shares)
-    found = rank(network.keys.choose, method, network.subject, rounds)
+    label, trainer = f"{name}-{network.label}", network.trainer
+    rounds = Rounds(
+        smallest=round(shares[0] * players.num_players),
+        largest=round(shares[-1] * players.num_players),
+        checkpoint=trainer.folder.checkpoints / f"{label}.npz",
+        progress=counting_bar(trainer.progress, label),
+    )
+    start = time.perf_counter()
+    source = RANKERS[method.kind](network.keys.choose, method, network.subject, rounds)
+    seconds = round(time.perf_counter() - start, 3)
     scope = "family" if method.selection == "family" else "global"
-    masks = masks_at(found.source, shares, players=players, scope=scope)
-    if counts is not None and not isinstance(found.source, SelectionTrace):
-        same = masks.sum(axis=1) == sum(counts)
-        masks[same] = best_of_each(players, np.asarray(found.source.value), counts)
+    masks = masks_at(source, shares, players=players, scope=scope)
+    if counts is not None and not isinstance(source, SelectionTrace):
+        value, same = np.asarray(source.value), masks.sum(axis=1) == sum(counts)
+        masks[same] = sizes.best_of_each(players, value, counts)
     curve = compression_curve(masks, network.judge_masks, shares)
+    low, high = max(LOW, curve.fractions[0]), min(HIGH, curve.fractions[-1])
     row = {
         "method": name,
         "seed": network.seed,
-        "evaluations": found.num_evaluations,
-        "seconds": round(found.seconds, 3),
-        "area": _area(curve),
+        "evaluations": count_evaluations(method, source),
+        "seconds": seconds,
+        "area": curve.area(low, high) if low < high else None,
         **curve.to_dict(),
-        "compacted": check_removal(network, masks[0], float(curve.values[0])),
+        "compacted": _check_removal(network, masks[0], float(curve.values[0])),
     }
     if network.settings.fine_tune:
         row["tuned"] = [
@@ -197,35 +149,11 @@ def draw_curve(
     return row
 
 
-def _rounds(name: str, network: Trained, shares: Sequence[float]) -> Rounds:
-    """From the smallest size to the largest, with a bar."""
-    trainer, total = network.trainer, network.task.players.num_players
-    label = f"{name}-{network.label}"
-    bar = trainer.progress.add_task(label, total=None, note="")
-
-    def show(done: int, total: int) -> None:
-        trainer.progress.update(bar, completed=done, total=total)
-
-    smallest, largest = (round(share * total) for share in (shares[0], shares[-1]))
-    return Rounds(smallest, largest, trainer.folder.checkpoints / f"{label}.npz", show)
-
-
-def check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
-    """Take the players out for real and judge what is left.
+def _check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
+    """The metric after the players were taken out for real; must be as expected.
 
     `compact` compares all outputs; the metric may still differ where rounding decides
     between two classes, in one example of a thousand.
-
-    Args:
-      network: the trained network.
-      mask: players that stay, bool [N].
-      expected: the metric with the others gated off.
-
-    Returns:
-      The metric of the small network.
-
-    Raises:
-      RuntimeError: it is another one.
     """
     small = network.cut(mask)
     found = network.judge(small.apply, small.params)
@@ -235,10 +163,3 @@ def check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
             f"{found}, and {expected} with the others gated off"
         )
     return found
-
-
-def _area(curve: Curve) -> float | None:
-    """The mean height from 5 to 60 %, as far as the curve reaches."""
-    low, high = curve.fractions[[0, -1]]
-    low, high = max(LOW, low), min(HIGH, high)
-    return curve.area(low, high) if low < high else None

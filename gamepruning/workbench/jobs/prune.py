@@ -1,5 +1,8 @@
 """The main job: train, let players leave, check, compare, and write a run folder."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
@@ -7,17 +10,10 @@ from rich.text import Text
 
 from gamepruning.workbench.jobs.artifacts import write_run
 from gamepruning.workbench.jobs.results import summarise
-from gamepruning.workbench.jobs.rivals import compare
-from gamepruning.workbench.jobs.run import (
-    Prepared,
-    Run,
-    Watch,
-    Where,
-    open_run,
-    prepare,
-    train_dense,
-)
-from gamepruning.workbench.methods.choose import check_choice, choose, selected_method
+from gamepruning.workbench.jobs.rivals import compare, train_dense
+from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, prepare
+from gamepruning.workbench.methods.choose import check_choice, choose
+from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
 from gamepruning.workbench.settings.prune import PruneSettings
@@ -36,23 +32,14 @@ def run_prune(settings: PruneSettings, **where: Unpack[Where]) -> Finished:
     """Train a network, prune it, check the small one, and write a run folder.
 
     Accuracies are those on the test data, which are read once, at the end. All choices
-    use the validation data.
-
-    Args:
-      settings: what to do.
-      **where: see `Where`.
-
-    Returns:
-      The folder and the result.
-
-    Raises:
-      InputError: bad input; nothing is left behind.
-      KeyboardInterrupt: interrupted; its message says how to resume.
+    use the validation data. After bad input nothing is left behind; the message of a
+    `KeyboardInterrupt` says how to resume.
     """
-    network = settings.network.name
-    run = open_run(settings, settings.dataset, settings.method, network, where)
-    settings, watch = run.settings, Watch()
-    with watch("data and network"), run.console.status("reading data"):
+    stem = (settings.dataset, settings.network.name, settings.method)
+    run = open_run(settings, stem, where)
+    settings = run.settings
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "data and network"), run.console.status("reading data"):
         made = prepare(
             settings,
             settings.seed,
@@ -63,9 +50,16 @@ def run_prune(settings: PruneSettings, **where: Unpack[Where]) -> Finished:
         check_choice(made.task, settings, made.training)
     with run.writing(made.training):
         run.console.print(_greeting(settings.network.name, made.task))
-        result = _prune(run, made, watch)
+        result = _prune(run, made, seconds)
     print_result(run.console, result)
     return Finished(run.tell("report", "report.html"), result)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
 
 
 def _greeting(network: str, task: Task) -> Text:
@@ -81,27 +75,24 @@ def _greeting(network: str, task: Task) -> Text:
     )
 
 
-def _prune(run: Run[PruneSettings], made: Prepared, watch: Watch) -> RunResult:
+def _prune(
+    run: Run[PruneSettings], made: Prepared, seconds: dict[str, float]
+) -> RunResult:
     """From the data to the small network, and what is written about it."""
     settings, (task, training, keys) = run.settings, made
+    plays = find_method(settings.method).kind == "equilibrium"
     with new_progress(run.console) as progress:
         trainer = make_trainer(task, training, run.folder, progress)
-        with watch("train the dense network"):
+        with _timed(seconds, "train the dense network"):
             dense = task.params
-            if not _is_trained(settings):
+            if settings.load is None or plays:  # else they are pruned as they are
                 dense = train_dense(made, trainer, label="train the dense network")
-        with watch("choose who stays"):
+        with _timed(seconds, "choose who stays"):
             choice = choose((keys.train, keys.choose), task, settings, trainer, dense)
-        with watch("take out, fine-tune and compare"):
-            compared = compare(keys.rest, task, settings, trainer, dense, choice)
-    with run.console.status("measuring"), watch("judge and measure"):
-        result = summarise(task, settings, training, choice, compared, watch.seconds)
-    with run.console.status("writing"), watch("write"):
+        with _timed(seconds, "take out, fine-tune and compare"):
+            compared = compare(made, settings, trainer, dense, choice)
+    with run.console.status("measuring"):
+        result = summarise(task, settings, training, choice, compared, seconds)
+    with run.console.status("writing"):
         write_run(run, task, choice, compared, result)
     return result
-
-
-def _is_trained(settings: PruneSettings) -> bool:
-    """Return True if weights were loaded that are pruned as they are."""
-    plays = selected_method(settings).kind == "equilibrium"
-    return settings.load is not None and not plays

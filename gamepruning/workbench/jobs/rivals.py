@@ -1,94 +1,58 @@
-"""The pruned network, its rivals at the same size, and their fine-tuning."""
+"""The networks that a run compares: how they are trained, cut and fine-tuned alike."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from gamepruning.workbench.jobs.tuning import Tuner
+from gamepruning.workbench.jobs.run import Prepared
+from gamepruning.workbench.methods import small_networks
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.sizes import counts_of
-from gamepruning.workbench.methods.small_networks import (
-    SmallNetwork,
-    cut_rival,
-    make_small,
-    rival_masks,
-    scratch_params,
-)
-from gamepruning.workbench.methods.subject import CHECKED, Choice
+from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
+from gamepruning.workbench.methods.subject import Choice
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.loop import make_train_step
-from gamepruning.workbench.training.optimizers import FINE_TUNE_RATE, optimizer_at
+from gamepruning.workbench.training import optimizers
+from gamepruning.workbench.training.loop import TrainStep, make_train_step
 from gamepruning.workbench.training.stages import Trainer, train_weights
 from gamepruning.workbench.training.task import Task
 
-SHARES = (1.0, FINE_TUNE_RATE)  # of the learning rate, tried from scratch
+SHARES = (1.0, optimizers.FINE_TUNE_RATE)  # of the learning rate, tried from scratch
 
 
 class Entrant(NamedTuple):
-    """A network before and after fine-tuning.
+    """A network before and after fine-tuning."""
 
-    Attributes:
-      key: "dense", the method's name, "magnitude", "random" or "scratch".
-      label: the name people read.
-      kept: players in each family.
-      network: has apply and train_apply.
-      before: parameters before fine-tuning.
-      after: parameters after it; None without fine-tuning.
-    """
-
-    key: str
-    label: str
-    kept: tuple[int, ...]
-    network: Any
-    before: Any
-    after: Any
+    key: str  # "dense", the method's name, "magnitude", "random" or "scratch"
+    label: str  # the name people read
+    kept: tuple[int, ...]  # players in each family
+    network: Any  # has apply and train_apply
+    before: Any  # parameters before fine-tuning
+    after: Any  # parameters after it; None without fine-tuning
 
 
 class Comparison(NamedTuple):
-    """All networks of a run.
+    """All networks of a run."""
 
-    Attributes:
-      dense: the full one.
-      pruned: the outcome of the method.
-      rivals: others of the same size.
-      small: the small network as `compact` returned it.
-    """
-
-    dense: Entrant
-    pruned: Entrant
-    rivals: tuple[Entrant, ...]
-    small: SmallNetwork
+    dense: Entrant  # the full one
+    pruned: Entrant  # the outcome of the method
+    rivals: tuple[Entrant, ...]  # others of the same size
+    small: SmallNetwork  # as `compact` returned it
 
 
 def compare(
-    key: jax.Array,
-    task: Task,
+    made: Prepared,
     settings: PruneSettings,
     trainer: Trainer,
     dense: Any,
     choice: Choice,
 ) -> Comparison:
-    """Take players out, find rivals of the same size, fine-tune all alike.
-
-    Args:
-      key: random key.
-      task: data, network, players.
-      settings: of the run.
-      trainer: with what.
-      dense: parameters of the dense network.
-      choice: who stays.
-
-    Returns:
-      The networks.
-    """
-    tune_key, mask_key, scratch_key, order_key = jax.random.split(key, 4)
-    tune = Tuner(tune_key, task, trainer)
-    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
-    small = make_small(task, choice.full, inputs)
-    counts = counts_of(task.players, choice.mask)
+    """Take players out, find rivals of the same size, fine-tune all alike."""
+    tune_key, mask_key, scratch_key, order_key = jax.random.split(made.keys.rest, 4)
+    task, mask, small = made.task, choice.mask, make_small(made.task, choice.full)
+    tune, counts = Tuner(tune_key, task, trainer), counts_of(task.players, mask)
 
     def enter(key: str, label: str, network: Any, params: Any, kept=counts) -> Entrant:
         after = tune(key, label, network, params)
@@ -98,14 +62,14 @@ def compare(
     sizes = tuple(family.size for family in task.players.families)
     whole = enter("dense", "dense", task.network, dense, sizes)
     rivals = []
-    if settings.rivals and not choice.mask.all():
-        masks = rival_masks(mask_key, task.players, dense, counts)
+    if settings.rivals and not mask.all():
+        masks = small_networks.rival_masks(mask_key, task.players, dense, counts)
         masks.pop(find_method(settings.method).name, None)
-        for name, mask in masks.items():
-            rival = cut_rival(task, choice.full, small, dense, mask)
+        for name, own in masks.items():
+            rival = small_networks.cut_rival(task, choice.full, small, dense, own)
             rivals.append(enter(name, name, rival, rival.params))
-        start = scratch_params(scratch_key, task, choice.full, choice.mask)
-        trained = _train_scratch(order_key, task, trainer, small, start)
+        start = small_networks.scratch_params(scratch_key, task, choice.full, mask)
+        trained = train_scratch(order_key, task, trainer, small, start)
         rivals.append(enter("scratch", "from scratch", small, trained))
     return Comparison(whole, pruned, tuple(rivals), small)
 
@@ -125,7 +89,24 @@ def label_of(settings: PruneSettings) -> str:
     return f"equilibrium ({preset}{'' if price == 1.0 else f' x {price:g}'})"
 
 
-def _train_scratch(
+def train_dense(
+    made: Prepared, trainer: Trainer, *, name: str = "dense", label: str
+) -> Any:
+    """Train the dense network, the same for every command with this seed."""
+    task, tx = made.task, optimizers.weight_optimizer(made.training)
+    return train_weights(
+        name,
+        label,
+        epochs=made.training.epochs,
+        key=made.keys.train,
+        made=make_train_step(task.network, task.loss, tx),
+        apply=task.network.apply,
+        params=task.params,
+        trainer=trainer,
+    )
+
+
+def train_scratch(
     key: jax.Array, task: Task, trainer: Trainer, small: SmallNetwork, start: Any
 ) -> Any:
     """Train a small network from its start; the better of two rates counts.
@@ -133,20 +114,52 @@ def _train_scratch(
     A rate that suits a wide network can be too high for a narrow one, which is no fault
     of its size. The rate is part of the state, so that both share a compiled step.
     """
-    at = optax.inject_hyperparams(functools.partial(optimizer_at, trainer.training))
-    rates = {share: share * trainer.training.learning_rate for share in SHARES}
-    steps = [make_train_step(small, task.loss, at(rate=r)) for r in rates.values()]
-    found = {}
-    for (share, rate), own in zip(rates.items(), steps, strict=True):
+    optimizer = functools.partial(optimizers.optimizer_at, trainer.training)
+    at = optax.inject_hyperparams(optimizer)
+    found, shared = {}, None
+    for share in SHARES:
+        rate = share * trainer.training.learning_rate
+        own = make_train_step(small, task.loss, at(rate=rate))
+        shared = shared or own.step
         params = train_weights(
             f"scratch_{share:g}",
             f"from scratch, rate {rate:g}",
             epochs=trainer.training.epochs,
             key=key,
-            made=own._replace(step=steps[0].step),
+            made=own._replace(step=shared),
             apply=small.apply,
             params=start,
             trainer=trainer,
         )
         found[trainer.judge(small.apply, params)] = params
     return found[max(found)]
+
+
+class Tuner:
+    """Fine-tunes networks alike; those that share `apply` share a compiled step."""
+
+    def __init__(self, key: jax.Array, task: Task, trainer: Trainer):
+        self.key, self.loss, self.trainer = key, task.loss, trainer
+        training = trainer.training
+        self.epochs = training.fine_tune
+        steps = len(trainer.train.labels) // training.batch_size * self.epochs
+        self.tx = optimizers.fine_tuning_optimizer(training, steps)
+        self._steps: dict[Callable, TrainStep] = {}
+
+    def __call__(self, name: str, label: str, network: Any, params: Any) -> Any:
+        """The parameters after fine-tuning from `params`; None where there is none."""
+        if not self.epochs:
+            return None
+        if network.apply not in self._steps:
+            step = make_train_step(network, self.loss, self.tx)
+            self._steps[network.apply] = step
+        return train_weights(
+            f"fine_tune_{name}",
+            f"fine-tune {label}",
+            epochs=self.epochs,
+            key=self.key,
+            made=self._steps[network.apply],
+            apply=network.apply,
+            params=params,
+            trainer=self.trainer,
+        )

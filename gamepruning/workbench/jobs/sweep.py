@@ -2,76 +2,40 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gamepruning.equilibrium import (
-    SweepPoints,
-    UtilityConfig,
-    joint_optimizer,
-    make_sweep_step,
-    pareto_front,
-    projected_gate_ascent,
-    surviving_players,
-    sweep_grid,
-)
+from gamepruning import equilibrium
+from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
-from gamepruning.players import Players
-from gamepruning.selection import round_mask
 from gamepruning.workbench.cores import use_cores_as_devices
 from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, prepare
-from gamepruning.workbench.methods.gates import absorb_gates
+from gamepruning.workbench.methods.equilibrium import open_players
+from gamepruning.workbench.methods.gates import absorb_gates, gated_network
 from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.small_networks import compact_or_keep
-from gamepruning.workbench.methods.subject import CHECKED
+from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.studies import SweepSettings
-from gamepruning.workbench.training.loop import (
-    Split,
-    TrainInfo,
-    evaluate,
-    keep_statistics,
-)
-from gamepruning.workbench.training.optimizers import optimizer_at
-from gamepruning.workbench.training.stages import (
-    Stage,
-    make_trainer,
-    new_progress,
-    run_stage,
-)
+from gamepruning.workbench.training import loop, optimizers, stages
 from gamepruning.workbench.training.task import Task
 
 JUDGED_AT_ONCE = 4  # points whose activations on the validation data are held at once
 
 
-class _SweepState(NamedTuple):
-    game: EquilibriumState
-    key: jax.Array
-
-
 def run_sweep(settings: SweepSettings, **where: Unpack[Where]) -> Path:
     """Play all games of a sweep in one compiled program and write a folder.
 
-    Args:
-      settings: what to do.
-      **where: see `Where`.
-
-    Returns:
-      The folder: `sweep.json`, `sweep.csv`, `figures/pareto.png`.
-
-    Raises:
-      InputError: bad input; nothing is left behind.
-      KeyboardInterrupt: interrupted; its message says how to resume.
+    Returns the folder: `sweep.json`, `sweep.csv`, `figures/pareto.png`.
     """
     use_cores_as_devices()
-    network = settings.network.name
-    run = open_run(settings, settings.dataset, "sweep", network, where)
+    run = open_run(settings, (settings.dataset, settings.network.name, "sweep"), where)
     with run.console.status("reading data"):
         made = prepare(run.settings, 0)
     points = points_of(run.settings, made.training)
@@ -84,7 +48,7 @@ def run_sweep(settings: SweepSettings, **where: Unpack[Where]) -> Path:
 
 def points_of(settings: SweepSettings, training: SettledTraining) -> SweepPoints:
     """Every combination of the settings' lists, with the usual rates if none given."""
-    return sweep_grid(
+    return equilibrium.sweep_grid(
         alpha=settings.alpha,
         beta=settings.beta,
         gamma=settings.gamma,
@@ -100,27 +64,26 @@ def _play(
 ) -> list[dict[str, Any]]:
     """Train all points, then say of each what is left of it."""
     task, training, settings = made.task, made.training, run.settings
-    judge = _judge(task)
-    validation = jax.device_put(task.dataset.validation)
-    init, step = _make_step(run.settings, made, points)
+    judge = _make_judge(task)
+    init, step = _make_step(settings, made, points)
 
-    def record(state: _SweepState) -> dict[str, Any]:
-        values = judge(state.game.params, state.game.gates, validation)
-        active = (state.game.gates >= settings.game.threshold).sum(axis=1)
+    def record(state) -> dict[str, Any]:
+        values = judge(state.game.params, state.game.gates)
+        active = (np.asarray(state.game.gates) >= settings.game.threshold).sum(axis=1)
         return {
             "validation": float(values.mean()),
-            "points": [round(float(v), 5) for v in values],
-            "active": [int(a) for a in active],
+            "points": [round(value, 5) for value in np.asarray(values).tolist()],
+            "active": active.tolist(),
         }
 
     key = jax.random.key(0)
     fresh = jax.vmap(lambda seed: task.network.init(jax.random.key(seed)))
-    start = _SweepState(init(fresh(points.seed)), key)
-    with new_progress(run.console) as progress:
-        trainer = make_trainer(task, training, run.folder, progress)
-        label = f"{points.num_points} games"
-        stage = Stage("sweep", label, training.epochs, key, start, step, record)
-        game = run_stage(stage, trainer).state.game
+    start = init(key, fresh(points.seed))
+    label = f"{points.num_points} games"
+    with stages.new_progress(run.console) as progress:
+        trainer = stages.make_trainer(task, training, run.folder, progress)
+        stage = stages.Stage("sweep", label, training.epochs, key, start, step, record)
+        game = stages.run_stage(stage, trainer).state.game
     game = jax.tree.map(jnp.asarray, jax.device_get(game))  # on one device again
     with run.console.status("judging"):
         return _judge_points(task, settings, points, game, judge)
@@ -128,53 +91,42 @@ def _play(
 
 def _make_step(
     settings: SweepSettings, made: Prepared, points: SweepPoints
-) -> tuple[Callable[..., EquilibriumState], Callable[..., Any]]:
-    """(params -> games, (state, batch) -> (state, info)) of all points at once."""
-    task, plain = made.task, made.task.network.is_plain
+) -> loop.TrainStep:
+    """The step of all points at once."""
+    game = settings.game
 
-    def optimizer(weight_learning_rate, gate_learning_rate):
-        gate_tx = projected_gate_ascent(gate_learning_rate, optax.scale_by_adam())
-        weight_tx = optimizer_at(made.training, weight_learning_rate)
-        return joint_optimizer(weight_tx, gate_tx)
+    def optimizer(weight_rate, gate_rate):
+        gate_tx = equilibrium.projected_gate_ascent(gate_rate, optax.scale_by_adam())
+        weight_tx = optimizers.optimizer_at(made.training, weight_rate)
+        return equilibrium.joint_optimizer(weight_tx, gate_tx)
 
-    def merge_fn(params, outputs):
-        return keep_statistics(params, outputs[1])
-
-    init, inner = make_sweep_step(
-        task.train_players,
-        lambda out, labels: task.loss(out if plain else out[0], labels),
-        points,
-        UtilityConfig(benefit=settings.game.benefit, norm=settings.game.norm),
-        optimizer=optimizer,
-        threshold=settings.game.threshold,
-        merge_fn=None if plain else merge_fn,
+    return optimizers.game_for_training(
+        made.task,
+        lambda loss_fn, merge_fn: equilibrium.make_sweep_step(
+            made.task.train_players,
+            loss_fn,
+            points,
+            equilibrium.UtilityConfig(benefit=game.benefit, norm=game.norm),
+            optimizer=optimizer,
+            threshold=game.threshold,
+            merge_fn=merge_fn,
+        ),
     )
 
-    def step(state: _SweepState, batch: Split) -> tuple[_SweepState, TrainInfo]:
-        key, own = jax.random.split(state.key)
-        keys = () if plain else (own,)
-        game, info = inner(state.game, (batch.inputs, *keys, batch.labels))
-        return _SweepState(game, key), TrainInfo(info.loss.mean())
 
-    return init, step
-
-
-def _judge(task: Task):
-    """(params [P, ...], gates [P, N], split) -> the metric of each point, [P]."""
-    players, metric = task.players, task.metric
+def _make_judge(task: Task) -> Callable[[Any, jax.Array], jax.Array]:
+    """(params [P, ...], gates [P, N]) -> the metric on the validation data, [P]."""
+    validation = jax.device_put(task.dataset.validation)
 
     @jax.jit
-    def judge_all(params, gates, split):
+    def judge(points, split):
         def one(point):
-            own, gate = point
-            return metric(players.gated(own, gate, split.inputs), split.labels)
+            return task.metric(gated(point, split.inputs), split.labels)
 
-        return jax.lax.map(one, (params, gates), batch_size=JUDGED_AT_ONCE)
+        return jax.lax.map(one, points, batch_size=JUDGED_AT_ONCE)
 
-    def judge(params, gates, split):
-        return judge_all(*jax.device_get((params, gates)), split)
-
-    return judge
+    gated = gated_network(task.players)
+    return lambda *points: judge(jax.device_get(points), validation)  # on one device
 
 
 def _judge_points(
@@ -182,56 +134,51 @@ def _judge_points(
     settings: SweepSettings,
     points: SweepPoints,
     game: EquilibriumState,
-    judge: Callable[..., jax.Array],
+    judge: Callable[[Any, jax.Array], jax.Array],
 ) -> list[dict[str, Any]]:
     """The facts of each point; those on the front are also judged on the test data."""
-    players, validation = task.players, jax.device_put(task.dataset.validation)
-    masks = np.stack([_mask(players, g, settings.game.threshold) for g in game.gates])
+    players, threshold = task.players, settings.game.threshold
+    masks = np.stack([open_players(players, g, threshold)[1] for g in game.gates])
     left = jnp.where(jnp.asarray(masks), game.gates, 0.0)
-    on = judge(game.params, game.gates, validation)
-    removed = judge(game.params, left, validation)
-    rows: list[dict[str, Any]] = [dict(row) for row in points.rows()]
-    for k, row in enumerate(rows):
-        row["kept"] = int(masks[k].sum())
-        row["kept per family"] = list(counts_of(players, masks[k]))
-        row["sparsity"] = round(1 - row["kept"] / players.num_players, 4)
-        row["validation gates on"] = float(on[k])
-        row["validation removed"] = float(removed[k])
-    columns = {
-        name: [row[name] for row in rows] for name in ("validation removed", "kept")
-    }
-    front = pareto_front(columns, maximise="validation removed", minimise="kept")
-    for k, row in enumerate(rows):
-        row["front"] = k in front
+    on = np.asarray(judge(game.params, game.gates)).tolist()
+    removed = np.asarray(judge(game.params, left)).tolist()
+    kept = masks.sum(axis=1).tolist()
+    columns = {"value": removed, "kept": kept}
+    front = equilibrium.pareto_front(columns, maximise="value", minimise="kept")
+    rows = []
+    for k, point in enumerate(points.rows()):
+        row = point | {
+            "kept": kept[k],
+            "kept per family": list(counts_of(players, masks[k])),
+            "sparsity": round(1 - kept[k] / players.num_players, 4),
+            "validation gates on": on[k],
+            "validation removed": removed[k],
+            "front": k in front,
+        }
         if row["front"]:
             params = jax.tree.map(lambda leaf, k=k: leaf[k], game.params)
             row["test removed"] = _test(task, params, game.gates[k], masks[k])
+        rows.append(row)
     return rows
-
-
-def _mask(players: Players, gates: jax.Array, threshold: float) -> np.ndarray:
-    """The players whose gate stayed open, at least one in each family."""
-    alive = np.asarray(surviving_players(gates, threshold=threshold))
-    return np.asarray(round_mask(players, alive, gates, 1, min_units=1))
 
 
 def _test(task: Task, params: Any, gates: jax.Array, mask: np.ndarray) -> float:
     """The test metric of the network after its players were really taken out."""
-    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
+    inputs = checked_inputs(task)
     full = absorb_gates(task.network.apply, task.players, params, gates, mask, inputs)
     small = compact_or_keep(full.players, full.params, full.mask, (inputs,))
-    return evaluate(small.apply, small.params, task.dataset.test, task.metric)
+    return loop.evaluate(small.apply, small.params, task.dataset.test, task.metric)
 
 
 def _write(run: Run[SweepSettings], task: Task, rows: list[dict[str, Any]]) -> None:
     from gamepruning.workbench.report import plots  # matplotlib is slow to import
 
-    run.write_json("sweep.json", {"metric": task.metric_name, "rows": rows})
     names = list(dict.fromkeys(name for row in rows for name in row))
     counts = [row | {"kept per family": _counts(row)} for row in rows]
     lines = [[row.get(name, "") for name in names] for row in counts]
-    run.folder.write_text("sweep.csv", rows_to_csv(names, lines))
-    run.save_figure("pareto", plots.plot_pareto(rows, metric=task.metric_name))
+    facts = {"metric": task.metric_name, "rows": rows}
+    figure = plots.plot_pareto(rows, metric=task.metric_name)
+    run.write(facts, rows_to_csv(names, lines), {"pareto": figure})
 
 
 def _counts(row: dict[str, Any]) -> str:
@@ -249,17 +196,15 @@ def _table(task: Task, rows: list[dict[str, Any]]) -> Table:
         "removed": "validation removed",
         "test": "test removed",
     }
+
+    def number(value: float) -> str:
+        return format_metric(value, task.metric_name)
+
     columns = [Column(name, format="{:g}".format) for name in names]
-    columns += [Column("kept")]
-    columns += [
-        Column(name, format=lambda v: format_metric(v, task.metric_name))
-        for name in values
-    ]
-    lines = [
-        Row(
-            [*(row[n] for n in names), _counts(row), *(row[n] for n in values.values())]
-        )
-        for row in front
-    ]
+    columns += [Column("kept"), *(Column(name, format=number) for name in values)]
+    lines = []
+    for row in front:
+        found = [row[name] for name in values.values()]
+        lines.append(Row([*(row[name] for name in names), _counts(row), *found]))
     title = f"{len(front)} of {len(rows)} games are not beaten in both respects"
     return Table(columns, lines, title)

@@ -1,7 +1,6 @@
 """One way from a method's name to the players that stay in a run."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,18 +10,12 @@ import numpy as np
 from gamepruning.errors import InputError
 from gamepruning.selection import SelectionTrace
 from gamepruning.uncertainty.mcue import mcue
-from gamepruning.workbench.methods.bandits import CAUTION
+from gamepruning.workbench.methods import sizes
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
-from gamepruning.workbench.methods.gates import without_gates
-from gamepruning.workbench.methods.rank import check_scoring, rank
-from gamepruning.workbench.methods.registry import Kind, Method, find_method
-from gamepruning.workbench.methods.sizes import (
-    check_keep,
-    check_round_to,
-    order_of,
-    take,
-)
-from gamepruning.workbench.methods.subject import Choice, Rounds, Subject
+from gamepruning.workbench.methods.gates import Absorbed
+from gamepruning.workbench.methods.rank import CAUTION, RANKERS, check_scoring
+from gamepruning.workbench.methods.registry import Method, find_method
+from gamepruning.workbench.methods.subject import Choice, Rounds, Subject, counting_bar
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.optimizers import make_game_step
@@ -42,25 +35,16 @@ def choose(
 ) -> Choice:
     """Choose the players that stay, by the method of the settings.
 
-    Rounds are written down, and an interrupted run resumes from the last one.
-
-    Args:
-      keys: of training, with which the equilibrium game sees the batches that the
-        dense network saw, and of all other choices.
-      task: data, network, players.
-      settings: method, size and budgets.
-      trainer: shows progress, and knows the folder.
-      dense: the trained weights; the equilibrium game starts from those of the task.
-
-    Returns:
-      The choice.
-
-    Raises:
-      InputError: size or budget do not fit the network, or not even the first round
-        stays within --max-drop.
+    Rounds are written down, and an interrupted run resumes from the last one. The keys
+    are that of training, with which the equilibrium game sees the batches that the
+    dense network saw, and that of all other choices. `dense` are the trained weights;
+    the game starts from those of the task. It is an InputError if size or budget do not
+    fit the network, or if even the first round exceeds --max-drop.
     """
     method = selected_method(settings)
-    return CHOOSERS[method.kind](keys, method, task, settings, trainer, dense)
+    if method.kind == "equilibrium":
+        return play_equilibrium(keys[0], task, settings, trainer)
+    return _choose_by_rank(keys[1], method, task, settings, trainer, dense)
 
 
 def selected_method(settings: PruneSettings) -> Method:
@@ -96,19 +80,15 @@ def _is_one_number(settings: PruneSettings) -> bool:
 def check_choice(
     task: Task, settings: PruneSettings, training: SettledTraining
 ) -> None:
-    """Check what can be checked before anything is trained.
-
-    Raises:
-      InputError: size or budget do not fit the network.
-    """
+    """Raise `InputError` if size or budget do not fit, before anything is trained."""
     players, size = task.players, settings.size
     method = selected_method(settings)
     if method.kind == "equilibrium":
-        check_round_to(players, size)
+        sizes.check_round_to(players, size)
         make_game_step(task, settings, training)  # raises if --keep cannot be met
         return
     if size.max_drop is None:
-        check_keep(players, size)
+        sizes.check_keep(players, size)
         if method.is_iterated and not _is_one_number(settings):
             raise InputError(
                 f"--method {settings.method} compares all players with each other: "
@@ -118,13 +98,16 @@ def check_choice(
     check_scoring(method, settings.scoring, bias, players.num_players)
 
 
-def _by_game(keys, method: Method, task, settings, trainer, dense) -> Choice:
-    return play_equilibrium(keys[0], task, settings, trainer, task.params)
-
-
-def _by_rank(keys, method: Method, task: Task, settings, trainer, dense) -> Choice:
+def _choose_by_rank(
+    key: jax.Array,
+    method: Method,
+    task: Task,
+    settings: PruneSettings,
+    trainer: Trainer,
+    dense: Any,
+) -> Choice:
     """Rank the players of the trained network; the best stay."""
-    key, size = keys[1], settings.size
+    size, players = settings.size, task.players
     bias = HALF if settings.bias is None else settings.bias
     if method.kind == "index":
         key, bands_key = jax.random.split(key)
@@ -132,45 +115,31 @@ def _by_rank(keys, method: Method, task: Task, settings, trainer, dense) -> Choi
             bias = least_certain_bias(bands_key, task, dense)
     if method.selection == "family":
         size = dataclasses.replace(size, scope="family")
+    keep = len(players.families)  # with --max-drop rounds go on to one a family
+    if size.max_drop is None:
+        keep = sizes.check_keep(players, size)
+    count = sum(keep) if isinstance(keep, tuple) else keep
+    note = f"bias {bias:.3f}" if method.scorer == "biased_banzhaf" else ""
+    label = f"{settings.method}, {method.selection}"
+    rounds = Rounds(
+        smallest=count,
+        largest=count,
+        checkpoint=trainer.folder.checkpoints / f"{method.kind}.npz",
+        progress=counting_bar(trainer.progress, label, note),
+        max_drop=size.max_drop,
+    )
     subject = Subject(task, dense, settings.scoring, bias)
-    keep = None if size.max_drop is not None else check_keep(task.players, size)
-    rounds = _rounds(subject, settings, method, keep, trainer)
-    source = rank(key, method, subject, rounds).source
+    source = RANKERS[method.kind](key, method, subject, rounds)
     if isinstance(source, SelectionTrace):
         value, mask, measure = _read(source, size.max_drop)
     else:
-        keep = check_keep(task.players, size)
-        value, mask = np.asarray(source.value), take(task.players, source, keep, size)
-        is_bandit = method.kind == "bandit"
-        measure = (
-            f"loss change without it, + {CAUTION:g} s.e." if is_bandit else "score"
-        )
-    full = without_gates(task.network.apply, task.players, dense, mask)
-    nobody = (0,) * len(task.players.families)
+        value, measure = np.asarray(source.value), "score"
+        mask = sizes.take(players, source, keep, size)
+        if method.kind == "bandit":
+            measure = f"loss change without it, + {CAUTION:g} s.e."
+    full = Absorbed(task.network.apply, dense, players, mask)
+    nobody = (0,) * len(players.families)
     return Choice(mask, value, full, dense, nobody, measure=measure)
-
-
-CHOOSERS: dict[Kind, Callable[..., Choice]] = {
-    "equilibrium": _by_game,
-    "index": _by_rank,
-    "bandit": _by_rank,
-    "baseline": _by_rank,
-}
-"""How each kind chooses: (keys, method, task, settings, trainer, dense) -> choice."""
-
-
-def _rounds(subject: Subject, settings, method: Method, keep, trainer) -> Rounds:
-    """To the size asked for; with --max-drop to one player a family."""
-    players = subject.task.players
-    count = sum(keep) if isinstance(keep, tuple) else keep or len(players.families)
-    note = f"bias {subject.bias:.3f}" if method.scorer == "biased_banzhaf" else ""
-    bar = trainer.progress.add_task(f"{settings.method}, {method.selection}", note=note)
-
-    def progress(done: int, total: int) -> None:
-        trainer.progress.update(bar, completed=done, total=total)
-
-    checkpoint = trainer.folder.checkpoints / f"{method.kind}.npz"
-    return Rounds(count, count, checkpoint, progress, settings.size.max_drop)
 
 
 def _read(
@@ -184,7 +153,7 @@ def _read(
             "more, or give --keep"
         )
     way = "entered before" if trace.method == "building" else "outlasted"
-    return order_of(trace), mask, f"{way} so many players"
+    return sizes.order_of(trace), mask, f"{way} so many players"
 
 
 def least_certain_bias(key: jax.Array, task: Task, params: Any) -> float:

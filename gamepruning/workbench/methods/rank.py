@@ -1,57 +1,131 @@
 """One way from a method to a ranking of the players of a trained network."""
 
-import time
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gamepruning import selection
+from gamepruning.bandits import POLICIES, play_bandit, removal_arms
 from gamepruning.baselines import BASELINES
-from gamepruning.selection import SelectionTrace
+from gamepruning.coalitions.estimators.select import choose_method
+from gamepruning.coalitions.indices import banzhaf_values, shapley_values
+from gamepruning.coalitions.semivalues import banzhaf, shapley
+from gamepruning.errors import InputError
+from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.types import Scores
-from gamepruning.workbench.methods.bandits import check_pulls, rank_by_bandit
-from gamepruning.workbench.methods.indices import check_evaluations, rank_by_index
 from gamepruning.workbench.methods.registry import Kind, Method
 from gamepruning.workbench.methods.subject import Rounds, Subject
 from gamepruning.workbench.settings.parts import ScoringSettings
 
 SCORED = 2000  # training examples that a baseline looks at
-Source = Scores | SelectionTrace
+LAWS = ("shapley", "banzhaf", "biased_banzhaf")  # greedy and new scorers have none
+PER_PLAYER, PER_PLAYER_IN_ROUNDS = 10, 2  # evaluations of an estimate
+PULL_ROWS = 10_000  # training examples that pulls draw mini-batches from, at most
+PULL_BATCH = 64
+VALUE_ROWS = 2000  # validation examples that say whether bandits go on removing
+STEP = 0.1  # of the players that are left, removed by bandits in a round
+# Standard errors: the lowest means of few pulls are those of noisy players.
+CAUTION = 2.0
+Source = Scores | SelectionTrace  # what `masks_at` takes
 
 
-class Ranking(NamedTuple):
-    """The players that stay, at every size.
-
-    Attributes:
-      source: what `masks_at` takes.
-      num_evaluations: coalitions evaluated, or pulls; 0 for baselines.
-      seconds: wall-clock time.
-    """
-
-    source: Source
-    num_evaluations: int
-    seconds: float
-
-
-def rank(key: jax.Array, method: Method, subject: Subject, rounds: Rounds) -> Ranking:
-    """Rank the players of a trained network by any method but the equilibrium."""
-    start = time.perf_counter()
-    source = RANKERS[method.kind](key, method, subject, rounds)
-    seconds = time.perf_counter() - start
-    return Ranking(source, _count(method, source), seconds)
+def count_evaluations(method: Method, source: Source) -> int:
+    """Coalitions evaluated, or pulls without the value of each round."""
+    rounds = source.rounds if isinstance(source, SelectionTrace) else ()
+    valued = {"baseline": source.num_evaluations, "bandit": len(rounds)}
+    return source.num_evaluations - valued.get(method.kind, 0)
 
 
 def rank_by_baseline(
     key: jax.Array, method: Method, subject: Subject, rounds: Rounds
 ) -> Scores:
     """Scores of a baseline on training examples."""
-    task, split = subject.task, subject.task.dataset.train
     score = method.scorer if callable(method.scorer) else BASELINES[method.scorer]
-    inputs, labels = (jnp.asarray(x[:SCORED]) for x in (split.inputs, split.labels))
+    inputs, labels = _training_rows(subject, SCORED)
+    task = subject.task
     scores = score(key, task.players, subject.params, task.loss, inputs, labels)
     rounds.progress(1, 1)
     return scores
+
+
+def rank_by_index(
+    key: jax.Array, method: Method, subject: Subject, rounds: Rounds
+) -> Source:
+    """Scores of one estimate, or the trace of building or pruning.
+
+    Rounds build up to the largest size, or prune down to the smallest. See Diaz-Ortiz
+    et al., arXiv 2311.10468.
+    """
+    game, scoring, total = subject.game, subject.scoring, subject.game.num_players
+    if not method.is_iterated:
+        scorer = _make_scorer(method, subject, PER_PLAYER * total)
+        return scorer(key, game, total, progress=rounds.progress)
+    building = method.selection == "building"
+    n = rounds.largest if building else rounds.smallest
+    start, decisions = (0, n) if building else (total, total - n)
+
+    def make(now):
+        rounds.progress(abs(int(now.kept.sum()) - start), decisions)
+        return _make_scorer(method, subject, PER_PLAYER_IN_ROUNDS * now.num_free)
+
+    play = selection.iterated_building if building else selection.iterated_pruning
+    trace = play(
+        key,
+        game,
+        n,
+        step=scoring.step,
+        swaps=scoring.swaps,
+        swaps_at_once=max(scoring.swaps // 2, 1),
+        make_scorer=make,
+        players=subject.task.players,
+        checkpoint=rounds.checkpoint,
+    )
+    rounds.progress(decisions, decisions)
+    return trace
+
+
+def rank_by_bandit(
+    key: jax.Array, method: Method, subject: Subject, rounds: Rounds
+) -> Source:
+    """Scores of one game for all players, or the trace of a game in each round.
+
+    In rounds a tenth of the players leaves, and the rest is played for anew, until the
+    smallest size is reached or the validation metric has dropped. See arXiv 2606.07615.
+    """
+    arms_key, play_key = jax.random.split(key)
+    task, (inputs, labels) = subject.task, _training_rows(subject, PULL_ROWS)
+    arms = removal_arms(
+        task.players,
+        subject.params,
+        task.loss,
+        inputs,
+        labels,
+        batch_size=PULL_BATCH,
+        key=arms_key,
+    )
+    make = method.scorer if callable(method.scorer) else POLICIES[method.scorer]
+    pulls: dict[str, Any] = {"num_pulls": subject.scoring.pulls, "caution": CAUTION}
+    if not method.is_iterated:
+        return play_bandit(play_key, make(), arms, progress=rounds.progress, **pulls)
+    total, n = task.players.num_players, rounds.smallest
+    trace = safe_removal(
+        play_key,
+        make(),
+        arms,
+        subject.game_on(task.metric, VALUE_ROWS),
+        n,
+        step=STEP,
+        max_drop=rounds.max_drop,
+        players=task.players,
+        checkpoint=rounds.checkpoint,
+        callback=lambda now: rounds.progress(total - int(now.kept.sum()), total - n),
+        **pulls,
+    )
+    rounds.progress(total - n, total - n)
+    return trace
 
 
 RANKERS: dict[Kind, Callable[[jax.Array, Method, Subject, Rounds], Source]] = {
@@ -59,22 +133,49 @@ RANKERS: dict[Kind, Callable[[jax.Array, Method, Subject, Rounds], Source]] = {
     "index": rank_by_index,
     "bandit": rank_by_bandit,
 }
+"""How the players of a trained network are ranked, by the kind of the method."""
 
 
-def _count(method: Method, source: Source) -> int:
-    """Coalitions evaluated, or pulls: without the value of each round."""
-    if method.kind == "baseline":
-        return 0
-    if method.kind == "bandit" and isinstance(source, SelectionTrace):
-        return source.num_evaluations - len(source.rounds)
-    return source.num_evaluations
+def _training_rows(subject: Subject, most: int) -> tuple[jax.Array, jax.Array]:
+    train = subject.task.dataset.train
+    return jnp.asarray(train.inputs[:most]), jnp.asarray(train.labels[:most])
+
+
+def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., Scores]:
+    """(key, value_fn, num_players) -> `Scores`, with the usual budget or the given."""
+    if method.scorer == "greedy":
+        base = "empty" if method.selection == "building" else "full"
+        return functools.partial(selection.greedy_scores, base=base)
+    given = subject.scoring.evaluations
+    budget = usual if given is None else given
+    if callable(method.scorer):
+        return functools.partial(method.scorer, num_evaluations=budget)
+    if method.scorer == "shapley":
+        return functools.partial(shapley_values, num_evaluations=budget)
+    bias = _bias(method, subject.bias)
+    return functools.partial(banzhaf_values, bias=bias, num_evaluations=budget)
+
+
+def _bias(method: Method, bias: float) -> float:
+    return bias if method.scorer == "biased_banzhaf" else 0.5
 
 
 def check_scoring(
     method: Method, scoring: ScoringSettings, bias: float, num_players: int
 ) -> None:
     """Raise `InputError` if a budget is too small, before anything is trained."""
-    if method.kind == "bandit":
-        check_pulls(scoring.pulls, num_players)
-    if method.kind == "index":
-        check_evaluations(method, scoring.evaluations, bias, num_players)
+    pulls, evaluations = scoring.pulls, scoring.evaluations
+    if method.kind == "bandit" and pulls is not None and pulls < num_players:
+        raise InputError(
+            f"--pulls {pulls} is fewer than the {num_players} players, each of which "
+            "is pulled once"
+        )
+    if evaluations is None or method.kind != "index" or method.scorer not in LAWS:
+        return
+    law = shapley(num_players)
+    if method.scorer != "shapley":
+        law = banzhaf(num_players, _bias(method, bias))
+    try:
+        choose_method(law, num_players, evaluations, False)
+    except InputError as error:
+        raise InputError(f"--evaluations {evaluations}: {error}") from None

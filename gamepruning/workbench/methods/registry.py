@@ -29,29 +29,25 @@ ASKS: dict[Kind, tuple[str, ...]] = {
 class Method:
     """One way to choose the players that stay.
 
-    Attributes:
-      name: as on the command line.
-      kind: "equilibrium" plays a game while training; "index" values coalitions of the
-        trained network, "bandit" pulls players, "baseline" scores them once.
-      summary: one line for `gamepruning methods`.
-      scorer: what ranks players: a name in `BASELINES` or `POLICIES`, a power index,
-        "greedy"; or the function itself: a baseline's (key, players, params, loss,
-        inputs, labels) -> `Scores`, a policy's () -> `Policy`, an index's (key,
-        value_fn, num_players, *, num_evaluations, progress) -> `Scores`.
-      selection: "top_n" keeps the best of one scoring, "family" the same share of
-        every family, "pruning" removes the worst round by round, "building" adds the
-        best round by round; "game" is the equilibrium's.
-      aliases: other names for it.
-      is_compared: `gamepruning compare` takes it unless told otherwise.
+    An "equilibrium" plays a game while training; an "index" values coalitions of the
+    trained network, a "bandit" pulls players, a "baseline" scores them once. The scorer
+    ranks players: a name in `BASELINES` or `POLICIES`, a power index, "greedy"; or the
+    function itself: a baseline's (key, players, params, loss, inputs, labels) ->
+    `Scores`, a policy's () -> `Policy`, an index's (key, value_fn, num_players, *,
+    num_evaluations, progress) -> `Scores`.
+
+    "top_n" keeps the best of one scoring, "family" the same share of every family,
+    "pruning" removes the worst round by round, "building" adds the best round by round;
+    "game" is the equilibrium's.
     """
 
-    name: str
+    name: str  # as on the command line
     kind: Kind
-    summary: str
+    summary: str  # one line for `gamepruning methods`
     scorer: str | Callable[..., Any] = ""
     selection: Selection = "top_n"
-    aliases: tuple[str, ...] = ()
-    is_compared: bool = True
+    aliases: tuple[str, ...] = ()  # other names for it
+    is_compared: bool = True  # `gamepruning compare` takes it unless told otherwise
 
     @property
     def is_iterated(self) -> bool:
@@ -90,6 +86,7 @@ _BASELINES = {
     "random": "by chance",
     "loss_oracle": "the loss change when a player is removed alone",
 }
+_OF_FAMILIES = ("magnitude", "activation", "taylor")  # compared by themselves
 _WAYS: dict[Selection, str] = {
     "pruning": "removes the worst",
     "building": "adds the best",
@@ -97,12 +94,12 @@ _WAYS: dict[Selection, str] = {
 
 
 def _methods() -> Iterator[Method]:
-    yield Method(EQUILIBRIUM, "equilibrium", "a game played while training", "", "game")
+    game = "a game played while training"
+    yield Method(EQUILIBRIUM, "equilibrium", game, selection="game")
     for name, what in _INDICES.items():
         yield Method(name, "index", f"{what}, one estimate", name)
     for way, does in _WAYS.items():
-        other = (f"{way}-shapley",)
-        told = f"{does} by Shapley values"
+        told, other = f"{does} by Shapley values", (f"{way}-shapley",)
         yield Method(way, "index", told, "shapley", way, other)
     for way, does in _WAYS.items():
         for name in ("banzhaf", "biased_banzhaf", "greedy"):
@@ -110,25 +107,19 @@ def _methods() -> Iterator[Method]:
             yield Method(f"{way}-{name}", "index", told, name, way, is_compared=False)
     for name, what in _BANDITS.items():
         yield Method(name, "bandit", what, name, "pruning")
-    yield from _baselines("", "top_n", tuple(_BASELINES))
-    yield from _baselines("-family", "family", ("magnitude", "activation", "taylor"))
-
-
-def _baselines(
-    suffix: str, selection: Selection, compared: tuple[str, ...]
-) -> Iterator[Method]:
-    """The best of all players, or the same share of every family."""
     for name, what in _BASELINES.items():
-        is_l2 = name == "magnitude"
-        yield Method(
-            f"{name}{suffix}",
-            "baseline",
-            f"{what}, the same share of every family" if suffix else what,
-            "magnitude_l2" if is_l2 else name,
-            selection,
-            (f"magnitude_l2{suffix}",) if is_l2 else (),
-            name in compared,
-        )
+        yield _baseline(name, name, what, "top_n")
+    for name, what in _BASELINES.items():
+        told, compared = f"{what}, the same share of every family", name in _OF_FAMILIES
+        yield _baseline(f"{name}-family", name, told, "family", compared)
+
+
+def _baseline(
+    name: str, scorer: str, told: str, how: Selection, is_compared: bool = True
+) -> Method:
+    full = {"magnitude": "magnitude_l2"}.get(scorer, scorer)
+    aliases = () if full == scorer else (name.replace(scorer, full),)
+    return Method(name, "baseline", told, full, how, aliases, is_compared)
 
 
 METHODS: dict[str, Method] = {method.name: method for method in _methods()}
@@ -137,9 +128,6 @@ METHODS: dict[str, Method] = {method.name: method for method in _methods()}
 
 def find_method(name: str) -> Method:
     """The method of a name or an alias.
-
-    Raises:
-      InputError: there is none; the message suggests the closest name.
 
     Example:
       >>> find_method("building-shapley").name, find_method("magnitude_l2").name

@@ -16,23 +16,20 @@ def check_keep(players: Players, size: SizeSettings) -> int | tuple[int, ...]:
     """A count, or one for each family; raises `InputError` if it cannot be met."""
     check_round_to(players, size)
     keep = size.target
+    if isinstance(keep, tuple):
+        _check_counts(players, size, keep)
+        return keep
     if isinstance(keep, float):
         keep = max(round(keep * players.num_players), 1)
-    if isinstance(keep, int):
-        _check_count(players, size, keep)
-    else:
-        _check_counts(players, size, keep)
-    return keep
-
-
-def _check_count(players: Players, size: SizeSettings, keep: int) -> None:
-    least = size.round_to * len(players.families)
+    families = len(players.families)
+    least = size.round_to * families
     if keep < least:
         raise InputError(
-            f"--keep {size.keep} keeps {keep}, fewer than the {least} that "
-            f"{len(players.families)} families keep with {size.round_to} each"
+            f"--keep {size.keep} keeps {keep}, fewer than the {least} that {families} "
+            f"families keep with {size.round_to} each"
         )
     take(players, np.arange(players.num_players, dtype=float), keep, size)
+    return keep
 
 
 def _check_counts(players: Players, size: SizeSettings, keep: Sequence[int]) -> None:
@@ -75,11 +72,11 @@ def take(
 
 
 def best_of_each(
-    players: Players, value: Sequence[float] | np.ndarray, counts: Sequence[int]
+    players: Players, value: np.ndarray, counts: Sequence[int]
 ) -> np.ndarray:
     """The mask that keeps the best `counts[f]` players of each family f."""
     groups = [Group(f.name, f.start, f.stop, 0) for f in players.families]
-    return np.asarray(take_best(np.asarray(value), groups, counts))
+    return np.asarray(take_best(value, groups, counts))
 
 
 def counts_of(players: Players, mask: np.ndarray) -> tuple[int, ...]:

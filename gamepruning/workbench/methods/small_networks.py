@@ -20,33 +20,25 @@ from gamepruning.compaction.slicing import slice_tree
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
 from gamepruning.trees.paths import named_shapes, path_name
-from gamepruning.workbench.methods.gates import Absorbed, run_gated
+from gamepruning.workbench.methods.gates import TOLERANCE, Absorbed, run_gated
 from gamepruning.workbench.methods.sizes import best_of_each
-from gamepruning.workbench.methods.subject import CHECKED
+from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.training.loop import predict
 from gamepruning.workbench.training.task import Task
 
-TOLERANCE = 1e-4  # relative to the largest output, in float32
-
 
 class SmallNetwork(NamedTuple):
-    """A compacted network that can be trained on.
+    """A compacted network that can be trained on."""
 
-    Attributes:
-      apply: (params, inputs) -> outputs.
-      train_apply: (params, inputs, key) -> (outputs, params).
-      params: its parameters.
-      compacted: what `compact` returned.
-    """
-
-    apply: Callable[..., Any]
-    train_apply: Callable[..., Any]
+    apply: Callable[..., Any]  # (params, inputs) -> outputs
+    train_apply: Callable[..., Any]  # (params, inputs, key) -> (outputs, params)
     params: Any
     compacted: CompactModel
 
 
-def make_small(task: Task, full: Absorbed, inputs: jax.Array) -> SmallNetwork:
-    """Take the players out for real, verified on inputs against the gated network."""
+def make_small(task: Task, full: Absorbed) -> SmallNetwork:
+    """Take the players out for real, verified against the gated network."""
+    inputs = checked_inputs(task)
     small = compact_or_keep(full.players, full.params, full.mask, (inputs,))
     if task.network.is_plain or full.how == "gates":
 
@@ -56,9 +48,8 @@ def make_small(task: Task, full: Absorbed, inputs: jax.Array) -> SmallNetwork:
     else:
         kept = full.players.kept_indices(full.mask)
         mask = task.train_players.mask_from_kept(kept)
-        key = jax.random.key(0)
-        training = compact_or_keep(task.train_players, full.params, mask, (inputs, key))
-        train_apply = training.apply
+        call = (inputs, jax.random.key(0))
+        train_apply = compact_or_keep(task.train_players, full.params, mask, call).apply
     return SmallNetwork(small.apply, train_apply, small.params, small)
 
 
@@ -89,28 +80,21 @@ def rival_masks(
 def cut_rival(
     task: Task, full: Absorbed, small: SmallNetwork, dense: Any, mask: np.ndarray
 ) -> SmallNetwork:
-    """A rival at the same size; where it can, it shares the compiled small network.
+    """A rival at the size of `small`, which was made from `full`.
 
-    Args:
-      task: data, network, players.
-      full: the full network that `small` was made from.
-      small: the network whose size is met.
-      dense: parameters of the dense network, from which the rival is cut.
-      mask: players that stay in the rival, bool [N] over `task.players`.
-
-    Returns:
-      The rival, verified like any other small network.
+    It is cut from the dense weights, and shares the compiled small network where that
+    computes what it should. The mask is bool [N] over `task.players`.
     """
-    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
     wrapped, own = full.wrap(dense), full.convert(mask)
     params = slice_tree(wrapped, full.players.kept_indices(own))
-    if _same_shapes(params, small.params):
+    if _shapes(params) == _shapes(small.params):
+        inputs = checked_inputs(task)
         gates = jnp.asarray(mask, jnp.float32)
         expected = run_gated(task.players, dense, gates, inputs)
-        error = relative_error(expected, predict(small.apply, params, inputs))
-        if error <= TOLERANCE:
+        found = predict(small.apply, params, inputs)
+        if relative_error(expected, found) <= TOLERANCE:
             return small._replace(params=params)
-    return make_small(task, full._replace(params=wrapped, mask=own), inputs)
+    return make_small(task, full._replace(params=wrapped, mask=own))
 
 
 def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray) -> Any:
@@ -122,13 +106,8 @@ def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray)
     """
     params = full.wrap(task.network.init(key))
     kept = full.players.kept_indices(full.convert(mask))
-    readers = {
-        (part.path, part.axis)
-        for family in full.players.families
-        for part in family.slices
-        if part.role == "in"
-    }
-    small = slice_tree(params, kept)
+    slices = [part for family in full.players.families for part in family.slices]
+    readers = {(part.path, part.axis) for part in slices if part.role == "in"}
     shapes = named_shapes(params)
 
     def scale(path, leaf):
@@ -139,9 +118,8 @@ def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray)
                 gain *= (shapes[name][axis] / leaf.shape[axis]) ** 0.5
         return leaf * jnp.asarray(gain, leaf.dtype)
 
-    return jax.tree_util.tree_map_with_path(scale, small)
+    return jax.tree_util.tree_map_with_path(scale, slice_tree(params, kept))
 
 
-def _same_shapes(one: Any, two: Any) -> bool:
-    shapes = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (one, two)]
-    return shapes[0] == shapes[1]
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+    return [leaf.shape for leaf in jax.tree.leaves(tree)]

@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.progress import Progress
 
-from gamepruning.coalitions.measures import (
-    calibrated_likelihood,
-    negative_cross_entropy,
-)
+from gamepruning.coalitions import measures
 from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.errors import InputError
 from gamepruning.metrics import squared_error
@@ -26,19 +24,12 @@ CHECKED = 64  # validation examples on which exactness is checked
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A trained network whose players are ranked; its game serves all methods.
-
-    Attributes:
-      task: data, network, players.
-      params: the trained weights.
-      scoring: budgets, and what a coalition is worth.
-      bias: probability with which a player is in a coalition, for biased_banzhaf.
-    """
+    """A trained network whose players are ranked; its game serves all methods."""
 
     task: Task
-    params: Any
-    scoring: ScoringSettings
-    bias: float
+    params: Any  # the trained weights
+    scoring: ScoringSettings  # budgets, and what a coalition is worth
+    bias: float  # probability of a player to be in a coalition, for biased_banzhaf
 
     @functools.cached_property
     def game(self) -> ValueFunction:
@@ -56,50 +47,45 @@ def _measure(task: Task, value: str) -> Callable[..., Any]:
     if value == "metric":
         return task.metric
     if task.metric_name == "accuracy":
-        is_calibrated = value == "calibrated"
-        return calibrated_likelihood if is_calibrated else negative_cross_entropy
+        if value == "calibrated":
+            return measures.calibrated_likelihood
+        return measures.negative_cross_entropy
     if value == "calibrated":
         raise InputError("--value calibrated is for classes: take loss or metric")
     return lambda outputs, labels: -squared_error(outputs, labels)
 
 
 class Rounds(NamedTuple):
-    """How far a selection in rounds goes, where it can resume, and who is told.
+    """How far a selection in rounds goes, where it can resume, and who is told."""
 
-    Attributes:
-      smallest: players left when removal ends.
-      largest: players in when building ends.
-      checkpoint: a `.npz` file.
-      progress: (done, total) -> None.
-      max_drop: removal ends before the validation metric drops by more, if not None.
-    """
-
-    smallest: int
-    largest: int
-    checkpoint: Path
-    progress: Callable[[int, int], None]
-    max_drop: float | None = None
+    smallest: int  # players left when removal ends
+    largest: int  # players in when building ends
+    checkpoint: Path  # a `.npz` file
+    progress: Callable[[int, int], None]  # called with (done, total)
+    max_drop: float | None = None  # of the validation metric, before removal ends
 
 
 class Choice(NamedTuple):
-    """The players that stay, and the full network that says so.
+    """The players that stay, and the full network that says so."""
 
-    Attributes:
-      mask: players that stay, bool [N].
-      value: what they were ranked by, gates or scores, float [N].
-      full: the full network with the gates in its weights.
-      params: the full network's weights without the gates.
-      rescued: players of each family kept only because it would be empty.
-      gates: participation at the end, float [N]; None without the equilibrium game.
-      trace: participation after each epoch, float [E, N]; None without the game.
-      measure: what the value is, for an axis.
-    """
+    mask: np.ndarray  # True for players that stay, bool [N]
+    value: np.ndarray  # what they were ranked by, gates or scores, float [N]
+    full: Absorbed  # the full network with the gates in its weights
+    params: Any  # the full network's weights without the gates
+    rescued: tuple[int, ...]  # kept in each family only because it would be empty
+    gates: jax.Array | None = None  # participation at the end of a game, float [N]
+    trace: np.ndarray | None = None  # participation after its epochs, float [E, N]
+    measure: str = "score"  # what the value is, for an axis
 
-    mask: np.ndarray
-    value: np.ndarray
-    full: Absorbed
-    params: Any
-    rescued: tuple[int, ...]
-    gates: jax.Array | None = None
-    trace: np.ndarray | None = None
-    measure: str = "score"
+
+def checked_inputs(task: Task) -> jax.Array:
+    """The validation examples on which exactness is checked."""
+    return jnp.asarray(task.dataset.validation.inputs[:CHECKED])
+
+
+def counting_bar(
+    progress: Progress, label: str, note: str = ""
+) -> Callable[[int, int], None]:
+    """A new progress bar; returns (done, total) -> None, which moves it."""
+    bar = progress.add_task(label, total=None, note=note)
+    return lambda done, total: progress.update(bar, completed=done, total=total)

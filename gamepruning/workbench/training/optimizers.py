@@ -1,5 +1,6 @@
 """The optimizers and the step of a run's stages."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -51,17 +52,9 @@ def make_game_step(
 
     Every gate starts at one. It is an InputError if --keep cannot be met.
     """
-    plain = task.network.is_plain
     ascent = None if settings.has_budget else optax.scale_by_adam()
     gate_tx = equilibrium.projected_gate_ascent(training.gate_learning_rate, ascent)
     tx = equilibrium.joint_optimizer(weight_optimizer(training), gate_tx)
-
-    def loss_fn(outputs, labels):
-        return task.loss(outputs if plain else outputs[0], labels)
-
-    def merge_fn(params, outputs):
-        return loop.keep_statistics(params, outputs[1])
-
     make: Any
     if settings.has_budget:
         make = equilibrium.make_market_step
@@ -72,19 +65,37 @@ def make_game_step(
     else:
         make, rules = equilibrium.make_equilibrium_step, _game_config(settings)
         options = {"threshold": settings.game.threshold}
-    merge = None if plain else merge_fn
-    game = make(task.train_players, loss_fn, tx, rules, merge_fn=merge, **options)
+    game = game_for_training(
+        task,
+        lambda loss_fn, merge_fn: make(
+            task.train_players, loss_fn, tx, rules, merge_fn=merge_fn, **options
+        ),
+    )
+    return game._replace(init=jax.jit(game.init))
+
+
+def game_for_training(task: Task, make: Callable[..., Any]) -> loop.TrainStep:
+    """The game make(loss_fn, merge_fn) -> (init, step) on the task's network."""
+    plain = task.network.is_plain
+
+    def loss_fn(outputs, labels):
+        return task.loss(outputs if plain else outputs[0], labels)
+
+    def merge_fn(params, outputs):
+        return loop.keep_statistics(params, outputs[1])
+
+    game_init, game_step = make(loss_fn, None if plain else merge_fn)
 
     def init(key, params) -> GameState:
-        return GameState(game.init(params), key)
+        return GameState(game_init(params), key)
 
     def step(state: GameState, batch: Split) -> tuple[GameState, TrainInfo]:
         key, own = jax.random.split(state.key)
         keys = () if plain else (own,)
-        inner, info = game.step(state.game, (batch.inputs, *keys, batch.labels))
-        return GameState(inner, key), TrainInfo(info.loss)
+        inner, info = game_step(state.game, (batch.inputs, *keys, batch.labels))
+        return GameState(inner, key), TrainInfo(info.loss.mean())
 
-    return loop.TrainStep(jax.jit(init), step)
+    return loop.TrainStep(init, step)
 
 
 def _game_config(settings: PruneSettings) -> UtilityConfig:

@@ -19,7 +19,7 @@ from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.jobs.artifacts import receptive_fields
 from gamepruning.workbench.jobs.prune import Finished, run_prune
-from gamepruning.workbench.methods.gates import without_gates
+from gamepruning.workbench.methods.gates import Absorbed
 from gamepruning.workbench.methods.subject import Choice
 from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.settings.parts import (
@@ -414,7 +414,7 @@ def test_only_weights_that_read_pixels_are_drawn_as_pixels(model, drawn, key):
         "digits", DataSettings(), NetworkSettings(model=model), seed=0, key=key
     )
     mask = np.arange(task.players.num_players) < 5
-    full = without_gates(task.network.apply, task.players, task.params, mask)
+    full = Absorbed(task.network.apply, task.params, task.players, mask)
     choice = Choice(mask, mask * 1.0, full, task.params, (0, 0))
     fields = receptive_fields(task, choice)
     assert (fields is not None) == drawn
