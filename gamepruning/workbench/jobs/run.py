@@ -17,6 +17,7 @@ from gamepruning.workbench.training.checkpoints import load_weights
 from gamepruning.workbench.training.task import Task, make_task
 
 SettingsT = TypeVar("SettingsT", bound=parts.CommandSettings)
+OneDataset = parts.DatasetCommandSettings
 
 
 class Where(TypedDict, total=False):
@@ -109,7 +110,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    settings: parts.DatasetCommandSettings,
+    settings: OneDataset,
     seed: int,
     *,
     rates: parts.RateSettings = parts.NO_RATES,
@@ -130,11 +131,7 @@ def prepare(
 
 
 def settle_for(
-    task: Task,
-    settings: parts.DatasetCommandSettings,
-    rates: parts.RateSettings,
-    *,
-    has_budget: bool,
+    task: Task, settings: OneDataset, rates: parts.RateSettings, *, has_budget: bool
 ) -> parts.SettledTraining:
     """How a network of this task is trained; see `settle`."""
     return parts.settle(

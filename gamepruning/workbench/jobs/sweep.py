@@ -95,9 +95,10 @@ def _make_step(
     """The step of all points at once."""
     game = settings.game
 
-    def optimizer(weight_rate, gate_rate):
-        gate_tx = equilibrium.projected_gate_ascent(gate_rate, optax.scale_by_adam())
-        weight_tx = optimizers.optimizer_at(made.training, weight_rate)
+    def optimizer(weight_learning_rate, gate_learning_rate):
+        scale = optax.scale_by_adam()
+        gate_tx = equilibrium.projected_gate_ascent(gate_learning_rate, scale)
+        weight_tx = optimizers.optimizer_at(made.training, weight_learning_rate)
         return equilibrium.joint_optimizer(weight_tx, gate_tx)
 
     return optimizers.game_for_training(

@@ -14,7 +14,7 @@ from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import bands as bands_job
 from gamepruning.workbench.jobs.bands import run_bands
 from gamepruning.workbench.settings.studies import BandsSettings
-from gamepruning.workbench.training import stages
+from gamepruning.workbench.training import loop
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -42,7 +42,7 @@ def done(tmp_path_factory):
         with pytest.raises(KeyboardInterrupt, match="bands --resume --out"):
             run(SMALL, out)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "run_epoch", interrupted)
+        patch.setattr(loop, "run_epoch", interrupted)
         return run(BandsSettings(), out, resume=True)
 
 

@@ -13,7 +13,7 @@ from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs.sweep import run_sweep
 from gamepruning.workbench.report import plots
 from gamepruning.workbench.settings.studies import SweepSettings
-from gamepruning.workbench.training import stages
+from gamepruning.workbench.training import loop
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -89,8 +89,8 @@ def test_it_goes_on_where_it_was_cut_off(done, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return run_epoch(*args, **options)
 
-    run_epoch = stages.run_epoch
-    monkeypatch.setattr(stages, "run_epoch", interrupted)
+    run_epoch = loop.run_epoch
+    monkeypatch.setattr(loop, "run_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt, match="sweep --resume --out"):
         sweep(SMALL, tmp_path / "run")
     folder, _ = sweep(SweepSettings(), tmp_path / "run", resume=True)
