@@ -44,7 +44,9 @@ class RunCommand(NamedTuple):
     def load(self) -> Callable[..., None]:
         """The command as a function, whose signature is its flags."""
 
-        def run(settings: Any, *, out: Folder = None, resume: bool = False) -> None:
+        def run(
+            settings: parts.CommandSettings, *, out: Folder = None, resume: bool = False
+        ) -> None:
             """What every run can be told.
 
             Args:

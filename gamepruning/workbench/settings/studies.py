@@ -25,7 +25,7 @@ Rates = Annotated[tuple[float, ...], parts.XS, parts.Above]
 
 
 def _once(
-    flag: str, values: Sequence[str | float], needs: str, *, least: int = 1
+    flag: str, values: Sequence[object], needs: str, *, least: int = 1
 ) -> Iterator[str]:
     if len(values) < least or len(set(values)) < len(values):
         yield f"{flag} needs {needs}, and each only once"
@@ -62,7 +62,7 @@ class CurveSettings(parts.DatasetCommandSettings):
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 0
 
     def problems(self) -> Iterator[str]:
-        methods = [find_method(name).name for name in self.methods]
+        methods = [find_method(name) for name in self.methods]
         yield from _once("--methods", methods, "a name")
         yield from _once("--sizes", self.sizes, "a value")
         if EQUILIBRIUM in self.methods:
@@ -108,9 +108,9 @@ class CompareSettings(parts.CommandSettings):
     scoring: parts.ScoringSettings = parts.ScoringSettings()
 
     def problems(self) -> Iterator[str]:
-        names = [find_method(name).name for name in self.methods]
+        methods = [find_method(name) for name in self.methods]
         yield from _once("--datasets", self.datasets, "a name")
-        yield from _once("--methods", names, "two names or more", least=2)
+        yield from _once("--methods", methods, "two names or more", least=2)
         iterated = [name for name in self.methods if find_method(name).is_iterated]
         if self.counts is not None and iterated:
             yield (
