@@ -123,6 +123,6 @@ def classes_of(name: str) -> tuple[str, ...]:
 
     Example:
       >>> classes_of("tanh"), classes_of("reduce_sum")
-      (('ELEMENTWISE', 'KEEPS_ZERO'), ('REDUCTIONS', 'SUMS'))
+      (('ELEMENTWISE', 'KEEPS_ZERO'), ('NUMERIC_REDUCTIONS', 'REDUCTIONS', 'SUMS'))
     """
     return tuple(kind for kind, names in CLASSES.items() if name in names)

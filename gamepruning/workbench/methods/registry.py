@@ -82,7 +82,7 @@ _BASELINES = {
     "weight_gradient": "weights times their gradients",
     "taylor": "first-order estimate of the loss change",
     "taylor_second": "second-order estimate of the loss change",
-    "activation": "mean activation",
+    "activation": "variance of the activation",
     "random": "by chance",
     "loss_oracle": "the loss change when a player is removed alone",
 }

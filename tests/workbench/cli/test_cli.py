@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -430,3 +431,29 @@ def test_condense_keeps_the_first_complaint():
     box = "╭─ Title ─╮\n│ one │\n│ two │\n│ ─── │\n│ see --help │\n╰───╯"
     assert condense(box) == "one two"
     assert condense("") == "bad arguments"
+
+
+def test_compiled_programs_are_kept_unless_the_user_says_where(tmp_path, monkeypatch):
+    # set first, so that monkeypatch takes away what the command sets
+    for name in (
+        "JAX_COMPILATION_CACHE_DIR",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+    ):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GAMEPRUNING_CACHE", str(tmp_path))
+    with warnings.catch_warnings():
+        cli._keep_programs()
+        kept = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+        assert kept.is_dir() and kept.parent == tmp_path
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
+        cli._keep_programs()
+        assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "mine"
+
+
+def test_no_place_for_compiled_programs_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GAMEPRUNING_CACHE", str(tmp_path / "file"))
+    cli._keep_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
