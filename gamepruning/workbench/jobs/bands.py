@@ -12,13 +12,13 @@ from gamepruning.errors import InputError
 from gamepruning.uncertainty.mcue import Bands, mcue
 from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.jobs.rivals import train_dense
-from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, prepare
+from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.subject import counting_bar
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.studies import BandsSettings
 from gamepruning.workbench.training.loop import evaluate
 from gamepruning.workbench.training.stages import make_trainer, new_progress
-from gamepruning.workbench.training.task import Task
+from gamepruning.workbench.training.task import Prepared, Task
 
 # What is told of a peak: the names in `bands.json` and in the table.
 PEAK = {

@@ -9,14 +9,10 @@ import numpy as np
 
 from gamepruning.errors import InputError
 from gamepruning.statistics import MethodComparison
+from gamepruning.workbench.jobs import one_curve
 from gamepruning.workbench.jobs.curve import check_curve
-from gamepruning.workbench.jobs.one_curve import (
-    Trained,
-    draw_curve,
-    prepare_curve,
-    train_networks,
-)
-from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, settle_for
+from gamepruning.workbench.jobs.one_curve import Trained
+from gamepruning.workbench.jobs.run import Run, Where, open_run, settle_for
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.sizes import check_keep
@@ -26,6 +22,7 @@ from gamepruning.workbench.report.comparison import DENSE
 from gamepruning.workbench.settings.prune import SizeSettings
 from gamepruning.workbench.settings.studies import CompareSettings
 from gamepruning.workbench.training.stages import new_progress
+from gamepruning.workbench.training.task import Prepared
 
 
 def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
@@ -41,9 +38,8 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
     run = open_run(settings, stem, where)
     settings = run.settings
     with run.console.status("reading data"):
-        prepared = [
-            prepare_curve(settings.as_curve(name), 0) for name in settings.datasets
-        ]
+        curves = map(settings.as_curve, settings.datasets)
+        prepared = [one_curve.prepare_curve(curve, 0) for curve in curves]
         names = {made.task.metric_name: made.task.dataset.name for made in prepared}
         if len(names) > 1:  # one cannot take the mean over all data sets
             told = " and ".join(f"{metric} of {name}" for metric, name in names.items())
@@ -71,8 +67,9 @@ def _run_all(
         for number, dataset in enumerate(settings.datasets):
             first, draw = prepared[number], functools.partial(_run, settings, dataset)
             curve = settings.as_curve(dataset, first.task.players.num_players)
-            networks = train_networks(run.folder, progress, curve, first, f"{number}_")
-            for network in networks:
+            for network in one_curve.train_networks(
+                run.folder, progress, curve, first, f"{number}_"
+            ):
                 for name in (DENSE, *settings.methods):
                     rows.append(run.row(f"{name}-{network.label}", draw, name, network))
     return rows
@@ -90,7 +87,7 @@ def _run(
     if find_method(name).kind == "equilibrium":
         return names | _equilibrium(settings, dataset, network)
     share = settings.share_of(network.task.players.num_players)
-    row = draw_curve(name, network, tuned=(share,), counts=settings.counts)
+    row = one_curve.draw_curve(name, network, tuned=(share,), counts=settings.counts)
     place = sorted(network.settings.sizes).index(share)
     return names | {
         "kept": row["sizes"][place],
@@ -108,9 +105,9 @@ def _equilibrium(
     task = network.task
     asked = settings.as_equilibrium(dataset, network.seed)
     training = settle_for(task, asked, asked.rates, has_budget=True)
+    made = network.made._replace(training=training)
     trainer = network.trainer._replace(training=training)
-    stage = f"equilibrium_{network.label}"
-    choice = play_equilibrium(network.keys.train, task, asked, trainer, stage=stage)
+    choice = play_equilibrium(made, asked, trainer, f"equilibrium_{network.label}")
     return _facts(network, choice.mask, make_small(task, choice.full), "equilibrium")
 
 

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from gamepruning.compaction.measure import count_params
 from gamepruning.selection import SelectionTrace, compression_curve, masks_at
 from gamepruning.workbench.jobs.rivals import Tuner, train_dense
-from gamepruning.workbench.jobs.run import Prepared, prepare
+from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods import sizes, small_networks
 from gamepruning.workbench.methods.gates import Absorbed, gated_network
 from gamepruning.workbench.methods.rank import RANKERS, count_evaluations
@@ -23,6 +23,7 @@ from gamepruning.workbench.settings.studies import CurveSettings
 from gamepruning.workbench.training.loop import evaluate
 from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.stages import Trainer, make_trainer
+from gamepruning.workbench.training.task import Prepared
 
 LOW, HIGH = 0.05, 0.6  # the area is taken there, as far as the curve reaches
 
@@ -39,7 +40,7 @@ class Trained:
         seed: int,
         label: str,  # of its checkpoints
     ):
-        self.task, self.keys, self.params = made.task, made.keys, params
+        self.made, self.task, self.params = made, made.task, params
         self.settings, self.trainer = settings, trainer
         self.seed, self.label = seed, label
         self.subject = Subject(made.task, params, settings.scoring, settings.bias)
@@ -122,7 +123,8 @@ def draw_curve(
         progress=counting_bar(trainer.progress, label),
     )
     start = time.perf_counter()
-    source = RANKERS[method.kind](network.keys.choose, method, network.subject, rounds)
+    key = network.made.keys.choose
+    source = RANKERS[method.kind](key, method, network.subject, rounds)
     seconds = round(time.perf_counter() - start, 3)
     scope = "family" if method.selection == "family" else "global"
     masks = masks_at(source, shares, players=players, scope=scope)

@@ -11,14 +11,14 @@ from rich.text import Text
 from gamepruning.workbench.jobs.artifacts import write_run
 from gamepruning.workbench.jobs.results import summarise
 from gamepruning.workbench.jobs.rivals import compare, train_dense
-from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, prepare
+from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.stages import make_trainer, new_progress
-from gamepruning.workbench.training.task import Task
+from gamepruning.workbench.training.task import Prepared, Task
 
 
 class Finished(NamedTuple):
@@ -47,7 +47,7 @@ def run_prune(settings: PruneSettings, **where: Unpack[Where]) -> Finished:
             has_budget=settings.has_budget,
             load=settings.load,
         )
-        check_choice(made.task, settings, made.training)
+        check_choice(made, settings)
     with run.writing(made.training):
         run.console.print(_greeting(settings.network.name, made.task))
         result = _prune(run, made, seconds)
@@ -79,7 +79,7 @@ def _prune(
     run: Run[PruneSettings], made: Prepared, seconds: dict[str, float]
 ) -> RunResult:
     """From the data to the small network, and what is written about it."""
-    settings, (task, training, keys) = run.settings, made
+    settings, (task, training, _) = run.settings, made
     plays = find_method(settings.method).kind == "equilibrium"
     with new_progress(run.console) as progress:
         trainer = make_trainer(task, training, run.folder, progress)
@@ -88,7 +88,7 @@ def _prune(
             if settings.load is None or plays:  # else they are pruned as they are
                 dense = train_dense(made, trainer, label="train the dense network")
         with _timed(seconds, "choose who stays"):
-            choice = choose((keys.train, keys.choose), task, settings, trainer, dense)
+            choice = choose(made, settings, trainer, dense)
         with _timed(seconds, "take out, fine-tune and compare"):
             compared = compare(made, settings, trainer, dense, choice)
     with run.console.status("measuring"):

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from gamepruning.workbench.jobs.run import Prepared
 from gamepruning.workbench.methods import small_networks
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.sizes import counts_of
@@ -17,7 +16,7 @@ from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import optimizers
 from gamepruning.workbench.training.loop import TrainStep, make_train_step
 from gamepruning.workbench.training.stages import Trainer, train_weights
-from gamepruning.workbench.training.task import Task
+from gamepruning.workbench.training.task import Prepared, Task
 
 SHARES = (1.0, optimizers.FINE_TUNE_RATE)  # of the learning rate, tried from scratch
 

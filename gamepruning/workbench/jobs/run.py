@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
 import jax
 from rich.console import Console
@@ -14,7 +14,7 @@ from gamepruning.errors import InputError
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.training import run_folder
 from gamepruning.workbench.training.checkpoints import load_weights
-from gamepruning.workbench.training.task import Task, make_task
+from gamepruning.workbench.training.task import Keys, Prepared, Task, make_task
 
 SettingsT = TypeVar("SettingsT", bound=parts.CommandSettings)
 OneDataset = parts.DatasetCommandSettings
@@ -90,23 +90,6 @@ def open_run(
         settings, stem, out=out, resume=resume, console=console
     )
     return Run(settings, folder, console)
-
-
-class Keys(NamedTuple):
-    """The random keys of a seed."""
-
-    init: jax.Array  # of the network's start
-    train: jax.Array
-    choose: jax.Array  # of the choice of players
-    rest: jax.Array  # of what comes after it
-
-
-class Prepared(NamedTuple):
-    """A task of one seed, how its networks are trained, and its random keys."""
-
-    task: Task
-    training: parts.SettledTraining
-    keys: Keys
 
 
 def prepare(

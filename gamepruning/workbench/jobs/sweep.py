@@ -13,7 +13,7 @@ from gamepruning import equilibrium
 from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
 from gamepruning.workbench.cores import use_cores_as_devices
-from gamepruning.workbench.jobs.run import Prepared, Run, Where, open_run, prepare
+from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.equilibrium import open_players
 from gamepruning.workbench.methods.gates import absorb_gates, gated_network
 from gamepruning.workbench.methods.sizes import counts_of
@@ -24,7 +24,7 @@ from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.studies import SweepSettings
 from gamepruning.workbench.training import loop, optimizers, stages
-from gamepruning.workbench.training.task import Task
+from gamepruning.workbench.training.task import Prepared, Task
 
 JUDGED_AT_ONCE = 4  # points whose activations on the validation data are held at once
 

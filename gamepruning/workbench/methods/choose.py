@@ -16,35 +16,30 @@ from gamepruning.workbench.methods.gates import Absorbed
 from gamepruning.workbench.methods.rank import CAUTION, RANKERS, check_scoring
 from gamepruning.workbench.methods.registry import Method, find_method
 from gamepruning.workbench.methods.subject import Choice, Rounds, Subject, counting_bar
-from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.optimizers import make_game_step
 from gamepruning.workbench.training.stages import Trainer
-from gamepruning.workbench.training.task import Task
+from gamepruning.workbench.training.task import Prepared, Task
 
 UNSURE_ON = 500  # validation examples on which the bias is looked for
 HALF = 0.5  # the bias of the Banzhaf value
 
 
 def choose(
-    keys: tuple[jax.Array, jax.Array],
-    task: Task,
-    settings: PruneSettings,
-    trainer: Trainer,
-    dense: Any,
+    made: Prepared, settings: PruneSettings, trainer: Trainer, dense: Any
 ) -> Choice:
     """Choose the players that stay, by the method of the settings.
 
-    Rounds are written down, and an interrupted run resumes from the last one. The keys
-    are that of training, with which the equilibrium game sees the batches that the
-    dense network saw, and that of all other choices. `dense` are the trained weights;
-    the game starts from those of the task. It is an InputError if size or budget do not
-    fit the network, or if even the first round exceeds --max-drop.
+    Rounds are written down, and an interrupted run resumes from the last one. The
+    equilibrium game starts from the weights of the task, and sees the batches that the
+    dense network saw; all others rank the players of the trained weights `dense`. It is
+    an InputError if size or budget do not fit the network, or if even the first round
+    exceeds --max-drop.
     """
     method = selected_method(settings)
     if method.kind == "equilibrium":
-        return play_equilibrium(keys[0], task, settings, trainer)
-    return _choose_by_rank(keys[1], method, task, settings, trainer, dense)
+        return play_equilibrium(made, settings, trainer)
+    return _choose_by_rank(made, method, settings, trainer, dense)
 
 
 def selected_method(settings: PruneSettings) -> Method:
@@ -77,15 +72,14 @@ def _is_one_number(settings: PruneSettings) -> bool:
     return not isinstance(size.target, tuple) and size.round_to == 1
 
 
-def check_choice(
-    task: Task, settings: PruneSettings, training: SettledTraining
-) -> None:
+def check_choice(made: Prepared, settings: PruneSettings) -> None:
     """Raise `InputError` if size or budget do not fit, before anything is trained."""
-    players, size = task.players, settings.size
+    players, size = made.task.players, settings.size
     method = selected_method(settings)
     if method.kind == "equilibrium":
         sizes.check_round_to(players, size)
-        make_game_step(task, settings, training)  # raises if --keep cannot be met
+        # raises if --keep cannot be met
+        make_game_step(made.task, settings, made.training)
         return
     if size.max_drop is None:
         sizes.check_keep(players, size)
@@ -99,15 +93,11 @@ def check_choice(
 
 
 def _choose_by_rank(
-    key: jax.Array,
-    method: Method,
-    task: Task,
-    settings: PruneSettings,
-    trainer: Trainer,
-    dense: Any,
+    made: Prepared, method: Method, settings: PruneSettings, trainer: Trainer, dense
 ) -> Choice:
     """Rank the players of the trained network; the best stay."""
-    size, players = settings.size, task.players
+    task, size, players = made.task, settings.size, made.task.players
+    key = made.keys.choose
     bias = HALF if settings.bias is None else settings.bias
     if method.kind == "index":
         key, bands_key = jax.random.split(key)

@@ -13,25 +13,21 @@ from gamepruning.workbench.methods.subject import Choice, checked_inputs
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.optimizers import make_game_step
 from gamepruning.workbench.training.stages import Stage, Trainer, run_stage
-from gamepruning.workbench.training.task import Task
+from gamepruning.workbench.training.task import Prepared, Task
 
 
 def play_equilibrium(
-    key: jax.Array,
-    task: Task,
-    settings: PruneSettings,
-    trainer: Trainer,
-    *,
-    stage: str = "equilibrium",
+    made: Prepared, settings: PruneSettings, trainer: Trainer, stage="equilibrium"
 ) -> Choice:
     """Play the game while training; gates below the threshold leave.
 
     The weights start where those of the task do; `stage` names the checkpoint. See Shah
     and Khan, arXiv 2512.22106, Algorithm 1.
     """
-    order_key, step_key = jax.random.split(key)
-    init, step = make_game_step(task, settings, trainer.training)
-    threshold, families = settings.game.threshold, task.players.families
+    task, threshold = made.task, settings.game.threshold
+    order_key, step_key = jax.random.split(made.keys.train)
+    init, step = make_game_step(task, settings, made.training)
+    families = task.players.families
     gated = gated_network(task.players)
 
     def record(state) -> dict[str, Any]:
@@ -49,7 +45,7 @@ def play_equilibrium(
     game = Stage(
         stage,
         "play the game",
-        trainer.training.epochs,
+        made.training.epochs,
         order_key,
         init(step_key, task.params),
         step,

@@ -14,7 +14,11 @@ from gamepruning.trees.trainable import is_trainable
 from gamepruning.workbench.datasets import Dataset, load_dataset
 from gamepruning.workbench.networks.models import Model, build_model
 from gamepruning.workbench.networks.user import load_user_network
-from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
+from gamepruning.workbench.settings.parts import (
+    DataSettings,
+    NetworkSettings,
+    SettledTraining,
+)
 from gamepruning.workbench.training.loop import Measure
 
 EXAMPLES = 8  # examples with which a network is traced
@@ -31,6 +35,23 @@ class Task(NamedTuple):
     loss: Measure  # to be minimised
     metric: Measure  # to be maximised
     metric_name: str  # "accuracy" or "R^2"
+
+
+class Keys(NamedTuple):
+    """The random keys of a seed."""
+
+    init: jax.Array  # of the network's start
+    train: jax.Array
+    choose: jax.Array  # of the choice of players
+    rest: jax.Array  # of what comes after it
+
+
+class Prepared(NamedTuple):
+    """A task of one seed, how its networks are trained, and its random keys."""
+
+    task: Task
+    training: SettledTraining
+    keys: Keys
 
 
 def make_task(

@@ -39,18 +39,16 @@ def made():
     return prepare(PruneSettings.of(**NETWORK), 0)
 
 
-def choose_by(name, made, out, *, keep, seed=0):
+def choose_by(name, made, out, *, keep):
     """The choice of a method, of players of untrained weights."""
     needed = NEEDED[METHODS[name].kind]
     settings = PruneSettings.of(method=name, keep=keep, **NETWORK, **needed)
-    check_choice(made.task, settings, made.training)
+    check_choice(made, settings)
     console = Console(file=io.StringIO())
-    keys = jax.random.split(jax.random.key(seed))
     run = working_in(RunFolder(out, resume=False), "gamepruning prune")
     with run as folder, new_progress(console) as progress:
         trainer = make_trainer(made.task, made.training, folder, progress)
-        params = made.task.params
-        return choose((keys[0], keys[1]), made.task, settings, trainer, params)
+        return choose(made, settings, trainer, made.task.params)
 
 
 @pytest.mark.parametrize("name", METHODS)
