@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gamepruning.compaction import measure
 from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
-from gamepruning.workbench.methods.gates import run_gated
+from gamepruning.workbench.methods.gates import gated_network, run_gated
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
@@ -76,11 +76,7 @@ def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
 def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
     if choice.gates is None:
         return pruned
-
-    def gated(joint, inputs):
-        return task.players.gated(*joint, inputs)
-
-    joint = (choice.params, choice.gates)
+    gated, joint = gated_network(task.players), (choice.params, choice.gates)
     value = evaluate(gated, joint, task.dataset.test, task.metric)
     return dataclasses.replace(pruned, gated=value)
 
