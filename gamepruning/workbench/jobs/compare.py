@@ -58,9 +58,7 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
     return run.tell("report", "compare.html")
 
 
-def _run_all(
-    run: Run[CompareSettings], prepared: Sequence[Prepared]
-) -> list[dict[str, Any]]:
+def _run_all(run: Run[CompareSettings], prepared: Sequence[Prepared]) -> list[dict]:
     """A row for each data set, seed and method; those on file are not done again."""
     rows, settings = [], run.settings
     with new_progress(run.console) as progress:
@@ -75,9 +73,7 @@ def _run_all(
     return rows
 
 
-def _run(
-    settings: CompareSettings, dataset: str, name: str, network: Trained
-) -> dict[str, Any]:
+def _run(settings: CompareSettings, dataset: str, name: str, network: Trained) -> dict:
     """The row of a method, or of the dense network."""
     names = {"dataset": dataset, "seed": network.seed, "method": name}
     names["metric"] = network.task.metric_name
@@ -98,9 +94,7 @@ def _run(
     }
 
 
-def _equilibrium(
-    settings: CompareSettings, dataset: str, network: Trained
-) -> dict[str, Any]:
+def _equilibrium(settings: CompareSettings, dataset: str, network: Trained) -> dict:
     """The game for the same budget, from the network's own start."""
     task = network.task
     asked = settings.as_equilibrium(dataset, network.seed)
@@ -111,9 +105,7 @@ def _equilibrium(
     return _facts(network, choice.mask, make_small(task, choice.full), "equilibrium")
 
 
-def _facts(
-    network: Trained, mask: np.ndarray, small: SmallNetwork, name: str
-) -> dict[str, Any]:
+def _facts(network: Trained, mask: np.ndarray, small: SmallNetwork, name: str) -> dict:
     """What a network is worth that no scores led to, before and after fine-tuning."""
     return {
         "kept": int(mask.sum()),
@@ -126,9 +118,7 @@ def _facts(
 
 
 def _write(
-    run: Run[CompareSettings],
-    rows: Sequence[dict[str, Any]],
-    found: MethodComparison | None,
+    run: Run[CompareSettings], rows: Sequence[dict], found: MethodComparison | None
 ) -> None:
     facts: dict[str, Any] = {"rows": list(rows)}
     if found is not None:

@@ -42,11 +42,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    made: Prepared,
-    settings: PruneSettings,
-    trainer: Trainer,
-    dense: Any,
-    choice: Choice,
+    made: Prepared, asked: PruneSettings, trainer: Trainer, dense: Any, choice: Choice
 ) -> Comparison:
     """Take players out, find rivals of the same size, fine-tune all alike."""
     tune_key, mask_key, scratch_key, order_key = jax.random.split(made.keys.rest, 4)
@@ -57,13 +53,13 @@ def compare(
         after = tune(key, label, network, params)
         return Entrant(key, label, kept, network, params, after)
 
-    pruned = enter(settings.method, label_of(settings), small, small.params)
+    pruned = enter(asked.method, label_of(asked), small, small.params)
     sizes = tuple(family.size for family in task.players.families)
     whole = enter("dense", "dense", task.network, dense, sizes)
     rivals = []
-    if settings.rivals and not mask.all():
+    if asked.rivals and not mask.all():
         masks = small_networks.rival_masks(mask_key, task.players, dense, counts)
-        masks.pop(find_method(settings.method).name, None)
+        masks.pop(find_method(asked.method).name, None)
         for name, own in masks.items():
             rival = small_networks.cut_rival(task, choice.full, small, dense, own)
             rivals.append(enter(name, name, rival, rival.params))

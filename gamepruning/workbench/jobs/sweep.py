@@ -59,9 +59,7 @@ def points_of(settings: SweepSettings, training: SettledTraining) -> SweepPoints
     )
 
 
-def _play(
-    run: Run[SweepSettings], made: Prepared, points: SweepPoints
-) -> list[dict[str, Any]]:
+def _play(run: Run[SweepSettings], made: Prepared, points: SweepPoints) -> list[dict]:
     """Train all points, then say of each what is left of it."""
     task, training, settings = made.task, made.training, run.settings
     judge = _make_judge(task)
