@@ -1,6 +1,9 @@
 """Settings for all tests. The environment is set before jax is imported."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 NUM_DEVICES = 4
@@ -16,6 +19,14 @@ _threads = str(max(1, (os.cpu_count() or 1) // _WORKERS))
 for _name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, _threads)
 os.environ.setdefault("MPLBACKEND", "Agg")
+# What several tests or workers compile is compiled once in a run: the first process to
+# come here makes the folder, and its workers and the commands under test inherit it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _programs = tempfile.mkdtemp(prefix="gamepruning-programs-")
+    atexit.register(shutil.rmtree, _programs, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
