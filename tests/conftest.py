@@ -33,6 +33,7 @@ import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 import tests.typecheck  # noqa: E402, F401  the hook finds it by name
+from tests.tiers import function_of, read_slow  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -50,6 +51,14 @@ def checked_modules() -> list[str]:
 
 if os.environ.get("GAMEPRUNING_TYPECHECK", "1") != "0":
     install_import_hook(checked_modules(), "tests.typecheck.typechecked")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the fast tier."""
+    slow = read_slow()
+    for item in items:
+        if function_of(item.nodeid) not in slow:
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture(scope="session")
