@@ -67,4 +67,4 @@ def test_stored_results_have_a_table_and_a_command(name):
     assert data["verdict"]["met"] in (True, False)
     names = [row.cells[0] for row in result_table(name, data).rows]
     assert "verdict met" in names
-    assert f"python -m benchmarks {name} --out" in (STORED / "README.md").read_text()
+    assert f"`python -m benchmarks {name}`" in (STORED / "README.md").read_text()
