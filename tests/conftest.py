@@ -53,12 +53,29 @@ if os.environ.get("GAMEPRUNING_TYPECHECK", "1") != "0":
     install_import_hook(checked_modules(), "tests.typecheck.typechecked")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+SLOW = read_slow()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the fast tier."""
-    slow = read_slow()
-    for item in items:
-        if function_of(item.nodeid) not in slow:
-            item.add_marker(pytest.mark.fast)
+    if function_of(item.nodeid) not in SLOW:
+        item.add_marker(pytest.mark.fast)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests of a zoo model in a row: they share it."""
+    places = [k for k, item in enumerate(items) if model_of(item)]
+    by_model = sorted((items[k] for k in places), key=model_of)
+    for place, item in zip(places, by_model, strict=True):
+        items[place] = item
+
+
+def model_of(item: pytest.Item) -> str:
+    """The name of the zoo model that a test is about, or ""."""
+    callspec = getattr(item, "callspec", None)
+    bench = callspec.params.get("bench") if callspec else None
+    return f"{bench[0].name} {bench[1]}" if bench else ""
 
 
 @pytest.fixture(scope="session")

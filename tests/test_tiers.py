@@ -11,7 +11,8 @@ FUNCTIONS = {
     f"{path.relative_to(HERE.parent).as_posix()}::{node.name}"
     for path in HERE.rglob("test_*.py")
     for node in ast.parse(path.read_text(encoding="utf-8")).body
-    if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    and node.name.lower().startswith(("test", "with"))
 }
 FOLDERS = sorted({Path(name.split("::")[0]).parent.as_posix() for name in FUNCTIONS})
 

@@ -28,7 +28,7 @@ from tests.compare import (
     shrink_outputs,
 )
 from tests.zoo import CASES, Case
-from tests.zoo.turns import TURNS
+from tests.zoo.turns import SINGLE, TURNS
 
 KEEP = 0.6
 THOROUGH = os.environ.get("GAMEPRUNING_THOROUGH", "0") != "0"
@@ -81,7 +81,9 @@ def types_of(dtype: str) -> Iterator[None]:
 
 ALL = list(CASES.values())
 LIGHT = [case for case in ALL if THOROUGH or not case.heavy]
-TWICE = [case for case in LIGHT if len(case.dtypes) > 1][:: 1 if THOROUGH else 5]
+TWICE = [
+    case for case in LIGHT if len(case.dtypes) > 1 and (THOROUGH or case.name in SINGLE)
+]
 
 
 @pytest.fixture(scope="module")

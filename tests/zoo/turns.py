@@ -78,3 +78,9 @@ TURNS: dict[str, list[str]] = {
         gram_of_exponentials gram_of_relu physics_informed constant_permutation
     """.split(),
 }
+
+# Models that are checked in single precision, too.
+SINGLE: list[str] = """
+    transformer_linen linear_attention mapped_ensemble bilinear_pooling
+    nnx_batch_norm_dropout neural_ode weight_normalisation_gated custom_gradient
+""".split()
