@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from gamepruning.bandits.game import BanditState
 from gamepruning.bandits.policy import Policy
@@ -97,7 +97,7 @@ def are_separated(state: BanditState, num_batches: int, count: int) -> bool:
     if freedom.min() < 1:
         return False
     level = (1 - CONFIDENCE) / (2 * len(mean))
-    radius = stderr * stats.t.isf(level, freedom)
+    radius = -stderr * stdtrit(freedom, level)
     order = np.argsort(mean, kind="stable")
     low, high = order[:count], order[count:]
     return bool((mean + radius)[low].max() < (mean - radius)[high].min())

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from gamepruning.uncertainty.moments import SizeMoments
 
@@ -51,6 +50,8 @@ def size_law(
       >>> law.weights.round(6).tolist(), law.between.tolist()
       ([[[0.25, 0.5, 0.25]]], [[[0.0, 0.0]]])
     """
+    from scipy import stats  # takes half a second to import
+
     every = np.arange(num_players + 1)
     gap = (np.searchsorted(sizes, every) - 1).clip(0)
     share = (every - sizes[gap]) / (sizes[gap + 1] - sizes[gap])

@@ -76,7 +76,7 @@ def _keep_programs() -> None:
     with contextlib.suppress(OSError, RuntimeError):
         kept.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(kept))
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         about = "Error (reading|writing) persistent compilation cache"
         warnings.filterwarnings("ignore", about)  # then it is compiled
 

@@ -75,8 +75,8 @@ def make_trainer(
     task: Task, training: SettledTraining, folder: RunFolder, progress: bars.Progress
 ) -> Trainer:
     """The task's data on the device, and where its stages write."""
-    train, metric = jax.device_put(task.dataset.train), jax.jit(task.metric)
-    validation = task.dataset.validation
+    data, metric = task.dataset, jax.jit(task.metric)
+    train, validation = jax.device_put((data.train, data.validation))
     return Trainer(train, validation, metric, training, folder, progress)
 
 
