@@ -1,7 +1,7 @@
 """The public face of `find_players`: options, errors, and what gates mean."""
 
-import flax.linen as nn
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
