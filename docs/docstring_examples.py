@@ -4,7 +4,7 @@ import re
 
 import griffe
 
-EXAMPLE = re.compile(r"^(\s*)Examples?:[ \t]*(.*)$", flags=re.MULTILINE)
+EXAMPLE = re.compile(r"^([ \t]*)Examples?:[ \t]*(.*)$", flags=re.MULTILINE)
 
 
 class Examples(griffe.Extension):
