@@ -1,6 +1,7 @@
 """Contracts of all settings: flat names, help, the command line and JSON."""
 
 import dataclasses
+import inspect
 import json
 import re
 import shlex
@@ -50,8 +51,9 @@ def test_every_plain_field_is_one_flag(kind):
 @pytest.mark.parametrize("kind", ALL)
 def test_every_option_has_a_sentence(kind):
     for part in classes_of(kind):
-        texts = "\n".join(base.__doc__ or "" for base in part.__mro__)
-        told = re.findall(r"^      (\w+): [A-Z].", texts, flags=re.M)
+        # Python 3.13 takes the indentation of docstrings away
+        docs = [inspect.cleandoc(base.__doc__ or "") for base in part.__mro__]
+        told = re.findall(r"^  (\w+): [A-Z].", "\n".join(docs), flags=re.M)
         hints = get_type_hints(part, include_extras=True)
         for field in dataclasses.fields(part):
             extras = getattr(hints[field.name], "__metadata__", ())
