@@ -243,6 +243,8 @@ def build_model(
 
     try:  # tracing the start costs no computing and shows if sizes fit
         shapes = jax.eval_shape(init, jax.random.key(0))
+        if any(0 in leaf.shape for leaf in jax.tree.leaves(shapes)):  # from JAX 0.12 on
+            raise ValueError("a layer would be empty")
     except Exception as error:  # whatever linen and XLA say about sizes
         reason = str(error).strip().splitlines()
         raise InputError(
