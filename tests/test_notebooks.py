@@ -17,7 +17,8 @@ SCRIPTS = [
 def test_the_notebook_runs(script: Path, tmp_path: Path, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # else pictures are not shown
     # They compute more than tests do: some optimisation is faster.
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=1")
+    flags = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+    monkeypatch.setenv("XLA_FLAGS", flags)
     notebook = jupytext.read(script)
     client = NotebookClient(
         notebook,
