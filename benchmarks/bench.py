@@ -16,8 +16,8 @@ from benchmarks.networks import (
     bench_trace,
 )
 from gamepruning.files.atomic import new_file
+from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.types import InputError
-from gamepruning.workbench.cores import use_cores_as_devices
 from gamepruning.workbench.report.table import Row, Table, text_columns
 from gamepruning.workbench.training.run_folder import versions
 

@@ -18,7 +18,8 @@ PACKAGE = Path(gamepruning.__file__).parent
 FLOORS = (
     {"errors"},
     {"types"},
-    {"files", "metrics", "options", "statistics", "trees"},
+    {"metrics", "options", "statistics", "trees"},
+    {"files"},
     {"trace"},
     {"run"},
     {"players"},

@@ -34,7 +34,7 @@ from experiments.gtap.speed_peers import (
 )
 from experiments.gtap.speed_reference import VALUES, make_reference
 from gamepruning.coalitions.values import value_function
-from gamepruning.workbench.cores import use_cores_as_devices
+from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.workbench.datasets.places import cache_folder
 from gamepruning.workbench.training.run_folder import versions
 

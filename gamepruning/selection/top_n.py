@@ -1,6 +1,7 @@
 """The n best players, within what a network allows: scopes, floors, multiples."""
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -11,6 +12,7 @@ from jaxtyping import ArrayLike, Bool
 from gamepruning.types import InputError, Scores
 
 Scope = Literal["global", "family", "proportions"]
+Size = int | float | Sequence[int] | Mapping[str, int]
 
 
 class Group(NamedTuple):
@@ -28,7 +30,7 @@ class Group(NamedTuple):
 
 def top_n(
     scores: Scores | ArrayLike,
-    n: int,
+    n: Size,
     *,
     players=None,
     scope: Scope = "global",
@@ -49,7 +51,9 @@ def top_n(
 
     Args:
       scores: `Scores`, or float [N]; higher means keep. Ties go to the lower index.
-      n: how many players stay in all, protected ones included, 0 < n < N.
+      n: how many players stay in all, protected ones included, 0 < n < N; or a
+        fraction of them, such as 0.5; or a count for each family, in their order or
+        by name. Counts by family are kept as they are, without scope or floors.
       players: the `Players`; needed for all but the plain global choice. Without it
         the N scores count as one family.
       scope: "global", "family" or "proportions".
@@ -70,12 +74,17 @@ def top_n(
       >>> import jax.numpy as jnp
       >>> top_n(jnp.array([3.0, 1.0, 2.0]), 2).tolist()
       [True, False, True]
+      >>> top_n(jnp.array([3.0, 1.0, 2.0, 4.0]), 0.5).tolist()
+      [True, False, False, True]
 
     References:
       Diaz-Ortiz et al., arXiv 2311.10468, top-n pruning; section IV-C1 (proportions).
     """
     value = check_scores(scores, players)
     groups = make_groups(players, len(value), min_units, round_to, protect)
+    if isinstance(n, Mapping | Sequence):
+        return take_best(value, groups, _check_counts(n, groups, len(value)))
+    n = _as_count(n, len(value))
     _check_request(n, len(value), groups, scope, players, proportions_from)
     ranked = value
     if scope == "proportions":
@@ -83,6 +92,41 @@ def top_n(
     worth = _share if scope == "family" else _worth(ranked)
     quotas = _fill(groups, n, round_to, worth)
     return take_best(value, groups, quotas)
+
+
+def _as_count(n: int | float, num_players: int) -> int:
+    """A whole number of players; a fraction in (0, 1) is one of all of them."""
+    if 0 < n < 1:
+        return max(round(n * num_players), 1)
+    if n != int(n):
+        raise InputError(
+            f"expected n as a number of players or a fraction in (0, 1), got {n}"
+        )
+    return int(n)
+
+
+def _check_counts(n, groups: Sequence[Group], num_players: int) -> list[int]:
+    """A count for each family; nobody else knows how many are to stay."""
+    names = [group.name for group in groups]
+    told = ", ".join(f"{group.name} {group.size}" for group in groups)
+    if isinstance(n, Mapping):
+        if set(n) != set(names):
+            odd = ", ".join(map(str, sorted(set(n) ^ set(names), key=str)))
+            raise InputError(
+                f"expected a count for each family by its name, {odd} differ: the "
+                f"families and their sizes are {told}"
+            )
+        n = [n[name] for name in names]
+    counts = [operator.index(count) for count in n]
+    fits = [0 <= count <= g.size for count, g in zip(counts, groups, strict=False)]
+    if len(counts) != len(groups) or not all(fits):
+        raise InputError(
+            f"expected a count for each family, none above its size, got {counts}: the "
+            f"families and their sizes are {told}"
+        )
+    if sum(counts) == num_players:
+        raise InputError(f"nothing would be pruned: {counts} keeps everyone")
+    return counts
 
 
 def check_scores(scores, players, *, name: str = "scores") -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from gamepruning.files import npz as checkpoint
 from gamepruning.types import InputError, Scores
@@ -69,6 +69,22 @@ class SelectionTrace:
         return np.concatenate(
             [np.zeros(0, int), *(round.decided for round in self.rounds)]
         )
+
+    @property
+    def rank(self) -> Float[np.ndarray, " N"]:
+        """When each player was decided on: last to leave or first to enter is highest.
+
+        Pruning puts those who stay above all others, building those who never came at
+        0.
+        """
+        order = self.order
+        if self.method == "building":
+            rank = np.zeros(self.num_players)
+            rank[order] = np.arange(len(order), 0, -1)
+        else:
+            rank = np.where(self.mask, float(len(order)), 0.0)
+            rank[order] = np.arange(len(order))
+        return rank
 
     @property
     def mask(self) -> Bool[np.ndarray, " N"]:

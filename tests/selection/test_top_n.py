@@ -68,6 +68,10 @@ VALUE = np.array([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
         ({"round_to": 2}, 6, {"a": [0, 1, 2, 3], "b": [0, 1]}),
         ({"protect": ["b"]}, 6, {"a": [0, 1], "b": [0, 1, 2, 3]}),
         ({"protect": "b"}, 5, {"a": [0], "b": [0, 1, 2, 3]}),
+        # a fraction; counts by family, in order and by name, of which one may be empty
+        ({}, 0.4, {"a": [0, 1], "b": [0]}),
+        ({}, [1, 2], {"a": [0], "b": [0, 1]}),
+        ({}, {"b": 3, "a": 0}, {"a": [], "b": [0, 1, 2]}),
     ],
 )
 def test_by_hand(options, n, expected):
@@ -168,6 +172,22 @@ def test_a_million_players_take_no_time():
 def test_requests_that_cannot_be_met_are_refused(n, options, message):
     with pytest.raises(InputError, match=message):
         top_n(VALUE, n, players=TWO, **options)
+
+
+@pytest.mark.parametrize(
+    ("n", "message"),
+    [
+        (2.5, "number of players or a fraction"),
+        ((1, 2, 3), "count for each family.*are a 4, b 4"),
+        ((1, 5), "none above its size"),
+        ({"a": 1}, "b differ: the families and their sizes are a 4, b 4"),
+        ({"a": 1, "b": 1, "c": 1}, "c differ"),
+        ((4, 4), "keeps everyone"),
+    ],
+)
+def test_sizes_that_mean_nothing_are_refused(n, message):
+    with pytest.raises(InputError, match=message):
+        top_n(VALUE, n, players=TWO)
 
 
 def test_bad_scores_are_refused():

@@ -69,10 +69,8 @@ def _keep_programs() -> None:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         kind += next((line for line in lines if line.startswith("flags")), "")
     root = os.environ.get("GAMEPRUNING_CACHE") or "~/.cache/gamepruning"
-    kept = (
-        Path(root).expanduser()
-        / f"programs-{hashlib.sha1(kind.encode()).hexdigest()[:8]}"
-    )
+    name = f"programs-{hashlib.sha1(kind.encode()).hexdigest()[:8]}"
+    kept = Path(root).expanduser() / name
     with contextlib.suppress(OSError, RuntimeError):
         kept.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(kept))

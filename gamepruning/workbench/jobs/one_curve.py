@@ -9,7 +9,12 @@ import numpy as np
 from rich.progress import Progress
 
 from gamepruning.compaction.measure import count_params
-from gamepruning.selection import SelectionTrace, compression_curve, masks_at
+from gamepruning.selection import (
+    SelectionTrace,
+    compression_curve,
+    masks_at,
+    top_n,
+)
 from gamepruning.workbench.jobs.rivals import Tuner, train_dense
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods import sizes, small_networks
@@ -129,8 +134,8 @@ def draw_curve(
     scope = "family" if method.selection == "family" else "global"
     masks = masks_at(source, shares, players=players, scope=scope)
     if counts is not None and not isinstance(source, SelectionTrace):
-        value, same = np.asarray(source.value), masks.sum(axis=1) == sum(counts)
-        masks[same] = sizes.best_of_each(players, value, counts)
+        same = masks.sum(axis=1) == sum(counts)
+        masks[same] = top_n(source, counts, players=players)
     curve = compression_curve(masks, network.judge_masks, shares)
     low, high = max(LOW, curve.fractions[0]), min(HIGH, curve.fractions[-1])
     row = {

@@ -1,10 +1,11 @@
 """The main job: train, let players leave, check, compare, and write a run folder."""
 
+import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 from rich.text import Text
 
@@ -14,10 +15,11 @@ from gamepruning.workbench.jobs.rivals import compare, train_dense
 from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
 from gamepruning.workbench.methods.registry import find_method
+from gamepruning.workbench.methods.subject import Choice
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.stages import make_trainer, new_progress
+from gamepruning.workbench.training import stages
 from gamepruning.workbench.training.task import Prepared, Task
 
 
@@ -66,12 +68,11 @@ def _greeting(network: str, task: Task) -> Text:
     data, players = task.dataset, task.players
     sizes = [len(part.labels) for part in (data.train, data.validation, data.test)]
     families = len(players.families)
-    line = Text(f"{network} on {data.name}", style="bold")
-    return line.append(
+    return Text.assemble(
+        (f"{network} on {data.name}", "bold"),
         f" ({' / '.join(f'{size:,}' for size in sizes)} examples): "
         f"{players.num_players:,} players in {families} "
         f"{'family' if families == 1 else 'families'}",
-        style="not bold",
     )
 
 
@@ -80,19 +81,33 @@ def _prune(
 ) -> RunResult:
     """From the data to the small network, and what is written about it."""
     settings, (task, training, _) = run.settings, made
-    plays = find_method(settings.method).kind == "equilibrium"
-    with new_progress(run.console) as progress:
-        trainer = make_trainer(task, training, run.folder, progress)
-        with _timed(seconds, "train the dense network"):
-            dense = task.params
-            if settings.load is None or plays:  # else they are pruned as they are
-                dense = train_dense(made, trainer, label="train the dense network")
-        with _timed(seconds, "choose who stays"):
-            choice = choose(made, settings, trainer, dense)
+    with stages.new_progress(run.console) as progress:
+        trainer = stages.make_trainer(task, training, run.folder, progress)
+        dense, choice = _train_and_choose(made, settings, trainer, seconds)
         with _timed(seconds, "take out, fine-tune and compare"):
             compared = compare(made, settings, trainer, dense, choice)
     with run.console.status("measuring"):
         result = summarise(task, settings, training, choice, compared, seconds)
     with run.console.status("writing"):
+        run.folder.sort_records()  # which stages side by side have mixed
         write_run(run, task, choice, compared, result)
     return result
+
+
+def _train_and_choose(
+    made: Prepared,
+    settings: PruneSettings,
+    trainer: stages.Trainer,
+    seconds: dict[str, float],
+) -> tuple[Any, Choice]:
+    """The weights of the dense network, and who stays; a game has no need of them."""
+    label = "train the dense network"
+    train = functools.partial(train_dense, made, trainer, label=label)
+    if find_method(settings.method).kind != "equilibrium":
+        with _timed(seconds, label):
+            dense = made.task.params if settings.load else train()  # pruned as they are
+        with _timed(seconds, "choose who stays"):
+            return dense, choose(made, settings, trainer, dense)
+    play = functools.partial(choose, made, settings, trainer, None)
+    with _timed(seconds, f"{label} and play the game"):
+        return stages.side_by_side(trainer, train, play)

@@ -15,7 +15,7 @@ from gamepruning.workbench.methods.subject import Choice
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import optimizers
 from gamepruning.workbench.training.loop import TrainStep, make_train_step
-from gamepruning.workbench.training.stages import Trainer, train_weights
+from gamepruning.workbench.training.stages import Trainer, side_by_side, train_weights
 from gamepruning.workbench.training.task import Prepared, Task
 
 SHARES = (1.0, optimizers.FINE_TUNE_RATE)  # of the learning rate, tried from scratch
@@ -44,7 +44,10 @@ class Comparison(NamedTuple):
 def compare(
     made: Prepared, asked: PruneSettings, trainer: Trainer, dense: Any, choice: Choice
 ) -> Comparison:
-    """Take players out, find rivals of the same size, fine-tune all alike."""
+    """Take players out, find rivals of the same size, fine-tune all alike.
+
+    The dense network, the largest, is fine-tuned beside the small ones.
+    """
     tune_key, mask_key, scratch_key, order_key = jax.random.split(made.keys.rest, 4)
     task, mask, small = made.task, choice.mask, make_small(made.task, choice.full)
     tune, counts = Tuner(tune_key, task, trainer), counts_of(task.players, mask)
@@ -53,11 +56,10 @@ def compare(
         after = tune(key, label, network, params)
         return Entrant(key, label, kept, network, params, after)
 
-    pruned = enter(asked.method, label_of(asked), small, small.params)
-    sizes = tuple(family.size for family in task.players.families)
-    whole = enter("dense", "dense", task.network, dense, sizes)
-    rivals = []
-    if asked.rivals and not mask.all():
+    def enter_small() -> tuple[Entrant, tuple[Entrant, ...]]:
+        pruned, rivals = enter(asked.method, label_of(asked), small, small.params), []
+        if not asked.rivals or mask.all():
+            return pruned, ()
         masks = small_networks.rival_masks(mask_key, task.players, dense, counts)
         masks.pop(find_method(asked.method).name, None)
         for name, own in masks.items():
@@ -66,7 +68,14 @@ def compare(
         start = small_networks.scratch_params(scratch_key, task, choice.full, mask)
         trained = train_scratch(order_key, task, trainer, small, start)
         rivals.append(enter("scratch", "from scratch", small, trained))
-    return Comparison(whole, pruned, tuple(rivals), small)
+        return pruned, tuple(rivals)
+
+    def enter_dense() -> Entrant:
+        sizes = tuple(family.size for family in task.players.families)
+        return enter("dense", "dense", task.network, dense, sizes)
+
+    whole, (pruned, rivals) = side_by_side(trainer, enter_dense, enter_small)
+    return Comparison(whole, pruned, rivals, small)
 
 
 def label_of(settings: PruneSettings) -> str:

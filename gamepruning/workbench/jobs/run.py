@@ -11,9 +11,9 @@ import jax
 from rich.console import Console
 
 from gamepruning.errors import InputError
+from gamepruning.workbench.networks.user import load_weights
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.training import run_folder
-from gamepruning.workbench.training.checkpoints import load_weights
 from gamepruning.workbench.training.task import Keys, Prepared, Task, make_task
 
 SettingsT = TypeVar("SettingsT", bound=parts.CommandSettings)

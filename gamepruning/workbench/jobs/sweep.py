@@ -12,7 +12,7 @@ import optax
 from gamepruning import equilibrium
 from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
-from gamepruning.workbench.cores import use_cores_as_devices
+from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.equilibrium import open_players
 from gamepruning.workbench.methods.gates import absorb_gates, gated_network

@@ -143,7 +143,7 @@ def _read(
             "more, or give --keep"
         )
     way = "entered before" if trace.method == "building" else "outlasted"
-    return sizes.order_of(trace), mask, f"{way} so many players"
+    return trace.rank, mask, f"{way} so many players"
 
 
 def least_certain_bias(key: jax.Array, task: Task, params: Any) -> float:

@@ -19,9 +19,9 @@ from gamepruning.compaction.report import make_report
 from gamepruning.compaction.slicing import slice_tree
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
+from gamepruning.selection import top_n
 from gamepruning.trees.paths import named_shapes, path_name
 from gamepruning.workbench.methods.gates import TOLERANCE, Absorbed, run_gated
-from gamepruning.workbench.methods.sizes import best_of_each
 from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.training.loop import predict
 from gamepruning.workbench.training.task import Task
@@ -74,7 +74,8 @@ def rival_masks(
         "magnitude": magnitude_scores(players, dense).value,
         "random": jax.random.uniform(key, (players.num_players,)),
     }
-    return {n: best_of_each(players, np.asarray(v), counts) for n, v in values.items()}
+    best = {n: top_n(v, counts, players=players) for n, v in values.items()}
+    return {name: np.asarray(mask) for name, mask in best.items()}
 
 
 def cut_rival(

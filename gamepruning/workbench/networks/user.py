@@ -1,4 +1,4 @@
-"""A user's own network, named on the command line as `path.py:factory`."""
+"""What users bring: a network, named as `path.py:factory`, and weights."""
 
 import importlib.util
 import sys
@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
+from gamepruning.compaction.export import import_safetensors
+from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
 
@@ -45,6 +48,19 @@ def load_user_network(spec: str) -> UserNetwork:
     with _told(f"{spec}: apply(params, *inputs) failed"):
         jax.eval_shape(apply, params, *inputs)
     return UserNetwork(apply, params, inputs)
+
+
+def load_weights(path: Path, like: Any) -> Any:
+    """Read the weights of a `.safetensors` file or a run folder, in the form of `like`.
+
+    It is an InputError if they are of another model, or not finite.
+    """
+    path = path / "dense.safetensors" if path.is_dir() else path
+    params = import_safetensors(path, like=like)
+    for name, leaf in named_leaves(params).items():
+        if not np.isfinite(np.asarray(leaf, np.float64)).all():
+            raise InputError(f"checkpoint {path} holds NaN or infinity in {name!r}")
+    return params
 
 
 def _import_file(path: Path):

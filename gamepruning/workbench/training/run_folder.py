@@ -11,7 +11,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ class RunFolder:
 
     out: Path  # the folder that will appear
     resume: bool  # resume an interrupted run instead of starting one
+    lock: Any = dataclasses.field(default_factory=threading.RLock, compare=False)
 
     @property
     def partial(self) -> Path:
@@ -90,7 +92,7 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
-        with (self.partial / METRICS).open("a", encoding="utf-8") as file:
+        with self.lock, (self.partial / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def records(self) -> list[dict[str, Any]]:
@@ -99,12 +101,18 @@ class RunFolder:
 
     def keep_records(self, stage: str, num_epochs: int) -> None:
         """Forget what a stage logged after the epoch that its checkpoint holds."""
-        kept = [
-            json.dumps(record) + "\n"
-            for record in self.records()
-            if record["stage"] != stage or record["epoch"] <= num_epochs
-        ]
-        self.write_text(METRICS, "".join(kept))
+        with self.lock:
+            found = self.records()
+            self._write_records(
+                r for r in found if r["stage"] != stage or r["epoch"] <= num_epochs
+            )
+
+    def sort_records(self) -> None:
+        """Put the lines of `metrics.jsonl` in the order of their stages' names."""
+        self._write_records(sorted(self.records(), key=lambda r: r["stage"]))
+
+    def _write_records(self, records: Iterable[dict[str, Any]]) -> None:
+        self.write_text(METRICS, "".join(json.dumps(r) + "\n" for r in records))
 
 
 def open_folder(

@@ -1,10 +1,12 @@
 """Stages of training that show their progress and resume where they were cut off."""
 
 import math
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -12,13 +14,14 @@ from rich import progress as bars
 from rich.console import Console
 
 from gamepruning.errors import InputError
+from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.training import loop
-from gamepruning.workbench.training.checkpoints import load_checkpoint, save_checkpoint
 from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.task import Task
 
+FirstT, SecondT = TypeVar("FirstT"), TypeVar("SecondT")
 SAVE_EVERY = 5.0  # seconds between checkpoints within a stage
 MIN_JUDGED = 250  # epochs of a longer stage that are judged and logged, at least
 
@@ -34,6 +37,10 @@ class Stage(NamedTuple):
     step: loop.Step
     record: Callable[[Any], dict[str, Any]]  # state -> facts, "validation" among them
     trace: Callable[[Any], jax.Array] | None = None  # state -> what each epoch leaves
+
+
+class Stopped(Exception):
+    """The stage was ended because the one beside it failed or was interrupted."""
 
 
 class Outcome(NamedTuple):
@@ -53,6 +60,7 @@ class Trainer(NamedTuple):
     training: SettledTraining  # how long, in which batches, at which rates
     folder: RunFolder  # where checkpoints and metrics go
     progress: bars.Progress  # shows a bar for each stage
+    stop: threading.Event  # set: each stage that runs ends with its last whole epoch
 
     def judge(self, apply: loop.Apply, params: Any) -> float:
         """The metric on the validation data."""
@@ -77,7 +85,30 @@ def make_trainer(
     """The task's data on the device, and where its stages write."""
     data, metric = task.dataset, jax.jit(task.metric)
     train, validation = jax.device_put((data.train, data.validation))
-    return Trainer(train, validation, metric, training, folder, progress)
+    stop = threading.Event()
+    return Trainer(train, validation, metric, training, folder, progress, stop)
+
+
+def side_by_side(
+    trainer: Trainer, one: Callable[[], FirstT], other: Callable[[], SecondT]
+) -> tuple[FirstT, SecondT]:
+    """Run two calls whose stages do not depend on each other, each in its own thread.
+
+    Steps of small networks keep one core busy, so that two take the time of one. When
+    one call fails or is interrupted the other one's stage is ended and saved, too.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(other)
+        beside.add_done_callback(lambda done: done.exception() and trainer.stop.set())
+        try:
+            first = one()
+        except Stopped:
+            beside.result()  # raises what stopped it
+            raise
+        except BaseException:
+            trainer.stop.set()
+            raise
+        return first, beside.result()
 
 
 def train_weights(
@@ -117,6 +148,8 @@ def run_stage(stage: Stage, trainer: Trainer) -> Outcome:
     saved = time.monotonic()
     try:
         while now.epochs < stage.epochs:
+            if trainer.stop.is_set():
+                raise Stopped
             now, facts = _advance(now, stage, trainer)
             trainer.progress.update(task, completed=now.epochs)
             if facts is not None:

@@ -2,7 +2,9 @@
 
 import functools
 import io
+import itertools
 import json
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -217,11 +219,10 @@ def test_the_terminal_tells_the_same(game):
 def test_a_run_that_is_cut_off_ends_the_same(game, tmp_path, monkeypatch):
     """Interrupted in the game and again in fine-tuning, resumed twice: same bits."""
     out = tmp_path / "run"
-    advance, count = stages._advance, [0]
+    advance, count = stages._advance, itertools.count(1)
 
     def cut(now, stage, trainer):
-        count[0] += 1
-        if count[0] in (16, 30):  # dense has 12 epochs, then the game, then fine-tuning
+        if next(count) in (16, 30):  # both first stages have 12 epochs, side by side
             raise KeyboardInterrupt
         return advance(now, stage, trainer)
 
@@ -235,7 +236,7 @@ def test_a_run_that_is_cut_off_ends_the_same(game, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prune(PruneSettings(), out, resume=True)
     done, _ = prune(PruneSettings(), out, resume=True)
-    assert count[0] > 30
+    assert next(count) > 31
     for name in ("metrics.jsonl", "model/model.safetensors", "dense.safetensors"):
         assert (out / name).read_bytes() == (game[0].folder / name).read_bytes()
     assert done.result.contenders == game[0].result.contenders
@@ -440,7 +441,8 @@ def test_many_short_epochs_are_not_all_judged(tmp_path, monkeypatch, key):
             gate_learning_rate=0.1,
             fine_tune=0,
         )
-        trainer = stages.Trainer(data, data, jnp.mean, training, out, progress)
+        stop = threading.Event()
+        trainer = stages.Trainer(data, data, jnp.mean, training, out, progress, stop)
         stage = stages.Stage(
             *("dense", "train", 7, key, jnp.zeros(1), step),
             record=lambda state: {"validation": float(state[0])},

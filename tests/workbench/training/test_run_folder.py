@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import pytest
 
+from gamepruning.files.checkpoint import save_checkpoint
 from gamepruning.types import InputError
-from gamepruning.workbench.training.checkpoints import save_checkpoint
 from gamepruning.workbench.training.run_folder import (
     RunFolder,
     fresh_name,

@@ -1,7 +1,4 @@
-"""Checkpoints: training state to resume from, and weights that users bring.
-
-A training checkpoint is one file of `files.npz`, with every leaf under its path.
-"""
+"""Checkpoints of training: a pytree in one file of `files.npz`, leaf by leaf."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.compaction.export import import_safetensors
 from gamepruning.files import npz
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
@@ -34,19 +30,6 @@ def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
         raise InputError(f"checkpoint {path} is for another model: {first!r} is {side}")
     leaves = [_restore(path, name, arrays[name], leaf) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), meta
-
-
-def load_weights(path: Path, like: Any) -> Any:
-    """Read the weights of a `.safetensors` file or a run folder, in the form of `like`.
-
-    It is an InputError if they are of another model, or not finite.
-    """
-    path = path / "dense.safetensors" if path.is_dir() else path
-    params = import_safetensors(path, like=like)
-    for name, leaf in named_leaves(params).items():
-        if not np.isfinite(np.asarray(leaf, np.float64)).all():
-            raise InputError(f"checkpoint {path} holds NaN or infinity in {name!r}")
-    return params
 
 
 def _is_key(leaf: Any) -> bool:

@@ -1,0 +1,96 @@
+"""Stages side by side: both done, or both ended with what they had."""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import pytest
+from rich.progress import Progress
+
+from gamepruning.types import InputError
+from gamepruning.workbench.datasets import Split
+from gamepruning.workbench.settings.parts import SettledTraining
+from gamepruning.workbench.training import stages
+from gamepruning.workbench.training.loop import TrainInfo
+from gamepruning.workbench.training.run_folder import RunFolder
+
+EPOCHS = 40
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    folder = RunFolder(tmp_path / "run", resume=False)
+    folder.checkpoints.mkdir(parents=True)
+    data = Split(jnp.ones((4, 1)), jnp.zeros(4))
+    training = SettledTraining(
+        epochs=EPOCHS,
+        batch_size=4,
+        optimizer="sgd",
+        learning_rate=0.1,
+        gate_learning_rate=0.1,
+        fine_tune=0,
+    )
+    with Progress(disable=True) as progress:
+        yield stages.Trainer(
+            data, data, jnp.mean, training, folder, progress, threading.Event()
+        )
+
+
+def run(trainer, name, fails_after=None, error=None):
+    """A stage that counts its epochs, and may fail."""
+    epochs = [0]
+
+    def record(state):
+        epochs[0] += 1
+        if error is not None and epochs[0] == fails_after:
+            raise error
+        return {"validation": float(state[0])}
+
+    def step(state, batch):
+        return state + batch.inputs.mean(), TrainInfo(batch.inputs.mean())
+
+    stage = stages.Stage(
+        name, name, EPOCHS, jax.random.key(0), jnp.zeros(1), step, record
+    )
+    return stages.run_stage(stage, trainer).state
+
+
+def test_two_stages_run_side_by_side(trainer):
+    """Each waits for the other to begin: one after the other would hang."""
+    meet = threading.Barrier(2, timeout=60)
+
+    def begin(name):
+        meet.wait()
+        return run(trainer, name)
+
+    one, other = stages.side_by_side(trainer, lambda: begin("b"), lambda: begin("a"))
+    assert one.tolist() == other.tolist() == [EPOCHS]
+    trainer.folder.sort_records()
+    lines = [(line["stage"], line["epoch"]) for line in trainer.folder.records()]
+    assert lines == [(name, k) for name in "ab" for k in range(1, EPOCHS + 1)]
+
+
+@pytest.mark.parametrize("failing", ["a", "b"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt("now"), InputError("diverged")])
+def test_the_other_stage_ends_too_and_keeps_its_epochs(trainer, failing, error):
+    begun, ended = threading.Event(), threading.Event()
+
+    def fail():
+        assert begun.wait(60)
+        try:
+            return run(trainer, failing, fails_after=3, error=error)
+        finally:
+            ended.set()
+
+    def endless():
+        for number in range(10**6):
+            begun.set()
+            run(trainer, f"long_{number}")
+            if ended.is_set():
+                assert trainer.stop.wait(60)
+
+    calls = (fail, endless) if failing == "a" else (endless, fail)
+    with pytest.raises(type(error), match=str(error)):
+        stages.side_by_side(trainer, *calls)
+    saved = {path.stem for path in trainer.folder.checkpoints.glob("*.npz")}
+    assert {failing, "long_0"} <= saved
