@@ -21,7 +21,8 @@ from gamepruning.workbench.training import loop
 from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.task import Task
 
-FirstT, SecondT = TypeVar("FirstT"), TypeVar("SecondT")
+FirstT = TypeVar("FirstT")
+SecondT = TypeVar("SecondT")
 SAVE_EVERY = 5.0  # seconds between checkpoints within a stage
 MIN_JUDGED = 250  # epochs of a longer stage that are judged and logged, at least
 
