@@ -19,7 +19,7 @@ from gamepruning.files.atomic import new_file
 from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.types import InputError
 from gamepruning.workbench.report.table import Row, Table, text_columns
-from gamepruning.workbench.training.run_folder import versions
+from gamepruning.workbench.versions import versions
 
 BENCHES: dict[str, Callable[[int | None], dict[str, Any]]] = {
     "latency": bench_latency,

@@ -153,10 +153,15 @@ def _lenet(rows: int) -> tuple[Players, ValueFunction, int]:
     labels = jax.random.randint(jax.random.key(2), (rows,), 0, 10)
     players = find_players(model.apply, params, inputs[:8])
     value_fn = value_function(players, params, metrics.accuracy, inputs, labels)
+    return players, value_fn, count_flops(players, params, inputs)
+
+
+def count_flops(players: Players, params: Any, inputs: Any) -> int:
+    """The flops of a value's products: those after the first gate."""
     gates = jnp.ones(players.num_players)
     prefix, suffix = players.hoist(params, inputs)
     residuals = jax.eval_shape(prefix, params, gates, inputs)
-    return players, value_fn, 2 * count_macs(suffix, residuals, gates)
+    return 2 * count_macs(suffix, residuals, gates)
 
 
 def _small_mlp(rows: int) -> ValueFunction:

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from gamepruning.compaction.measure import Latency
 from gamepruning.types import InputError
@@ -34,6 +35,51 @@ def in_turns(
         for name in list(calls)[:: 1 if turn % 2 == 0 else -1]:
             times[name].append(seconds_of(calls[name]))
     return times
+
+
+class Timing(NamedTuple):
+    """What a call takes, in seconds.
+
+    Attributes:
+      first: of the first call, compiling included.
+      median: of the calls after it.
+      repeats: how many those are.
+    """
+
+    first: float
+    median: float
+    repeats: int
+
+
+def timed(call: Callable[[], Any], budget: float, *, least: int = 1) -> Timing:
+    """Time a call within a budget, where one call may take most of it.
+
+    Args:
+      call: what to time.
+      budget: seconds to spend after the first call, about.
+      least: calls after the first, whatever they take.
+    """
+    first, times = seconds_of(call), [seconds_of(call)]
+    while len(times) < least or sum(times) + times[-1] < budget:
+        times.append(seconds_of(call))
+    return Timing(first, float(np.median(times)), len(times))
+
+
+def in_a_row(call: Callable[[], Any], number: int) -> Callable[[], Any]:
+    """Several calls, sent to the device one after the other without waiting.
+
+    Its queue is then never empty, so that what Python does between two calls is hidden
+    where a call takes longer than that. Waiting for the last one waits for all of them
+    where there is one queue, as on a GPU.
+    """
+
+    def calls() -> Any:
+        result = None
+        for _ in range(number):
+            result = call()
+        return result
+
+    return calls
 
 
 def milliseconds(latency: Latency, per: int = 1) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, Run
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import evaluate, predict
-from gamepruning.workbench.training.run_folder import versions
 from gamepruning.workbench.training.task import Task
+from gamepruning.workbench.versions import versions
 
 LATENCY_BATCH = 1000
 LATENCY_BUDGET = 0.8  # seconds

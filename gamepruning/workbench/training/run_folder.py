@@ -9,14 +9,12 @@ import dataclasses
 import itertools
 import json
 import os
-import platform
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
 from rich.console import Console
 from rich.text import Text
 
@@ -24,6 +22,7 @@ from gamepruning import __version__
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
 from gamepruning.workbench.settings.parts import CommandSettings, SettledTraining
+from gamepruning.workbench.versions import versions
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -150,17 +149,6 @@ def write_config(
         "versions": versions(),
     }
     folder.write_text(CONFIG, json.dumps(data, indent=2) + "\n")
-
-
-def versions() -> dict[str, str]:
-    """The versions of the libraries, and the device."""
-    device = jax.devices()[0]
-    return {
-        "gamepruning": __version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": f"{device.device_kind}, {os.cpu_count()} CPU cores",
-    }
 
 
 def _stored(folder: RunFolder, asked: Settings, console: Console) -> Settings:
