@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.coalitions import count_flops
 from benchmarks.gpt2 import make_gpt2
 from benchmarks.products import PRECISIONS, Precision, Shape, rate_of_product
+from benchmarks.resnet18 import draw_weights
 from gamepruning import metrics
 from gamepruning.coalitions.measures import negative_cross_entropy
 from gamepruning.coalitions.values import ValueFunction, value_function
@@ -19,12 +20,14 @@ from gamepruning.players import Players, find_players
 from gamepruning.workbench.networks.models import build_model
 
 DTYPES = ("float32", "bfloat16")
+LENET, RESNET = "lenet_300_100", "resnet56"
 
 
 class Sizes(NamedTuple):
     """How large everything is; hashable.
 
     Attributes:
+      cases: (network, type) whose coalitions are valued.
       product: n of the product n x n x n whose rate is the measure of all others.
       lenet_rows: images of LeNet-300-100.
       resnet_rows: images of the ResNet.
@@ -38,6 +41,7 @@ class Sizes(NamedTuple):
       tiles: (network, rows, coalitions) at once to try; None is the library's choice.
     """
 
+    cases: tuple[tuple[str, str], ...]
     product: int
     lenet_rows: int
     resnet_rows: int
@@ -52,6 +56,14 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(
+    cases=(
+        (LENET, "float32"),
+        ("gpt2", "float32"),
+        ("gpt2", "bfloat16"),
+        (RESNET, "float32"),
+        (LENET, "bfloat16"),
+        (RESNET, "bfloat16"),
+    ),
     product=8192,
     lenet_rows=10_000,
     resnet_rows=1024,
@@ -63,22 +75,23 @@ FULL = Sizes(
     pilot=512,
     steps=20,
     tiles=(
-        ("lenet_300_100", None, None),
-        ("lenet_300_100", None, 256),
-        ("lenet_300_100", 10_000, 256),
-        ("lenet_300_100", 10_000, 1024),
+        (LENET, None, None),
+        (LENET, None, 256),
+        (LENET, 10_000, 256),
+        (LENET, 10_000, 1024),
         ("gpt2", None, None),
         ("gpt2", None, 8),
         ("gpt2", None, 32),
-        ("resnet56", None, None),
-        ("resnet56", None, 16),
+        (RESNET, None, None),
+        (RESNET, None, 16),
     ),
 )
 SMALL = Sizes(
+    cases=((LENET, "float32"), ("gpt2", "bfloat16"), (RESNET, "float32")),
     product=256,
     lenet_rows=64,
     resnet_rows=4,
-    resnet=(("filters", (4, 8)),),
+    resnet=(("filters", (4,)),),
     gpt2=(
         ("layers", 1),
         ("width", 16),
@@ -91,7 +104,7 @@ SMALL = Sizes(
     banzhaf_seconds=0.2,
     pilot=64,
     steps=1,
-    tiles=(("lenet_300_100", 32, 16),),
+    tiles=((LENET, 32, 16),),
 )
 
 
@@ -188,7 +201,7 @@ def draw_masks(num_coalitions: int, num_players: int) -> np.ndarray:
 
 
 def _lenet_300_100(sizes: Sizes) -> Network:
-    return _classifier("lenet_300_100", (28, 28, 1), sizes.lenet_rows)
+    return _classifier(LENET, (28, 28, 1), sizes.lenet_rows)
 
 
 def _resnet56(sizes: Sizes) -> Network:
@@ -200,7 +213,8 @@ def _classifier(
     name: str, shape: tuple[int, ...], rows: int, **options: Any
 ) -> Network:
     model = build_model(name, input_shape=shape, num_outputs=10, **options)
-    params = model.init(jax.random.key(0))
+    key = jax.random.key(0)
+    params = draw_weights(key, jax.eval_shape(model.init, key))
     inputs = jax.random.uniform(jax.random.key(1), (rows, *shape))
     labels = jax.random.randint(jax.random.key(2), (rows,), 0, 10)
     return Network(model.apply, params, inputs, labels, metrics.accuracy)
@@ -217,7 +231,7 @@ def _gpt2(sizes: Sizes) -> Network:
 
 
 NETWORKS: dict[str, Callable[[Sizes], Network]] = {
-    "lenet_300_100": _lenet_300_100,
+    LENET: _lenet_300_100,
     "gpt2": _gpt2,
-    "resnet56": _resnet56,
+    RESNET: _resnet56,
 }

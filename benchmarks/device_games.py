@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from benchmarks.cases import (
+    LENET,
     Network,
     Sizes,
     draw_masks,
@@ -26,7 +27,6 @@ from gamepruning.coalitions.semivalues import banzhaf
 from gamepruning.coalitions.values import ValueFunction
 from gamepruning.compaction.measure import measure_latency
 
-LENET = "lenet_300_100"
 KEY = 0
 FEW = 16  # moves that tell how many are affordable
 FINE = 0.1  # rounding, as a part of the spread of values, that an index may bear

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.cases import (
     DTYPES,
-    NETWORKS,
+    LENET,
     Sizes,
     draw_masks,
     network_of,
@@ -73,7 +73,7 @@ def products_part(sizes: Sizes) -> Entries:
 
 def _shapes(sizes: Sizes) -> dict[str, Shape]:
     """The products of coalition values, at the tiles that the library takes."""
-    lenet, gpt2 = (network_of(n, "float32", sizes) for n in ("lenet_300_100", "gpt2"))
+    lenet, gpt2 = (network_of(n, "float32", sizes) for n in (LENET, "gpt2"))
     words = gpt2.inputs.size
     vocabulary, width = gpt2.params["params"]["tokens"]["embedding"].shape
     rows = len(lenet.inputs) // 4
@@ -90,8 +90,7 @@ def coalitions_part(sizes: Sizes) -> Entries:
     """Values a second of each network in each precision."""
     return {
         f"{name} {dtype}": lambda n=name, d=dtype: _measure_values(n, d, sizes)
-        for name in NETWORKS
-        for dtype in DTYPES
+        for name, dtype in sizes.cases
     }
 
 

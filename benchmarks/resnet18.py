@@ -47,6 +47,19 @@ def make_resnet18(key: jax.Array) -> tuple[Callable[..., Any], Any]:
     """
     module = ResNet18()
     shapes = jax.eval_shape(module.init, key, jnp.zeros((1, 224, 224, 3)))
+    return module.apply, draw_weights(key, shapes)
+
+
+def draw_weights(key: jax.Array, shapes: Any) -> Any:
+    """Random weights without compiling a deep network's own start.
+
+    Args:
+      key: random key.
+      shapes: a tree of `jax.ShapeDtypeStruct`.
+
+    Returns:
+      Such a tree of arrays: kernels as He et al. 2015 draw them, vectors near 1.
+    """
     leaves, treedef = jax.tree.flatten(shapes)
     keys = jax.random.split(key, len(leaves))
 
@@ -57,4 +70,4 @@ def make_resnet18(key: jax.Array) -> tuple[Callable[..., Any], Any]:
         return jax.random.normal(key, leaf.shape) * (2 / fan_in) ** 0.5
 
     params = [draw(k, leaf) for k, leaf in zip(keys, leaves, strict=True)]
-    return module.apply, jax.tree.unflatten(treedef, params)
+    return jax.tree.unflatten(treedef, params)
