@@ -112,7 +112,7 @@ class Atoms:
         del self._products[node]
         self._is_product[node] = False
 
-    def _sets(self, nodes: np.ndarray) -> list[frozenset[int]]:
+    def sets(self, nodes: np.ndarray) -> list[frozenset[int]]:
         """`resolve` of every entry, each distinct root resolved once."""
         found, back = np.unique(self.roots(nodes), return_inverse=True)
         sets = [self.resolve(node) for node in found]
@@ -218,7 +218,7 @@ class Atoms:
         patterns = []
         for label in (first, second):
             where: dict[int, list[int]] = {}
-            for k, atoms in enumerate(self._sets(label)):
+            for k, atoms in enumerate(self.sets(label)):
                 for atom in atoms:
                     where.setdefault(atom, []).append(k)
             patterns.append({tuple(ks): atom for atom, ks in where.items()})
@@ -323,7 +323,7 @@ class Atoms:
         if len(np.unique(roots)) == len(roots) and not self._is_product[roots].any():
             return None
         sets = np.empty(grid.size, object)
-        sets[:] = self._sets(grid.reshape(-1))
+        sets[:] = self.sets(grid.reshape(-1))
         sets = sets.reshape(grid.shape)
         factors = []
         for axis in range(grid.ndim):

@@ -113,7 +113,7 @@ def find_atoms(analysis, leaf_labels: Sequence[tuple]) -> list[Atom]:
     for leaf, labels in enumerate(leaf_labels):
         for axis, label in enumerate(labels):
             if not analysis.atoms.is_frozen(label):
-                for index, atoms in enumerate(analysis.atoms._sets(label)):
+                for index, atoms in enumerate(analysis.atoms.sets(label)):
                     for atom in atoms:
                         places = touches.setdefault(atom, {})
                         places.setdefault((leaf, axis), []).append(index)
@@ -156,14 +156,11 @@ def frozen_axes(analysis, leaf_labels, paths, numbers) -> tuple[Frozen, ...]:
 
 def _reasons(analysis, label, numbers):
     if isinstance(label, np.ndarray):
-        roots = analysis.atoms.roots(label)
-        sets = analysis.atoms._sets(label)
-        for index, (root, atoms) in enumerate(zip(roots, sets, strict=True)):
+        for node, atoms in zip(label, analysis.atoms.sets(label), strict=True):
             if not atoms:
-                yield analysis.atoms.why(int(label[index]))
+                yield analysis.atoms.why(node)
             elif not any(atom in numbers for atom in atoms):
                 yield "it is never summed over on the way to the outputs"
-            del root
 
 
 class Columns:
@@ -188,7 +185,7 @@ class Columns:
             return None
         sets = [
             sorted({self._numbers[a] + 1 for a in atoms if a in self._numbers})
-            for atoms in self._analysis.atoms._sets(label)
+            for atoms in self._analysis.atoms.sets(label)
         ]
         width = max(map(len, sets))
         if width == 0:
