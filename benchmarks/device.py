@@ -50,7 +50,7 @@ class Part(NamedTuple):
 PARTS = {
     "find_players": Part(find_players_part, 30.0),
     "products": Part(products_part, 45.0),
-    "coalitions": Part(coalitions_part, 150.0),
+    "coalitions": Part(coalitions_part, 200.0),
     "gpt2_banzhaf": Part(banzhaf_part, 100.0),
     "prefixes": Part(prefixes_part, 45.0),
     "gating": Part(gating_part, 60.0),

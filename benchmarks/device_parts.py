@@ -25,7 +25,7 @@ from benchmarks.products import Shape, precisions, rate_of_product, seconds_each
 from benchmarks.timing import at_least, at_most, seconds_of, timed
 from gamepruning.coalitions.evaluation.evaluate import Evaluator
 from gamepruning.coalitions.evaluation.model import ScoredModel
-from gamepruning.coalitions.values import ValueFunction
+from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.players import find_players
 
 Figures: TypeAlias = dict[str, Any]
@@ -88,10 +88,11 @@ def _shapes(sizes: Sizes) -> dict[str, Shape]:
 
 def coalitions_part(sizes: Sizes) -> Entries:
     """Values a second of each network in each precision."""
-    return {
+    values = {
         f"{name} {dtype}": lambda n=name, d=dtype: _measure_values(n, d, sizes)
         for name, dtype in sizes.cases
     }
+    return values | {f"{LENET} highest": lambda: _measure_highest(sizes)}
 
 
 def _measure_values(name: str, dtype: str, sizes: Sizes) -> Figures:
@@ -126,12 +127,34 @@ def _measure_values(name: str, dtype: str, sizes: Sizes) -> Figures:
     return found
 
 
+def _measure_highest(sizes: Sizes) -> Figures:
+    """What the default precision of float32 products changes, and saves."""
+    quick = value_fn_of(LENET, "float32", sizes)
+    network, players = network_of(LENET, "float32", sizes), players_of(LENET, sizes)
+    some = draw_masks(COMPARED, quick.num_players)
+    values = quick(some)
+    with jax.default_matmul_precision("highest"):
+        _, params, inputs, labels, metric = network
+        exact = value_function(players, params, metric, inputs, labels)
+        apart = exact(some) - values
+        masks = _enough_masks(exact, some, sizes.seconds)
+        value = timed(lambda: exact(masks), sizes.seconds, least=3).median / len(masks)
+    return {
+        "values a second": 1 / value,
+        "rounding of the default / spread of the values": _ratio(apart, values),
+    }
+
+
 def rounding_of(name: str, sizes: Sizes) -> float:
     """The standard deviation of bfloat16 against float32, over that of the values."""
     whole, half = (value_fn_of(name, dtype, sizes) for dtype in DTYPES)
     masks = draw_masks(COMPARED, whole.num_players)
     values = whole(masks)
-    return float(np.std(half(masks) - values) / max(np.std(values), 1e-12))
+    return _ratio(half(masks) - values, values)
+
+
+def _ratio(errors: np.ndarray, values: np.ndarray) -> float:
+    return float(np.std(errors) / max(np.std(values), 1e-12))
 
 
 def _is_same_alone(value_fn: ValueFunction, masks: np.ndarray) -> bool:
