@@ -6,15 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tests.xla import quick_to_compile
+
 NUM_DEVICES = 4
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Tests compile much and compute little: no optimisation is three times as fast, and
-# XLA's older way to fuse takes a third less again.
 os.environ["XLA_FLAGS"] = (
-    f"--xla_force_host_platform_device_count={NUM_DEVICES} "
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    "--xla_cpu_parallel_codegen_split_count=1 " + os.environ.get("XLA_FLAGS", "")
+    f"--xla_force_host_platform_device_count={NUM_DEVICES} {quick_to_compile()} "
+    + os.environ.get("XLA_FLAGS", "")
 )
 # XLA and BLAS take every core unless told otherwise; workers share them.
 _threads = str(max(1, (os.cpu_count() or 1) // _WORKERS))

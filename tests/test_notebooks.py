@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.xla import quick_to_compile
+
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SCRIPTS = [
     pytest.param(path, id=path.stem) for path in sorted(FOLDER.glob("[0-9]*.py"))
@@ -17,8 +19,7 @@ SCRIPTS = [
 def test_the_notebook_runs(script: Path, tmp_path: Path, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # else pictures are not shown
     # They compute more than tests do: some optimisation is faster.
-    flags = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
-    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setenv("XLA_FLAGS", quick_to_compile(level=1))
     notebook = jupytext.read(script)
     client = NotebookClient(
         notebook,

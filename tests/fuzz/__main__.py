@@ -11,11 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-# Compiling is most of the time: no optimisation, and XLA's older way to fuse.
-QUICK_TO_COMPILE = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    "--xla_cpu_parallel_codegen_split_count=1"
-)
+from tests.xla import quick_to_compile
 
 
 def main() -> int:
@@ -23,7 +19,7 @@ def main() -> int:
     options = _options()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{QUICK_TO_COMPILE} {flags}".strip()
+    os.environ["XLA_FLAGS"] = f"{quick_to_compile()} {flags}".strip()
     if options.seed_of is not None:
         return _replay(options.seed_of, options.steps)
     seeds = range(options.start, options.start + options.networks)
