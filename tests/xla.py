@@ -12,5 +12,5 @@ _OLDER_FUSION = (
 
 def quick_to_compile(level: int = 0) -> str:
     """Flags for XLA_FLAGS: little optimisation; none at all is three times as fast."""
-    older = _OLDER_FUSION if _JAXLIB < (0, 12) else ""
+    older = _OLDER_FUSION if _JAXLIB < (0, 11) else ""
     return f"--xla_backend_optimization_level={level} {older}".strip()
