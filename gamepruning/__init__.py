@@ -5,7 +5,7 @@ a smaller model, proven equal
 
 The names that come first in use are here; the rest is in namespaces: `players`,
 `equilibrium`, `coalitions`, `uncertainty`, `bandits`, `baselines`, `selection`,
-`compaction`, `export`, `metrics`, `stats` and `types`.
+`compaction`, `export`, `metrics`, `stats`, `tabular` and `types`.
 """
 
 import difflib

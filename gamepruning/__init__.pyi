@@ -8,6 +8,7 @@ from . import (
     players as players,
     selection as selection,
     statistics as stats,  # noqa: F401  (public under this name)
+    tabular as tabular,
     types as types,
     uncertainty as uncertainty,
 )

@@ -18,7 +18,7 @@ play_bandit ucb1 removal_arms top_n iterated_pruning iterated_building Scores
 """.split()
 NAMESPACES = """
 bandits baselines coalitions compaction equilibrium export metrics players selection
-stats types uncertainty
+stats tabular types uncertainty
 """.split()
 
 

@@ -47,15 +47,3 @@ def how_to_get(what: str) -> str:
         f"put {what} into a folder and name the folder with --data-dir or the variable "
         "GAMEPRUNING_DATA"
     )
-
-
-def read_text(path: Path) -> str:
-    """The text of a file; `InputError` if it cannot be read or is not UTF-8 text."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError(f"cannot read {path}: {reason}") from error
-    if "\0" in text:
-        raise InputError(f"cannot read {path}: it is not a text file")
-    return text

@@ -3,20 +3,19 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
+
+from gamepruning.tabular.options import TableOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to read one table.
+class Recipe(TableOptions):
+    """How to read one table, and what to predict.
 
     Attributes:
       task: "classification", "regression", or "auto": classification if the target is
         text, or whole numbers of at most 20 kinds with 5 rows or more of each.
       target: the column to predict.
-      drop: columns to leave out.
-      categorical: columns of numbers that are codes of categories.
-      zero_is_missing: columns whose zeros mean that nothing was measured.
       group: a column that is not an input; all rows with one value of it go to the same
         part of the split.
       rare_classes: what to do with classes too small to split: "error" or "drop".
@@ -25,17 +24,9 @@ class Recipe:
 
     task: Literal["auto", "classification", "regression"] = "auto"
     target: str = "target"
-    drop: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    zero_is_missing: tuple[str, ...] = ()
     group: str | None = None
     rare_classes: Literal["error", "drop"] = "error"
     why: str = ""
-
-    def but(self, **fields: Any) -> Self:
-        """The recipe with other fields; lists become tuples."""
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return dataclasses.replace(self, **given)
 
 
 _FILE = Path(__file__).with_suffix(".json")

@@ -8,9 +8,7 @@ rows whose inputs are identical stay in one part of the split.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportReturnType=false, reportGeneralTypeIssues=false
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -18,10 +16,12 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from gamepruning.tabular import columns
+from gamepruning.tabular.columns import Column, is_number, to_numbers
+from gamepruning.tabular.preprocessing import Preprocessing, Target
+from gamepruning.tabular.read import naming, read_table
 from gamepruning.types import InputError
-from gamepruning.workbench.datasets import columns, splits
-from gamepruning.workbench.datasets.columns import is_number, to_numbers
-from gamepruning.workbench.datasets.places import read_text
+from gamepruning.workbench.datasets import splits
 from gamepruning.workbench.datasets.recipes import Recipe
 from gamepruning.workbench.settings.base import closest
 
@@ -37,56 +37,8 @@ def load_table(path: Path, *, seed: int, recipe: Recipe) -> splits.Dataset:
     only count or name the rows. The target of a regression is standardised.
     """
     frame = read_table(path)
-    with _naming(path):
+    with naming(path):
         return _to_dataset(path.stem, frame, jax.random.key(seed), recipe)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """The cells of a CSV file as stripped text, by column name and row number.
-
-    The header is row 1. It is an error if rows differ in length.
-    """
-    text = read_text(path)
-    with _naming(path):
-        cells = _read_cells(text).apply(lambda column: column.str.strip())
-        cells = cells[(cells.fillna("") != "").any(axis=1)]
-        cells.index = pd.RangeIndex(1, len(cells) + 1)
-        if len(cells) < 2:
-            raise InputError(f"expected a header and rows, got {len(cells)} lines")
-        for row in cells.index[cells.isna().any(axis=1)][:1]:
-            raise InputError(
-                f"row {row}: expected {cells.shape[1]} cells as in the header, got "
-                f"{cells.loc[row].count()}"
-            )
-        names = cells.iloc[0]
-        if is_number(names).all():
-            raise InputError("the first line is all numbers: add a header")
-        for name in names[names.duplicated()][:1]:
-            raise InputError(f"two columns are called {name!r}")
-        return cells[1:].set_axis(names.tolist(), axis=1)
-
-
-def _read_cells(text: str) -> pd.DataFrame:
-    """The cells, with NaN at the end of rows that are too short."""
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    how = {"header": None, "dtype": str, "keep_default_na": False, "engine": "python"}
-    try:
-        return pd.read_csv(io.StringIO(text), sep=delimiter, **how)
-    except pd.errors.EmptyDataError:
-        raise InputError("expected a header and rows, got an empty file") from None
-    except pd.errors.ParserError as error:
-        raise InputError(
-            f"expected rows as long as the header, split at {delimiter!r}: {error}"
-        ) from error
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Say which file bad input is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _to_dataset(
@@ -101,19 +53,23 @@ def _to_dataset(
     else:
         classes, labels = (), _to_targets(target)
     rows = _split(key, frame, labels, classes, recipe)
-    inputs, features = columns.encode(_columns(frame, recipe, notes), rows.train, notes)
-    mean, scale = 0.0, 1.0
+    own, parsed = _columns(frame, recipe, notes)
+    goal = Target(name=recipe.target, task=task, classes=classes)
     if task == "regression":
         mean, scale = float(labels[rows.train].mean()), float(labels[rows.train].std())
         labels = ((labels - mean) / (scale or 1.0)).astype(np.float32)
+        goal = dataclasses.replace(goal, mean=mean, scale=scale)
+    made = Preprocessing.fit(own, parsed, rows.train, goal)
+    notes += made.notes(parsed)
+    inputs = made.encode(parsed)
     return splits.make_dataset(
         name,
         [splits.Split(inputs[part], labels[part]) for part in rows],
         classes=classes,
         notes=tuple(notes),
-        feature_names=features,
-        target_mean=mean,
-        target_scale=scale,
+        feature_names=made.features,
+        target_mean=goal.mean,
+        target_scale=goal.scale,
     )
 
 
@@ -196,20 +152,24 @@ def _split(
     return rows
 
 
-def _columns(frame: pd.DataFrame, recipe: Recipe, notes: list[str]) -> pd.DataFrame:
-    """The columns that a network may read."""
-    kept, ids = {}, []
+def _columns(
+    frame: pd.DataFrame, recipe: Recipe, notes: list[str]
+) -> tuple[list[Column], pd.DataFrame]:
+    """The columns that a network may read, and their parsed cells."""
+    own, kept, ids = [], {}, []
     skipped = [recipe.target, recipe.group, *recipe.drop]
     for name in frame.columns.difference(skipped, sort=False):
         is_code = name in recipe.categorical
         column = columns.parse_column(frame[name], categorical=is_code)
-        if name in recipe.zero_is_missing and is_numeric_dtype(column):
-            column = column.mask(column == 0)
+        is_zero = name in recipe.zero_is_missing and is_numeric_dtype(column)
+        column = column.mask(column == 0) if is_zero else column
         if is_code or not columns.is_row_id(column):
             kept[name] = column
+            kind = "number" if is_numeric_dtype(column) else "category"
+            own.append(Column(name=name, kind=kind, zero_is_missing=is_zero))
         else:
             ids.append(name)
     if ids:
         told = "columns that only count or name the rows, left out"
         notes.append(f"{told}: {', '.join(ids)}")
-    return pd.DataFrame(kept, index=frame.index)
+    return own, pd.DataFrame(kept, index=frame.index)

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer
 
+from gamepruning.tabular.read import read_table, read_text
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import places, splits
-from gamepruning.workbench.datasets.tables import read_table
 
 EMOTIONS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 TOPICS = tuple(
@@ -111,7 +111,7 @@ def _to_dataset(
 
 
 def _read_emotion(path: Path) -> pd.DataFrame:
-    lines = [line for line in places.read_text(path).split("\n") if line.strip()]
+    lines = [line for line in read_text(path).split("\n") if line.strip()]
     rows = [line.rpartition(";") for line in lines]
     for row, (text, _, label) in enumerate(rows, start=1):
         if not text or label not in EMOTIONS:

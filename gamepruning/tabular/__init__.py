@@ -1,0 +1,10 @@
+"""Tables as data for networks: reading, understanding, preprocessing.
+
+`read_table` reads a delimited text file. `Preprocessing` holds what the training rows
+said about each column, turns rows into a network's inputs, and is JSON at rest.
+"""
+
+import lazy_loader
+
+# The public names stand in `__init__.pyi`; pandas is loaded with the first of them.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

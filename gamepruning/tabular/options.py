@@ -1,0 +1,27 @@
+"""How a table is read where the file itself does not say."""
+
+import dataclasses
+from typing import Any, Literal, Self
+
+Decimal = Literal["auto", "point", "comma"]
+Dates = Literal["auto", "day-first", "month-first"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """How to read one table.
+
+    Attributes:
+      drop: columns to leave out.
+      categorical: columns of numbers or dates that are codes of categories.
+      zero_is_missing: columns whose zeros mean that nothing was measured.
+    """
+
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    zero_is_missing: tuple[str, ...] = ()
+
+    def but(self, **fields: Any) -> Self:
+        """The options with other fields; lists become tuples."""
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return dataclasses.replace(self, **given)

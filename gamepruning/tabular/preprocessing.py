@@ -1,0 +1,151 @@
+"""What a network reads from a table, as data: fitted once, used on any rows."""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from gamepruning.files.atomic import new_file
+from gamepruning.tabular.columns import MAX_CATEGORIES, Column, fit_column
+from gamepruning.types import InputError
+
+FORMAT, VERSION = "gamepruning preprocessing", 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is predicted: one of some classes, or a number.
+
+    Attributes:
+      name: the column of the table.
+      task: "classification" or "regression".
+      classes: the name of each output; empty for a regression.
+      mean: regression: target = output * scale + mean.
+      scale: see `mean`.
+    """
+
+    name: str
+    task: Literal["classification", "regression"]
+    classes: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """From rows of a table to the inputs of a network.
+
+    Attributes:
+      columns: the columns that are read, in the order of their features.
+      target: what the network predicts.
+    """
+
+    columns: tuple[Column, ...]
+    target: Target
+
+    @classmethod
+    def fit(
+        cls,
+        columns: Sequence[Column],
+        parsed: pd.DataFrame,
+        train: np.ndarray,
+        target: Target,
+    ) -> Self:
+        """Take every statistic from the training rows.
+
+        Args:
+          columns: what each column holds.
+          parsed: their parsed cells, see `Column.parse`.
+          train: positions of the training rows.
+          target: what is to be predicted.
+
+        Raises:
+          InputError: no column varies.
+        """
+        known = parsed.iloc[train]
+        fitted = tuple(fit_column(column, known[column.name]) for column in columns)
+        made = cls(columns=fitted, target=target)
+        if not made.features:
+            raise InputError("no column is left to learn from")
+        return made
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the network's inputs, in their order."""
+        return tuple(name for column in self.columns for name in column.features)
+
+    def notes(self, parsed: pd.DataFrame) -> list[str]:
+        """What was done to the parsed cells, a line for each kind of thing."""
+        own = self.columns
+        missing = [c for c in own if parsed[c.name].hasnans]
+        lines = {
+            "columns that do not vary in training, left out":
+                [c.name for c in own if not c.features],
+            "missing numbers replaced by the training median, and marked":
+                [c.name for c in missing],
+            f"all but the {MAX_CATEGORIES} most frequent categories merged":
+                [c.name for c in own if c.num_merged],
+        }  # fmt: skip
+        return [f"{what}: {', '.join(which)}" for what, which in lines.items() if which]
+
+    def encode(self, parsed: pd.DataFrame) -> Float[np.ndarray, "rows features"]:
+        """The inputs of a network for parsed cells, float32 [rows, features]."""
+        made = [column.encode(parsed[column.name]) for column in self.columns]
+        return np.concatenate(made, axis=1, dtype=float).astype(np.float32)
+
+    def transform(self, frame: pd.DataFrame) -> Float[np.ndarray, "rows features"]:
+        """The inputs of a network for rows of a table, float32 [rows, features].
+
+        Args:
+          frame: cells as text, as `read_table` returns them; columns in any order.
+
+        Raises:
+          InputError: a column is missing, or a cell is no number where one must be.
+        """
+        used = [column for column in self.columns if column.features]
+        for column in used:
+            if column.name not in frame:
+                raise InputError(f"no column {column.name!r}")
+        parsed = {column.name: column.parse(frame[column.name]) for column in used}
+        made = [column.encode(parsed[column.name]) for column in used]
+        return np.concatenate(made, axis=1, dtype=float).astype(np.float32)
+
+    def to_json(self) -> str:
+        """The preprocessing as JSON text; the inverse of `from_json`."""
+        data: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+        data |= {"features": self.features, **dataclasses.asdict(self)}
+        return json.dumps(data, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+          InputError: it is something else, or of a later version.
+        """
+        try:
+            data = json.loads(text)
+            if (data["format"], data["version"]) != (FORMAT, VERSION):
+                raise ValueError(f"version {data['version']!r:.20}")
+            columns = tuple(Column(**_tuples(column)) for column in data["columns"])
+            return cls(columns=columns, target=Target(**_tuples(data["target"])))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"this is no {FORMAT}: {error!r:.100}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the JSON text to a file."""
+        with new_file(path) as temporary:
+            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+        return Path(path)
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

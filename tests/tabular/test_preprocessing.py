@@ -1,0 +1,56 @@
+"""The fitted preprocessing: the same numbers from raw rows, before and after JSON."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gamepruning.tabular import Column, Preprocessing, Target
+from gamepruning.types import InputError
+
+FRAME = pd.DataFrame(
+    {"size": ["1", "", "3", "5"], "kind": ["b", "a", "b", ""], "same": ["7"] * 4},
+    index=range(2, 6),
+)
+COLUMNS = [
+    Column(name="size", kind="number"),
+    Column(name="kind", kind="category"),
+    Column(name="same", kind="number"),
+]
+
+
+@pytest.fixture
+def fitted():
+    parsed = pd.DataFrame({c.name: c.parse(FRAME[c.name]) for c in COLUMNS})
+    target = Target(name="y", task="classification", classes=("no", "yes"))
+    return Preprocessing.fit(COLUMNS, parsed, np.arange(4), target)
+
+
+def test_features_by_hand(fitted):
+    names = ("size", "size is missing", "kind=(missing)", "kind=a", "kind=b")
+    assert fitted.features == names
+    # 1, 3 (the median of 1, 3, 5), 3, 5: mean 3, standard deviation sqrt(2)
+    r = np.sqrt(2)
+    expected = [
+        [-r, 0, 0, 0, 1], [0, 1, 0, 1, 0], [0, 0, 0, 0, 1], [r, 0, 1, 0, 0]
+    ]  # fmt: skip
+    np.testing.assert_allclose(fitted.transform(FRAME), expected, rtol=1e-6)
+
+
+def test_json_and_back(fitted):
+    again = Preprocessing.from_json(fitted.to_json())
+    assert again == fitted
+    np.testing.assert_array_equal(again.transform(FRAME), fitted.transform(FRAME))
+    with pytest.raises(InputError, match="no gamepruning preprocessing"):
+        Preprocessing.from_json("{}")
+
+
+def test_columns_in_any_order_and_none_too_few(fitted):
+    other = FRAME[["kind", "size"]]  # "same" does not vary: nothing reads it
+    np.testing.assert_array_equal(fitted.transform(other), fitted.transform(FRAME))
+    with pytest.raises(InputError, match="no column 'size'"):
+        fitted.transform(FRAME[["kind"]])
+
+
+def test_a_category_that_is_new_has_no_feature(fitted):
+    row = fitted.transform(FRAME.iloc[:1].assign(kind="new"))
+    assert row[0, 2:].tolist() == [0, 0, 0]
