@@ -1,9 +1,11 @@
 """Passing over examples without holding all of them at once."""
 
+import warnings
 from collections.abc import Callable
 
 import chex
 import jax
+import jax.core
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
@@ -57,6 +59,16 @@ def _refuse_nothing(data: PyTree) -> None:
 
 
 def exact_scores(value: jax.Array, num_evaluations: int) -> Scores:
-    """Scores without sampling error: they are what they are on the examples given."""
+    """Scores without sampling error: they are what they are on the examples given.
+
+    A warning says that all are 0, which ranks nobody.
+    """
     chex.assert_rank(value, 1)
+    is_known = value.size > 1 and not isinstance(value, jax.core.Tracer)
+    if is_known and not jnp.any(value):
+        warnings.warn(
+            f"all {value.size} scores are 0, which ranks nobody: look for dead units, "
+            "a loss that does not depend on the outputs, or weights that are all 0",
+            stacklevel=3,
+        )
     return Scores(value, jnp.zeros_like(value), num_evaluations)

@@ -1,7 +1,7 @@
 """Scores from the parameters a player owns: their size, and size times gradient."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,16 @@ from gamepruning.baselines.examples import (
     mean_over_chunks,
 )
 from gamepruning.players import Family, Players
-from gamepruning.trees.arrays import compiled
-from gamepruning.trees.paths import named_leaves
-from gamepruning.trees.trainable import is_trainable, put_trainable, take_trainable
+from gamepruning.trace.model import OWN_ROLES
+from gamepruning.trees.arrays import compiled, map_arrays
+from gamepruning.trees.paths import named_leaves, path_name
+from gamepruning.trees.trainable import (
+    is_numeric,
+    is_trainable,
+    put_trainable,
+    take_trainable,
+    widen,
+)
 from gamepruning.types import Loss, Scores
 
 
@@ -35,7 +42,8 @@ def magnitude_scores(
       ord: 1 for the sum of absolute values, 2 for the Euclidean norm.
 
     Returns:
-      `Scores`, >= 0, exact, without any evaluation of the network.
+      `Scores`, >= 0, exact, without any evaluation of the network, in float32 at least:
+      whole numbers (quantised weights) and half precision count by their values.
 
     Raises:
       ValueError: `ord` is neither 1 nor 2.
@@ -55,7 +63,7 @@ def magnitude_scores(
     if ord == 1:
         return exact_scores(_sum_owned(players, jnp.abs, params), 0)
     if ord == 2:
-        return exact_scores(jnp.sqrt(_sum_owned(players, jnp.square, params)), 0)
+        return exact_scores(jnp.sqrt(_sum_owned(players, _square, params)), 0)
     raise ValueError(f"expected ord to be 1 or 2, got {ord!r}")
 
 
@@ -69,6 +77,8 @@ def weight_gradient_scores(
     examples_at_once: int | None = None,
 ) -> Scores:
     """Weight times gradient: sum over a player's own parameters of |theta dL/dtheta|.
+
+    Quantised weights (int8 and the like) are taken as the real numbers that they are.
 
     Args:
       players: the `Players` of the network.
@@ -111,21 +121,25 @@ def weight_gradient_scores(
         floats, rest = _split(params)
         slope = lambda chunk: jax.grad(loss)(floats, rest, chunk)  # noqa: E731
         grads = mean_over_chunks(slope, data, examples_at_once)
-        product = put_trainable(jax.tree.map(jnp.multiply, floats, grads), rest)
-        return _sum_owned(players, jnp.abs, product)
+        product = jax.tree.map(lambda w, g: widen(w) * widen(g), floats, grads)
+        silent = jax.tree.map(_silenced, rest)
+        return _sum_owned(players, jnp.abs, put_trainable(product, silent))
 
-    return exact_scores(compiled(score, params, (*as_inputs(inputs), labels)), 2)
+    floats = _as_floats(players, params)
+    return exact_scores(compiled(score, floats, (*as_inputs(inputs), labels)), 2)
+
+
+def _square(leaf: Array) -> Array:
+    return jnp.square(jnp.abs(leaf))
 
 
 def _sum_owned(players: Players, fn: Callable[[Array], Array], tree: PyTree) -> Array:
     """Sum of fn(entry) over each player's own parameters, at least in float32."""
 
     def term(leaf):
-        if not is_trainable(leaf):
-            return jnp.zeros(np.shape(leaf))
-        return fn(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))
+        return fn(widen(leaf)) if is_numeric(leaf) else jnp.zeros(np.shape(leaf))
 
-    terms = jax.tree.map(term, tree)
+    terms = map_arrays(term, tree)
     total = players.sum_owned(terms)
     for family in players.families:
         if any(part.role == "input" for part in family.slices):
@@ -146,6 +160,27 @@ def _sum_read(family: Family, terms: PyTree) -> Array:
             rows = leaf.sum(axis=others)[np.concatenate(part.index)]
             total = total.at[member].add(rows)
     return total
+
+
+def _silenced(leaf: Any) -> Any:
+    """Zeros for whole numbers, which have no gradient; other leaves as they are."""
+    return jnp.zeros_like(leaf) if is_numeric(leaf) else leaf
+
+
+def _as_floats(players: Players, params: PyTree) -> PyTree:
+    """Quantised weights of players as float32, in which they have a gradient."""
+    own = {
+        part.path
+        for family in players.families
+        for part in family.slices
+        if part.role in (*OWN_ROLES, "in")
+    }
+
+    def cast(path, leaf):
+        whole = is_numeric(leaf) and not is_trainable(leaf)
+        return widen(leaf) if whole and path_name(path) in own else leaf
+
+    return jax.tree_util.tree_map_with_path(cast, params)
 
 
 def _split(params: PyTree) -> tuple[PyTree, PyTree]:

@@ -1,6 +1,7 @@
 """`compact`: remove players for good, and prove that nothing else changed."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
@@ -10,6 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gamepruning.baselines import magnitude_scores
+from gamepruning.compaction.evidence import (
+    are_same,
+    check_finite,
+    looks_constant,
+    random_params,
+)
 from gamepruning.compaction.fold import fold_constants
 from gamepruning.compaction.plan import Plan, make_plan
 from gamepruning.compaction.report import CompactionReport, make_report
@@ -98,7 +106,7 @@ def compact(
       min_units: fewest units a family may keep; 0 allows a layer to vanish.
       round_to: widths become multiples of it, by `round_mask`: players come back or
         leave by `scores`.
-      scores: ranks players for `round_to`; default |theta_i|^2.
+      scores: ranks players for `round_to`; default `magnitude_scores`.
       fold: the removed players' incoming weights are zero in `params`, but their
         constant output (act(bias), batch-norm shift) still counts: fold it into the
         next bias. Verified against `apply(params)` as it is.
@@ -109,7 +117,8 @@ def compact(
 
     Raises:
       InputError: the mask, the parameters, the inputs or the optimizer state do not
-        fit, or the mask empties a family.
+        fit, the mask empties a family, or no output is finite. Where some outputs are
+        NaN, or all are the same whoever stays, a note in the report says so.
       VerificationError: the outputs differ; nothing is handed out.
       TypeError: an unknown keyword.
 
@@ -148,14 +157,18 @@ def compact(
     examples = sample_inputs(players.example_inputs() if inputs is None else inputs)
     input_kept = players.input_kept(stays)
     small_inputs = select_inputs(examples, input_kept)
+    pair = _Pair(players, stays, apply, examples, small_inputs)
     if fold:
-        expected = _jit(players.apply, full_params, examples)
+        whole = _jit(players.apply, full_params, examples)
+        expected = players.slice_outputs(whole, stays)
     else:
-        expected = _jit(
-            lambda p, *x: players.gated(p, jnp.asarray(stays), *x), params, examples
-        )
-    expected = players.slice_outputs(expected, stays)
+        expected = pair.gated(params, stays)
+    left_out = check_finite(expected, full_params, examples)
     error = _verify(expected, _jit(apply, small_params, small_inputs), full_params)
+    again, doubt = _look_again(pair, params, expected)
+    notes = tuple(note for note in (left_out, doubt) if note)
+    if left_out:
+        warnings.warn(f"compact: {left_out}", stacklevel=2)
     small_state = None
     if opt_state is not None:
         small_state = slice_opt_state(opt_state, full_params, kept)
@@ -166,7 +179,8 @@ def compact(
         (players.apply, (full_params, *examples)),
         (apply, (small_params, *small_inputs)),
         families=families,
-        max_error=error,
+        max_error=max(error, again),
+        notes=notes,
     )
     plan = make_plan(players, full_params, stays, why=why)
     return CompactModel(
@@ -201,7 +215,7 @@ def _rounded(
 ) -> np.ndarray:
     scores = allowed.scores
     if scores is None:
-        scores = players.sum_owned(jax.tree_util.tree_map(jnp.square, params))
+        scores = magnitude_scores(players, params)
     return np.asarray(
         round_mask(players, mask, scores, allowed.round_to, allowed.min_units)
     )
@@ -224,6 +238,63 @@ def _check_families(players, mask: np.ndarray, min_units: int) -> None:
                 "them (round_mask does "
                 "it by score), or pass min_units=0 to let the layer vanish"
             )
+
+
+class _Pair(NamedTuple):
+    """The full and the small model, and inputs to compare them on."""
+
+    players: Players
+    stays: np.ndarray
+    apply: Callable
+    examples: tuple
+    small_inputs: tuple
+
+    def gated(self, params: Any, mask: np.ndarray) -> Any:
+        """Outputs of the full model with those in `mask`."""
+        gates = jnp.asarray(mask)
+        run = lambda p, *x: self.players.gated(p, gates, *x)  # noqa: E731
+        outputs = _jit(run, params, self.examples)
+        return self.players.slice_outputs(outputs, self.stays)
+
+    def small(self, params: Any) -> Any:
+        """Outputs of the small model; its parameters are cut from `params`."""
+        kept = self.players.kept_indices(self.stays)
+        cut = slice_tree(self.players.prepare(params, self.stays), kept)
+        return _jit(self.apply, cut, self.small_inputs)
+
+    def says_nothing(self, params: Any, outputs: Any) -> bool:
+        """True if these outputs of the full model are the same whoever stays."""
+        nobody = np.zeros_like(self.stays)
+        return looks_constant(outputs) and are_same(outputs, self.gated(params, nobody))
+
+    @property
+    def empties_a_family(self) -> bool:
+        """True if outputs that depend on nobody are what the mask means."""
+        families = self.players.families
+        return not all(self.stays[f.start : f.stop].any() for f in families)
+
+
+def _look_again(pair: _Pair, params: Any, outputs: Any) -> tuple[float, str]:
+    """Compare with random parameters where those at hand prove nothing.
+
+    A last layer of zeros, or dead units before it, gives outputs that are equal
+    whatever is cut out.
+
+    Returns:
+      The error, and a note; (0, "") where the outputs depend on who stays.
+    """
+    if not pair.says_nothing(params, outputs):
+        return 0.0, ""
+    other = random_params(params)
+    expected = pair.gated(other, pair.stays)
+    note = "with these parameters the outputs are the same whoever stays"
+    if relative_error(expected, expected) or pair.says_nothing(other, expected):
+        note += ", and with random ones, too: nothing is proved on these inputs"
+        if not pair.empties_a_family:
+            warnings.warn(f"compact: {note}; pass others as inputs=", stacklevel=3)
+        return 0.0, note
+    error = _verify(expected, pair.small(other), other)
+    return error, f"{note}; the models were compared with random ones, too"
 
 
 def _jit(fn: Callable, params, inputs):

@@ -155,6 +155,7 @@ def make_report(
     *,
     families: Sequence[tuple[str, int, int]],
     max_error: SupportsFloat,
+    notes: Sequence[str] = (),
 ) -> CompactionReport:
     """Measure two models, the full and the small one.
 
@@ -164,6 +165,7 @@ def make_report(
       after: the small model, likewise.
       families: (name, players before, players after), family by family.
       max_error: the largest difference of their outputs over the largest output.
+      notes: what else to tell, one line each.
 
     Returns:
       The report. The latency is measured on first use.
@@ -187,7 +189,9 @@ def make_report(
         macs=Change(*(tally.total for tally in macs)),
         families=tuple(FamilyCount(*family) for family in families),
         max_error=float(max_error),
-        notes=tuple(dict.fromkeys(note for tally in macs for note in tally.notes)),
+        notes=tuple(
+            dict.fromkeys([*notes, *(n for tally in macs for n in tally.notes)])
+        ),
         calls=(before, after),
     )
 

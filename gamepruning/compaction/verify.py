@@ -14,13 +14,26 @@ from gamepruning.types import InputError
 def relative_error(expected: Any, actual: Any) -> float:
     """The largest difference of two trees over the largest entry, leaf by leaf.
 
-    Leaves that are not floating-point count the share of entries that differ. NaN at
-    the same place in both is no difference.
+    Leaves that are not floating-point count the share of entries that differ. NaN or
+    infinity at the same place in both is not compared; where that is all there is,
+    nothing is proved and the error is infinite.
+
+    Example:
+      >>> relative_error(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
+      0.0
+      >>> relative_error(np.array([np.nan]), np.array([np.nan]))
+      inf
     """
     one, two = map(jax.tree_util.tree_leaves, (expected, actual))
-    if len(one) != len(two):
+    inexact = [leaf for leaf in one if is_trainable(leaf) and np.size(leaf)]
+    if len(one) != len(two) or (inexact and not any(map(_has_numbers, inexact))):
         return float("inf")
     return max((_leaf_error(a, b) for a, b in zip(one, two, strict=True)), default=0.0)
+
+
+def _has_numbers(leaf: Any) -> bool:
+    wide = np.complex128 if jnp.iscomplexobj(leaf) else np.float64
+    return bool(np.isfinite(np.asarray(leaf).astype(wide)).any())
 
 
 def _leaf_error(expected, actual) -> float:

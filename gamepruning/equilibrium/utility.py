@@ -30,7 +30,14 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from gamepruning.equilibrium.competition import competition
 from gamepruning.equilibrium.config import Norm, UtilityConfig
 from gamepruning.players import Players
-from gamepruning.trees.trainable import is_trainable
+from gamepruning.trees.arrays import is_array, map_arrays
+from gamepruning.trees.trainable import (
+    is_numeric,
+    is_trainable,
+    put_trainable,
+    take_trainable,
+    widen,
+)
 
 
 def utility(
@@ -191,7 +198,7 @@ def squared_norms(
     Returns:
       float [N], >= 0.
     """
-    total = players.sum_owned(_products(params, params))
+    total = players.sum_owned(_squares(params))
     return total * jnp.square(_scale(players, params, total, norm))
 
 
@@ -210,7 +217,7 @@ def player_scales(
     """
     if norm == "sum":
         return 1.0
-    total = players.sum_owned(_products(params, params))
+    total = players.sum_owned(_squares(params))
     return _scale(players, params, total, norm)
 
 
@@ -236,25 +243,32 @@ def _scale(players, params, squared_norm: Array, norm: Norm) -> Array | float:
             0.0,
         )
     with jax.ensure_compile_time_eval():
-        ones = jax.tree.map(lambda p: jnp.ones(np.shape(p)), params)
+        ones = map_arrays(lambda p: jnp.ones(np.shape(p)), params)
         return jax.lax.rsqrt(jnp.maximum(players.sum_owned(ones), 1.0))
 
 
 def _split(params, grads) -> tuple[PyTree, Array | None]:
-    structure = jax.tree.structure(params)
-    if jax.tree.structure(grads) == structure:
-        return grads, None
+    if _is_gradient(grads, params):
+        return put_trainable(grads, params), None
     if (
         isinstance(grads, Mapping)
         and set(grads) == {"params", "gates"}
-        and jax.tree.structure(grads["params"]) == structure
+        and _is_gradient(grads["params"], params)
     ):
-        return grads["params"], jnp.asarray(grads["gates"])
+        return put_trainable(grads["params"], params), jnp.asarray(grads["gates"])
+    structure = jax.tree.structure(params)
     raise ValueError(
         "expected the loss gradient as a tree like params, or as {'params': such a "
         f"tree, 'gates': [N]}}, got {jax.tree.structure(grads)} for params "
         f"{structure}: take jax.grad over params or over {{'params', 'gates'}}"
     )
+
+
+def _is_gradient(grads, params) -> bool:
+    """True for a tree like params, which may have None where nothing is trained."""
+    structure = jax.tree.structure(grads)
+    alike = params, take_trainable(params)
+    return any(structure == jax.tree.structure(tree) for tree in alike)
 
 
 def check_gates(players: Players, gates: ArrayLike) -> Float[Array, " N"]:
@@ -278,18 +292,20 @@ def check_gates(players: Players, gates: ArrayLike) -> Float[Array, " N"]:
 
 def _products(one: PyTree, two: PyTree) -> PyTree:
     """Leaf by leaf; 0 where there is nothing to train (counters, random keys)."""
-    return jax.tree.map(
-        lambda a, b: (
-            _wide(a) * _wide(b)
-            if is_trainable(a) and is_trainable(b)
-            else jnp.zeros(np.shape(b))
+
+    def product(a, b):
+        if is_trainable(a) and is_trainable(b):
+            return widen(a) * widen(b)
+        return jnp.zeros(np.shape(b)) if is_array(b) else b
+
+    return jax.tree.map(product, one, two)
+
+
+def _squares(params: PyTree) -> PyTree:
+    """Squares of all numbers, quantised ones among them; 0 for random keys."""
+    return map_arrays(
+        lambda p: (
+            jnp.square(jnp.abs(widen(p))) if is_numeric(p) else jnp.zeros(np.shape(p))
         ),
-        one,
-        two,
+        params,
     )
-
-
-def _wide(leaf) -> Array:
-    """At least float32: half-precision sums over thousands of weights lose digits."""
-    leaf = jnp.asarray(leaf)
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))

@@ -180,7 +180,8 @@ class Players(ABC):
         """For each player the sum over its own parameters of the entries of a tree.
 
         `sum_owned(tree_map(jnp.square, params))` is |theta_i|^2; with
-        `tree_map(jnp.multiply, grads, params)` it is <grad_i, theta_i>.
+        `tree_map(jnp.multiply, grads, params)` it is <grad_i, theta_i>. It adds up in
+        float32 at least; square int8 and float16 after a cast, or they overflow.
 
         Args:
           tree: like `params`.

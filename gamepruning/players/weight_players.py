@@ -19,6 +19,7 @@ from gamepruning.run.hoist import Hoisted, SplitModel, split_before_all
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import AxisSlice, Family
+from gamepruning.trees.trainable import widen
 from gamepruning.types import Apply, InputError, Outputs, Params
 
 Piece = tuple[AxisSlice, np.ndarray]  # a slice, and a unit's indices along its axis
@@ -95,7 +96,9 @@ class WeightPlayers(Players):
         """The entries of the weights, one after the other."""
         self.model.check_params(tree)
         leaves = jax.tree_util.tree_leaves(tree)
-        return jnp.concatenate([leaves[k].reshape(-1) for k in self._positions()])
+        return jnp.concatenate(
+            [widen(leaves[k]).reshape(-1) for k in self._positions()]
+        )
 
     def activation_moments(self, params: Params, *inputs) -> Moments:
         """Weights have no activation.

@@ -8,7 +8,7 @@ from jaxtyping import ArrayLike, Float
 
 from gamepruning.run.gated import entry_gates
 from gamepruning.trace.model import TracedModel
-from gamepruning.trees.masks import float_of
+from gamepruning.trees.trainable import is_numeric, widen
 from gamepruning.types import Params
 
 
@@ -19,7 +19,7 @@ def participate(model: TracedModel, params: Params, gates: ArrayLike) -> Params:
     leaves, treedef = jax.tree_util.tree_flatten(params)
     for owned in model.owned_axes():
         leaf = leaves[owned.leaf]
-        scale = entry_gates(gates, owned.columns).astype(leaf.dtype)
+        scale = entry_gates(gates, owned.columns).astype(_factor_type(gates, leaf))
         chex.assert_shape(scale, (np.shape(leaf)[owned.axis],))
         leaves[owned.leaf] = leaf * jnp.expand_dims(scale, _others(leaf, owned.axis))
     return jax.tree_util.tree_unflatten(treedef, leaves)
@@ -29,13 +29,19 @@ def sum_owned(model: TracedModel, tree: Params) -> Float[jax.Array, " N"]:
     """For each player the sum over its own parameters of the entries of a tree."""
     model.check_params(tree)
     leaves = jax.tree_util.tree_leaves(tree)
-    dtype = float_of(jnp.result_type(*(x for x in leaves if hasattr(x, "dtype"))))
+    dtype = jnp.result_type(jnp.float32, *filter(is_numeric, leaves))
     total = jnp.zeros(model.num_players + 1, dtype)  # 0: entries that nobody owns
     for owned in model.owned_axes():
         leaf = leaves[owned.leaf]
-        entries = jnp.sum(leaf, axis=_others(leaf, owned.axis)).astype(dtype)
+        entries = jnp.sum(widen(leaf), axis=_others(leaf, owned.axis)).astype(dtype)
         total = _add_entries(total, entries, owned.columns)
     return total[1:]
+
+
+def _factor_type(gates: jax.Array, leaf: jax.Array) -> jnp.dtype:
+    """Fractions of whole numbers are no whole numbers: those become float32."""
+    whole = gates.dtype != bool and not jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return jnp.dtype(jnp.float32) if whole else leaf.dtype
 
 
 def _add_entries(total: jax.Array, entries: jax.Array, columns: np.ndarray):

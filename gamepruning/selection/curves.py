@@ -10,7 +10,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gamepruning.coalitions.games import coalition_values
 from gamepruning.players import Players
-from gamepruning.selection.top_n import Scope, check_scores, top_n
+from gamepruning.selection.top_n import Scope, check_scores, top_n, warn_if_blind
 from gamepruning.selection.trace import SelectionTrace
 from gamepruning.types import InputError, Scores, ValueFn
 
@@ -188,6 +188,7 @@ def masks_at(
     if given is not None and given.dtype == bool:
         return _listed(given, sizes)
     value = check_scores(source, players)
+    warn_if_blind(source)
     counts = _counts(sizes, len(value))
     floor = 0 if players is None else min_units
     best = functools.partial(

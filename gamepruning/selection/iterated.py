@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
@@ -210,6 +211,7 @@ class _Selection:
                 save_trace(Path(options.checkpoint), trace, facts)
             if options.callback is not None:
                 options.callback(new)
+        _warn_if_blind(trace)
         return trace
 
     @property
@@ -252,6 +254,19 @@ class _Selection:
         trace = load_trace(path, self.method, num_players, facts)
         _check_same_game(trace, self.value_fn, path)
         return trace
+
+
+def _warn_if_blind(trace: SelectionTrace) -> None:
+    """Warn where the scores never told anybody from anybody."""
+    rounds = [r for r in trace.rounds if len(r.decided) < len(r.players)]
+    chosen = [np.asarray(r.scores.value) for r in rounds]
+    if chosen and not any(map(np.any, chosen)):
+        warnings.warn(
+            f"in all {len(chosen)} rounds all scores were 0, so the players' order "
+            "alone decided: give the scorer more evaluations, or use another value "
+            "function",
+            stacklevel=4,
+        )
 
 
 def _scorers(

@@ -11,6 +11,7 @@ from gamepruning.selection.top_n import (
     check_scores,
     make_groups,
     take_best,
+    warn_if_blind,
 )
 from gamepruning.trees.masks import as_mask
 from gamepruning.types import Scores
@@ -58,6 +59,8 @@ def round_mask(
         _nearest(int(keep[group.start : group.stop].sum()), group, round_to)
         for group in groups
     ]
+    if sum(quotas) != keep.sum():
+        warn_if_blind(scores)
     rank = np.argsort(np.argsort(-value, kind="stable"), kind="stable")  # 0 is best
     return take_best(keep * len(rank) - rank, groups, quotas)
 

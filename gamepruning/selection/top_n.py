@@ -1,8 +1,9 @@
 """The n best players, within what a network allows: scopes, floors, multiples."""
 
 import operator
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,8 @@ def top_n(
       protect: names of families of which nobody leaves.
 
     Returns:
-      The mask, bool [N], True = kept.
+      The mask, bool [N], True = kept. A warning says so where all `Scores` are
+      equal.
 
     Raises:
       InputError: nothing would be pruned, the request cannot be met, or the scores are
@@ -81,6 +83,7 @@ def top_n(
       Diaz-Ortiz et al., arXiv 2311.10468, top-n pruning; section IV-C1 (proportions).
     """
     value = check_scores(scores, players)
+    warn_if_blind(scores)
     groups = make_groups(players, len(value), min_units, round_to, protect)
     if isinstance(n, Mapping | Sequence):
         return take_best(value, groups, _check_counts(n, groups, len(value)))
@@ -146,6 +149,22 @@ def check_scores(scores, players, *, name: str = "scores") -> np.ndarray:
             f"{len(bad) - 1} more): look at the scorer's inputs for NaN or infinity"
         )
     return value
+
+
+def warn_if_blind(scores: Any) -> None:
+    """Warn where a scorer gave everybody the same, so that order alone decides.
+
+    Args:
+      scores: `Scores`; a user's own numbers are not judged.
+    """
+    value = np.asarray(scores.value) if isinstance(scores, Scores) else np.arange(2)
+    if value.size > 1 and (value == value[0]).all():
+        warnings.warn(
+            f"all {value.size} scores are {value[0]:.4g}, so the players' order alone "
+            "decides who stays: look at what the scorer measures (dead or quantised "
+            "weights, a metric that never changes), or use another one",
+            stacklevel=3,
+        )
 
 
 def make_groups(

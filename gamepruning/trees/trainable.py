@@ -19,6 +19,27 @@ def is_trainable(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
+def is_numeric(leaf: Any) -> bool:
+    """Is the leaf an array of numbers, whole ones and truth values among them?"""
+    kinds = (jnp.number, jnp.bool_)
+    return hasattr(leaf, "dtype") and any(
+        jnp.issubdtype(leaf.dtype, kind) for kind in kinds
+    )
+
+
+def widen(leaf: Any) -> jax.Array:
+    """Numbers that can be squared and added up: float32, or wider as they are.
+
+    Squares of int8 overflow above 11, those of float16 above 255.
+
+    Example:
+      >>> float(widen(jnp.full(2, 100, jnp.int8))[0] ** 2)
+      10000.0
+    """
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+
+
 def take_trainable(params: PyTree) -> PyTree:
     """The tree with None, which optax and `jax.grad` skip, for all other leaves."""
     return jax.tree.map(lambda leaf: leaf if is_trainable(leaf) else None, params)
