@@ -53,7 +53,7 @@ def shrink_inputs(model: Model, kept: Mapping[int, Mapping[int, np.ndarray]]) ->
     inputs = list(model.inputs)
     for position, axes in kept.items():
         for axis, indices in axes.items():
-            inputs[position] = jnp.take(inputs[position], indices, axis=axis)
+            inputs[position] = np.take(np.asarray(inputs[position]), indices, axis)
     return tuple(inputs)
 
 
@@ -71,7 +71,7 @@ def shrink_outputs(
     def shrink(path: str | None, leaf: Any) -> Any:
         for axis in range(np.ndim(leaf)):
             if path is not None and (path, axis) in kept:
-                leaf = jnp.take(leaf, kept[path, axis], axis=axis)
+                leaf = np.take(np.asarray(leaf), kept[path, axis], axis)
         return leaf
 
     like = outputs_like(paths)

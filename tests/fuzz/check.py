@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -58,7 +59,8 @@ class Record(NamedTuple):
 
 def as_model(network: Network) -> tuple[str, Model]:
     """The network as one of the things that can be traced."""
-    model = Model(network.apply, network.params, network.inputs)
+    arrays = jax.device_put((network.params, network.inputs))  # nothing to compile
+    model = Model(network.apply, *arrays)
     if network.seed % 6 == 1 and network.is_differentiable:
         return "training step", _training_step(model)
     if network.seed % 6 == 2:
@@ -136,7 +138,7 @@ def _check(network: Network, found: dict[str, Any]) -> None:
         mask = _mask(network.seed, number, players, keep)
         reference = gated(model.params, mask, *model.inputs)
         _check_plan(found, model, gated, players, mask, reference)
-        by_hand = number == 0 or network.seed % 4 != 1
+        by_hand = number == 0 or network.seed % 16 != 1
         _check_smaller(found, model, players, mask, reference, by_hand, number == 0)
         _check_excluded(found, model, apply, players, mask, reference)
     if network.seed % 2:
@@ -175,11 +177,12 @@ def _check_smaller(
 ) -> None:
     """By our own comparison, or by the one that `compact` makes itself.
 
-    The latter compiles the full network once more, so it serves every fourth network.
+    The latter compiles the full network once more, so few networks have it.
     """
     if not by_hand:
         options = {"inputs": model.inputs, "min_units": 0}
-        small = gp.compact(players, model.params, mask, **options)
+        params = list(map(np.asarray, model.params))
+        small = gp.compact(players, params, mask, **options)
         found["error"] = max(found["error"], small.report.max_error)
         _demand(small.report.max_error <= TOLERANCE, "smaller differs by its report")
         return
@@ -192,9 +195,9 @@ def _check_smaller(
         _check_gradient(found, model, players, mask, (apply, params))
 
 
-def _cut(params: list[np.ndarray], kept) -> list[np.ndarray]:
+def _cut(params: Sequence[Any], kept) -> list[np.ndarray]:
     """What `compact` makes of the parameters, in NumPy: nothing to compile."""
-    cut = list(params)
+    cut = list(map(np.asarray, params))
     for (path, axis), indices in kept.items():
         cut[int(path)] = np.take(cut[int(path)], indices, axis)
     return cut
@@ -203,7 +206,7 @@ def _cut(params: list[np.ndarray], kept) -> list[np.ndarray]:
 def _check_excluded(found, model: Model, apply, players, mask, reference) -> None:
     kept = players.kept_indices(mask)
     try:
-        zeroed = players.exclude(model.params, mask)
+        zeroed = players.exclude(list(map(np.asarray, model.params)), mask)
     except ValueError:
         found["refused"] = True
         return
