@@ -168,4 +168,66 @@ def removal() -> list[str]:
     return table(("", "before", "after"), "lrr", rows)
 
 
-TABLES: dict[str, Table] = {"benchmarks": claims, "resnet18": removal}
+def accelerator() -> list[str]:
+    """What the library reaches on one card, with its goals."""
+    found = read("benchmarks/device-h100.json")
+    parts = found["parts"]
+    rows = [_of_products(parts, *case) for case in _CARD_CASES]
+    games, walks = parts["gpt2_banzhaf"]["gpt2"], parts["prefixes"]
+    outside = games["verdict"]
+    rows += [
+        (
+            f"Banzhaf values of all {games['players']:,} players of GPT-2 small by "
+            f"sample reuse, {games['evaluations']:,} evaluations in "
+            f"{games['seconds']:.0f} s: median standard error; deviation of the values",
+            f"{games['median standard error']:.1e}; "
+            f"{games['standard deviation of the indices']:.1e}",
+            "",
+        ),
+        (
+            "The same: seconds outside the forward passes over those in them",
+            f"{outside['seconds outside / in forwards']:.2f}",
+            _most(outside),
+        ),
+        (
+            "LeNet-300-100: prefixes of an order by updates of rank one over those by "
+            "full passes, values a second; with all rows in a tile",
+            "; ".join(f"{w['prefixes']['updates / full']:.2g}" for w in walks.values()),
+            "",
+        ),
+    ]
+    names = {"mlp": "784-512-256-10", "gpt2": "GPT-2 small"}
+    for name, entry in parts["gating"].items():
+        verdict = entry["verdict"]
+        step = f"A training step of {names[name]} with gates: time over that without"
+        rows.append((step, f"{verdict['gated / plain']:.2f}", _most(verdict)))
+    search = parts["find_players"]["gpt2"]["verdict"]
+    claim = f"Finding the {games['players']:,} players of GPT-2 small"
+    rows.append((claim, f"{search['seconds']:.1f} s", f"{_most(search)} s"))
+    return table([found["card"], "measured", "goal"], "lrr", rows)
+
+
+_CARD_CASES = (
+    ("lenet_300_100", "LeNet-300-100, 10,000 rows"),
+    ("resnet56", "ResNet-56, 1,024 rows of 32x32"),
+    ("gpt2", "GPT-2 small, 4 sequences of 128"),
+)
+
+
+def _of_products(parts: dict, name: str, what: str) -> tuple[str, str, str]:
+    """Values a second of one network, in both precisions, and their share."""
+    pair = [parts["coalitions"][f"{name} {kind}"] for kind in ("float32", "bfloat16")]
+    rates = " and ".join(f"{entry['values a second']:,.0f}" for entry in pair)
+    shares = "; ".join(f"{entry['verdict'][_SHARE]:.2f}" for entry in pair)
+    claim = (
+        f"Coalition values of {what}, float32 and bfloat16 ({rates} a second): share "
+        "of the measured rate of large matrix products in that precision"
+    )
+    return claim, shares, _least(pair[0]["verdict"])
+
+
+TABLES: dict[str, Table] = {
+    "benchmarks": claims,
+    "accelerator": accelerator,
+    "resnet18": removal,
+}

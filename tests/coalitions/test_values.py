@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -13,6 +14,7 @@ import gamepruning.coalitions.evaluation.evaluate as evaluate
 from gamepruning import metrics
 from gamepruning.coalitions import measures
 from gamepruning.coalitions.evaluation import rows
+from gamepruning.coalitions.evaluation.related import LazyIncremental
 from gamepruning.coalitions.values import value_function
 from gamepruning.players import find_players
 from gamepruning.types import InputError
@@ -169,6 +171,20 @@ def test_always_in_and_always_out(game):
     assert fewer.num_evaluations == some.num_evaluations == 20
     assert everybody.num_evaluations == 20 + 20 + 20  # the restricted ones' included
     assert fewer._chunks.evaluator is everybody._chunks.evaluator
+
+
+def test_accelerators_take_full_passes(game):
+    """Updates of rank one are chains of small kernels there."""
+    players, params, inputs, labels = game
+    data = (players, params, metrics.accuracy, inputs[:40], labels[:40])
+    value_fn = value_function(*data)
+    related = value_fn._related
+    related._config = dataclasses.replace(related._config, max_share=float("inf"))
+    gpu = dataclasses.replace(
+        related._config, devices=[SimpleNamespace(platform="gpu")]
+    )
+    other = LazyIncremental(related._model, related._varying, gpu)
+    assert related.get() is not None and other.get() is None
 
 
 @pytest.mark.parametrize("incremental", [False, True])
