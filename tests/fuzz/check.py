@@ -59,8 +59,7 @@ class Record(NamedTuple):
 
 def as_model(network: Network) -> tuple[str, Model]:
     """The network as one of the things that can be traced."""
-    arrays = jax.device_put((network.params, network.inputs))  # nothing to compile
-    model = Model(network.apply, *arrays)
+    model = _on_device(network)
     if network.seed % 6 == 1 and network.is_differentiable:
         return "training step", _training_step(model)
     if network.seed % 6 == 2:
@@ -69,6 +68,15 @@ def as_model(network: Network) -> tuple[str, Model]:
         last = network.inputs[0].ndim - 1
         return "input players", model._replace(options={"input_axes": {0: last}})
     return ("model" if network.is_differentiable else "loop", model)
+
+
+def _on_device(network: Network) -> Model:
+    """The network itself, its arrays put where nothing has to be compiled for them."""
+    return Model(network.apply, *jax.device_put((network.params, network.inputs)))
+
+
+def _is_finite(tree: Any) -> bool:
+    return all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(tree))
 
 
 def _training_step(model: Model) -> Model:
@@ -123,7 +131,11 @@ def _check(network: Network, found: dict[str, Any]) -> None:
     found["traced_as"], model = as_model(network)
     apply = jax.jit(model.apply)
     full = apply(model.params, *model.inputs)
-    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(full)):
+    if not _is_finite(full) and found["traced_as"] == "training step":
+        found["traced_as"], model = "model", _on_device(network)  # see `_gradient`
+        apply = jax.jit(model.apply)
+        full = apply(model.params, *model.inputs)
+    if not _is_finite(full):
         raise ValueError("the network itself is not finite: mend the generator")
     players = gp.find_players(model.apply, model.params, *model.inputs, **model.options)
     found["players"] = players.num_players
@@ -243,7 +255,7 @@ def _gradient(loss: Callable, params: Sequence[Any]) -> list[np.ndarray]:
     equals it then, and its gradient is 0 / 0 in every network, full or small.
     """
     found = list(map(np.asarray, jax.jit(jax.grad(loss))(params)))
-    if not all(np.isfinite(leaf).all() for leaf in found):
+    if not _is_finite(found):
         found = list(map(np.asarray, jax.grad(loss)(params)))
     return found
 
