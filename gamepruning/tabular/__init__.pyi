@@ -1,7 +1,6 @@
 from .columns import Column as Column
 from .options import TableOptions as TableOptions
-from .preprocessing import (
-    Preprocessing as Preprocessing,
-    Target as Target,
-)
+from .preprocessing import Preprocessing as Preprocessing
 from .read import read_table as read_table
+from .target import Target as Target
+from .understand import understand as understand

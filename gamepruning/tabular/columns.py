@@ -1,22 +1,31 @@
-"""The columns of a table: what each one holds, and the numbers that a network reads."""
+"""A column of a table: what it holds, and the features that a network reads."""
 
 # pandas' own annotations say that almost anything may be almost anything.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportReturnType=false, reportGeneralTypeIssues=false
 
 import dataclasses
+import re
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
-from sklearn.preprocessing import StandardScaler
+from pandas.api.types import (
+    is_bool_dtype,
+    is_datetime64_any_dtype,
+    is_numeric_dtype,
+)
 
+from gamepruning.tabular.dates import read_dates
+from gamepruning.tabular.numerals import read_numerals
 from gamepruning.types import InputError
 
 MAX_CATEGORIES = 32
 MAX_NUMBER = 1e18  # its square is a float32 too
-_ID_NAMES = {"", "id", "index", "row", "row_id", "unnamed: 0"}
+_ALWAYS = {"", "na", "n/a", "#n/a", "n.a.", "nan", "-nan", "null", "?"}
+_DASHES = {"-", "--", "—"}
+_AMONG_NUMBERS = {*_ALWAYS, *_DASHES, ".", "none"}
+_WHOLE = re.compile(r"^\+?(-?\d+)\.0*$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,19 +34,24 @@ class Column:
 
     Attributes:
       name: its name in the table.
-      kind: "number" or "category".
+      kind: "number", "date" (days since 1970-01-01) or "category".
+      hint: how its numbers or dates are read where several readings are possible:
+        "point", "comma", "day-first" or "month-first".
       zero_is_missing: True if a zero means that nothing was measured.
-      median: number: what a missing cell becomes.
-      mean: number: subtracted.
-      scale: number: divided by, after that; None if it does not vary: no feature.
-      marks_missing: number: True if a feature says which cells are missing.
+      missing: cells that mean that a value is missing; None for the usual ones.
+      median: number, date: what a missing cell becomes.
+      mean: number, date: subtracted.
+      scale: number, date: divided by, after that; None if it does not vary: no feature.
+      marks_missing: number, date: True if a feature says which cells are missing.
       categories: category: those that have a feature each; others are in none.
       num_merged: category: those of the training rows that have no feature.
     """
 
     name: str
-    kind: Literal["number", "category"]
+    kind: Literal["number", "date", "category"]
+    hint: str = "point"
     zero_is_missing: bool = False
+    missing: tuple[str, ...] | None = None
     median: float = 0.0
     mean: float = 0.0
     scale: float | None = None
@@ -53,9 +67,34 @@ class Column:
         return kinds + scaled + (f"{self.name} is missing",) * self.marks_missing
 
     def parse(self, cells: pd.Series) -> pd.Series:
-        """The cells as floats, NaN where one is missing, or as categories."""
-        column = parse_column(cells, categorical=self.kind == "category")
+        """The cells as floats, NaN where one is missing, or as categories.
+
+        Raises:
+          InputError: a cell is no number, or no date, or too large a number.
+        """
+        if self.kind == "category":
+            return to_categories(cells, self.missing)
+        if is_numeric_dtype(cells) and not is_bool_dtype(cells):
+            column = cells.astype(float)
+        elif is_datetime64_any_dtype(cells):
+            column = (cells - pd.Timestamp(0)) / pd.Timedelta(days=1)
+        else:
+            column = self._read(cells)
+        check_size(column, cells)
         return column.mask(column == 0) if self.zero_is_missing else column
+
+    def _read(self, cells: pd.Series) -> pd.Series:
+        cells = cells.fillna("").astype(str).str.strip()
+        known = cells[~is_missing(cells, self.missing, among_numbers=True)]
+        read = read_numerals if self.kind == "number" else read_dates
+        values = read(known, hint=self.hint).values
+        for row, cell in known[values.isna()][:1].items():
+            raise InputError(
+                f"row {row}, column {self.name!r}: expected a {self.kind} as in the "
+                f"other rows, got {cell!r}: mend it, leave the cell empty, or name it "
+                f"with --missing {cell!r}"
+            )
+        return values.reindex(cells.index)
 
     def encode(self, parsed: pd.Series) -> np.ndarray:
         """The features of parsed cells, float64 [rows, features]."""
@@ -63,9 +102,8 @@ class Column:
             return parsed.to_numpy()[:, None] == np.array([*self.categories], object)
         made = []
         if self.scale is not None:
-            made.append(
-                (parsed.fillna(self.median).to_numpy() - self.mean) / self.scale
-            )
+            filled = parsed.fillna(self.median).to_numpy()
+            made.append((filled - self.mean) / self.scale)
         if self.marks_missing:
             made.append(parsed.isna().to_numpy())
         return np.stack(made, 1) if made else np.zeros((len(parsed), 0))
@@ -86,65 +124,44 @@ def fit_column(column: Column, known: pd.Series) -> Column:
     column = dataclasses.replace(column, marks_missing=marks)
     if not (known.min() < known.max() and known.std(ddof=0) > 0):
         return column
+    from sklearn.preprocessing import StandardScaler  # slow, and not for predictions
+
     median = float(np.median(known.dropna()))
     scaler = StandardScaler().fit(known.fillna(median).to_numpy()[:, None])
     mean, scale = np.ravel([scaler.mean_, scaler.scale_]).tolist()
     return dataclasses.replace(column, median=median, mean=mean, scale=scale)
 
 
-def to_numbers(cells: pd.Series) -> pd.Series:
-    """The cells as floats, NaN where one is no number."""
-    return pd.to_numeric(cells, errors="coerce").astype(float)
+def is_missing(
+    cells: pd.Series, markers: tuple[str, ...] | None, *, among_numbers: bool
+) -> pd.Series:
+    """Return True for each cell of text that says that a value is missing.
 
-
-def is_number(cells: pd.Series) -> pd.Series:
-    """Return True for each cell that is a number; NaN and infinity are numbers too.
-
-    Example:
-      >>> is_number(pd.Series(["1e3", "NaN", "", "x"])).tolist()
-      [True, True, False, False]
+    Among texts a dash is a marker unless there is a plus, too.
     """
-    return to_numbers(cells).notna() | (cells.str.lower().str.lstrip("+-") == "nan")
+    if markers is not None:
+        return to_canonical(cells).isin(to_canonical(pd.Series(["", *markers])))
+    in_text = _ALWAYS if "+" in set(cells) else _ALWAYS | _DASHES
+    return cells.str.lower().isin(_AMONG_NUMBERS if among_numbers else in_text)
 
 
-def check_size(cells: pd.Series) -> None:
-    """Raise InputError if a number among the cells is NaN, infinite or too large."""
-    too_large = is_number(cells) & ~(to_numbers(cells).abs() <= MAX_NUMBER)
-    for row, cell in cells[too_large][:1].items():
+def to_categories(cells: pd.Series, markers: tuple[str, ...] | None) -> pd.Series:
+    """The cells as text, "" where one is missing; 1 and 1.0 are one category."""
+    if is_numeric_dtype(cells):
+        cells = cells.map(lambda number: "" if pd.isna(number) else str(number))
+    cells = cells.fillna("").astype(str).str.strip()
+    return to_canonical(cells).mask(is_missing(cells, markers, among_numbers=False), "")
+
+
+def to_canonical(cells: pd.Series) -> pd.Series:
+    """The cells with whole numbers written without a point: 1.0 becomes 1."""
+    return cells.str.replace(_WHOLE, r"\1", regex=True)
+
+
+def check_size(numbers: pd.Series, cells: pd.Series) -> None:
+    """Raise InputError if a number is infinite or too large; name its cell."""
+    for row in numbers.index[numbers.abs() > MAX_NUMBER][:1]:
         raise InputError(
-            f"row {row}, column {cells.name!r} is {cell}: expected a finite number of "
-            f"at most {MAX_NUMBER:.0e}; leave a missing cell empty"
+            f"row {row}, column {cells.name!r} is {cells[row]}: expected a finite "
+            f"number of at most {MAX_NUMBER:.0e}; leave a missing cell empty"
         )
-
-
-def parse_column(cells: pd.Series, *, categorical: bool = False) -> pd.Series:
-    """Numbers if every cell that is not empty is one, categories otherwise.
-
-    Example:
-      >>> parse_column(pd.Series(["1", "", "3"])).tolist()
-      [1.0, nan, 3.0]
-    """
-    filled = cells[cells != ""]
-    odd = filled[~is_number(filled)]
-    if categorical or (len(odd) and 2 * len(odd) >= len(filled)):
-        return cells
-    for row, cell in odd[:1].items():
-        raise InputError(
-            f"row {row}, column {cells.name!r}: expected a number as in the other "
-            f"rows, got {cell!r}: leave a missing cell empty"
-        )
-    check_size(cells)
-    return to_numbers(cells)
-
-
-def is_row_id(column: pd.Series) -> bool:
-    """Return True if a column only counts or names the rows.
-
-    These are distinct texts in more than `MAX_CATEGORIES` rows, and distinct numbers
-    that are named as such or go up by one from row to row.
-    """
-    if column.hasnans or not column.is_unique:
-        return False
-    if not is_numeric_dtype(column):
-        return len(column) > MAX_CATEGORIES
-    return str(column.name).lower() in _ID_NAMES or bool((column.diff()[1:] == 1).all())

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -15,28 +15,10 @@ from jaxtyping import Float
 
 from gamepruning.files.atomic import new_file
 from gamepruning.tabular.columns import MAX_CATEGORIES, Column, fit_column
+from gamepruning.tabular.target import Target
 from gamepruning.types import InputError
 
 FORMAT, VERSION = "gamepruning preprocessing", 1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Target:
-    """What is predicted: one of some classes, or a number.
-
-    Attributes:
-      name: the column of the table.
-      task: "classification" or "regression".
-      classes: the name of each output; empty for a regression.
-      mean: regression: target = output * scale + mean.
-      scale: see `mean`.
-    """
-
-    name: str
-    task: Literal["classification", "regression"]
-    classes: tuple[str, ...] = ()
-    mean: float = 0.0
-    scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,17 +64,16 @@ class Preprocessing:
         """The names of the network's inputs, in their order."""
         return tuple(name for column in self.columns for name in column.features)
 
-    def notes(self, parsed: pd.DataFrame) -> list[str]:
-        """What was done to the parsed cells, a line for each kind of thing."""
+    def notes(self) -> list[str]:
+        """What was done to columns and cells, a line for each kind of thing."""
         own = self.columns
-        missing = [c for c in own if parsed[c.name].hasnans]
+        filled = [f"{c.name} ({c.median:.4g})" for c in own if c.marks_missing]
         lines = {
             "columns that do not vary in training, left out":
                 [c.name for c in own if not c.features],
-            "missing numbers replaced by the training median, and marked":
-                [c.name for c in missing],
+            "missing numbers replaced by the training median, and marked": filled,
             f"all but the {MAX_CATEGORIES} most frequent categories merged":
-                [c.name for c in own if c.num_merged],
+                [f"{c.name} ({c.num_merged} others)" for c in own if c.num_merged],
         }  # fmt: skip
         return [f"{what}: {', '.join(which)}" for what, which in lines.items() if which]
 
@@ -105,15 +86,20 @@ class Preprocessing:
         """The inputs of a network for rows of a table, float32 [rows, features].
 
         Args:
-          frame: cells as text, as `read_table` returns them; columns in any order.
+          frame: cells as text, as `read_table` returns them, or as numbers; columns in
+            any order, with the target or without.
 
         Raises:
           InputError: a column is missing, or a cell is no number where one must be.
         """
         used = [column for column in self.columns if column.features]
-        for column in used:
-            if column.name not in frame:
-                raise InputError(f"no column {column.name!r}")
+        gone = [column.name for column in used if column.name not in frame]
+        if gone:
+            raise InputError(
+                f"no column {', '.join(map(repr, gone))}: expected "
+                f"{', '.join(column.name for column in used)}; got "
+                f"{', '.join(map(str, frame.columns))}"
+            )
         parsed = {column.name: column.parse(frame[column.name]) for column in used}
         made = [column.encode(parsed[column.name]) for column in used]
         return np.concatenate(made, axis=1, dtype=float).astype(np.float32)
@@ -136,7 +122,9 @@ class Preprocessing:
             if (data["format"], data["version"]) != (FORMAT, VERSION):
                 raise ValueError(f"version {data['version']!r:.20}")
             columns = tuple(Column(**_tuples(column)) for column in data["columns"])
-            return cls(columns=columns, target=Target(**_tuples(data["target"])))
+            target = _tuples(data["target"])
+            target["column"] = Column(**_tuples(target["column"]))
+            return cls(columns=columns, target=Target(**target))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"this is no {FORMAT}: {error!r:.100}") from error
 

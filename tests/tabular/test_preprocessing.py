@@ -21,7 +21,8 @@ COLUMNS = [
 @pytest.fixture
 def fitted():
     parsed = pd.DataFrame({c.name: c.parse(FRAME[c.name]) for c in COLUMNS})
-    target = Target(name="y", task="classification", classes=("no", "yes"))
+    column = Column(name="y", kind="category")
+    target = Target(column=column, task="classification", classes=("no", "yes"))
     return Preprocessing.fit(COLUMNS, parsed, np.arange(4), target)
 
 
@@ -49,6 +50,11 @@ def test_columns_in_any_order_and_none_too_few(fitted):
     np.testing.assert_array_equal(fitted.transform(other), fitted.transform(FRAME))
     with pytest.raises(InputError, match="no column 'size'"):
         fitted.transform(FRAME[["kind"]])
+
+
+def test_cells_as_numbers_are_those_as_text(fitted):
+    typed = FRAME.assign(size=[1.0, np.nan, 3.0, 5.0], same=7)
+    np.testing.assert_array_equal(fitted.transform(typed), fitted.transform(FRAME))
 
 
 def test_a_category_that_is_new_has_no_feature(fitted):

@@ -83,7 +83,7 @@ def load_dataset(
 
         path, recipe = _find_table(name, data_dir)
         _check_options(name, options, [f.name for f in dataclasses.fields(Recipe)])
-        made = load_table(path, seed=seed, recipe=recipe.but(**options))
+        made = load_table(path, seed=seed, recipe=recipe.told(**options))
     return check_dataset(made)
 
 

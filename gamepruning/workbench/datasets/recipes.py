@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from gamepruning.tabular.options import TableOptions
 
@@ -18,6 +18,7 @@ class Recipe(TableOptions):
       target: the column to predict.
       group: a column that is not an input; all rows with one value of it go to the same
         part of the split.
+      test_file: another file of the same columns that is the test part.
       rare_classes: what to do with classes too small to split: "error" or "drop".
       why: the reason for what was dropped or regrouped, for the report.
     """
@@ -25,8 +26,17 @@ class Recipe(TableOptions):
     task: Literal["auto", "classification", "regression"] = "auto"
     target: str = "target"
     group: str | None = None
+    test_file: Path | None = None
     rare_classes: Literal["error", "drop"] = "error"
     why: str = ""
+
+    def told(self, **fields: Any) -> Self:
+        """The recipe with what a user says; columns to drop or keep add to its own."""
+        kept = fields.get("keep_column", ())
+        for name in ("drop", "categorical"):
+            own = (column for column in getattr(self, name) if column not in kept)
+            fields[name] = (*own, *fields.get(name, ()))
+        return self.but(**fields)
 
 
 _FILE = Path(__file__).with_suffix(".json")

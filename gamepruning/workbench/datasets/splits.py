@@ -34,6 +34,7 @@ class Dataset(NamedTuple):
     target_mean: float = 0.0  # regression: target = label * target_scale + target_mean
     target_scale: float = 1.0
     notes: tuple[str, ...] = ()  # what was done to the data, a line each
+    preprocessing: Any = None  # of a table: `gamepruning.tabular.Preprocessing`
 
 
 class Rows(NamedTuple):

@@ -32,7 +32,7 @@ def flag(metavar: str) -> Any:
 
 
 N, X, NS, XS = flag("N"), flag("X"), flag("N ..."), flag("X ...")
-NAMES = flag("NAME ...")
+NAMES, COLUMNS = flag("NAME ..."), flag("COLUMN ...")
 FOLDER = flag("FOLDER")
 AT_LEAST_ONE = Within(1, 10**9)
 Share = Within(0, 1, is_open=True)
@@ -49,6 +49,15 @@ class DataSettings(Settings):
     Attributes:
       target: Column of a table to predict (default: target).
       task: Task of a table; auto tells it by the values of the target column.
+      drop: Columns of a table to leave out.
+      keep_column: Columns of a table to read although they look like names of the rows.
+      categorical: Columns of a table whose numbers or dates are codes of categories.
+      missing: Cells of a table that mean that a value is missing, as empty ones do
+        (default: NA, N/A, nan, null, ?, -).
+      decimal: How a table's numbers are read where 1,138 may be a thousand or about
+        one; auto tells it by all numbers of the table.
+      dates: How a table's dates are read where the day or the month may come first.
+      test_file: Another file of the same columns that is the test data.
       rare_classes: What to do with classes of a table that are too small to split.
       standardise: Give image pixels mean 0 and variance 1 instead of [0, 1].
       data_dir: Folder of the data sets that are not built in.
@@ -56,6 +65,13 @@ class DataSettings(Settings):
 
     target: Annotated[str | None, flag("COLUMN")] = None
     task: Literal["auto", "classification", "regression"] = "auto"
+    drop: Annotated[tuple[str, ...], COLUMNS] = ()
+    keep_column: Annotated[tuple[str, ...], COLUMNS] = ()
+    categorical: Annotated[tuple[str, ...], COLUMNS] = ()
+    missing: Annotated[tuple[str, ...] | None, flag("CELL ...")] = None
+    decimal: Literal["auto", "point", "comma"] = "auto"
+    dates: Literal["auto", "day-first", "month-first"] = "auto"
+    test_file: Annotated[Path | None, flag("FILE.csv")] = None
     rare_classes: Literal["error", "drop"] = "error"
     standardise: bool = False
     data_dir: Annotated[Path | None, FOLDER] = None
@@ -70,7 +86,7 @@ class DataSettings(Settings):
         """The same without what goes with tables, where the data set is none."""
         if dataset.endswith(".csv"):
             return self
-        return dataclasses.replace(self, target=None, task="auto", rare_classes="error")
+        return DataSettings(standardise=self.standardise, data_dir=self.data_dir)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

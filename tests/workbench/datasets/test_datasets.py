@@ -437,6 +437,96 @@ def test_other_target_and_separator(tmp_path):
     assert table.class_names == ("u", "v") and table.feature_names == ("x", "z")
 
 
+def test_labels_that_say_the_same_are_one_class(tmp_path):
+    rows = [(i * i % 97, ["0", "1", "1.0"][i % 3]) for i in range(90)]
+    table = load_dataset(write(tmp_path / "t.csv", "x,target", rows), seed=0)
+    assert table.class_names == ("0", "1")
+
+
+def test_few_codes_are_split_row_by_row(tmp_path):
+    """Six kinds of inputs, all with both classes: they are no copies of one another."""
+    rows = [(i % 3, i % 2, "uv"[(i // 7) % 2]) for i in range(300)]
+    table = load_dataset(write(tmp_path / "t.csv", "a,b,target", rows), seed=0)
+    assert sizes(table) == [180, 45, 75]
+    assert "rows with the same inputs are in several parts: only 6" in table.notes[0]
+
+
+def test_a_test_file_is_the_test_part(tmp_path):
+    """Read as the training rows are: other order, another way to write numbers."""
+    rows = [(i * 0.37 % 5, (7 * i) % 11, "ab"[i % 2]) for i in range(60)]
+    path = write(tmp_path / "a.csv", "x,y,target", rows)
+    own = [("b", "1", "2,5"), ("a", "NA", "0,74")]
+    (tmp_path / "b.csv").write_text(
+        "target;y;x\n" + "\n".join(";".join(row) for row in own)
+    )
+    table = load_dataset(path, seed=0, test_file=tmp_path / "b.csv")
+    assert sizes(table) == [50, 10, 2] and table.test.labels.tolist() == [1, 0]
+    made = table.preprocessing
+    x = table.test.inputs[:, 0] * made.columns[0].scale + made.columns[0].mean
+    np.testing.assert_allclose(x, [2.5, 0.74], rtol=1e-6)
+    (tmp_path / "b.csv").write_text("target;y\na;1\nb;2")
+    with pytest.raises(InputError, match=r"b\.csv: no column 'x': expected x, y; got"):
+        load_dataset(path, seed=0, test_file=tmp_path / "b.csv")
+
+
+def test_what_a_user_drops_adds_to_what_a_recipe_does():
+    recipe = RECIPES["bodyfat"]
+    assert recipe.told(drop=("age",)).drop == (*recipe.drop, "age")
+    assert recipe.told(keep_column=recipe.drop).drop == ()
+
+
+def test_a_messy_twin_is_the_same_data(tmp_path):
+    """German numbers and dates, an id, markers, quotes and another encoding."""
+    rng = np.random.default_rng(0)
+    days = np.array("2020-01-01", "datetime64[D]") + rng.integers(0, 900, 200)
+    clean, messy = (
+        ["when,size,price,where,target"],
+        ["Kunden-ID;when;size;price;where;t"],
+    )
+    messy[0] = messy[0][:-1] + "target"
+    for i, day in enumerate(days):
+        size, price = rng.normal(), rng.integers(100, 10**6) / 100
+        where = ["Köln; Süd", "Bonn, Nord", ""][i % 3]
+        target = "rare" if i % 20 == 7 else ["0", "1"][i % 2]
+        size_text = "" if i % 11 == 5 else f"{size:.3f}"
+        clean.append(f'{day},{size_text},{price:.2f},"{where}",{target}')
+        german = f"{price:,.2f}".translate(str.maketrans(",.", ".,"))
+        year, month, date = str(day).split("-")
+        cells = [
+            f"K{i:05d}",
+            f"{date}.{month}.{year}",
+            size_text.replace(".", ",")
+            or ["NA", "k.A.", "-", "?"][i % 4].replace("k.A.", ""),
+            f"{german} €",
+            f'"{where}"' if where else "n/a",
+            f"{target}.0" if target == "1" and i % 3 == 0 else target,
+        ]
+        messy.append(";".join(cells))
+    (tmp_path / "clean.csv").write_text("\n".join(clean), encoding="utf-8")
+    (tmp_path / "messy.csv").write_text("\n".join(messy), encoding="cp1252")
+    one, two = (
+        load_dataset(str(tmp_path / f"{name}.csv"), seed=0)
+        for name in ("clean", "messy")
+    )
+    assert one.feature_names == two.feature_names
+    assert one.feature_names[0] == "when" and one.class_names == ("0", "1", "rare")
+    for split, other in zip(one[2:5], two[2:5], strict=True):
+        np.testing.assert_array_equal(split.inputs, other.inputs)
+        np.testing.assert_array_equal(split.labels, other.labels)
+    notes = "\n".join(two.notes)
+    for said in (
+        "read as cp1252 text",
+        "left out: Kunden-ID",
+        "dates, read as days: when",
+        "numbers with a decimal comma: price, size",
+        "numbers read without their €: price",
+        "cells read as missing: - ? NA in size, n/a in where",
+    ):
+        assert said in notes or said.replace("price, size", "size, price") in notes, (
+            said
+        )
+
+
 def test_rare_classes(tmp_path):
     rows = [*simple_rows(), (9, 9.5, "c"), (8, 8.5, "c")]
     path = write(tmp_path / "t.csv", "x,y,target", rows)
@@ -457,9 +547,9 @@ def spoil(row: int, column: int, cell):
 @pytest.mark.parametrize(
     ("header", "rows", "said"),
     [
-        ("x,y,target", spoil(3, 0, "nan"), "row 5, column 'x' is nan"),
+        ("x,y,target", spoil(3, 0, "oops"), "row 5, column 'x': expected a number"),
         ("x,y,target", spoil(3, 1, "inf"), "row 5, column 'y' is inf"),
-        ("x,y,target", spoil(3, 1, "?"), "row 5, column 'y': expected a number"),
+        ("x,y,target", spoil(3, 1, "1e99"), "row 5, column 'y' is 1e99"),
         ("x,y,target", spoil(3, 2, ""), "row 5: the target is missing"),
         ("x,y,target", spoil(3, 2, "NaN"), "row 5: the target is NaN"),
         ("x,y,z", simple_rows(), "no column 'target': There are x, y, z"),
@@ -475,7 +565,7 @@ def spoil(row: int, column: int, cell):
         ("x,y,target", [(1, i, "a") for i in range(30)], "every target is a"),
         ("x,y,target", [], "expected a header and rows"),
         ("x,y,target", [(1, 1, "ab"[i % 2]) for i in range(60)], "distinct row"),
-        ("x,target", [(i, "ab"[i % 2]) for i in range(60)], "no column is left"),
+        ("id,target", [(i, "ab"[i % 2]) for i in range(60)], "no column is left"),
     ],
 )
 def test_table_refusals(tmp_path, header, rows, said):
@@ -529,7 +619,9 @@ def test_frequent_categories_have_features_and_others_share_none(tmp_path):
     assert len(kinds) == 32 and table.feature_names == (*kinds, "x")
     assert kinds == sorted(kinds)
     assert set(table.train.inputs[:, :32].sum(1).tolist()) == {0.0, 1.0}
-    assert "all but the 32 most frequent categories merged: kind" in table.notes
+    assert (
+        "all but the 32 most frequent categories merged: kind (8 others)" in table.notes
+    )
 
 
 # ---- names

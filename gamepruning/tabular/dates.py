@@ -1,0 +1,137 @@
+"""Dates and times of day as numbers: days since 1970, whatever the order of the parts.
+
+A whole column is read at once: whether days or months come first follows from all its
+cells.
+"""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
+import datetime
+import re
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+Order = Literal["fixed", "day-first", "month-first", "ambiguous", "mixed"]
+_MONTHS = {
+    start: 1 + number
+    for number, starts in enumerate(
+        "jan|feb|mar mär mrz|apr|may mai|jun|jul|aug|sep|oct okt|nov|dec dez".split("|")
+    )
+    for start in starts.split()
+}
+_CLOCK = (
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?"
+    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?:Z|UTC|[-+]\d{2}:?\d{2})?"
+)
+_NAME = r"(?P<name>[A-Za-zäÄ]{3,9})\.?"
+_FORMS = [
+    re.compile(rf"(?:{day})(?:(?:[T,]|\s)\s*{_CLOCK})?")
+    for day in (
+        r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?:(?P=mark)(?P<day>\d{1,2}))?",
+        r"(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second_>\d{1,2})(?P=mark)"
+        r"(?P<year>\d{4}|\d{2})",
+        rf"(?P<day>\d{{1,2}})\.?[-\s]*{_NAME}[-,\s]*(?P<year>\d{{4}}|\d{{2}})",
+        rf"{_NAME}\s*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year>\d{{4}})",
+    )
+]
+_TIME = re.compile(_CLOCK)
+
+
+class Dates(NamedTuple):
+    """A column's cells, read as dates."""
+
+    values: pd.Series  # days since 1970-01-01, float, NaN where a cell is no date
+    order: Order  # "fixed" where the form itself says which part is which
+    example: str = ""  # a cell that shows what is ambiguous or mixed
+
+
+class _Parts(NamedTuple):
+    year: int
+    month: int
+    day: int
+    clock: float  # in days
+    may_swap: bool  # True if the form does not say which is the month
+
+
+def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
+    """Read a column of text as dates, by how all of them are written.
+
+    Years come first or last, in four digits or in two (69 is 1969, 68 is 2068). With
+    dots between them days come before months. Zones are not converted.
+
+    Args:
+      cells: text; none is missing.
+      hint: "day-first" or "month-first": what decides where both are possible.
+
+    Example:
+      >>> read_dates(pd.Series(["31.12.1970", "1.1.1970"])).values.tolist()
+      [364.0, 0.0]
+      >>> read_dates(pd.Series(["01/02/2024", "03/04/2024"])).order
+      'ambiguous'
+      >>> read_dates(pd.Series(["01/31/1970 12:00"])).values.tolist()
+      [30.5]
+    """
+    split = {cell: _take_apart(cell) for cell in pd.unique(cells)}
+    found = {cell: parts for cell, parts in split.items() if parts is not None}
+    order, example = _order_of(found)
+    if order == "ambiguous" and hint in ("day-first", "month-first"):
+        order = "day-first" if hint == "day-first" else "month-first"
+    swaps = order == "month-first"
+    values = {cell: _days(parts, swaps) for cell, parts in found.items()}
+    values = dict.fromkeys(found, 0.0) if order == "mixed" else values
+    return Dates(cells.map(values).astype(float), order, example)
+
+
+def _take_apart(cell: str) -> _Parts | None:
+    if match := _TIME.fullmatch(cell):
+        return _Parts(1970, 1, 1, _clock(match), False)
+    match = next((m for form in _FORMS if (m := form.fullmatch(cell))), None)
+    if match is None:
+        return None
+    parts, clock = match.groupdict(), _clock(match)
+    year = int(parts["year"])
+    if len(parts["year"]) == 2:
+        year += 2000 if year < 69 else 1900
+    if "name" in parts:
+        month = _MONTHS.get(parts["name"][:3].lower())
+        return _Parts(year, month, int(parts["day"]), clock, False) if month else None
+    if "first" in parts:
+        day, month = int(parts["first"]), int(parts["second_"])
+        return _Parts(year, month, day, clock, parts["mark"] != ".")
+    return _Parts(year, int(parts["month"]), int(parts["day"] or 1), clock, False)
+
+
+def _clock(match: re.Match) -> float:
+    """The time of day, in days; 0 where there is none."""
+    if match["hour"] is None:
+        return 0.0
+    hour, minute = int(match["hour"]), int(match["minute"])
+    if match["half"]:
+        hour = hour % 12 + 12 * (match["half"][0] in "pP")
+    second = float((match["second"] or "0").replace(",", "."))
+    return (hour + minute / 60 + second / 3600) / 24
+
+
+def _order_of(found: dict[str, _Parts]) -> tuple[Order, str]:
+    free = {cell: parts for cell, parts in found.items() if parts.may_swap}
+    if not free:
+        return "fixed", ""
+    day_first = any(parts.day > 12 for parts in free.values())
+    month_first = any(parts.month > 12 for parts in free.values())
+    if day_first and month_first:
+        return "mixed", next(iter(free))
+    if day_first or month_first:
+        return "day-first" if day_first else "month-first", ""
+    return "ambiguous", next(iter(free))
+
+
+def _days(parts: _Parts, swaps: bool) -> float:
+    day, month = parts.day, parts.month
+    if swaps and parts.may_swap:
+        day, month = month, day
+    try:
+        ordinal = datetime.date(parts.year, month, day).toordinal()
+    except ValueError:
+        return float("nan")
+    return ordinal - datetime.date(1970, 1, 1).toordinal() + parts.clock
