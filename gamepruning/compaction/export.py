@@ -5,9 +5,11 @@ paths, or into nested dictionaries. Leaves that are not arrays are part of the m
 not of its weights.
 """
 
+import contextlib
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,7 @@ def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
     path = Path(path).absolute()
     with (
         new_folder(path, may_replace=_is_checkpoint) as temporary,
+        _quiet_orbax(),
         ocp.StandardCheckpointer() as checkpointer,
     ):
         checkpointer.save(temporary, tree)
@@ -222,6 +225,21 @@ def export_model(
         written = {name: names[name] for name in ("plan", *formats)}
         (temporary / _INDEX).write_text(json.dumps(written, indent=2) + "\n")
     return {name: folder / file for name, file in written.items()}
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """What fails in orbax's threads is raised: it need not be logged there as well."""
+    logger = logging.getLogger("absl")
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return record.exc_info is None
+
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def _from_safetensors(view: Mapping[str, Any]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gamepruning.types import InputError
+
+# What a disk says, in the words that libraries put into errors of their own.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
@@ -51,25 +55,53 @@ def new_folder(
         one of the same kind. No other folder is ever replaced.
 
     Raises:
-      InputError: if `path` exists and may not be replaced.
+      InputError: if `path` exists and may not be replaced, or the disk does not let it
+        be written.
     """
     path = Path(path)
     if path.exists() and not _is_free(path) and not may_replace(path):
         raise InputError(f"{path} exists and holds something else: name a new folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = _beside(path), _beside(path)
-    try:
-        yield temporary
-        if path.exists():
-            os.replace(path, old)
-        os.replace(temporary, path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            os.replace(old, path)
-        raise
-    finally:
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            if path.exists():
+                os.replace(path, old)
+            os.replace(temporary, path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                os.replace(old, path)
+            raise
+        finally:
+            for leftover in (*path.parent.glob(f"{temporary.name}*"), old):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def sweep_up(folder: Path) -> None:
+    """Remove what writers left in a folder who were killed before they were done."""
+    for path in folder.rglob(".*.tmp*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def disk_problem(error: BaseException) -> str:
+    """What the disk said where it is behind an error, whoever raised it; else "".
+
+    Example:
+      >>> disk_problem(ValueError("RESOURCE_EXHAUSTED: No space left on device"))
+      'No space left on device'
+    """
+    told = (os.strerror(code) for code in _FULL)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    for words in told:
+        if words in str(error):
+            return words
+    behind = error.__cause__ or error.__context__
+    return disk_problem(behind) if behind is not None else ""
 
 
 def checksum(data: bytes) -> str:
@@ -81,8 +113,13 @@ def checksum(data: bytes) -> str:
 def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    except InputError:
+        raise
+    except Exception as error:
+        problem = disk_problem(error)
+        if isinstance(error, OSError) or problem:
+            raise InputError(f"cannot write {path}: {problem or error}") from error
+        raise
 
 
 def _is_free(path: Path) -> bool:

@@ -85,7 +85,7 @@ def draw(
     run: Run[PruneSettings], task: Task, choice: Choice, result: RunResult
 ) -> dict[str, str]:
     """Draw the figures, write them as PNG, and return them as SVG for the report."""
-    families, mask, records = result.families, choice.mask, run.folder.records()
+    families, mask, records = result.families, choice.mask, run.folder.records.read()
     figures = {
         "contest": plots.plot_contest(result),
         "training": plots.plot_training(records, result=result),

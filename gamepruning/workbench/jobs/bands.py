@@ -40,7 +40,7 @@ def run_bands(settings: BandsSettings, **where: Unpack[Where]) -> Path:
         made = prepare(settings, settings.seed, load=settings.load)
         task, outputs = made.task, _outputs(settings, made.task)
         task.players.select(settings.families or None)  # raises if there is none
-    with run.writing(made.training):
+    with run.writing(made):
         with new_progress(run.console) as progress:
             params = task.params
             if settings.load is None:

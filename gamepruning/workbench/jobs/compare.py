@@ -49,7 +49,7 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
                 check_keep(made.task.players, SizeSettings(keep=settings.keep))
             total = made.task.players.num_players
             check_curve(settings.as_curve(dataset, total), made.task)
-    with run.writing(prepared[0].training):
+    with run.writing(*prepared):
         rows = _run_all(run, prepared)
         found = comparison.rank(settings, rows)
         _write(run, rows, found)

@@ -36,7 +36,7 @@ def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
     with run.console.status("reading data"):
         first = prepare_curve(run.settings, 0)
         check_curve(run.settings, first.task)
-    with run.writing(first.training):
+    with run.writing(first):
         dense, rows = _draw_all(run, first)
         _write(run, first.task, dense, rows)
     _print_table(run, first.task.metric_name, dense, rows)

@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from gamepruning.compaction.measure import count_params
+from gamepruning.files.run_folder import RunFolder
 from gamepruning.selection import (
     SelectionTrace,
     compression_curve,
@@ -26,7 +27,6 @@ from gamepruning.workbench.methods.subject import Rounds, Subject, counting_bar
 from gamepruning.workbench.settings.parts import RateSettings
 from gamepruning.workbench.settings.studies import CurveSettings
 from gamepruning.workbench.training.loop import evaluate
-from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.stages import Trainer, make_trainer
 from gamepruning.workbench.training.task import Prepared
 

@@ -50,8 +50,8 @@ def run_prune(settings: PruneSettings, **where: Unpack[Where]) -> Finished:
             load=settings.load,
         )
         check_choice(made, settings)
-    with run.writing(made.training):
-        run.console.print(_greeting(settings.network.name, made.task))
+    with run.writing(made):
+        run.console.print(_greeting(made.task))
         result = _prune(run, made, seconds)
     print_result(run.console, result)
     return Finished(run.tell("report", "report.html"), result)
@@ -64,8 +64,8 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - start
 
 
-def _greeting(network: str, task: Task) -> Text:
-    data, players = task.dataset, task.players
+def _greeting(task: Task) -> Text:
+    network, data, players = task.network.name, task.dataset, task.players
     sizes = [len(part.labels) for part in (data.train, data.validation, data.test)]
     families = len(players.families)
     return Text.assemble(
@@ -89,7 +89,7 @@ def _prune(
     with run.console.status("measuring"):
         result = summarise(task, settings, training, choice, compared, seconds)
     with run.console.status("writing"):
-        run.folder.sort_records()  # which stages side by side have mixed
+        run.folder.records.sort()  # which stages side by side have mixed
         write_run(run, task, choice, compared, result)
     return result
 

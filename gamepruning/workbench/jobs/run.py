@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar
 
 import jax
+import numpy as np
 from rich.console import Console
 
 from gamepruning.errors import InputError
+from gamepruning.files.atomic import new_file
+from gamepruning.files.fingerprint import fingerprint
+from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.workbench.networks.user import load_weights
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.training import run_folder
@@ -33,15 +37,20 @@ class Run(Generic[SettingsT]):
     """A run: its settings, its folder, and where it speaks."""
 
     settings: SettingsT  # as asked for; those of the interrupted run when it resumes
-    folder: run_folder.RunFolder
+    folder: RunFolder
     console: Console
 
     @contextmanager
-    def writing(self, training: parts.SettledTraining) -> Iterator[None]:
-        """Work in the folder; it appears whole when the block ends without an error."""
-        command = f"gamepruning {self.settings.COMMAND}"
-        with run_folder.working_in(self.folder, command):
-            run_folder.write_config(self.folder, self.settings, training)
+    def writing(self, *made: Prepared) -> Iterator[None]:
+        """Work in the folder; it appears whole when the block ends without an error.
+
+        A run that is resumed must have prepared what it had when it began.
+        """
+        settings, folder = self.settings, self.folder
+        sources = sources_of(settings, made)
+        run_folder.check_sources(folder, sources)
+        with working_in(folder, f"gamepruning {settings.COMMAND}"):
+            run_folder.write_config(folder, settings, made[0].training, sources)
             yield
 
     def write(self, facts: Mapping, csv: str, figures: Mapping[str, Any]) -> None:
@@ -57,8 +66,8 @@ class Run(Generic[SettingsT]):
         """Write `figures/<name>.png`."""
         from gamepruning.workbench.report import theme  # matplotlib is slow to import
 
-        (self.folder.partial / "figures").mkdir(exist_ok=True)
-        theme.save_png(figure, self.folder.partial / "figures" / f"{name}.png")
+        with new_file(self.folder.partial / "figures" / f"{name}.png") as path:
+            theme.save_png(figure, path)
 
     def row(self, name: str, make: Callable[..., dict], *args: Any) -> dict[str, Any]:
         """The row `make(*args)`; one that an interrupted run has on file is read."""
@@ -111,6 +120,26 @@ def prepare(
         task = task._replace(params=load_weights(load, task.params))
     training = settle_for(task, settings, rates, has_budget=has_budget)
     return Prepared(task, training, keys)
+
+
+def sources_of(
+    settings: parts.CommandSettings, made: Sequence[Prepared]
+) -> dict[str, str]:
+    """Fingerprints of the data, and of the network where that is the user's."""
+    given, task = settings.flat(), made[0].task
+    names = given.get("datasets") or (given["dataset"],)
+    data = [one.task.dataset for one in made]
+    found = {
+        name: fingerprint(d.train, d.validation, d.test)
+        for name, d in zip(names, data, strict=True)
+    }
+    if settings.network.module:
+        example = jax.ShapeDtypeStruct((1, *task.dataset.input_shape), np.float32)
+        program = jax.jit(task.network.apply).lower(task.params, example).as_text()
+        found[settings.network.module] = fingerprint(program)
+    if brought := given.get("load") or settings.network.module:
+        found[f"{brought}"] = fingerprint(found.get(f"{brought}"), task.params)
+    return found
 
 
 def settle_for(

@@ -39,7 +39,7 @@ def run_sweep(settings: SweepSettings, **where: Unpack[Where]) -> Path:
     with run.console.status("reading data"):
         made = prepare(run.settings, 0)
     points = points_of(run.settings, made.training)
-    with run.writing(made.training):
+    with run.writing(made):
         rows = _play(run, made, points)
         _write(run, made.task, rows)
     run.console.print(_table(made.task, rows))

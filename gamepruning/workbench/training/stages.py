@@ -15,10 +15,10 @@ from rich.console import Console
 
 from gamepruning.errors import InputError
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
+from gamepruning.files.run_folder import RunFolder
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.training import loop
-from gamepruning.workbench.training.run_folder import RunFolder
 from gamepruning.workbench.training.task import Task
 
 FirstT = TypeVar("FirstT")
@@ -142,7 +142,7 @@ def run_stage(stage: Stage, trainer: Trainer) -> Outcome:
     """
     path = trainer.folder.checkpoints / f"{stage.name}.npz"
     now = _start(stage, path)
-    trainer.folder.keep_records(stage.name, now.epochs)
+    trainer.folder.records.forget_after(stage.name, now.epochs)
     task = trainer.progress.add_task(
         stage.label, total=stage.epochs, completed=now.epochs, note=""
     )
@@ -151,12 +151,14 @@ def run_stage(stage: Stage, trainer: Trainer) -> Outcome:
         while now.epochs < stage.epochs:
             if trainer.stop.is_set():
                 raise Stopped
-            now, facts = _advance(now, stage, trainer)
-            trainer.progress.update(task, completed=now.epochs)
+            after, facts = _advance(now, stage, trainer)
             if facts is not None:
+                told = {"stage": stage.name, "epoch": after.epochs, **facts}
+                trainer.folder.records.add(told)
                 note = f"validation {facts['validation']:.4f}"
-                trainer.folder.log({"stage": stage.name, "epoch": now.epochs, **facts})
                 trainer.progress.update(task, note=note)
+            now = after  # only now: an epoch that is saved was logged
+            trainer.progress.update(task, completed=now.epochs)
             if time.monotonic() - saved > SAVE_EVERY:
                 _save(path, now)
                 saved = time.monotonic()

@@ -16,6 +16,8 @@ from rich.progress import Progress
 import gamepruning
 from gamepruning.compaction.export import import_safetensors, load_stablehlo
 from gamepruning.compaction.plan import Plan
+from gamepruning.files.records import read_records
+from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import Split, load_dataset
@@ -32,12 +34,7 @@ from gamepruning.workbench.settings.parts import (
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import stages
 from gamepruning.workbench.training.loop import TrainInfo, evaluate
-from gamepruning.workbench.training.run_folder import (
-    RunFolder,
-    _tell_version,
-    read_records,
-    working_in,
-)
+from gamepruning.workbench.training.run_folder import _tell_version
 from gamepruning.workbench.training.task import make_task
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -449,7 +446,7 @@ def test_many_short_epochs_are_not_all_judged(tmp_path, monkeypatch, key):
             trace=lambda state: state,
         )
         done = stages.run_stage(stage, trainer)
-        judged = [(line["epoch"], line["validation"]) for line in out.records()]
+        judged = [(line["epoch"], line["validation"]) for line in out.records.read()]
     assert judged == [(2, 2.0), (4, 4.0), (6, 6.0), (7, 7.0)]
     assert done.trace is not None
     assert done.trace.ravel().tolist() == [1, 2, 3, 4, 5, 6, 7]

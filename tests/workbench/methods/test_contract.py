@@ -15,12 +15,12 @@ from gamepruning.bandits import POLICIES
 from gamepruning.bandits.policy import one_each, policy_by_index
 from gamepruning.baselines import BASELINES, magnitude_scores
 from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
 from gamepruning.workbench.methods.registry import METHODS, Method
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.run_folder import RunFolder, working_in
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 
 NETWORK = {"widths": (4, 3), "epochs": 2, "batch_size": 256}

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import pytest
 from rich.progress import Progress
 
+from gamepruning.files.run_folder import RunFolder
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.training import stages
 from gamepruning.workbench.training.loop import TrainInfo
-from gamepruning.workbench.training.run_folder import RunFolder
 
 EPOCHS = 40
 
@@ -65,8 +65,8 @@ def test_two_stages_run_side_by_side(trainer):
 
     one, other = stages.side_by_side(trainer, lambda: begin("b"), lambda: begin("a"))
     assert one.tolist() == other.tolist() == [EPOCHS]
-    trainer.folder.sort_records()
-    lines = [(line["stage"], line["epoch"]) for line in trainer.folder.records()]
+    trainer.folder.records.sort()
+    lines = [(line["stage"], line["epoch"]) for line in trainer.folder.records.read()]
     assert lines == [(name, k) for name in "ab" for k in range(1, EPOCHS + 1)]
 
 

@@ -1,16 +1,20 @@
 """A run folder appears whole or not at all, and an interrupted run can go on."""
 
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import pytest
 
 from gamepruning.files.checkpoint import save_checkpoint
+from gamepruning.files.lock import hold, holder
+from gamepruning.files.records import read_records
+from gamepruning.files.run_folder import RunFolder, fresh_name, working_in
 from gamepruning.types import InputError
-from gamepruning.workbench.training.run_folder import (
-    RunFolder,
-    fresh_name,
-    read_records,
-    working_in,
-)
 
 
 def started(out, resume):
@@ -21,7 +25,7 @@ def test_it_appears_at_the_end(tmp_path):
     out = tmp_path / "deep" / "run"
     with started(out, False) as folder:
         folder.write_text("a/b.txt", "hello")
-        folder.log({"stage": "dense", "epoch": 1})
+        folder.records.add({"stage": "dense", "epoch": 1})
         assert not out.exists()
     assert (out / "a" / "b.txt").read_text() == "hello"
     assert sorted(path.name for path in out.iterdir()) == ["a", "metrics.jsonl"]
@@ -71,9 +75,9 @@ def test_names_do_not_collide(tmp_path):
 def test_records_after_the_checkpoint_are_forgotten(tmp_path):
     with started(tmp_path / "run", False) as folder:
         for stage, epoch in (("dense", 1), ("dense", 2), ("game", 1), ("game", 2)):
-            folder.log({"stage": stage, "epoch": epoch, "x": jnp.pi})
-        folder.keep_records("game", 1)
-        kept = [(line["stage"], line["epoch"]) for line in folder.records()]
+            folder.records.add({"stage": stage, "epoch": epoch, "x": jnp.pi})
+        folder.records.forget_after("game", 1)
+        kept = [(line["stage"], line["epoch"]) for line in folder.records.read()]
     assert kept == [("dense", 1), ("dense", 2), ("game", 1)]
 
 
@@ -111,7 +115,7 @@ def test_a_full_disk_leaves_what_there_is(tmp_path):
     with pytest.raises(InputError), started(out, False) as folder:
         save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
         raise InputError("cannot write") from OSError("no space")
-    assert RunFolder(out, True).has("*.npz")
+    assert RunFolder(out, True).has_work
 
 
 def test_rows_that_took_long_are_kept(tmp_path):
@@ -122,4 +126,100 @@ def test_rows_that_took_long_are_kept(tmp_path):
         save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
         folder.write_text("checkpoints/row.json", "{}")
         raise InputError("bad")
-    assert RunFolder(out, True).has("*.json")
+    assert RunFolder(out, True).has_work
+
+
+@pytest.mark.parametrize("error", [InputError("bad"), RuntimeError("a bug")])
+def test_no_error_deletes_what_was_trained(error, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(type(error)) as raised, started(out, False) as folder:
+        save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
+        raise error
+    told = "".join([str(raised.value), *getattr(raised.value, "__notes__", [])])
+    assert f"resume with: gamepruning prune --resume --out {out}" in told
+    assert RunFolder(out, True).has_work
+
+
+WRITES = [
+    OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    ValueError("RESOURCE_EXHAUSTED: os_error: No space left on device [28]"),
+]
+
+
+@pytest.mark.parametrize("error", WRITES)
+def test_a_full_disk_is_one_line_whichever_library_writes(error, tmp_path):
+    told = "No space left on device: .*run.partial; what was done is kept"
+    with (
+        pytest.raises(InputError, match=told),
+        started(tmp_path / "run", False) as folder,
+    ):
+        save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
+        raise error
+
+
+def test_a_run_that_still_goes_on_is_left_alone(tmp_path):
+    out = tmp_path / "run"
+    live = f"another run is at work in .*process {os.getpid()} on .*: wait"
+    with started(out, False) as folder:
+        folder.write_text("config.json", '{"settings": {}}')
+        for resume in (False, True):
+            with pytest.raises(InputError, match=live):
+                RunFolder(out, resume).check()
+            with pytest.raises(InputError, match=live):
+                started(out, resume).__enter__()
+    assert sorted(path.name for path in out.iterdir()) == ["config.json"]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from gamepruning.files.lock import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"held\n"
+        assert holder(path).startswith(f"process {process.pid} on ")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert holder(path) == ""
+    with hold(path):
+        assert holder(path).startswith(f"process {os.getpid()} on ")
+
+
+def test_a_run_killed_before_it_began_is_begun_anew(tmp_path):
+    folder = RunFolder(tmp_path / "run", False)
+    folder.checkpoints.mkdir(parents=True)
+    (folder.partial / "lock").write_text("")
+    (folder.partial / ".config.json.0.tmp").write_text("")
+    with started(tmp_path / "run", False):
+        pass
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_folder_of_somebody_else_is_not_taken(tmp_path):
+    (tmp_path / "run.partial").mkdir()
+    (tmp_path / "run.partial" / "mine.txt").write_text("")
+    with pytest.raises(InputError, match="an interrupted run is in"):
+        started(tmp_path / "run", False).__enter__()
+
+
+def test_a_finished_run_and_a_run_of_another_command_are_named(tmp_path):
+    config = {"settings": {}, "command": "gamepruning curve --seeds 2"}
+    with pytest.raises(KeyboardInterrupt), started(tmp_path / "a", False) as folder:
+        folder.write_text("config.json", json.dumps(config))
+        save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
+        raise KeyboardInterrupt
+    RunFolder(tmp_path / "a", True).check("curve")
+    with pytest.raises(InputError, match="one of curve, not of prune: game"):
+        RunFolder(tmp_path / "a", True).check("prune")
+    with started(tmp_path / "a", True):
+        pass
+    with pytest.raises(InputError, match="is finished: nothing is left to resume"):
+        RunFolder(tmp_path / "a", True).check("prune")
