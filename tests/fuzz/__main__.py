@@ -90,7 +90,7 @@ def _in_processes(seeds: list[int], steps: int | None, processes: int):
         yield from (check(seed, steps)._asdict() for seed in seeds)
         return
     # compiled code is never given back, so a process is renewed now and then
-    with get_context("spawn").Pool(processes, maxtasksperchild=50) as pool:
+    with get_context("spawn").Pool(processes, maxtasksperchild=400) as pool:
         for record in pool.imap_unordered(partial(check, num_steps=steps), seeds):
             yield record._asdict()
 
