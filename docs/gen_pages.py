@@ -30,6 +30,7 @@ NAMESPACES = {
     "baselines": "Baselines",
     "selection": "Selection",
     "compaction": "Compaction",
+    "tabular": "Tables",
     "statistics": "Statistics",
     "metrics": "Metrics",
     "types": "Types",
@@ -44,6 +45,7 @@ MENU = """\
     * [Power indices](guide/power-indices.md)
     * [Bandits and a comparison](guide/bandits.md)
     * [Use the small model](guide/small-model.md)
+    * [Tables](guide/tables.md)
     * [Commands](guide/commands.md)
 * Extend
     * [A new primitive](extend/new-primitive.md)

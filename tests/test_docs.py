@@ -8,6 +8,8 @@ import operator
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,27 @@ def test_docstring_examples(name):
     for test in Finder().find(module, name):
         runner.run(test)
     assert not runner.failures
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.id in ("README.md", "docs/guide/small-model.md")]
+)
+def test_exported_files_are_read_without_this_package(page: Path, tmp_path):
+    """What follows an export on a page needs jax, safetensors or orbax alone."""
+    text = "\n".join(blocks(page, "python"))
+    lines = [example.source for example in doctest.DocTestParser().get_examples(text)]
+    end = next(k for k, line in enumerate(lines) if "gp.export_model" in line) + 1
+    exec("".join(lines[:end]), {})
+    needs_us = re.compile(r"\b(gp|small)\.|\bapply\(|\bpaths\b")
+    alone = [line for line in lines[end:] if not needs_us.search(line)]
+    assert {"jax", "safetensors", "orbax"} <= set(re.findall(r"\w+", "".join(alone)))
+    shape = re.search(r"x = .*?\((?:.*?\()?(\d+), (\d+)\)", "".join(lines))
+    start = (
+        "import sys; sys.modules['gamepruning'] = None; import jax.numpy as jnp\n"
+        f"x = jnp.ones(({shape[1]}, {shape[2]}))\n"
+    )
+    (tmp_path / "alone.py").write_text(start + "".join(alone), encoding="utf-8")
+    subprocess.run([sys.executable, "alone.py"], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("page", PAGES)

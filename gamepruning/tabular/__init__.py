@@ -2,6 +2,7 @@
 
 `read_table` reads a delimited text file. `Preprocessing` holds what the training rows
 said about each column, turns rows into a network's inputs, and is JSON at rest.
+`load_predictor` reads the small network of a run and predicts from raw rows.
 """
 
 import lazy_loader

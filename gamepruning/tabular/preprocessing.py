@@ -119,8 +119,8 @@ class Preprocessing:
         """
         try:
             data = json.loads(text)
-            if (data["format"], data["version"]) != (FORMAT, VERSION):
-                raise ValueError(f"version {data['version']!r:.20}")
+            if data["format"] != FORMAT or data["version"] != VERSION:
+                raise ValueError(f"{data['format']} {data['version']}")
             columns = tuple(Column(**_tuples(column)) for column in data["columns"])
             target = _tuples(data["target"])
             target["column"] = Column(**_tuples(target["column"]))

@@ -144,6 +144,30 @@ def apply_plan(
     print(cut_checkpoint(plan, checkpoint, out))
 
 
+def predict(
+    run: Annotated[tyro.conf.Positional[Path], arg(metavar="RUN")],
+    rows: Annotated[tyro.conf.Positional[Path], arg(metavar="rows.csv")],
+    *,
+    out: Annotated[Path | None, parts.flag("FILE.csv")] = None,
+) -> None:
+    """Predict the target of raw rows by the small network of a run on a table.
+
+    Columns may be in any order, with the target or without.
+
+    Examples:
+      gamepruning predict runs/mine rows.csv
+      gamepruning predict runs/mine rows.csv --out predictions.csv
+
+    Args:
+        run: Folder of the run.
+        rows: File with a header and the columns that the network was trained on.
+        out: File to write; it must not exist (default: the standard output).
+    """
+    from gamepruning.workbench.jobs.predict import predict_rows
+
+    predict_rows(run, rows, out)
+
+
 COMMANDS: dict[str, RunCommand | Callable[..., None]] = {
     "prune": RunCommand("settings.prune:PruneSettings", "jobs.prune:run_prune"),
     "sweep": RunCommand("settings.studies:SweepSettings", "jobs.sweep:run_sweep"),
@@ -156,6 +180,7 @@ COMMANDS: dict[str, RunCommand | Callable[..., None]] = {
     "explain": explain,
     "datasets": datasets,
     "apply-plan": apply_plan,
+    "predict": predict,
 }
 
 

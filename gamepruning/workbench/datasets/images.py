@@ -159,9 +159,18 @@ def _to_dataset(
     name: str, parts: list[splits.Split], standardise: bool
 ) -> splits.Dataset:
     """Pixels as they are, or with mean 0 and variance 1 over the training rows."""
-    note = "pixels in [0, 1]"
+    note, mean, spread = "pixels in [0, 1]", 0.0, 1.0
     if standardise:
         mean, spread = parts[0].inputs.mean(), parts[0].inputs.std()
         parts = [p._replace(inputs=(p.inputs - mean) / spread) for p in parts]
         note = f"pixels less {mean:.4f}, divided by {spread:.4f}"
-    return splits.make_dataset(name, parts, classes="0123456789", notes=(note,))
+    how = splits.describe_inputs(
+        kind="image",
+        shape=parts[0].inputs.shape[1:],
+        largest={"digits": 16, "mnist": 255}[name],  # pixels are divided by it
+        mean=float(mean),
+        scale=float(spread),
+        classes=list("0123456789"),
+    )
+    facts = {"notes": (note,), "preprocessing": how}
+    return splits.make_dataset(name, parts, classes="0123456789", **facts)

@@ -1,5 +1,6 @@
 """Training, validation and test rows with no leakage between them."""
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -34,7 +35,8 @@ class Dataset(NamedTuple):
     target_mean: float = 0.0  # regression: target = label * target_scale + target_mean
     target_scale: float = 1.0
     notes: tuple[str, ...] = ()  # what was done to the data, a line each
-    preprocessing: Any = None  # of a table: `gamepruning.tabular.Preprocessing`
+    preprocessing: str = ""  # from raw data to inputs, as JSON text
+    rows: "Rows | None" = None  # of a table: row numbers; those of a test file last
 
 
 class Rows(NamedTuple):
@@ -54,6 +56,11 @@ def make_dataset(
     shape = train.inputs.shape[1:]
     made = Dataset(name, task, train, validation, test, len(classes) or 1, shape)
     return made._replace(class_names=tuple(classes), **facts)
+
+
+def describe_inputs(**facts: Any) -> str:
+    """How raw data become inputs, as JSON, where they are no table."""
+    return json.dumps({"format": "gamepruning inputs", "version": 1, **facts}, indent=2)
 
 
 def split_rows(

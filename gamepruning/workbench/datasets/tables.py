@@ -42,7 +42,9 @@ def load_table(path: Path, *, seed: int, recipe: Recipe) -> splits.Dataset:
         return made
     frame = read_table(recipe.test_file)
     with naming(recipe.test_file):
-        return made._replace(test=_to_split(made.preprocessing, frame))
+        test = _to_split(Preprocessing.from_json(made.preprocessing), frame)
+    rows = made.rows and made.rows._replace(test=np.asarray(frame.index))
+    return made._replace(test=test, rows=rows)
 
 
 def _to_dataset(
@@ -75,7 +77,8 @@ def _to_dataset(
         feature_names=made.features,
         target_mean=made.target.mean,
         target_scale=made.target.scale,
-        preprocessing=made,
+        preprocessing=made.to_json(),
+        rows=splits.Rows(*(np.asarray(found.parsed.index[part]) for part in rows)),
     )
 
 

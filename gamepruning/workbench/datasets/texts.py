@@ -31,6 +31,7 @@ TOPICS = tuple(
     "Stock Movement".split("|")
 )
 _LINK = re.compile(r"https?://\S+")
+_STEPS = "unescape HTML, lower case, links out; 1 for each word that occurs, else 0"
 _WORD = r"[a-z0-9]+(?:'[a-z]+)?"
 
 
@@ -105,9 +106,11 @@ def _to_dataset(
     repeats = f"{dropped} texts that come again in a later part left out"
     size = f"{len(words)} words, each in >= {min_documents} training texts"
     notes = (repeats, size) if dropped else (size,)
-    return splits.make_dataset(
-        name, made, classes=classes, notes=notes, feature_names=words
+    how = splits.describe_inputs(
+        kind="text", steps=_STEPS, word=_WORD, vocabulary=words, classes=classes
     )
+    facts = {"notes": notes, "feature_names": words, "preprocessing": how}
+    return splits.make_dataset(name, made, classes=classes, **facts)
 
 
 def _read_emotion(path: Path) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The files of a run folder."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.jobs.run import Run
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report import family_plots, plots, theme
+from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import render_report
 from gamepruning.workbench.settings.prune import PruneSettings
@@ -41,7 +43,10 @@ def write_run(
     npz.save_arrays(run.folder.partial / "players.npz", arrays, is_compressed=True)
     figures = draw(run, task, choice, result)
     run.folder.write_text("result.json", result.to_json() + "\n")
-    page = render_report(result, figures, input_shape=task.dataset.input_shape)
+    data = task.dataset
+    page = render_report(
+        result, figures, input_shape=data.input_shape, takes_rows=data.rows is not None
+    )
     run.folder.write_text("report.html", page)
 
 
@@ -59,7 +64,24 @@ def write_models(
     shipped = small._replace(params=params, plan=plan)
     inputs = jnp.asarray(task.dataset.train.inputs[:CHECKED])
     export.export_model(shipped, folder / "model", inputs=(inputs,))
+    write_inputs(folder, task)
     check_round_trips(folder / "model", small.apply, params, inputs)
+
+
+def write_inputs(folder: Path, task: Task) -> None:
+    """How raw data become the model's inputs, and which rows are in which part."""
+    how, rows = task.dataset.preprocessing, task.dataset.rows
+    snippet = render("use.txt", input_shape=task.dataset.input_shape)
+    facts = {"model": task.network.name, "data": task.dataset, "snippet": snippet}
+    readme = render("use.md", **facts)
+    (folder / "model" / "README.md").write_text(readme, encoding="utf-8")
+    if how:
+        (folder / "model" / "preprocessing.json").write_text(
+            how + "\n", encoding="utf-8"
+        )
+    if rows is not None:
+        numbers = {part: own.tolist() for part, own in rows._asdict().items()}
+        (folder / "rows.json").write_text(json.dumps(numbers) + "\n", encoding="utf-8")
 
 
 def check_round_trips(

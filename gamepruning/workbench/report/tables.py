@@ -35,10 +35,15 @@ def print_result(console: Console, result: RunResult) -> None:
 
 
 def render_report(
-    result: RunResult, figures: Mapping[str, str], *, input_shape: Sequence[int]
+    result: RunResult,
+    figures: Mapping[str, str],
+    *,
+    input_shape: Sequence[int],
+    takes_rows: bool = False,
 ) -> str:
     """The page of a run, with SVG elements by the names of its figures."""
     rest = {"max_families": MAX_FAMILIES, "input_shape": input_shape}
+    rest["takes_rows"] = takes_rows
     tables = run_tables(result)
     return render("run.html", result=result, figures=figures, **tables, **rest)
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from gamepruning.tabular import Preprocessing
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import (
     Dataset,
@@ -461,7 +462,7 @@ def test_a_test_file_is_the_test_part(tmp_path):
     )
     table = load_dataset(path, seed=0, test_file=tmp_path / "b.csv")
     assert sizes(table) == [50, 10, 2] and table.test.labels.tolist() == [1, 0]
-    made = table.preprocessing
+    made = Preprocessing.from_json(table.preprocessing)
     x = table.test.inputs[:, 0] * made.columns[0].scale + made.columns[0].mean
     np.testing.assert_allclose(x, [2.5, 0.74], rtol=1e-6)
     (tmp_path / "b.csv").write_text("target;y\na;1\nb;2")

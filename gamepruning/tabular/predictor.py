@@ -1,0 +1,128 @@
+"""Predictions of a run's small network for raw rows, by its files alone."""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportReturnType=false
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.export
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from gamepruning.files.atomic import checksum
+from gamepruning.tabular.preprocessing import Preprocessing
+from gamepruning.types import InputError
+
+MODEL, PREPROCESSING = "model.stablehlo", "preprocessing.json"
+BATCH = 2000  # rows at a time
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A network that reads rows of a table as they are.
+
+    Attributes:
+      preprocessing: from rows to the network's inputs.
+      call: the network, from inputs float32 [rows, ...] to outputs.
+      input_shape: the shape of one example, which holds all features.
+      batch: the rows that the network reads at a time; None for any number.
+    """
+
+    preprocessing: Preprocessing
+    call: Callable
+    input_shape: tuple[int, ...]
+    batch: int | None = None
+
+    def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Predict the target of each row.
+
+        Args:
+          rows: cells as text or numbers, columns in any order, with the target or
+            without. Missing cells and new categories are treated as in training.
+
+        Returns:
+          The column "prediction": a class, or a value in the target's units; for
+          classes "probability of CLASS", too. The index is that of the rows.
+
+        Raises:
+          InputError: a column is missing, or a cell is no number where one must be.
+        """
+        outputs, target = self.outputs(rows), self.preprocessing.target
+        if target.task == "regression":
+            values = outputs.reshape(len(rows)) * target.scale + target.mean
+            return pd.DataFrame({"prediction": values}, index=rows.index)
+        shares = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        named = np.array(target.classes, object)[outputs.argmax(axis=1)]
+        made = {"prediction": named}
+        for name, share in zip(target.classes, shares.T, strict=True):
+            made[f"probability of {name}"] = share
+        return pd.DataFrame(made, index=rows.index)
+
+    def outputs(self, rows: pd.DataFrame) -> Float[np.ndarray, "rows ..."]:
+        """The outputs of the network: logits, or standardised targets."""
+        inputs = self.preprocessing.transform(rows)
+        inputs = inputs.reshape(len(rows), *self.input_shape)
+        batch = self.batch or min(BATCH, max(len(rows), 1))
+        made = []
+        for start in range(0, len(rows), batch):
+            part = inputs[start : start + batch]
+            fill = [(0, batch - len(part))] + [(0, 0)] * len(self.input_shape)
+            made.append(np.asarray(self.call(np.pad(part, fill)))[: len(part)])
+        return np.concatenate(made).astype(float)
+
+    def score(self, rows: pd.DataFrame) -> float:
+        """The accuracy on rows with their targets, or R^2 for a regression."""
+        target, outputs = self.preprocessing.target, self.outputs(rows)
+        known = target.read(rows[target.name])
+        if target.task == "classification":
+            return float((outputs.argmax(axis=1) == known).mean())
+        residuals = known - (outputs.reshape(len(rows)) * target.scale + target.mean)
+        return 1 - float((residuals**2).sum() / ((known - known.mean()) ** 2).sum())
+
+
+def load_predictor(run: str | os.PathLike[str]) -> Predictor:
+    """Read the small network of a run on a table, with its preprocessing.
+
+    It needs jax, NumPy and pandas, and none of the code that made the network.
+
+    Args:
+      run: the folder of the run, or its folder `model`.
+
+    Raises:
+      InputError: a file is missing or damaged, or the run was not on a table.
+
+    Example:
+      >>> predictor = load_predictor("runs/mine")  # doctest: +SKIP
+      >>> predictor(gp.tabular.read_table("rows.csv"))  # doctest: +SKIP
+    """
+    folder = Path(run)
+    folder = folder / "model" if (folder / "model").is_dir() else folder
+    if not folder.is_dir():
+        raise InputError(f"no run in {run}: expected the folder of `gamepruning prune`")
+    preprocessing = Preprocessing.from_json(_read(folder / PREPROCESSING).decode())
+    program = _read(folder / MODEL)
+    manifest = json.loads(_read(folder / f"{MODEL}.json"))
+    if checksum(program) != manifest["sha256"]:  # it might compute something else
+        raise InputError(f"{folder / MODEL} is damaged: its checksum is wrong")
+    exported = jax.export.deserialize(bytearray(program))
+    (aval,) = exported.in_avals
+    batch = aval.shape[0] if isinstance(aval.shape[0], int) else None
+    return Predictor(
+        preprocessing=preprocessing,
+        call=jax.jit(exported.call),
+        input_shape=tuple(aval.shape[1:]),
+        batch=batch,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,43 @@
+"""Predictions for raw rows by the small network of a run."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from gamepruning.errors import InputError
+from gamepruning.files.atomic import new_file
+from gamepruning.tabular.predictor import load_predictor
+from gamepruning.tabular.read import naming, read_table
+from gamepruning.workbench.report.formats import format_metric
+
+
+def predict_rows(run: Path, rows: Path, out: Path | None) -> None:
+    """Predict each row of a file; write CSV to `out`, or to the standard output.
+
+    If the file has the target column, the accuracy or R^2 is told on stderr.
+
+    Raises:
+      InputError: a file is missing or damaged, `out` exists, a column is missing, or a
+        cell is no number where one must be.
+    """
+    if out is not None and out.exists():
+        raise InputError(f"{out} exists: name another file with --out")
+    predictor, frame = load_predictor(run), read_table(rows)
+    target, console = predictor.preprocessing.target, Console(stderr=True)
+    with naming(rows):
+        made = predictor(frame)
+    made.index.name = "row"
+    if out is None:
+        print(made.to_csv(), end="")
+    else:
+        with new_file(out) as temporary:
+            temporary.write_text(made.to_csv(), encoding="utf-8")
+        console.print(f"{out}: {len(made):,} predictions", markup=False)
+    if target.name not in frame:
+        return
+    metric = "accuracy" if target.task == "classification" else "R^2"
+    try:
+        value = format_metric(predictor.score(frame), metric)
+        console.print(f"{metric} on these rows: {value}", markup=False)
+    except InputError as error:  # some rows have no target, or one that is new
+        console.print(f"no {metric}: {error}", markup=False, style="yellow")
