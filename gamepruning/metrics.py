@@ -5,9 +5,15 @@ them are means over the leading axis, so that the value over a whole set is the
 size-weighted mean of the values over its parts; `r2` alone needs the whole set.
 """
 
+from typing import Any
+
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike, Float
+
+from gamepruning.types import InputError
 
 
 def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
@@ -22,8 +28,8 @@ def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]
       The mean over all examples, a scalar.
 
     Raises:
-      ValueError: labels are not integers, or their shape is not that of outputs
-        without the last axis.
+      InputError: labels are not integers, their shape is not that of outputs without
+        the last axis, or there is one class only.
 
     Example:
       >>> import jax.numpy as jnp
@@ -51,8 +57,8 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
       A scalar in [0, 1]. Ties go to the lower class.
 
     Raises:
-      ValueError: labels are not integers, or their shape is not that of outputs
-        without the last axis.
+      InputError: labels are not integers, their shape is not that of outputs without
+        the last axis, or there is one class only.
 
     Example:
       >>> import jax.numpy as jnp
@@ -74,7 +80,7 @@ def squared_error(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]
       The mean over all entries, a scalar >= 0.
 
     Raises:
-      ValueError: the shapes do not match.
+      InputError: the shapes do not match.
 
     Example:
       >>> import jax.numpy as jnp
@@ -97,7 +103,7 @@ def r2(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
       vary it is 0, unless the prediction is perfect (then 1).
 
     Raises:
-      ValueError: the shapes do not match.
+      InputError: the shapes do not match.
 
     Example:
       >>> import jax.numpy as jnp
@@ -111,29 +117,176 @@ def r2(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
     return jnp.where(total > 0, explained, jnp.where(residual > 0, 0.0, 1.0))
 
 
-def _check_classes(outputs, labels):
-    outputs, labels = jnp.asarray(outputs), jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(
+def check_classes(outputs: Any, labels: Any) -> None:
+    """Check that labels are classes of these outputs.
+
+    Args:
+      outputs: logits, float [..., C], or their shape.
+      labels: the true classes, integers [...]. They are compared with C where their
+        values are known.
+
+    Raises:
+      InputError: they are not; the message says what they seem to be.
+    """
+    _check_class_shapes(outputs, labels)
+    if isinstance(labels, jax.core.Tracer | jax.ShapeDtypeStruct) or not labels.size:
+        return
+    if isinstance(labels, jax.Array) and not labels.is_fully_addressable:
+        return
+    num, known = outputs.shape[-1], np.asarray(labels)
+    low, high = int(known.min()), int(known.max())
+    if low < 0 or high >= num:
+        outside = int(((known < 0) | (known >= num)).sum())
+        raise InputError(
+            f"the network has {num} outputs, for the classes 0 to {num - 1}, but "
+            f"labels run from {low} to {high} ({outside} of {known.size} are outside): "
+            f"{_renumber(known, low, high, num)}"
+        )
+
+
+def _check_class_shapes(outputs: Any, labels: Any) -> None:
+    if not hasattr(outputs, "shape"):
+        raise InputError(
+            f"expected outputs [..., classes], got {_kind(outputs)}: take the logits "
+            "out of it, as in lambda outputs, labels: accuracy(outputs[0], labels)"
+        )
+    shape, own = tuple(outputs.shape), tuple(labels.shape)
+    if jnp.issubdtype(labels.dtype, jnp.inexact) and shape[:-1] == own:
+        raise InputError(
             f"expected integer class labels, got {labels.dtype}: cast them with "
             "astype(int), or use squared_error for real-valued targets"
         )
-    if outputs.ndim < 1 or outputs.shape[:-1] != labels.shape:
-        raise ValueError(
-            f"expected outputs [..., classes] and labels [...], got outputs "
-            f"{outputs.shape} and labels {labels.shape}: for one-hot labels pass "
-            "labels.argmax(-1)"
+    if len(shape) < 1 or shape[:-1] != own:
+        raise InputError(
+            "expected outputs [..., classes] and labels [...], got outputs "
+            f"{shape} and labels {own}: {_reshape(labels, shape, own)}"
         )
-    return outputs, labels
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise InputError(
+            f"expected integer class labels, got {labels.dtype}: cast them with "
+            "astype(int)"
+        )
+    if shape[-1] == 1:
+        raise InputError(
+            f"the network has one output for each example (outputs {shape}), and one "
+            "class cannot be told from another: give it two outputs, or pass a metric "
+            "of your own for a single logit, as in lambda outputs, labels: "
+            "((outputs[:, 0] > 0) == labels).mean()"
+        )
+
+
+def _reshape(labels: Any, outputs: tuple, own: tuple) -> str:
+    """How labels of another shape can be mended."""
+    if own == outputs and len(own) > 1:
+        return _one_hot(labels)
+    if own == (*outputs[:-1], 1):
+        return "drop the last axis of the labels, labels[..., 0]"
+    if own == outputs:
+        return (
+            "the network gives one number for each example; classes need one output "
+            "each, real-valued targets squared_error"
+        )
+    if own[:1] != outputs[:1]:
+        few, many = (f"{n[0]:,}" if n else "no" for n in (own, outputs))
+        return f"there are {few} labels for {many} examples; pass those of the inputs"
+    if own[:-1] == outputs[:-1]:
+        return (
+            f"labels have {own[-1]} columns, the network {outputs[-1]} outputs; pass "
+            "one class for each example"
+        )
+    return "pass one class for each row of outputs"
+
+
+def _one_hot(labels: Any) -> str:
+    hint = "for one-hot labels pass labels.argmax(-1)"
+    if isinstance(labels, jax.core.Tracer | jax.ShapeDtypeStruct):
+        return hint
+    known = np.asarray(labels)
+    if np.isin(known, (0, 1)).all() and (known.sum(axis=-1) == 1).all():
+        return hint
+    return (
+        f"{hint}, but these rows are no one-hot classes (not one 1 in each): "
+        "several labels for an example, or probabilities, need a metric of your own"
+    )
+
+
+def _renumber(labels: np.ndarray, low: int, high: int, num: int) -> str:
+    """What labels out of range seem to be."""
+    if low == 1 and high == num:
+        return "they seem to count from 1, pass labels - 1"
+    if num == 2 and set(np.unique(labels).tolist()) == {-1, 1}:
+        return "they are signs, pass (labels + 1) // 2"
+    if low < 0 <= high < num:
+        return f"leave out the examples whose label is negative, such as {low}"
+    return "number the classes from 0, or give the network more outputs"
+
+
+def _kind(outputs: Any) -> str:
+    size = f" of {len(outputs)}" if isinstance(outputs, tuple | list | dict) else ""
+    return f"{type(outputs).__name__}{size}"
+
+
+def _check_classes(outputs, labels):
+    """As arrays, checked; values are looked at while outputs are traced.
+
+    Called with numbers, a metric of a label out of range is NaN, which a caller may
+    want to see.
+    """
+    labels = as_labels(labels)
+    if jax.tree.structure(outputs) == jax.tree.structure(0):
+        outputs = jnp.asarray(outputs)
+    if isinstance(outputs, jax.core.Tracer):
+        check_classes(outputs, labels)
+    else:
+        _check_class_shapes(outputs, labels)
+    return outputs, jnp.asarray(labels)
+
+
+def as_labels(labels: Any) -> Any:
+    """Labels as an array; traced ones, and trees of arrays, as they are.
+
+    Raises:
+      InputError: they are text, missing, or lists of different lengths.
+
+    Example:
+      >>> as_labels([0, 1, 1]).shape
+      (3,)
+    """
+    if isinstance(labels, jax.core.Tracer | jax.Array | jax.ShapeDtypeStruct):
+        return labels
+    leaves = jax.tree.leaves(labels)
+    if any(hasattr(leaf, "shape") and not _is_text(leaf) for leaf in leaves):
+        return labels
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise InputError(f"labels are lists that make no array: {error}") from error
+    if _is_text(array) and leaves:
+        first = str(array.flat[0]) if array.size else ""
+        raise InputError(
+            f"labels are text or objects ({first!r:.40}), not numbers: number the "
+            "classes, as in np.unique(labels, return_inverse=True)[1]"
+        )
+    return array if leaves else labels
+
+
+def _is_text(array: Any) -> bool:
+    return getattr(array.dtype, "kind", "") in "OSUM"
 
 
 def _check_targets(outputs, labels):
-    outputs, labels = jnp.asarray(outputs), jnp.asarray(labels)
+    outputs, labels = jnp.asarray(outputs), jnp.asarray(as_labels(labels))
     if outputs.shape == (*labels.shape, 1):
         outputs = outputs[..., 0]
     if outputs.shape != labels.shape:
-        raise ValueError(
+        hint = ""
+        if outputs.shape[:1] != labels.shape[:1]:
+            few, many = (x.shape[0] if x.ndim else 1 for x in (labels, outputs))
+            hint = f": there are {few:,} labels for {many:,} examples"
+        elif outputs.shape[:-1] == labels.shape:
+            hint = ": class labels are compared by cross_entropy or accuracy"
+        raise InputError(
             "expected outputs and labels of one shape, or outputs with one more axis "
-            f"of length 1, got outputs {outputs.shape} and labels {labels.shape}"
+            f"of length 1, got outputs {outputs.shape} and labels {labels.shape}{hint}"
         )
     return outputs, labels.astype(jnp.result_type(outputs, float))

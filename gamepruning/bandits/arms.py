@@ -10,10 +10,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
+from gamepruning.metrics import as_labels
 from gamepruning.players import Players
+from gamepruning.players.examples import check_examples
 from gamepruning.run.toggle import Residuals, ToggleEvaluator
 from gamepruning.trees.arrays import split_arrays
-from gamepruning.trees.examples import count_rows
+from gamepruning.trees.examples import as_inputs, count_rows
+from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError, Loss
 
 MOST_BYTES = 2**29  # of states that are kept for all mini-batches
@@ -98,6 +101,8 @@ class RemovalArms:
     ):
         if batch_size < 1:
             raise InputError(f"expected batch_size >= 1, got {batch_size}")
+        count_rows((as_inputs(inputs), as_labels(labels)))
+        inputs, labels = check_examples(players, params, loss_fn, inputs, labels)
         self.num_arms = players.num_players
         self._players, self._loss_fn, self._most_bytes = players, loss_fn, most_bytes
         self._batch_size = batch_size
@@ -163,6 +168,9 @@ class RemovalArms:
         Returns:
           `RemovalArms` with everybody in. Cost: one pass.
         """
+        inputs, labels = check_examples(
+            self._players, params, self._loss_fn, inputs, labels
+        )
         other = copy.copy(self)
         other._arrays, other._rebuild = split_arrays(params)
         other._cut(inputs, labels, key)
@@ -203,13 +211,13 @@ class RemovalArms:
 
     def _cut(self, inputs: Any, labels: Any, key: Array | None) -> None:
         """The examples in mini-batches."""
-        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        given = as_inputs(inputs)
         rows = count_rows((given, labels))
         size = min(self._batch_size, rows)
         self.num_batches = rows // size
         order = np.arange(rows)
         if key is not None:
-            order = np.asarray(jax.random.permutation(key, rows))
+            order = np.asarray(jax.random.permutation(as_key(key), rows))
         chosen = order[: self.num_batches * size].reshape(self.num_batches, size)
         self._batches = jax.tree.map(
             lambda leaf: jnp.asarray(leaf)[chosen], (given, labels)

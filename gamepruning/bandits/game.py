@@ -13,7 +13,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from gamepruning.bandits.arms import RemovalArms
+from gamepruning.bandits.policies import as_policy
 from gamepruning.bandits.policy import Policy, PolicyState
+from gamepruning.trees.keys import as_key
 
 BLOCKS = 50  # that a game is played in, between reports of progress
 FEWEST_TURNS, MOST_TURNS = 16, 256  # that random numbers are drawn for together
@@ -95,7 +97,7 @@ def make_plays(
       >>> jax.vmap(whole)(jax.random.split(jax.random.key(0), 5)).arms.shape
       (5, 12)
     """
-    rules = _Rules(policy, arms, num_pulls, pulls_at_once)
+    rules = _Rules(as_policy(policy), arms, num_pulls, pulls_at_once)
     return Plays(rules.init, rules.advance)
 
 
@@ -127,7 +129,7 @@ class _Rules:
         self, data: Any, key: Array, is_open: Array, horizon: Any = None
     ) -> BanditState:
         num_arms, num_batches = self.arms.num_arms, self.arms.num_batches
-        start_key, key = jax.random.split(key)
+        start_key, key = jax.random.split(as_key(key))
         offset = jax.random.randint(start_key, (num_arms,), 0, num_batches)
         # Compiled once for all policies.
         pull_all = self.arms.compile_once(

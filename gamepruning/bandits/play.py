@@ -12,9 +12,11 @@ from jaxtyping import Array
 from gamepruning.bandits.arms import RemovalArms
 from gamepruning.bandits.game import BLOCKS, Plays, count_turns, make_plays
 from gamepruning.bandits.host import HostArms, HostPlays
+from gamepruning.bandits.policies import as_policy
 from gamepruning.bandits.policy import Policy
 from gamepruning.bandits.result import BanditResult, Status, are_separated, make_result
 from gamepruning.options import make_options
+from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError, Scores
 
 PULLS_AN_ARM = 10  # where no budget is given
@@ -95,8 +97,8 @@ def play_bandit(
     change, not by how often they were pulled: the policy decides where to look.
 
     Args:
-      key: random key.
-      policy: such as `gp.ucb1()`.
+      key: random key, or a seed.
+      policy: such as `gp.ucb1()`, or its name.
       value_or_loss: `gp.removal_arms`, whose pulls run compiled, or a value function:
         coalitions, bool [S, N] -> values [S], higher is better.
       num_pulls: budget, at least one pull an open arm; 10 an open arm if None.
@@ -171,7 +173,7 @@ def record_bandit(
 def _play(
     key: Array, policy: Policy, value_or_loss: Any, options: BanditOptions
 ) -> BanditResult:
-    arms = value_or_loss
+    key, policy, arms = as_key(key), as_policy(policy), value_or_loss
     if not isinstance(arms, RemovalArms):
         arms = HostArms(arms, options.num_arms)
     num_open = int(arms.is_open.sum())

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 
 import chex
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError
 
 Rate = Callable[[Array, ArrayLike], ArrayLike]  # (open arms, horizon) -> rate
@@ -69,7 +72,7 @@ class Policy(NamedTuple):
 
     def select_many(self, state: PolicyState, key: Array, num: int) -> Array:
         """`num` arms to pull side by side, int [num]."""
-        return self.choose(state, self.draw(key, len(state.counts), num), num)
+        return self.choose(state, self.draw(as_key(key), len(state.counts), num), num)
 
     def select(self, state: PolicyState, key: Array) -> Array:
         """The next arm, an integer."""
@@ -106,7 +109,7 @@ def policy_by_index(
         del num  # one look, however many arms are pulled after it
         return draw(key, num_arms)
 
-    return Policy(name, _make_init(lambda *_: rate), draw_once, choose, _count, means)
+    return Policy(name, _make_init(lambda *_: rate), draw_once, choose, _counted, means)
 
 
 def policy_by_probability(
@@ -132,6 +135,7 @@ def policy_by_probability(
         return jnp.argmax(log_probs(state)[None] + drawn, axis=1)
 
     def update(state: PolicyState, arm: Array, reward: Array) -> PolicyState:
+        _check_pull(state, arm, reward)
         moved = state.log_weights.at[arm].add(gain(state, arm, reward))
         return _count(state, arm, reward)._replace(log_weights=moved - moved.max())
 
@@ -165,6 +169,32 @@ def _make_init(rate: Rate) -> Callable[..., PolicyState]:
         return PolicyState(zeros, zeros, zeros, value, opened)
 
     return init
+
+
+def _counted(state: PolicyState, arm: Array, reward: Array) -> PolicyState:
+    _check_pull(state, arm, reward)
+    return _count(state, arm, reward)
+
+
+def _check_pull(state: PolicyState, arm: Any, reward: Any) -> None:
+    """Check the arms and rewards of a pull, where they are known.
+
+    Raises:
+      InputError: no such arm, or a reward outside [0, 1].
+    """
+    if any(isinstance(x, jax.core.Tracer) for x in (arm, reward)):
+        return
+    arms, rewards, num = np.asarray(arm), np.asarray(reward), len(state.counts)
+    if ((arms < 0) | (arms >= num)).any():
+        raise InputError(
+            f"expected arms in [0, {num}), got {arms.min()} to {arms.max()}"
+        )
+    outside = rewards[~((rewards >= 0) & (rewards <= 1))]
+    if outside.size:
+        raise InputError(
+            f"expected rewards in [0, 1], got {float(outside.flat[0]):.4g}: scale "
+            "them, as 1 / (1 + exp(change of the loss / its spread))"
+        )
 
 
 def _count(state: PolicyState, arm: Array, reward: Array) -> PolicyState:

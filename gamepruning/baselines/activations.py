@@ -5,12 +5,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from gamepruning.baselines.examples import (
-    as_inputs,
     exact_scores,
     mean_over_chunks,
 )
 from gamepruning.players import Players
+from gamepruning.players.examples import check_players, output_shapes
 from gamepruning.trees.arrays import compiled
+from gamepruning.trees.examples import as_inputs
+from gamepruning.trees.keys import as_key
 from gamepruning.types import Scores
 
 
@@ -61,7 +63,10 @@ def activation_scores(
         mean, square = mean_over_chunks(moments, data, examples_at_once)
         return jnp.maximum(square - jnp.square(mean), 0.0)
 
-    return exact_scores(compiled(score, params, as_inputs(inputs)), 1)
+    check_players(players)
+    given = as_inputs(inputs)
+    output_shapes(players, params, given)
+    return exact_scores(compiled(score, params, given), 1)
 
 
 def random_scores(key: Array, players: Players) -> Scores:
@@ -74,4 +79,4 @@ def random_scores(key: Array, players: Players) -> Scores:
     Returns:
       `Scores` in [0, 1), without any evaluation of the network.
     """
-    return exact_scores(jax.random.uniform(key, (players.num_players,)), 0)
+    return exact_scores(jax.random.uniform(as_key(key), (players.num_players,)), 0)

@@ -13,11 +13,6 @@ from gamepruning.trees.examples import count_rows
 from gamepruning.types import Scores
 
 
-def as_inputs(inputs: PyTree) -> tuple:
-    """The network's inputs as a tuple: a tuple stays, anything else is the only one."""
-    return inputs if isinstance(inputs, tuple) else (inputs,)
-
-
 def mean_over_chunks(
     fn: Callable[[PyTree], PyTree], data: PyTree, at_once: int | None
 ) -> PyTree:

@@ -21,6 +21,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gamepruning.players import Players
+from gamepruning.trees.keys import as_key
 from gamepruning.types import Loss
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # section 4 of the paper
@@ -40,7 +41,9 @@ def hard_concrete_sample(
       float [N] in [0, 1], differentiable in `log_alpha`.
     """
     tiny = 1e-6
-    uniform = jax.random.uniform(key, log_alpha.shape, minval=tiny, maxval=1 - tiny)
+    uniform = jax.random.uniform(
+        as_key(key), log_alpha.shape, minval=tiny, maxval=1 - tiny
+    )
     noise = jnp.log(uniform) - jnp.log1p(-uniform)
     stretched = jax.nn.sigmoid((noise + log_alpha) / BETA) * (ZETA - GAMMA) + GAMMA
     return jnp.clip(stretched, 0.0, 1.0)
@@ -117,7 +120,7 @@ def make_hard_concrete_step(
     def init(key, params) -> HardConcreteState:
         log_alpha = jnp.full(players.num_players, OPEN, jnp.result_type(float))
         opt_state = tx.init({"params": params, "log_alpha": log_alpha})
-        return HardConcreteState(params, log_alpha, opt_state, key)
+        return HardConcreteState(params, log_alpha, opt_state, as_key(key))
 
     def objective(joint, key, inputs, labels):
         gates = hard_concrete_sample(key, joint["log_alpha"])

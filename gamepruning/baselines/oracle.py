@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gamepruning.baselines.examples import (
-    as_inputs,
     exact_scores,
     mean_over_chunks,
 )
 from gamepruning.players import Players
+from gamepruning.players.examples import check_examples
 from gamepruning.trees.arrays import compiled
 from gamepruning.types import Loss, Scores
 
@@ -78,7 +78,8 @@ def loss_oracle_scores(
         increase_on = functools.partial(increase, params)
         return mean_over_chunks(increase_on, data, examples_at_once)
 
-    value = compiled(score, params, (*as_inputs(inputs), labels))
+    given = check_examples(players, params, loss_fn, inputs, labels)
+    value = compiled(score, params, (*given.inputs, given.labels))
     return exact_scores(value, players.num_players + 1)
 
 

@@ -8,10 +8,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gamepruning.baselines.examples import (
-    as_inputs,
     exact_scores,
 )
 from gamepruning.players import Players
+from gamepruning.players.examples import check_examples
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import count_rows
 from gamepruning.types import Loss, Scores
@@ -76,7 +76,8 @@ def taylor_scores(
     """
     if order not in (1, 2):
         raise ValueError(f"expected order to be 1 or 2, got {order!r}")
-    data = (*as_inputs(inputs), labels)
+    given = check_examples(players, params, loss_fn, inputs, labels)
+    data = (*given.inputs, given.labels)
     count_rows(data)
     expand = _first if order == 1 else _second
     num_backward = 1 if order == 1 else _num_outputs(players, params, data)

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, PyTree
 
 from gamepruning.baselines.examples import (
-    as_inputs,
     exact_scores,
     mean_over_chunks,
 )
 from gamepruning.players import Family, Players
+from gamepruning.players.examples import check_examples, check_players
 from gamepruning.trace.model import OWN_ROLES
 from gamepruning.trees.arrays import compiled, map_arrays
 from gamepruning.trees.paths import named_leaves, path_name
@@ -60,6 +60,7 @@ def magnitude_scores(
     References:
       Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017 (ord=1).
     """
+    check_players(players)
     if ord == 1:
         return exact_scores(_sum_owned(players, jnp.abs, params), 0)
     if ord == 2:
@@ -125,8 +126,10 @@ def weight_gradient_scores(
         silent = jax.tree.map(_silenced, rest)
         return _sum_owned(players, jnp.abs, put_trainable(product, silent))
 
+    given = check_examples(players, params, loss_fn, inputs, labels)
     floats = _as_floats(players, params)
-    return exact_scores(compiled(score, floats, (*as_inputs(inputs), labels)), 2)
+    data = (*given.inputs, given.labels)
+    return exact_scores(compiled(score, floats, data), 2)
 
 
 def _square(leaf: Array) -> Array:

@@ -23,6 +23,7 @@ from gamepruning.coalitions.games import is_incremental
 from gamepruning.coalitions.semivalues import SemivalueLike, semivalue_for
 from gamepruning.files import npz
 from gamepruning.options import make_options
+from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError, Scores, ValueFn
 
 _PASSES = 2
@@ -111,7 +112,7 @@ def estimate_indices(
       IndexEstimate(paired_regression, 20 players, 106 evaluations, settled)
     """
     config = make_options(SamplingConfig, options, estimate_indices)
-    problem = Problem(key, semivalue_for(semivalue, value_fn))
+    problem = Problem(as_key(key), semivalue_for(semivalue, value_fn))
     check_budget(num_evaluations)
     path = None if config.checkpoint is None else Path(config.checkpoint)
     found = npz.load(path) if path is not None and path.exists() else None

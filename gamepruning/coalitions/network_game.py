@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax.core
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
@@ -16,7 +17,7 @@ from gamepruning.coalitions.restrict import (
     free_players,
     select_players,
 )
-from gamepruning.trees.masks import as_masks
+from gamepruning.trees.masks import as_mask, as_masks
 from gamepruning.types import InputError
 
 FINITE = (
@@ -61,14 +62,14 @@ class ValueFunction:
             f"{self.num_evaluations} evaluations)"
         )
 
-    def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"]:
+    def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"] | np.float64:
         """The value of each coalition.
 
         Args:
-          masks: bool [S, M], True = in; any S.
+          masks: bool [S, M], True = in; any S. One coalition, bool [M], will do.
 
         Returns:
-          float64 [S].
+          float64 [S]; a scalar for one coalition.
 
         Raises:
           InputError: masks of another shape or dtype, a value that is not finite, or
@@ -76,6 +77,9 @@ class ValueFunction:
 
         Cost: S evaluations.
         """
+        if not isinstance(masks, jax.core.Tracer) and np.ndim(masks) == 1:
+            own = as_mask(masks, self.num_players, name="coalition")
+            return self._values(own[None])[0]
         return self._values(self._check(masks))
 
     def _values(self, masks: np.ndarray, before: int = 0) -> np.ndarray:
@@ -97,7 +101,8 @@ class ValueFunction:
         if bad.size:
             raise InputError(
                 f"the metric is {values[bad[0]]} for coalition {first + bad[0]}, which "
-                f"has {describe_coalition(self.free[masks[bad[0]]])}; {FINITE}"
+                f"has {describe_coalition(self.free[masks[bad[0]]])}"
+                f"{self._related.blame()}; {FINITE}"
             )
 
     def _count(self, number: int) -> None:
@@ -259,7 +264,7 @@ class ValueFunction:
                 place = int(np.flatnonzero(~np.isfinite(values[number]))[0])
                 raise InputError(
                     f"the metric is {values[number, place]} in row {number} at place "
-                    f"{place}; {FINITE}"
+                    f"{place}{self._related.blame()}; {FINITE}"
                 )
             self._count(size)
             if self._progress is not None:

@@ -79,7 +79,9 @@ class RestrictedGame:
         return f"RestrictedGame({self.num_players} free of {total} players)"
 
     def __call__(self, masks: ArrayLike) -> Any:
-        """Values [S] of coalitions of free players, bool [S, M]."""
+        """Values [S] of coalitions of free players, bool [S, M]; one of one [M]."""
+        if np.ndim(masks) == 1:
+            return self._value_fn(self.expand(np.asarray(masks)[None]))[0]
         return self._value_fn(self.expand(masks))
 
     def expand(self, masks: ArrayLike) -> Bool[np.ndarray, "S N"]:

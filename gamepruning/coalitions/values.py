@@ -9,13 +9,14 @@ from jaxtyping import Bool, Int, PyTree
 
 from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.evaluate import Evaluator
-from gamepruning.coalitions.evaluation.model import ScoredModel, as_inputs
+from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.evaluation.related import IncrementalConfig, LazyIncremental
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.coalitions.network_game import ValueFunction
 from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.options import make_options
 from gamepruning.players import Players
+from gamepruning.players.examples import check_examples
 from gamepruning.types import InputError, Metric
 
 __all__ = ["ValueConfig", "ValueFunction", "value_function"]
@@ -97,8 +98,8 @@ def value_function(
 
     Raises:
       InputError: a player is both always in and always out, nobody is free, no such
-        player or family, a size below 1, no examples, or a metric that gives more than
-        one number.
+        player or family, a size below 1, no examples, labels that do not fit the
+        outputs, or a metric that gives more than one number.
       TypeError: an unknown keyword.
 
     Cost: none until it is called, but for one pass over the inputs.
@@ -120,8 +121,9 @@ def value_function(
       arXiv 2311.10468, section 3: the cooperative game of a network.
     """
     config = make_options(ValueConfig, options, value_function)
+    examples = check_examples(players, params, metric, inputs, labels)
     inside, free = _find_sides(players, varying, config)
-    model = ScoredModel(players, params, metric, as_inputs(inputs), labels)
+    model = ScoredModel(players, params, metric, *examples)
     evaluator = Evaluator(
         model,
         varying=np.isin(np.arange(players.num_players), free),

@@ -25,6 +25,7 @@ from gamepruning.compaction.slicing import slice_opt_state, slice_tree
 from gamepruning.compaction.verify import relative_error, sample_inputs, tolerance
 from gamepruning.options import make_options
 from gamepruning.players import Players
+from gamepruning.players.examples import check_players
 from gamepruning.selection.round_mask import round_mask
 from gamepruning.trees.arrays import split_arrays
 from gamepruning.types import InputError, Scores
@@ -142,6 +143,7 @@ def compact(
       CompactModel(3 of 8 players, 24 of 64 parameters, without optimizer state)
     """
     allowed = make_options(CompactOptions, sizes, compact)
+    check_players(players)
     stays = players.mask(mask)
     players.model.check_params(params)
     _check_known(params)

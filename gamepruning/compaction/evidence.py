@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from gamepruning.trees.paths import named_leaves
+from gamepruning.trees.finite import blame_not_finite, count_not_finite
 from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
@@ -27,11 +27,11 @@ def check_finite(outputs: PyTree, params: PyTree, inputs: tuple) -> str:
       InputError: no output is; the cause is named.
     """
     total, bad = (
-        sum(map(count, _inexact(outputs))) for count in (np.size, _not_finite)
+        sum(map(count, _inexact(outputs))) for count in (np.size, count_not_finite)
     )
     if not bad:
         return ""
-    where = _cause(params, inputs)
+    where = blame_not_finite(params, inputs)
     if bad == total:
         raise InputError(
             f"all {total} outputs of the model are NaN or infinite{where}: equal "
@@ -86,25 +86,9 @@ def _inexact(tree: PyTree) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if is_trainable(leaf)]
 
 
-def _not_finite(array: np.ndarray) -> int:
-    wide = np.complex128 if np.iscomplexobj(array) else np.float64
-    return int((~np.isfinite(array.astype(wide))).sum())
-
-
 def _is_plain(leaf: Any) -> bool:
     return not jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
 
 
 def _same(one: np.ndarray, two: np.ndarray) -> bool:
     return bool(((one == two) | ((one != one) & (two != two))).all())
-
-
-def _cause(params: PyTree, inputs: tuple) -> str:
-    """The first array that holds such a number already."""
-    found = {f"parameter {name!r}": leaf for name, leaf in named_leaves(params).items()}
-    for number, given in enumerate(inputs):
-        found |= {f"input {number}": leaf for leaf in jax.tree.leaves(given)}
-    for what, leaf in found.items():
-        if is_trainable(leaf) and _not_finite(np.asarray(leaf)):
-            return f" ({what} holds NaN or infinity)"
-    return ""

@@ -20,6 +20,7 @@ from gamepruning.equilibrium.step import (
 )
 from gamepruning.options import make_options
 from gamepruning.players import Players
+from gamepruning.trees.keys import as_key
 from gamepruning.types import Loss
 
 
@@ -120,7 +121,9 @@ def equilibrium_pruning(
         players, loss_fn, chosen.tx, config, threshold=threshold
     )
     run = jax.jit(partial(_train, step, num_examples, chosen.batch_size))
-    state, info = run(init(params), jax.random.split(key, chosen.num_epochs), data)
+    state, info = run(
+        init(params), jax.random.split(as_key(key), chosen.num_epochs), data
+    )
     mask = surviving_players(state.gates, threshold=threshold)
     return EquilibriumResult(state.params, state.gates, mask, info)
 

@@ -12,6 +12,7 @@ from gamepruning.players.weight_players import WeightPlayers
 from gamepruning.trace.call import split_call
 from gamepruning.trace.labelled import TraceOptions
 from gamepruning.trace.model import TracedModel
+from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.paths import array_paths
 from gamepruning.types import Apply, InputError, Params
 
@@ -85,6 +86,8 @@ def find_players(
     """
     _check_choice("reductions", reductions, ("freeze", "gate"))
     _check_choice("granularity", granularity, ("unit", "layer", "weight"))
+    _check_apply(apply)
+    inputs = as_inputs(inputs)
     call = split_call(params, inputs)
     names, frozen_leaves = split_keep(keep, array_paths(params))
     if granularity == "weight":
@@ -100,6 +103,21 @@ def find_players(
         frozen_leaves=frozen_leaves,
     )
     return UnitPlayers(TracedModel(apply, call, options), names, granularity)
+
+
+def _check_apply(apply: Any) -> None:
+    """Refuse modules, and arguments in another order."""
+    kinds = [kind.__module__ for kind in type(apply).__mro__]
+    adapter = ""
+    if any(kind.startswith("flax.nnx") for kind in kinds):
+        adapter = ": apply, params = gp.from_nnx(module)"
+    elif any(kind.startswith("flax.linen") for kind in kinds):
+        adapter = ": apply, params = gp.from_linen(module, variables)"
+    if adapter or not callable(apply):
+        raise InputError(
+            "expected apply first, a function (params, *inputs) -> outputs, got "
+            f"{type(apply).__name__}{adapter}"
+        )
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

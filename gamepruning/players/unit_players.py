@@ -207,7 +207,6 @@ def _nothing_to_prune(model: TracedModel) -> str:
         names = ", ".join(sorted(analysis.opaque))
         text += f"not understood, so left whole: {names} (see register_rule); "
     for row in frozen_axes(analysis, base.param_labels, model.paths, {}):
-        return text + (
-            f"for example axis {row.axis} of {row.path!r} stays because {row.reason}"
-        )
+        where = f"axis {row.axis} of {row.path or 'params'!r}"
+        return text + f"for example {where} stays because {row.reason}"
     return "nothing to prune: the model has no parameters"

@@ -12,7 +12,7 @@ from gamepruning.trace.call import CallSpec, as_struct, check_paths, split_call
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.program import take
 from gamepruning.trace.units import kept_entries
-from gamepruning.types import Apply, Outputs, Params
+from gamepruning.types import Apply, InputError, Outputs, Params
 
 
 def compact_apply(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Apply:
@@ -58,7 +58,7 @@ def _check_small(path: str, shape: Sequence, full: Sequence, kept: Kept) -> None
         for axis, size in enumerate(full)
     )
     if tuple(shape) != expected:
-        raise ValueError(
+        raise InputError(
             f"parameter {path} has shape {tuple(shape)}, expected {expected} as after "
             "this compaction"
         )
@@ -71,7 +71,7 @@ def _full_input(
     before = list(shape)
     for axis, rows in axes.items():
         if shape[axis] != len(rows):
-            raise ValueError(
+            raise InputError(
                 f"input {number} has {shape[axis]} entries on axis {axis}, expected "
                 f"the {len(rows)} that stay (input_kept)"
             )

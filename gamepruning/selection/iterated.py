@@ -31,6 +31,7 @@ from gamepruning.selection.trace import (
     load_trace,
     save_trace,
 )
+from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError, ValueFn
 
 
@@ -98,7 +99,7 @@ def iterated_pruning(
       Diaz-Ortiz et al., arXiv 2311.10468, section III-B b), iterated pruning.
     """
     chosen = make_options(PruningOptions, options, iterated_pruning)
-    selection = _Selection("pruning", key, value_fn, Pace(n, step), chosen)
+    selection = _Selection("pruning", as_key(key), value_fn, Pace(n, step), chosen)
     return selection.run(scorer, num_evaluations, players)
 
 
@@ -167,7 +168,7 @@ def iterated_building(
       Diaz-Ortiz et al., arXiv 2311.10468, section III-B b), iterated building.
     """
     chosen = make_options(IterationOptions, options, iterated_building)
-    selection = _Selection("building", key, value_fn, Pace(n, step), chosen)
+    selection = _Selection("building", as_key(key), value_fn, Pace(n, step), chosen)
     return selection.run(scorer, num_evaluations, players)
 
 

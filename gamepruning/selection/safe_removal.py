@@ -11,6 +11,7 @@ import numpy as np
 
 from gamepruning.bandits.arms import RemovalArms
 from gamepruning.bandits.play import play_bandit
+from gamepruning.bandits.policies import as_policy
 from gamepruning.bandits.policy import Policy
 from gamepruning.options import make_options
 from gamepruning.players import Players
@@ -115,6 +116,7 @@ def safe_removal(
       arXiv 2606.07615; rounds with scores made anew are a choice of this library.
     """
     chosen = make_options(RemovalOptions, options, safe_removal)
+    policy = as_policy(policy)
     return iterated_pruning(
         key,
         value_fn,

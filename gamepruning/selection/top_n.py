@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Bool
@@ -134,7 +135,13 @@ def _check_counts(n, groups: Sequence[Group], num_players: int) -> list[int]:
 
 def check_scores(scores, players, *, name: str = "scores") -> np.ndarray:
     """The numbers of `scores`, [N], or a clear error."""
-    value = np.asarray(scores.value if isinstance(scores, Scores) else scores)
+    value = scores.value if isinstance(scores, Scores) else scores
+    if isinstance(value, jax.core.Tracer):
+        raise InputError(
+            f"the {name} are traced (by jit, vmap or grad), but who stays has to be "
+            "known before: call this outside of it"
+        )
+    value = np.asarray(value)
     num_players = value.size if players is None else players.num_players
     if value.shape != (num_players,):
         raise InputError(

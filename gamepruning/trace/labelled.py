@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import numpy as np
 
 from gamepruning.trace.call import CallSpec, as_struct
 from gamepruning.trace.flatten import trace
@@ -158,17 +159,39 @@ def _input_labels(analysis: LabelAnalysis, number: int, shape, axes) -> Labels:
 def _trace(fn: Callable[..., Any], call: CallSpec) -> Program:
     try:
         return trace(fn, *map(as_struct, call.arrays))
-    except (TypeError, IndexError) as error:
+    except InputError:
+        raise
+    except Exception as error:
         text = str(error)
         if not call.number_leaves or not any(word in text for word in _NEEDS_A_VALUE):
+            _explain(call, error)
             raise
-        names = ", ".join(map(call.describe, call.number_leaves))
+        names = ", ".join(dict.fromkeys(map(call.describe, call.number_leaves)))
         raise InputError(
             f"{names}: numbers are traced like arrays here, but the model seems to "
             f"need a value beforehand ({text.splitlines()[0]}); bind what is not an "
             "array, by functools.partial(apply, flag=True) or "
             "lambda params, x: apply(params, x, True)"
         ) from error
+
+
+def _explain(call: CallSpec, error: Exception) -> None:
+    """Say what the model was called with; its own errors come through as they are.
+
+    Raises:
+      InputError: an output is no tree of arrays.
+    """
+    line = next(iter(str(error).splitlines()), "")
+    if "not a valid JAX type" in line:
+        raise InputError(
+            "the model returns what is no tree of arrays (a "
+            f"{line.partition('a value of ')[2]:.200}): "
+            "return arrays in tuples, lists or dictionaries, or register the class as "
+            "a pytree (jax.tree_util.register_dataclass)"
+        ) from error
+    shapes = ", ".join(str(tuple(np.shape(call.arrays[k]))) for k in call.input_range)
+    where = f"inputs of shape {shapes}" if shapes else "no inputs"
+    error.add_note(f"The model was called with params and {where}.")
 
 
 def _out_leaves(

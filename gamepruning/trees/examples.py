@@ -1,11 +1,39 @@
-"""How many examples there are."""
+"""Examples: how many there are, as arrays, and whether they depend on each other."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
+from gamepruning.trees.arrays import compiled
 from gamepruning.types import InputError
+
+
+def as_inputs(inputs: Any) -> tuple:
+    """The network's inputs as a tuple: a tuple stays, anything else is the only one.
+
+    Lists of numbers become arrays.
+
+    Example:
+      >>> [x.shape for x in as_inputs([[1.0, 2.0], [3.0, 4.0]])]
+      [(2, 2)]
+    """
+    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    return tuple(map(_listed, given))
+
+
+def _listed(data: Any) -> Any:
+    """Nested lists of numbers as an array; anything else as it is."""
+    leaves = jax.tree.leaves(data) if isinstance(data, list) else [None]
+    if not all(isinstance(leaf, bool | int | float | complex) for leaf in leaves):
+        return data
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise InputError(f"an input is lists that make no array: {error}") from error
 
 
 def same_length(data: Any) -> int | None:
@@ -40,3 +68,35 @@ def count_rows(data: Any) -> int:
             f"{found} (0 for none)"
         )
     return num_rows
+
+
+def rows_are_independent(
+    apply: Callable[..., Any], params: PyTree, inputs: tuple
+) -> bool:
+    """Return True if the outputs of two halves are the halves of the outputs.
+
+    Args:
+      apply: (params, *inputs) -> outputs.
+      params: its parameters; leaves may be other than arrays.
+      inputs: examples on axis 0 of each leaf; eight of them are looked at.
+    """
+    half = min(4, len(jax.tree.leaves(inputs)[0]) // 2)
+    parts = [(0, half), (half, 2 * half)] if half else [(0, 1)]
+
+    def outputs(start: int, stop: int) -> list:
+        own = jax.tree.map(lambda leaf: jnp.asarray(leaf)[start:stop], inputs)
+        run = compiled(lambda params, xs: apply(params, *xs), params, own)
+        return [np.asarray(x) for x in jax.tree.leaves(run)]
+
+    try:
+        whole = outputs(0, parts[-1][1])
+        halves = [outputs(*part) for part in parts]
+    except (TypeError, ValueError):  # a model for one batch size only
+        return False
+    sizes = [stop - start for start, stop in parts]
+    return all(
+        np.shape(x)[:1] == (sum(sizes),)
+        and [np.shape(y)[:1] for y in own] == [(size,) for size in sizes]
+        and np.allclose(x, np.concatenate(own), rtol=1e-2, atol=1e-4, equal_nan=True)
+        for x, *own in zip(whole, *halves, strict=True)
+    )

@@ -9,8 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from gamepruning.metrics import as_labels, check_classes
 from gamepruning.options import make_options
 from gamepruning.players import Players
+from gamepruning.players.examples import check_players, output_shapes
+from gamepruning.trees.examples import as_inputs
+from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError
 from gamepruning.uncertainty.config import McueConfig, McueOptions
 from gamepruning.uncertainty.grid import (
@@ -224,15 +228,21 @@ def mcue(
       2311.10468, Algorithm 1 and section III-A.
     """
     config = make_options(McueConfig, options, mcue)
+    check_players(players)
+    key, given = as_key(key), as_inputs(inputs)
     playing = players.select(varying)
     if not playing.any():
         raise InputError("nobody varies: there is no coalition to draw")
     outputs = (output,) if isinstance(output, str) or callable(output) else output
+    shapes = output_shapes(players, params, given)
+    labels = None if labels is None else as_labels(labels)
+    compares = any("correct" in str(each) for each in outputs)
+    if compares and np.shape(labels) == np.shape(shapes)[:-1]:
+        check_classes(shapes, labels)
     labels = None if labels is None else jnp.asarray(labels)
     readings = [make_reading(each, labels) for each in outputs]
     num_players = int(playing.sum())
     sizes = choose_sizes(num_players, config.num_sizes)
-    given = inputs if isinstance(inputs, tuple) else (inputs,)
     network = ObservedModel(players, params, given)
     measured = measure_sizes(key, network, readings, sizes, playing, config)
     grid = (np.arange(config.num_points) + 0.5) / config.num_points

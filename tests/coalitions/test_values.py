@@ -350,7 +350,7 @@ def test_bad_calls(game):
     players, params, inputs, labels = game
     make = functools.partial(value_function, players, params)
     value_fn = make(metrics.accuracy, inputs[:8], labels[:8])
-    for masks in (np.ones((2, 3), bool), np.ones((2, 40)), np.ones(40, bool)):
+    for masks in (np.ones((2, 3), bool), np.ones((2, 40)), np.ones((1, 2, 40), bool)):
         with pytest.raises(InputError, match=r"expected masks bool \[S, 40\]"):
             value_fn(masks)
     with pytest.raises(InputError, match="traced"):

@@ -1,6 +1,7 @@
 """Six bandit policies and uniform pulls, one a file, in one table."""
 
 from collections.abc import Callable
+from typing import Any
 
 from gamepruning.bandits.policies.epsilon_greedy import epsilon_greedy
 from gamepruning.bandits.policies.exp3 import exp3
@@ -10,6 +11,7 @@ from gamepruning.bandits.policies.thompson import thompson, thompson_beta
 from gamepruning.bandits.policies.ucb1 import ucb1
 from gamepruning.bandits.policies.uniform import uniform
 from gamepruning.bandits.policy import Policy
+from gamepruning.types import InputError
 
 POLICIES: dict[str, Callable[[], Policy]] = {
     "epsilon_greedy": epsilon_greedy,
@@ -28,8 +30,34 @@ To add one, write a file beside these with a factory made by `policy_by_index` o
 read this table.
 """
 
+
+def as_policy(policy: Any) -> Policy:
+    """A policy from a policy, the function that makes it, or its name.
+
+    Args:
+      policy: such as `gp.ucb1()`; `gp.ucb1` and "ucb1" stand for its default settings.
+
+    Raises:
+      InputError: it is none of them.
+
+    Example:
+      >>> as_policy(ucb1), as_policy("exp3")
+      (Policy('ucb1'), Policy('exp3'))
+    """
+    made = POLICIES.get(policy) if isinstance(policy, str) else policy
+    if not isinstance(made, Policy) and made in POLICIES.values():
+        made = made()
+    if not isinstance(made, Policy):
+        raise InputError(
+            f"expected a policy, such as gp.ucb1(), or a name among "
+            f"{', '.join(POLICIES)}, got {type(policy).__name__} {policy!r:.60}"
+        )
+    return made
+
+
 __all__ = [
     "POLICIES",
+    "as_policy",
     "epsilon_greedy",
     "exp3",
     "hedge",

@@ -29,8 +29,3 @@ class ScoredModel(NamedTuple):
     def examples(self) -> tuple[tuple, Any]:
         """(inputs, labels)."""
         return self.inputs, self.labels
-
-
-def as_inputs(inputs: Any) -> tuple:
-    """The inputs as a tuple: a single one is the first."""
-    return inputs if isinstance(inputs, tuple) else (inputs,)

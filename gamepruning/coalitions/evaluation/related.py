@@ -13,9 +13,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, PyTree
 
-from gamepruning.coalitions.evaluation.model import ScoredModel, as_inputs
+from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.evaluation.rank_one import Walk
-from gamepruning.coalitions.evaluation.rows import rows_are_independent
 from gamepruning.coalitions.evaluation.tiles import (
     RowSample,
     TileScore,
@@ -30,7 +29,13 @@ from gamepruning.coalitions.evaluation.walks import Walks
 from gamepruning.options import make_options
 from gamepruning.players.players import Players
 from gamepruning.run.toggle import ToggleEvaluator
-from gamepruning.trees.examples import count_rows, same_length
+from gamepruning.trees.examples import (
+    as_inputs,
+    count_rows,
+    rows_are_independent,
+    same_length,
+)
+from gamepruning.trees.finite import blame_not_finite
 from gamepruning.types import InputError, Metric
 
 
@@ -209,6 +214,10 @@ class LazyIncremental:
         self._varying = varying
         self._config = config
         self._made: list[Incremental | None] = []
+
+    def blame(self) -> str:
+        """What in the parameters or inputs is not finite, in words; "" for nothing."""
+        return blame_not_finite(self._model.params, self._model.inputs)
 
     def sampled(self, sample_rows: int) -> "LazyIncremental":
         """The same on some examples for each order or coalition."""

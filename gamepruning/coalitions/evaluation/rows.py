@@ -1,17 +1,14 @@
 """The examples in tiles of rows, where that changes nothing."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 
 from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.measures import is_mean
-from gamepruning.trees.arrays import compiled
-from gamepruning.trees.examples import same_length
+from gamepruning.trees.examples import rows_are_independent, same_length
 from gamepruning.types import InputError
 
 # Rows of a tile, about: small enough for a cache, large enough for a product.
@@ -64,38 +61,6 @@ def cut_rows(model: ScoredModel, rows_at_once: int | None, platform: str) -> Row
         return RowTiles(num_rows, 1, 0)
     even = [size for size in range(most, most // 2, -1) if num_rows % size == 0]
     return RowTiles(*_full(even[0] if even else most, num_rows))
-
-
-def rows_are_independent(
-    apply: Callable[..., Any], params: PyTree, inputs: tuple
-) -> bool:
-    """Return True if the outputs of two halves are the halves of the outputs.
-
-    Args:
-      apply: (params, *inputs) -> outputs.
-      params: its parameters; leaves may be other than arrays.
-      inputs: examples on axis 0 of each leaf; eight of them are looked at.
-    """
-    half = min(4, len(jax.tree.leaves(inputs)[0]) // 2)
-    parts = [(0, half), (half, 2 * half)] if half else [(0, 1)]
-
-    def outputs(start: int, stop: int) -> list:
-        own = jax.tree.map(lambda leaf: jnp.asarray(leaf)[start:stop], inputs)
-        run = compiled(lambda params, xs: apply(params, *xs), params, own)
-        return [np.asarray(x) for x in jax.tree.leaves(run)]
-
-    try:
-        whole = outputs(0, parts[-1][1])
-        halves = [outputs(*part) for part in parts]
-    except (TypeError, ValueError):  # a model for one batch size only
-        return False
-    sizes = [stop - start for start, stop in parts]
-    return all(
-        np.shape(x)[:1] == (sum(sizes),)
-        and [np.shape(y)[:1] for y in own] == [(size,) for size in sizes]
-        and np.allclose(x, np.concatenate(own), rtol=1e-2, atol=1e-4, equal_nan=True)
-        for x, *own in zip(whole, *halves, strict=True)
-    )
 
 
 def _full(size: int, num_rows: int) -> tuple[int, int, int]:
