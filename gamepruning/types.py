@@ -24,6 +24,10 @@ class Apply(Protocol):
         ...
 
 
+# A random key, typed or old, or a whole number that stands for its seed.
+KeyLike: TypeAlias = ArrayLike
+
+
 class Scores(NamedTuple):
     """One number for each player, with its quality. Higher means: keep.
 

@@ -17,7 +17,7 @@ from gamepruning.run.toggle import Residuals, ToggleEvaluator
 from gamepruning.trees.arrays import split_arrays
 from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.trees.keys import as_key
-from gamepruning.types import InputError, Loss
+from gamepruning.types import InputError, KeyLike, Loss
 
 MOST_BYTES = 2**29  # of states that are kept for all mini-batches
 
@@ -30,7 +30,7 @@ def removal_arms(
     labels: Any,
     *,
     batch_size: int = 128,
-    key: Array | None = None,
+    key: KeyLike | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> "RemovalArms":
     """One arm a player: pulling it asks what the loss would be without the player.
@@ -153,7 +153,7 @@ class RemovalArms:
         return other
 
     def renewed(
-        self, params: Any, inputs: Any, labels: Any, *, key: Array | None = None
+        self, params: Any, inputs: Any, labels: Any, *, key: KeyLike | None = None
     ) -> "RemovalArms":
         """The same arms on other weights and examples of the same shapes.
 
@@ -209,7 +209,7 @@ class RemovalArms:
 
     # -- what is kept ------------------------------------------------------------------
 
-    def _cut(self, inputs: Any, labels: Any, key: Array | None) -> None:
+    def _cut(self, inputs: Any, labels: Any, key: KeyLike | None) -> None:
         """The examples in mini-batches."""
         given = as_inputs(inputs)
         rows = count_rows((given, labels))

@@ -13,9 +13,10 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from gamepruning.bandits.arms import RemovalArms
-from gamepruning.bandits.policies import as_policy
+from gamepruning.bandits.policies import PolicyLike, as_policy
 from gamepruning.bandits.policy import Policy, PolicyState
 from gamepruning.trees.keys import as_key
+from gamepruning.types import KeyLike
 
 BLOCKS = 50  # that a game is played in, between reports of progress
 FEWEST_TURNS, MOST_TURNS = 16, 256  # that random numbers are drawn for together
@@ -68,7 +69,7 @@ class Plays(NamedTuple):
 
 
 def make_plays(
-    policy: Policy, arms: RemovalArms, *, num_pulls: int, pulls_at_once: int = 1
+    policy: PolicyLike, arms: RemovalArms, *, num_pulls: int, pulls_at_once: int = 1
 ) -> Plays:
     """Make a game of pure functions, for many seeds by `vmap` or a loop of one's own.
 
@@ -126,7 +127,7 @@ class _Rules:
     pulls_at_once: int
 
     def init(
-        self, data: Any, key: Array, is_open: Array, horizon: Any = None
+        self, data: Any, key: KeyLike, is_open: Array, horizon: Any = None
     ) -> BanditState:
         num_arms, num_batches = self.arms.num_arms, self.arms.num_batches
         start_key, key = jax.random.split(as_key(key))

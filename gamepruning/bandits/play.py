@@ -7,17 +7,16 @@ from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from gamepruning.bandits.arms import RemovalArms
 from gamepruning.bandits.game import BLOCKS, Plays, count_turns, make_plays
 from gamepruning.bandits.host import HostArms, HostPlays
-from gamepruning.bandits.policies import as_policy
+from gamepruning.bandits.policies import PolicyLike, as_policy
 from gamepruning.bandits.policy import Policy
 from gamepruning.bandits.result import BanditResult, Status, are_separated, make_result
 from gamepruning.options import make_options
 from gamepruning.trees.keys import as_key
-from gamepruning.types import InputError, Scores
+from gamepruning.types import InputError, KeyLike, Scores
 
 PULLS_AN_ARM = 10  # where no budget is given
 
@@ -82,7 +81,10 @@ class BanditOptions:
 
 
 def play_bandit(
-    key: Array, policy: Policy, value_or_loss: Any, **options: Unpack[BanditKeywords]
+    key: KeyLike,
+    policy: PolicyLike,
+    value_or_loss: Any,
+    **options: Unpack[BanditKeywords],
 ) -> Scores:
     """Score players by bandit pulls: what is the loss without each of them?
 
@@ -141,7 +143,10 @@ def play_bandit(
 
 
 def record_bandit(
-    key: Array, policy: Policy, value_or_loss: Any, **options: Unpack[BanditKeywords]
+    key: KeyLike,
+    policy: PolicyLike,
+    value_or_loss: Any,
+    **options: Unpack[BanditKeywords],
 ) -> BanditResult:
     """Play a bandit and keep the record of the game: every pull, and how it ended.
 
@@ -171,7 +176,7 @@ def record_bandit(
 
 
 def _play(
-    key: Array, policy: Policy, value_or_loss: Any, options: BanditOptions
+    key: KeyLike, policy: PolicyLike, value_or_loss: Any, options: BanditOptions
 ) -> BanditResult:
     key, policy, arms = as_key(key), as_policy(policy), value_or_loss
     if not isinstance(arms, RemovalArms):

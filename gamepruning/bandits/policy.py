@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gamepruning.trees.keys import as_key
-from gamepruning.types import InputError
+from gamepruning.types import InputError, KeyLike
 
 Rate = Callable[[Array, ArrayLike], ArrayLike]  # (open arms, horizon) -> rate
 
@@ -70,11 +70,11 @@ class Policy(NamedTuple):
     update: Callable[[PolicyState, Any, Any], PolicyState]
     preference: Callable[[PolicyState], Float[Array, " K"]]
 
-    def select_many(self, state: PolicyState, key: Array, num: int) -> Array:
+    def select_many(self, state: PolicyState, key: KeyLike, num: int) -> Array:
         """`num` arms to pull side by side, int [num]."""
         return self.choose(state, self.draw(as_key(key), len(state.counts), num), num)
 
-    def select(self, state: PolicyState, key: Array) -> Array:
+    def select(self, state: PolicyState, key: KeyLike) -> Array:
         """The next arm, an integer."""
         return self.select_many(state, key, 1)[0]
 
@@ -134,7 +134,7 @@ def policy_by_probability(
         chex.assert_shape(drawn, (num, *state.is_open.shape))
         return jnp.argmax(log_probs(state)[None] + drawn, axis=1)
 
-    def update(state: PolicyState, arm: Array, reward: Array) -> PolicyState:
+    def update(state: PolicyState, arm: Any, reward: Any) -> PolicyState:
         _check_pull(state, arm, reward)
         moved = state.log_weights.at[arm].add(gain(state, arm, reward))
         return _count(state, arm, reward)._replace(log_weights=moved - moved.max())
@@ -171,7 +171,7 @@ def _make_init(rate: Rate) -> Callable[..., PolicyState]:
     return init
 
 
-def _counted(state: PolicyState, arm: Array, reward: Array) -> PolicyState:
+def _counted(state: PolicyState, arm: Any, reward: Any) -> PolicyState:
     _check_pull(state, arm, reward)
     return _count(state, arm, reward)
 
@@ -197,7 +197,7 @@ def _check_pull(state: PolicyState, arm: Any, reward: Any) -> None:
         )
 
 
-def _count(state: PolicyState, arm: Array, reward: Array) -> PolicyState:
+def _count(state: PolicyState, arm: Any, reward: Any) -> PolicyState:
     return state._replace(
         counts=state.counts.at[arm].add(1),
         totals=state.totals.at[arm].add(jnp.asarray(reward, state.totals.dtype)),

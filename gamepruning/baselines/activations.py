@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from gamepruning.baselines.examples import (
     exact_scores,
@@ -13,7 +13,7 @@ from gamepruning.players.examples import check_players, output_shapes
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.keys import as_key
-from gamepruning.types import Scores
+from gamepruning.types import KeyLike, Scores
 
 
 def activation_scores(
@@ -69,7 +69,7 @@ def activation_scores(
     return exact_scores(compiled(score, params, given), 1)
 
 
-def random_scores(key: Array, players: Players) -> Scores:
+def random_scores(key: KeyLike, players: Players) -> Scores:
     """Uniform numbers: the control that every other method has to beat.
 
     Args:

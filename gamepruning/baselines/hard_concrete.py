@@ -21,15 +21,17 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gamepruning.players import Players
+from gamepruning.players.examples import check_players
 from gamepruning.trees.keys import as_key
-from gamepruning.types import Loss
+from gamepruning.trees.trainable import put_trainable, take_trainable
+from gamepruning.types import InputError, KeyLike, Loss
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # section 4 of the paper
 OPEN = 2.0  # log alpha at the start: gates are open with probability 0.98
 
 
 def hard_concrete_sample(
-    key: Array, log_alpha: Float[Array, " N"]
+    key: KeyLike, log_alpha: Float[Array, " N"]
 ) -> Float[Array, " N"]:
     """Draw gates (eq. 10).
 
@@ -117,24 +119,36 @@ def make_hard_concrete_step(
       Louizos, Welling and Kingma, arXiv 1712.01312, eq. 9-14.
     """
 
+    check_players(players)
+    if not isinstance(tx, optax.GradientTransformation):
+        raise InputError(
+            "expected tx as an optax transform, such as optax.adam(1e-3), got "
+            f"{getattr(tx, '__name__', type(tx).__name__)}: call it, if it makes one"
+        )
+
     def init(key, params) -> HardConcreteState:
         log_alpha = jnp.full(players.num_players, OPEN, jnp.result_type(float))
-        opt_state = tx.init({"params": params, "log_alpha": log_alpha})
+        joint = {"params": take_trainable(params), "log_alpha": log_alpha}
+        opt_state = tx.init(joint)
         return HardConcreteState(params, log_alpha, opt_state, as_key(key))
 
-    def objective(joint, key, inputs, labels):
+    def objective(joint, params, key, inputs, labels):
         gates = hard_concrete_sample(key, joint["log_alpha"])
-        loss = loss_fn(players.gated(joint["params"], gates, *inputs), labels)
+        whole = put_trainable(joint["params"], params)
+        loss = loss_fn(players.gated(whole, gates, *inputs), labels)
         return loss + penalty * open_probability(joint["log_alpha"]).sum(), loss
 
     def step(state, batch):
         *inputs, labels = batch
         key, own = jax.random.split(state.key)
-        joint = {"params": state.params, "log_alpha": state.log_alpha}
-        grads, loss = jax.grad(objective, has_aux=True)(joint, own, inputs, labels)
+        trained = take_trainable(state.params)
+        joint = {"params": trained, "log_alpha": state.log_alpha}
+        slope = jax.grad(objective, has_aux=True)
+        grads, loss = slope(joint, state.params, own, inputs, labels)
         updates, opt_state = tx.update(grads, state.opt_state, joint)
         joint = cast(dict, optax.apply_updates(joint, updates))
-        new = HardConcreteState(joint["params"], joint["log_alpha"], opt_state, key)
+        params = put_trainable(joint["params"], state.params)
+        new = HardConcreteState(params, joint["log_alpha"], opt_state, key)
         return new, loss
 
     return HardConcreteStep(init, step)

@@ -1,18 +1,21 @@
 """The greedy loss oracle: take every player out alone and look at the loss."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, PyTree
 
 from gamepruning.baselines.examples import (
     exact_scores,
     mean_over_chunks,
 )
+from gamepruning.metrics import as_labels
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples
 from gamepruning.trees.arrays import compiled
+from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.types import Loss, Scores
 
 
@@ -21,7 +24,7 @@ def loss_oracle_scores(
     params: PyTree,
     loss_fn: Loss,
     inputs: PyTree,
-    labels: ArrayLike,
+    labels: Any,
     *,
     batch_size: int = 16,
     examples_at_once: int | None = None,
@@ -78,6 +81,8 @@ def loss_oracle_scores(
         increase_on = functools.partial(increase, params)
         return mean_over_chunks(increase_on, data, examples_at_once)
 
+    if examples_at_once is not None:
+        count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
     value = compiled(score, params, (*given.inputs, given.labels))
     return exact_scores(value, players.num_players + 1)

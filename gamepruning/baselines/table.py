@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 from jaxtyping import PyTree
 
 from gamepruning.baselines.activations import activation_scores, random_scores
@@ -12,7 +11,7 @@ from gamepruning.baselines.oracle import loss_oracle_scores
 from gamepruning.baselines.taylor import taylor_scores
 from gamepruning.baselines.weights import magnitude_scores, weight_gradient_scores
 from gamepruning.players import Players
-from gamepruning.types import Loss, Scores
+from gamepruning.types import KeyLike, Loss, Scores
 
 LABELLED = (
     "players",
@@ -46,7 +45,7 @@ class Baseline:
 
     def __call__(
         self,
-        key: jax.Array,
+        key: KeyLike,
         players: Players,
         params: PyTree,
         loss_fn: Loss,

@@ -1,19 +1,20 @@
 """Taylor expansions of the loss in the gates, at the full network (all gates one)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, PyTree
 
 from gamepruning.baselines.examples import (
     exact_scores,
 )
+from gamepruning.metrics import as_labels
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples
 from gamepruning.trees.arrays import compiled
-from gamepruning.trees.examples import count_rows
+from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.types import Loss, Scores
 
 
@@ -22,7 +23,7 @@ def taylor_scores(
     params: PyTree,
     loss_fn: Loss,
     inputs: PyTree,
-    labels: ArrayLike,
+    labels: Any,
     *,
     order: Literal[1, 2] = 1,
     examples_at_once: int = 64,
@@ -76,9 +77,9 @@ def taylor_scores(
     """
     if order not in (1, 2):
         raise ValueError(f"expected order to be 1 or 2, got {order!r}")
+    count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
     data = (*given.inputs, given.labels)
-    count_rows(data)
     expand = _first if order == 1 else _second
     num_backward = 1 if order == 1 else _num_outputs(players, params, data)
 

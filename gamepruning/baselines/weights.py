@@ -6,16 +6,18 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, PyTree
 
 from gamepruning.baselines.examples import (
     exact_scores,
     mean_over_chunks,
 )
+from gamepruning.metrics import as_labels
 from gamepruning.players import Family, Players
 from gamepruning.players.examples import check_examples, check_players
 from gamepruning.trace.model import OWN_ROLES
 from gamepruning.trees.arrays import compiled, map_arrays
+from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.trees.paths import named_leaves, path_name
 from gamepruning.trees.trainable import (
     is_numeric,
@@ -73,7 +75,7 @@ def weight_gradient_scores(
     params: PyTree,
     loss_fn: Loss,
     inputs: PyTree,
-    labels: ArrayLike,
+    labels: Any,
     *,
     examples_at_once: int | None = None,
 ) -> Scores:
@@ -126,6 +128,8 @@ def weight_gradient_scores(
         silent = jax.tree.map(_silenced, rest)
         return _sum_owned(players, jnp.abs, put_trainable(product, silent))
 
+    if examples_at_once is not None:
+        count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
     floats = _as_floats(players, params)
     data = (*given.inputs, given.labels)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple, Unpack
 
 import numpy as np
-from jaxtyping import Array
 
 from gamepruning.coalitions.estimators import Estimate, Problem, stopping
 from gamepruning.coalitions.estimators.base import State
@@ -24,7 +23,7 @@ from gamepruning.coalitions.semivalues import SemivalueLike, semivalue_for
 from gamepruning.files import npz
 from gamepruning.options import make_options
 from gamepruning.trees.keys import as_key
-from gamepruning.types import InputError, Scores, ValueFn
+from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 _PASSES = 2
 
@@ -58,7 +57,7 @@ class IndexEstimate:
 
 
 def estimate_indices(
-    key: Array,
+    key: KeyLike,
     value_fn: ValueFn,
     semivalue: SemivalueLike,
     *,

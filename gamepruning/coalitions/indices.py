@@ -2,13 +2,11 @@
 
 from typing import Unpack
 
-from jaxtyping import Array
-
 from gamepruning.coalitions.estimate import IndexEstimate, estimate_indices
 from gamepruning.coalitions.estimators.budget import SamplingOptions
 from gamepruning.coalitions.games import count_players
 from gamepruning.coalitions.semivalues import SemivalueLike, banzhaf, shapley
-from gamepruning.types import Scores, ValueFn
+from gamepruning.types import KeyLike, Scores, ValueFn
 
 __all__ = [
     "IndexEstimate",
@@ -20,7 +18,7 @@ __all__ = [
 
 
 def shapley_values(
-    key: Array,
+    key: KeyLike,
     value_fn: ValueFn,
     num_players: int | None = None,
     *,
@@ -72,7 +70,7 @@ def shapley_values(
 
 
 def banzhaf_values(
-    key: Array,
+    key: KeyLike,
     value_fn: ValueFn,
     num_players: int | None = None,
     *,
@@ -126,7 +124,7 @@ def banzhaf_values(
 
 
 def semivalues(
-    key: Array,
+    key: KeyLike,
     value_fn: ValueFn,
     semivalue: SemivalueLike,
     *,

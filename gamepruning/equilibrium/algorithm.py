@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Required, TypedDict, Unpack
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.step import (
@@ -21,7 +21,7 @@ from gamepruning.equilibrium.step import (
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.trees.keys import as_key
-from gamepruning.types import Loss
+from gamepruning.types import KeyLike, Loss
 
 
 class EquilibriumResult(NamedTuple):
@@ -68,12 +68,12 @@ class TrainingOptions:
 
 
 def equilibrium_pruning(
-    key: Array,
+    key: KeyLike,
     players: Players,
     params: PyTree,
     loss_fn: Loss,
     inputs: PyTree,
-    labels: ArrayLike,
+    labels: Any,
     *,
     config: UtilityConfig,
     **training: Unpack[TrainingKeywords],

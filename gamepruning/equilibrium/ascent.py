@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gamepruning.types import InputError
+
 Transform = optax.GradientTransformation
 MOMENTUM = 0.9  # of the weights, where no transform is given
 _NO_PARAMS = "expected the current values too: call update(updates, state, params)"
@@ -141,9 +143,10 @@ def joint_optimizer(
       Shah and Khan, arXiv 2512.22106, eq. 16 and 17, section 7.
     """
     if not isinstance(weight_tx, Transform):
-        weight_tx = optax.sgd(weight_tx, MOMENTUM)
+        weight_tx = optax.sgd(_as_rate("weight_tx", weight_tx), MOMENTUM)
     if not isinstance(gate_tx, Transform):
-        gate_tx = projected_gate_ascent(gate_tx, optax.scale_by_adam())
+        rate = _as_rate("gate_tx", gate_tx)
+        gate_tx = projected_gate_ascent(rate, optax.scale_by_adam())
     weights = optax.with_extra_args_support(weight_tx)
     gates = optax.with_extra_args_support(gate_tx)
 
@@ -165,6 +168,39 @@ def joint_optimizer(
         return {"params": down, "gates": up}, JointState(weight_state, gate_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def check_transform(tx: Any) -> None:
+    """Check that this is an optax transform, and not the function that makes one.
+
+    Raises:
+      InputError: it is not.
+    """
+    if not isinstance(tx, Transform):
+        name = getattr(tx, "__name__", type(tx).__name__)
+        hint = f": call it, as in {name}(...)" if callable(tx) else ""
+        raise InputError(
+            "expected tx as an optax transform, such as gp.joint_optimizer(0.1, 1e-3) "
+            f"or optax.adam(1e-3), got {name}{hint}"
+        )
+
+
+def _as_rate(name: str, rate: Any) -> Any:
+    """A learning rate or schedule, and no function that makes a transform."""
+    if callable(rate):
+        first = rate(0)
+        if isinstance(first, Transform):
+            own = getattr(rate, "__name__", "it")
+            raise InputError(
+                f"{name} is the function {own}, which makes a transform: call it, as "
+                f"in {own}(1e-3)"
+            )
+    elif not hasattr(rate, "dtype") and not isinstance(rate, int | float):
+        raise InputError(
+            f"expected {name} as an optax transform, a learning rate or a schedule, "
+            f"got {type(rate).__name__}"
+        )
+    return rate
 
 
 def _check_joint(tree) -> None:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple, Required, TypedDict, get_args
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Required, TypedDict, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +22,7 @@ class Budget:
 
     Attributes:
       keep: a fraction of the whole in (0, 1), a number in the unit, or a number of
-        players for each family.
+        players for each family, in their order or by name.
       unit: what is counted: "players", "params" or "macs".
       min_units: players that each family keeps at least.
 
@@ -33,7 +34,7 @@ class Budget:
       Budget(keep=0.1, unit='params', min_units=1)
     """
 
-    keep: float | int | tuple[int, ...]
+    keep: Any
     unit: Unit = "players"
     min_units: int = 1
 
@@ -44,12 +45,21 @@ class Budget:
             )
         if self.min_units < 1:
             raise InputError(f"expected min_units >= 1, got {self.min_units}")
-        if isinstance(self.keep, tuple):
-            if self.unit != "players" or not all(k >= 1 for k in self.keep):
+        keep = self.keep
+        if isinstance(keep, Mapping | list | tuple | np.ndarray):
+            counts = keep.values() if isinstance(keep, Mapping) else keep
+            whole = all(isinstance(k, int | np.integer) and k >= 1 for k in counts)
+            if self.unit != "players" or not whole:
                 raise InputError(
-                    f"expected at least one player a family, got {self.keep} "
-                    f"{self.unit}"
+                    f"expected at least one player a family, got {keep} {self.unit}"
                 )
+            fixed = dict(keep) if isinstance(keep, Mapping) else tuple(map(int, keep))
+            object.__setattr__(self, "keep", fixed)
+        elif isinstance(keep, bool) or not isinstance(keep, numbers.Real):
+            raise InputError(
+                "expected a fraction in (0, 1), a whole number, or a number of players "
+                f"for each family, got {type(keep).__name__} {keep!r:.60}"
+            )
         elif not 0 < self.keep < math.inf or (
             self.keep > 1 and self.keep != int(self.keep)
         ):
@@ -150,7 +160,7 @@ def falling_budget(
     sizes = np.array([family.size for family in players.families], float)
     whole = float(size(np.ones(players.num_players)))
     smallest = float(size(_least(players, budget.min_units)))
-    limits, target = sizes, budget.keep
+    limits, target = sizes, _in_order(budget.keep, players)
     if isinstance(target, tuple):
         limits = np.array(target, float)
         if limits.shape != sizes.shape or (limits > sizes).any():
@@ -175,6 +185,20 @@ def falling_budget(
         return Seats(_between(sizes, limits, fallen), _between(whole, target, fallen))
 
     return at
+
+
+def _in_order(keep: Any, players: Players) -> Any:
+    """Counts by the names of families in the order of the families."""
+    if not isinstance(keep, Mapping):
+        return keep
+    names = [family.name for family in players.families]
+    odd = sorted(set(keep) ^ set(names))
+    if odd:
+        raise InputError(
+            f"expected a number of players for each family by its name, {odd[0]!r} "
+            f"differs: the families are {', '.join(names)}"
+        )
+    return tuple(keep[name] for name in names)
 
 
 def _between(first: ArrayLike, last: ArrayLike, share: Array) -> Array:

@@ -38,6 +38,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from gamepruning.equilibrium.ascent import check_transform
 from gamepruning.equilibrium.budget import (
     Budget,
     MarketKeywords,
@@ -48,8 +49,9 @@ from gamepruning.equilibrium.clearing import Clearing, clear_market
 from gamepruning.equilibrium.step import make_gradient, move_both
 from gamepruning.options import make_options
 from gamepruning.players import Players, size_of
+from gamepruning.players.examples import check_players
 from gamepruning.trees.trainable import take_trainable
-from gamepruning.types import Loss
+from gamepruning.types import InputError, Loss
 
 
 class MarketState(NamedTuple):
@@ -174,6 +176,12 @@ def make_market_step(
       [1.0, 0.0]
     """
     plan = make_options(MarketSchedule, schedule, make_market_step)
+    check_players(players)
+    check_transform(tx)
+    if not isinstance(budget, Budget):
+        raise InputError(
+            f"expected a budget such as gp.Budget(keep=0.1), got {budget!r:.60}"
+        )
     size = size_of(players, budget.unit)
     budget_at = falling_budget(players, size, budget, plan.first, plan.last)
     differentiate = make_gradient(players, loss_fn)

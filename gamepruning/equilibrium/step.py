@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
+from gamepruning.equilibrium.ascent import check_transform
 from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.utility import squared_norms, utility_gradient
 from gamepruning.players import Players
+from gamepruning.players.examples import check_players
 from gamepruning.trees.trainable import put_trainable, take_trainable
 from gamepruning.types import InputError, Loss
 
@@ -131,6 +133,8 @@ def make_equilibrium_step(
             f"expected updates to be one of {', '.join(get_args(Updates))}, got "
             f"{updates!r}"
         )
+    check_players(players)
+    check_transform(tx)
 
     def init(params, gates=None) -> EquilibriumState:
         if gates is None:

@@ -92,8 +92,8 @@ the network more outputs
     known = jax.tree.map(jnp.asarray, given.labels)
     try:
         jax.eval_shape(lambda out: metric(out, known), outputs)
-    except InputError:
-        raise
+    except InputError as error:  # without JAX's notes on its own traceback
+        raise InputError(*error.args) from None
     except Exception as error:
         name = getattr(metric, "__name__", type(metric).__name__)
         raise InputError(

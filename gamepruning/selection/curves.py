@@ -10,7 +10,14 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gamepruning.coalitions.games import coalition_values
 from gamepruning.players import Players
-from gamepruning.selection.top_n import Scope, check_scores, top_n, warn_if_blind
+from gamepruning.selection.top_n import (
+    Scope,
+    Size,
+    check_scores,
+    is_by_family,
+    top_n,
+    warn_if_blind,
+)
 from gamepruning.selection.trace import SelectionTrace
 from gamepruning.types import InputError, Scores, ValueFn
 
@@ -114,7 +121,7 @@ class Curve:
 def compression_curve(
     source: SelectionTrace | Scores | ArrayLike,
     value_fn: ValueFn,
-    sizes: Sequence[int | float],
+    sizes: Sequence[Size],
     *,
     players: Players | None = None,
     min_units: int = 1,
@@ -130,6 +137,7 @@ def compression_curve(
         numbers [N] (the best stay, `top_n`), or masks, bool [K, N], one a size.
       value_fn: coalitions, bool [S, N] -> values [S].
       sizes: numbers of players, or fractions in (0, 1] of all; any order, no two equal.
+        For scores also counts by family, as `top_n` takes them.
       players: the `Players`, with which scores keep `min_units` in every family.
       min_units: see players.
 
@@ -155,7 +163,7 @@ def compression_curve(
 
 def masks_at(
     source: SelectionTrace | Scores | ArrayLike,
-    sizes: Sequence[int | float],
+    sizes: Sequence[Size],
     *,
     players: Players | None = None,
     min_units: int = 1,
@@ -165,7 +173,8 @@ def masks_at(
 
     Args:
       source: a trace, scores or masks, as `compression_curve` takes them.
-      sizes: numbers of players, or fractions in (0, 1] of all.
+      sizes: numbers of players, or fractions in (0, 1] of all; for scores also counts
+        by family.
       players: the `Players`, with which scores keep `min_units` in every family.
       min_units: see players.
       scope: of scores: all players against each other ("global"), or the same share of
@@ -189,18 +198,20 @@ def masks_at(
         return _listed(given, sizes)
     value = check_scores(source, players)
     warn_if_blind(source)
-    counts = _counts(sizes, len(value))
     floor = 0 if players is None else min_units
     best = functools.partial(
         top_n, value, players=players, min_units=floor, scope=scope
     )
+    by_family = [size for size in sizes if is_by_family(size)]
+    rest = [size for size in sizes if not is_by_family(size)]
+    counts = _counts(rest, len(value)) if rest or not by_family else []
     everybody = np.ones(len(value), bool)
-    return np.stack(
-        [everybody if n == len(value) else np.asarray(best(n)) for n in counts]
-    )
+    masks = [np.asarray(best(size)) for size in by_family]
+    masks += [everybody if n == len(value) else np.asarray(best(n)) for n in counts]
+    return np.stack(sorted(masks, key=np.sum))
 
 
-def _listed(masks: np.ndarray, sizes: Sequence[int | float]) -> np.ndarray:
+def _listed(masks: np.ndarray, sizes: Sequence[Any]) -> np.ndarray:
     if masks.ndim != 2:
         raise InputError(f"expected masks [K, N], one a size, got shape {masks.shape}")
     masks = masks[np.argsort(masks.sum(axis=1), kind="stable")]
@@ -213,7 +224,7 @@ def _listed(masks: np.ndarray, sizes: Sequence[int | float]) -> np.ndarray:
     return masks
 
 
-def _counts(sizes: Sequence[int | float], num_players: int) -> list[int]:
+def _counts(sizes: Sequence[Any], num_players: int) -> list[int]:
     """Sizes as counts, rising.
 
     A fraction is rounded, and is at least one player; 1 is one player and 1.0 all.
@@ -223,6 +234,11 @@ def _counts(sizes: Sequence[int | float], num_players: int) -> list[int]:
         count = size
         if isinstance(size, float | np.floating) and 0 < size <= 1:
             count = max(round(float(size) * num_players), 1)
+        if is_by_family(size):
+            raise InputError(
+                f"counts by family, {size!r:.60}, need scores to choose by: a trace "
+                "and masks have sizes of their own"
+            )
         if count != int(count) or not 1 <= count <= num_players:
             raise InputError(
                 f"expected sizes as fractions in (0, 1] or as numbers of players, 1 to "

@@ -1,11 +1,12 @@
 """How few players of each family must stay, while players come and leave one by one."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from gamepruning.players import Players
-from gamepruning.selection.top_n import make_groups
+from gamepruning.selection.top_n import Group, family_counts, make_groups
 from gamepruning.types import InputError, ValueFn
 
 
@@ -22,6 +23,23 @@ class Floors:
         self.names = tuple(names)
         self.family = family
         self.least = least
+
+    def exactly(self, counts: Any) -> "Floors":
+        """Floors that leave one way to end: with these counts of each family.
+
+        Args:
+          counts: in the order of the families, or by their names.
+
+        Raises:
+          InputError: they do not fit the families.
+        """
+        sizes = np.bincount(self.family, minlength=len(self.names))
+        groups = [
+            Group(name, 0, int(size), 0)
+            for name, size in zip(self.names, sizes, strict=True)
+        ]
+        least = family_counts(counts, groups, len(self.family))
+        return Floors(self.names, self.family, np.array(least))
 
     def check(self, n: int) -> None:
         """Check that n players can hold all floors.

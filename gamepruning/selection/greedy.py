@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool
 
 from gamepruning.coalitions.games import coalition_values, toggle_values
 from gamepruning.trees.masks import as_mask
-from gamepruning.types import InputError, Scores, ValueFn
+from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 
 def marginal_values(value_fn: ValueFn, mask: ArrayLike) -> Scores:
@@ -38,7 +37,7 @@ def marginal_values(value_fn: ValueFn, mask: ArrayLike) -> Scores:
 
 
 def greedy_scores(
-    key: jax.Array,
+    key: KeyLike,
     value_fn: ValueFn,
     num_players: int,
     *,

@@ -14,7 +14,7 @@ from gamepruning.coalitions.games import coalition_values, count_players
 from gamepruning.coalitions.indices import shapley_values
 from gamepruning.options import make_options
 from gamepruning.players import Players
-from gamepruning.selection.floors import make_floors
+from gamepruning.selection.floors import Floors, make_floors
 from gamepruning.selection.rounds import Rules, play_round
 from gamepruning.selection.settings import (
     GameScorer,
@@ -25,6 +25,7 @@ from gamepruning.selection.settings import (
     PruningKeywords,
     PruningOptions,
 )
+from gamepruning.selection.top_n import Size, as_count, is_by_family
 from gamepruning.selection.trace import (
     Method,
     SelectionTrace,
@@ -32,13 +33,13 @@ from gamepruning.selection.trace import (
     save_trace,
 )
 from gamepruning.trees.keys import as_key
-from gamepruning.types import InputError, ValueFn
+from gamepruning.types import InputError, KeyLike, ValueFn
 
 
 def iterated_pruning(
-    key: jax.Array,
+    key: KeyLike,
     value_fn: ValueFn,
-    n: int,
+    n: Size,
     *,
     step: int | float = 1,
     scorer: GameScorer | None = None,
@@ -55,7 +56,8 @@ def iterated_pruning(
       key: random key; round k uses `fold_in(key, k)`.
       value_fn: coalitions, bool [S, N] -> values [S]: a `gp.value_function`, whose free
         players are then the N, or any other callable.
-      n: players left at the end, 0 < n < N.
+      n: players left at the end, 0 < n < N; or a fraction of them, such as 0.5; or,
+        with players=, a count for each family, in their order or by name.
       step: players decided on in a round, or a fraction in (0, 1) of those who are in,
         at least one.
       scorer: (key, value_fn, num_players) -> `Scores`, called in each round with the
@@ -104,9 +106,9 @@ def iterated_pruning(
 
 
 def iterated_building(
-    key: jax.Array,
+    key: KeyLike,
     value_fn: ValueFn,
-    n: int,
+    n: Size,
     *,
     step: int | float = 1,
     scorer: GameScorer | None = None,
@@ -125,7 +127,8 @@ def iterated_building(
       key: random key; round k uses `fold_in(key, k)`.
       value_fn: coalitions, bool [S, N] -> values [S]: a `gp.value_function`, whose free
         players are then the N, or any other callable.
-      n: players in at the end, 0 < n < N.
+      n: players in at the end, 0 < n < N; or a fraction of them, such as 0.5; or,
+        with players=, a count for each family, in their order or by name.
       step: players decided on in a round, or a fraction in (0, 1) of those who are in,
         at least one.
       scorer: (key, value_fn, num_players) -> `Scores`, called in each round with the
@@ -191,12 +194,30 @@ class _Selection:
         """Decide round by round until n players are in, or the value fell too far."""
         options, value_fn = self.options, self.value_fn
         total = count_players(value_fn, options.num_players)
-        self.pace.check(self.method, total)
         make_scorer = _scorers(scorer, options.make_scorer, num_evaluations)
         floors = make_floors(
             value_fn, total, players, options.min_units, options.protect
         )
-        floors.check(self.pace.n)
+        if is_by_family(self.pace.n):
+            floors = floors.exactly(self.pace.n)
+            pace = Pace(int(floors.least.sum()), self.pace.step)
+        else:
+            pace = Pace(as_count(self.pace.n, total), self.pace.step)
+        pace.check(self.method, total)
+        floors.check(pace.n)
+        return dataclasses.replace(self, pace=pace)._play(
+            make_scorer, floors, num_evaluations, players
+        )
+
+    def _play(
+        self,
+        make_scorer: Callable[[Progress], GameScorer],
+        floors: Floors,
+        num_evaluations: int | None,
+        players: Players | None,
+    ) -> SelectionTrace:
+        """The rounds of a selection whose size is settled."""
+        options, value_fn, total = self.options, self.value_fn, len(floors.family)
         budget = {} if num_evaluations is None else {"num_evaluations": num_evaluations}
         rules = Rules(
             value_fn, self.key, self.pace, make_scorer, budget, floors, options

@@ -11,14 +11,15 @@ import numpy as np
 
 from gamepruning.bandits.arms import RemovalArms
 from gamepruning.bandits.play import play_bandit
-from gamepruning.bandits.policies import as_policy
+from gamepruning.bandits.policies import PolicyLike, as_policy
 from gamepruning.bandits.policy import Policy
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.selection.iterated import iterated_pruning
 from gamepruning.selection.settings import GameScorer, Progress
+from gamepruning.selection.top_n import Size
 from gamepruning.selection.trace import Round, SelectionTrace
-from gamepruning.types import Scores, ValueFn
+from gamepruning.types import KeyLike, Scores, ValueFn
 
 
 class RemovalKeywords(TypedDict, total=False):
@@ -49,11 +50,11 @@ class RemovalOptions:
 
 
 def safe_removal(
-    key: jax.Array,
-    policy: Policy,
+    key: KeyLike,
+    policy: PolicyLike,
     arms: RemovalArms,
     value_fn: ValueFn,
-    n: int,
+    n: Size,
     *,
     step: int | float = 0.1,
     players: Players | None = None,
@@ -70,7 +71,8 @@ def safe_removal(
       arms: `gp.removal_arms` of the N players.
       value_fn: coalitions, bool [S, N] -> values [S], on validation data; for the
         trace and for `max_drop`.
-      n: players left at the end, 0 < n < N.
+      n: players left at the end, 0 < n < N; a fraction, or a count for each family:
+        see `iterated_pruning`.
       step: players removed in a round, or a fraction in (0, 1) of those who are in.
         N - n removes all of them by one game.
       num_pulls: pulls in each round; 10 for each player that is left if None.

@@ -129,11 +129,11 @@ class Pace:
     """How far a selection goes, and in what steps.
 
     Attributes:
-      n: players in at the end.
+      n: players in at the end, settled as a number before the first round.
       step: players decided on in a round, or a fraction of those who are in.
     """
 
-    n: int
+    n: Any
     step: int | float
 
     def check(self, method: str, num_players: int) -> None:

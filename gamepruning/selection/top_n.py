@@ -1,6 +1,7 @@
 """The n best players, within what a network allows: scopes, floors, multiples."""
 
-import operator
+import math
+import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
@@ -14,7 +15,7 @@ from jaxtyping import ArrayLike, Bool
 from gamepruning.types import InputError, Scores
 
 Scope = Literal["global", "family", "proportions"]
-Size = int | float | Sequence[int] | Mapping[str, int]
+Size = Any  # a number, a fraction in (0, 1), or counts by family; see `top_n`
 
 
 class Group(NamedTuple):
@@ -86,9 +87,9 @@ def top_n(
     value = check_scores(scores, players)
     warn_if_blind(scores)
     groups = make_groups(players, len(value), min_units, round_to, protect)
-    if isinstance(n, Mapping | Sequence):
-        return take_best(value, groups, _check_counts(n, groups, len(value)))
-    n = _as_count(n, len(value))
+    if is_by_family(n):
+        return take_best(value, groups, family_counts(n, groups, len(value)))
+    n = as_count(n, len(value))
     _check_request(n, len(value), groups, scope, players, proportions_from)
     ranked = value
     if scope == "proportions":
@@ -98,19 +99,48 @@ def top_n(
     return take_best(value, groups, quotas)
 
 
-def _as_count(n: int | float, num_players: int) -> int:
-    """A whole number of players; a fraction in (0, 1) is one of all of them."""
+def is_by_family(n: Any) -> bool:
+    """True for a size that says how many players of each family stay."""
+    return isinstance(n, Mapping | tuple | list | np.ndarray) and np.ndim(n) < 2
+
+
+def as_count(n: Any, num_players: int) -> int:
+    """A whole number of players; a fraction in (0, 1) is one of all of them.
+
+    Raises:
+      InputError: it is neither.
+
+    Example:
+      >>> as_count(0.5, 9), as_count(3, 9)
+      (4, 3)
+    """
+    if isinstance(n, np.ndarray | np.generic | jax.Array) and n.size == 1:
+        n = n.item()
+    if isinstance(n, bool) or not isinstance(n, numbers.Real):
+        raise InputError(
+            "expected a number of players, a fraction in (0, 1), or a count for each "
+            f"family, got {type(n).__name__} {n!r:.60}"
+        )
     if 0 < n < 1:
-        return max(round(n * num_players), 1)
-    if n != int(n):
+        return max(round(float(n) * num_players), 1)
+    if not math.isfinite(n) or n != int(n):
         raise InputError(
             f"expected n as a number of players or a fraction in (0, 1), got {n}"
         )
     return int(n)
 
 
-def _check_counts(n, groups: Sequence[Group], num_players: int) -> list[int]:
-    """A count for each family; nobody else knows how many are to stay."""
+def family_counts(n: Any, groups: Sequence[Group], num_players: int) -> list[int]:
+    """A count for each family; nobody else knows how many are to stay.
+
+    Args:
+      n: counts in the order of the families, or by their names.
+      groups: the families.
+      num_players: of all families.
+
+    Raises:
+      InputError: a family is missing or too small, or nobody would leave.
+    """
     names = [group.name for group in groups]
     told = ", ".join(f"{group.name} {group.size}" for group in groups)
     if isinstance(n, Mapping):
@@ -121,13 +151,14 @@ def _check_counts(n, groups: Sequence[Group], num_players: int) -> list[int]:
                 f"families and their sizes are {told}"
             )
         n = [n[name] for name in names]
-    counts = [operator.index(count) for count in n]
-    fits = [0 <= count <= g.size for count, g in zip(counts, groups, strict=False)]
-    if len(counts) != len(groups) or not all(fits):
+    whole = all(isinstance(count, int | np.integer) for count in n)
+    fits = [0 <= count <= g.size for count, g in zip(n, groups, strict=False)]
+    if not whole or len(n) != len(groups) or not all(fits):
         raise InputError(
-            f"expected a count for each family, none above its size, got {counts}: the "
-            f"families and their sizes are {told}"
+            f"expected a count for each family, none above its size, got {list(n)}: "
+            f"the families and their sizes are {told}"
         )
+    counts = [int(count) for count in n]
     if sum(counts) == num_players:
         raise InputError(f"nothing would be pruned: {counts} keeps everyone")
     return counts

@@ -7,7 +7,7 @@ from typing import Any, Unpack, overload
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Float, PyTree
 
 from gamepruning.metrics import as_labels, check_classes
 from gamepruning.options import make_options
@@ -15,7 +15,7 @@ from gamepruning.players import Players
 from gamepruning.players.examples import check_players, output_shapes
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.keys import as_key
-from gamepruning.types import InputError
+from gamepruning.types import InputError, KeyLike
 from gamepruning.uncertainty.config import McueConfig, McueOptions
 from gamepruning.uncertainty.grid import (
     SizeLaw,
@@ -104,11 +104,11 @@ class Bands:
 
 @overload
 def mcue(
-    key: Array,
+    key: KeyLike,
     players: Players,
     params: PyTree,
     inputs: PyTree,
-    labels: ArrayLike | None = None,
+    labels: Any = None,
     *,
     output: str | OutputFn = "label",
     varying: Any = None,
@@ -118,11 +118,11 @@ def mcue(
 
 @overload
 def mcue(
-    key: Array,
+    key: KeyLike,
     players: Players,
     params: PyTree,
     inputs: PyTree,
-    labels: ArrayLike | None = None,
+    labels: Any = None,
     *,
     output: Sequence[str | OutputFn],
     varying: Any = None,
@@ -131,11 +131,11 @@ def mcue(
 
 
 def mcue(
-    key: Array,
+    key: KeyLike,
     players: Players,
     params: PyTree,
     inputs: PyTree,
-    labels: ArrayLike | None = None,
+    labels: Any = None,
     *,
     output: str | OutputFn | Sequence[str | OutputFn] = "label",
     varying: Any = None,

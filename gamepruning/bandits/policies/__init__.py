@@ -1,7 +1,6 @@
 """Six bandit policies and uniform pulls, one a file, in one table."""
 
 from collections.abc import Callable
-from typing import Any
 
 from gamepruning.bandits.policies.epsilon_greedy import epsilon_greedy
 from gamepruning.bandits.policies.exp3 import exp3
@@ -31,7 +30,10 @@ read this table.
 """
 
 
-def as_policy(policy: Any) -> Policy:
+PolicyLike = Policy | Callable[..., Policy] | str
+
+
+def as_policy(policy: PolicyLike) -> Policy:
     """A policy from a policy, the function that makes it, or its name.
 
     Args:
@@ -57,6 +59,7 @@ def as_policy(policy: Any) -> Policy:
 
 __all__ = [
     "POLICIES",
+    "PolicyLike",
     "as_policy",
     "epsilon_greedy",
     "exp3",
