@@ -9,7 +9,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,13 @@ import numpy as np
 from gamepruning.compaction.arrays import BARE, to_arrays, to_tree, with_arrays
 from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.stablehlo import export_stablehlo, load_stablehlo
-from gamepruning.files.atomic import checksum, new_file, new_folder
+from gamepruning.files.atomic import (
+    check_space,
+    checksum,
+    disk_problem,
+    new_file,
+    new_folder,
+)
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
@@ -36,6 +42,7 @@ __all__ = [
 
 FORMATS = ("safetensors", "orbax", "stablehlo")
 _INDEX, _SUMS = "export.json", "checksums.json"
+_ORBAX_FILES = 1 << 17  # bytes that orbax writes beside the arrays, generously
 # https://github.com/huggingface/safetensors, the types that NumPy knows with ml_dtypes.
 _DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
@@ -139,6 +146,9 @@ def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
         _quiet_orbax(),
         ocp.StandardCheckpointer() as checkpointer,
     ):
+        # Where space ends amid its work, a thread of orbax prints tracebacks.
+        num_bytes = sum(array.nbytes for array in arrays.values())
+        check_space(path.parent, num_bytes + _ORBAX_FILES)
         checkpointer.save(temporary, tree)
         checkpointer.wait_until_finished()
         sums = json.dumps(_checksums(temporary), indent=2)
@@ -186,6 +196,7 @@ def export_model(
     inputs: Sequence[Any] | None = None,
     formats: Sequence[str] = FORMATS,
     batch: str = "symbolic",
+    skipped: dict[str, str] | None = None,
 ) -> dict[str, Path]:
     """Write a compacted model, with its plan, into a new folder.
 
@@ -195,7 +206,9 @@ def export_model(
       inputs: example inputs of the small model, or their shapes, for "stablehlo";
         by default those of the verification.
       formats: some of "safetensors", "orbax", "stablehlo".
-      batch: "symbolic" (any batch size) or "fixed", for "stablehlo".
+      batch: "symbolic" (any batch size), "fixed", or "auto", for "stablehlo".
+      skipped: a dictionary to leave formats out that cannot hold the model, instead of
+        an error: it gets {format: why}.
 
     Returns:
       {format: path}, and the plan's path under "plan".
@@ -212,17 +225,24 @@ def export_model(
         raise InputError("stablehlo needs example inputs or their shapes: give inputs")
     names = {"plan": "plan.json", "orbax": "orbax"}
     names |= {name: f"model.{name}" for name in ("safetensors", "stablehlo")}
-    folder = Path(folder)
+    writers: dict[str, Callable[[Path], Any]] = {
+        "plan": small.plan.save,
+        "safetensors": lambda path: export_safetensors(small.params, path),
+        "orbax": lambda path: export_orbax(small.params, path),
+        "stablehlo": lambda path: export_stablehlo(
+            small.apply, small.params, inputs or (), path, batch=batch
+        ),
+    }
+    folder, written = Path(folder), {}
     with new_folder(folder, may_replace=_is_export) as temporary:
-        small.plan.save(temporary / names["plan"])
-        if "safetensors" in formats:
-            export_safetensors(small.params, temporary / names["safetensors"])
-        if "orbax" in formats:
-            export_orbax(small.params, temporary / names["orbax"])
-        if "stablehlo" in formats and inputs is not None:
-            path = temporary / names["stablehlo"]
-            export_stablehlo(small.apply, small.params, inputs, path, batch=batch)
-        written = {name: names[name] for name in ("plan", *formats)}
+        for name in ("plan", *formats):
+            try:
+                writers[name](temporary / names[name])
+                written[name] = names[name]
+            except InputError as error:
+                if skipped is None or disk_problem(error):
+                    raise
+                skipped[name] = str(error)
         (temporary / _INDEX).write_text(json.dumps(written, indent=2) + "\n")
     return {name: folder / file for name, file in written.items()}
 

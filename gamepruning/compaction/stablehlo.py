@@ -19,7 +19,7 @@ from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
 FORMAT, VERSION = "gamepruning stablehlo", 1
-BATCHES = ("symbolic", "fixed")
+BATCHES = ("symbolic", "fixed", "auto")
 
 
 def export_stablehlo(
@@ -41,7 +41,8 @@ def export_stablehlo(
       inputs: example inputs, or `jax.ShapeDtypeStruct`s of their shapes.
       path: the file to write, such as "model.stablehlo"; the manifest's name adds
         ".json". Older ones are replaced.
-      batch: "symbolic" (any batch size) or "fixed" (that of the examples).
+      batch: "symbolic" (any batch size), "fixed" (that of the examples), or "auto",
+        which is "symbolic" where the model allows it; the manifest says.
       batch_axis: the axis of all inputs that is the batch; inputs of fewer axes have
         none.
       platforms: where it is to run, such as ("cpu", "cuda"); by default where it is
@@ -64,6 +65,9 @@ def export_stablehlo(
         raise InputError(f"batch: expected one of {', '.join(BATCHES)}, got {batch!r}")
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(params)):
         raise InputError("expected parameters, got only their shapes")
+    if batch == "auto":
+        problem = symbolic_problem(apply, params, inputs, batch_axis=batch_axis)
+        batch = "fixed" if problem else "symbolic"
     specs = _specs(tuple(inputs), batch_axis if batch == "symbolic" else None)
     exported = _export(lambda *xs: apply(params, *xs), specs, batch, platforms)
     data = _serialize(exported)
@@ -74,6 +78,36 @@ def export_stablehlo(
         manifest = _manifest(path, exported, data, specs, batch)
         temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def symbolic_problem(
+    apply: Callable, params: Any, inputs: Sequence[Any], *, batch_axis: int = 0
+) -> str:
+    """Why a model cannot be exported for any batch size; "" if it can.
+
+    It is lowered, which takes no computing, so that it can be known before training.
+
+    Args:
+      apply, params, inputs, batch_axis: as for `export_stablehlo`.
+
+    Example:
+      >>> x = jax.ShapeDtypeStruct((2, 3), np.float32)
+      >>> symbolic_problem(lambda w, x: x.reshape(len(x), -1) * w, 2.0, [x])
+      "'_DimExpr' object cannot be interpreted as an integer"
+    """
+    leaves, treedef = jax.tree.flatten(params)
+    arrays = {k: leaf for k, leaf in enumerate(leaves) if hasattr(leaf, "dtype")}
+
+    def run(arrays, *inputs):
+        own = [arrays.get(k, leaf) for k, leaf in enumerate(leaves)]
+        return apply(jax.tree.unflatten(treedef, own), *inputs)
+
+    specs = _specs((arrays,), None) + _specs(tuple(inputs), batch_axis)
+    try:
+        jax_export.export(jax.jit(run))(*specs)
+    except Exception as error:  # whatever the model's own code makes of a symbol
+        return _first_line(error)
+    return ""
 
 
 def load_stablehlo(path: str | os.PathLike[str]) -> Callable:
@@ -153,7 +187,8 @@ def _export(fn, specs, batch, platforms) -> jax_export.Exported:
         return jax_export.export(jax.jit(fn), platforms=platforms)(*specs)
     except Exception as error:
         if batch == "fixed":
-            raise
+            told = f"the model cannot be exported: {_first_line(error)}"
+            raise InputError(told) from error
         raise InputError(
             "the model cannot be exported for any batch size, use batch='fixed': "
             f"{_first_line(error)}"

@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,6 +80,22 @@ def new_folder(
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
+def check_space(folder: Path, num_bytes: int) -> None:
+    """Check that so many bytes can be written now, where the system can tell.
+
+    Raises:
+      OSError: the disk is full, or the user's share of it.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+
+
 def sweep_up(folder: Path) -> None:
     """Remove what writers left in a folder who were killed before they were done."""
     for path in folder.rglob(".*.tmp*"):
@@ -118,7 +136,8 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         problem = disk_problem(error)
         if isinstance(error, OSError) or problem:
-            raise InputError(f"cannot write {path}: {problem or error}") from error
+            final = re.sub(r"(^|/)\.([^/]+)\.[0-9a-f]{8}\.tmp", r"\1\2", str(path))
+            raise InputError(f"cannot write {final}: {problem or error}") from error
         raise
 
 

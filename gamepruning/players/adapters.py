@@ -46,9 +46,10 @@ def from_linen(
 
 
 def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Apply, Params]:
-    """An nnx module as (apply, params).
+    """An nnx module in evaluation mode as (apply, params).
 
-    Put the module into evaluation mode first (`module.eval()`).
+    Batch norm uses its running statistics and dropout is off, in whatever mode the
+    module is, which stays as it is.
 
     Args:
       module: a `flax.nnx.Module`.
@@ -75,6 +76,9 @@ def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Apply, Params]
     """
     from flax import nnx
 
+    if isinstance(module, nnx.Module):
+        module = nnx.clone(module)
+        module.eval()
     filters = tuple(params) or (...,)
     rest_filters = () if filters[-1] is ... else (...,)
     graphdef, *states = nnx.split(module, *filters, *rest_filters)

@@ -409,7 +409,7 @@ def test_outputs_of_a_class_of_its_own_are_refused(tmp_path):
 
 
 def test_bad_settings_are_refused(tmp_path):
-    with pytest.raises(InputError, match="expected one of symbolic, fixed, got 'any'"):
+    with pytest.raises(InputError, match="symbolic, fixed, auto, got 'any'"):
         export_stablehlo(apply, MODEL, [SPEC], tmp_path / "model", batch="any")
     shapes = jax.eval_shape(lambda: MODEL)
     with pytest.raises(InputError, match="got only their shapes"):

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction import export
+from gamepruning.compaction.stablehlo import read_manifest
+from gamepruning.compaction.verify import relative_error, tolerance
+from gamepruning.errors import InputError
 from gamepruning.files import npz
+from gamepruning.files.atomic import disk_problem
 from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.jobs.run import Run
@@ -35,9 +39,13 @@ def write_run(
     choice: Choice,
     compared: Comparison,
     result: RunResult,
-) -> None:
-    """Write the plan, the models, the figures, the result and the report."""
-    write_models(run.folder.partial, task, choice, compared, result)
+) -> RunResult:
+    """Write the plan, the models, the figures, the result and the report.
+
+    Returns the result with a note on each file that could not be written as usual.
+    """
+    notes = write_models(run.folder.partial, task, choice, compared, result)
+    result = dataclasses.replace(result, notes=(*result.notes, *notes))
     gates = np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace
     arrays = {"value": choice.value, "mask": choice.mask, "gates": np.asarray(gates)}
     npz.save_arrays(run.folder.partial / "players.npz", arrays, is_compressed=True)
@@ -48,24 +56,43 @@ def write_run(
         result, figures, input_shape=data.input_shape, takes_rows=data.rows is not None
     )
     run.folder.write_text("report.html", page)
+    return result
 
 
 def write_models(
     folder: Path, task: Task, choice: Choice, compared: Comparison, result: RunResult
-) -> None:
-    """The dense weights, those the plan was made for, the plan, the small model."""
-    export.export_safetensors(compared.dense.before, folder / "dense.safetensors")
-    export.export_safetensors(choice.full.params, folder / "full.safetensors")
+) -> list[str]:
+    """The dense weights, those the plan was made for, the plan, the small model.
+
+    What a format cannot hold is left out, and a note says so: nothing else is lost.
+    """
+    notes = []
+    for name, tree in ("dense", compared.dense.before), ("full", choice.full.params):
+        try:
+            export.export_safetensors(tree, folder / f"{name}.safetensors")
+        except InputError as error:
+            if disk_problem(error):
+                raise
+            notes.append(f"There is no {name}.safetensors: {error}.")
     small, pruned = compared.small.compacted, compared.pruned
     why = {"method": result.method, "settings": result.settings}
     plan = dataclasses.replace(small.plan, why=why)
     plan.save(folder / "plan.json")
     params = pruned.after if result.shipped == "tuned" else pruned.before
     shipped = small._replace(params=params, plan=plan)
-    inputs = jnp.asarray(task.dataset.train.inputs[:CHECKED])
-    export.export_model(shipped, folder / "model", inputs=(inputs,))
+    inputs, skipped = jnp.asarray(task.dataset.train.inputs[:CHECKED]), {}
+    options: Any = {"inputs": (inputs,), "batch": "auto", "skipped": skipped}
+    paths = export.export_model(shipped, folder / "model", **options)
     write_inputs(folder, task)
-    check_round_trips(folder / "model", small.apply, params, inputs)
+    check_round_trips(paths, small.apply, params, inputs)
+    for name, why in skipped.items():
+        notes.append(f"There is no {name} of the small model: {why}.")
+    if "stablehlo" in paths and read_manifest(paths["stablehlo"])["batch"] == "fixed":
+        notes.append(
+            f"model.stablehlo takes batches of {len(inputs)} only: the network cannot "
+            "be exported for any batch size."
+        )
+    return notes
 
 
 def write_inputs(folder: Path, task: Task) -> None:
@@ -85,19 +112,19 @@ def write_inputs(folder: Path, task: Task) -> None:
 
 
 def check_round_trips(
-    folder: Path, apply: Callable[..., Any], params: Any, inputs: jax.Array
+    paths: Mapping[str, Path], apply: Callable[..., Any], params: Any, inputs: jax.Array
 ) -> None:
     """Read the exported files back; RuntimeError if one computes another model."""
-    target = predict(apply, params, inputs)
-    again = export.import_safetensors(folder / "model.safetensors", like=params)
-    loaded = {
-        "model.safetensors": predict(apply, again, inputs),
-        "model.stablehlo": export.load_stablehlo(folder / "model.stablehlo")(inputs),
-    }
-    largest = max(float(jnp.abs(target).max()), 1e-6)
+    target, loaded = predict(apply, params, inputs), {}
+    if "safetensors" in paths:
+        again = export.import_safetensors(paths["safetensors"], like=params)
+        loaded["model.safetensors"] = predict(apply, again, inputs)
+    if "stablehlo" in paths:
+        loaded["model.stablehlo"] = export.load_stablehlo(paths["stablehlo"])(inputs)
+    limit = max(ROUND_TRIP, tolerance(params) / 100)  # more for half precision
     for name, outputs in loaded.items():
-        error = float(jnp.abs(outputs - target).max()) / largest
-        if not error <= ROUND_TRIP:
+        error = relative_error(target, outputs)
+        if not error <= limit:
             raise RuntimeError(
                 f"{name} differs from the model it was made from by {error:.1e}"
             )

@@ -90,8 +90,7 @@ def _prune(
         result = summarise(task, settings, training, choice, compared, seconds)
     with run.console.status("writing"):
         run.folder.records.sort()  # which stages side by side have mixed
-        write_run(run, task, choice, compared, result)
-    return result
+        return write_run(run, task, choice, compared, result)
 
 
 def _train_and_choose(
