@@ -12,10 +12,10 @@ from jaxtyping import Array, ArrayLike, Float
 
 from gamepruning.metrics import as_labels
 from gamepruning.players import Players
-from gamepruning.players.examples import check_examples
+from gamepruning.players.examples import check_examples, examples_are_apart
 from gamepruning.run.toggle import Residuals, ToggleEvaluator
 from gamepruning.trees.arrays import split_arrays
-from gamepruning.trees.examples import as_inputs, count_rows
+from gamepruning.trees.examples import as_inputs, count_rows, same_length
 from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError, KeyLike, Loss
 
@@ -41,7 +41,8 @@ def removal_arms(
     cancels. The examples are cut into mini-batches once. The loss of the full network
     on each of them, and what a single player does not change, are computed once; where
     the trace shows the player's product, a pull is an update of rank one and the
-    layers after it.
+    layers after it. Where examples depend on each other (batch norm over the batch,
+    graphs), all of them are the one mini-batch.
 
     Args:
       players: the `Players` of the network.
@@ -101,17 +102,19 @@ class RemovalArms:
     ):
         if batch_size < 1:
             raise InputError(f"expected batch_size >= 1, got {batch_size}")
-        count_rows((as_inputs(inputs), as_labels(labels)))
+        if same_length(as_inputs(inputs)) is not None:
+            count_rows((as_inputs(inputs), as_labels(labels)))
         inputs, labels = check_examples(players, params, loss_fn, inputs, labels)
         self.num_arms = players.num_players
         self._players, self._loss_fn, self._most_bytes = players, loss_fn, most_bytes
         self._batch_size = batch_size
         self._arrays, self._rebuild = split_arrays(params)
+        self._is_whole = not examples_are_apart(players, params, inputs)
         self._cut(inputs, labels, key)
         self.compiled: dict[Any, Any] = {}  # shared by all copies
-        self._updates: Any = None  # for single weights
+        self._updates: Any = None  # for single weights, and where examples depend
         self.share = 1.0
-        if players.granularity != "weight":
+        if players.granularity != "weight" and not self._is_whole:
             one = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype),
                 self._batches[0],
@@ -212,6 +215,12 @@ class RemovalArms:
     def _cut(self, inputs: Any, labels: Any, key: KeyLike | None) -> None:
         """The examples in mini-batches."""
         given = as_inputs(inputs)
+        if self._is_whole:
+            self.num_batches = 1
+            self._batches = jax.tree.map(
+                lambda x: jnp.asarray(x)[None], (given, labels)
+            )
+            return
         rows = count_rows((given, labels))
         size = min(self._batch_size, rows)
         self.num_batches = rows // size

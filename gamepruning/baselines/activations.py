@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from gamepruning.baselines.examples import (
+    chunk_size,
     exact_scores,
     mean_over_chunks,
 )
@@ -60,12 +61,13 @@ def activation_scores(
             mean, variance = players.activation_moments(params, *xs)
             return mean, variance + jnp.square(mean)
 
-        mean, square = mean_over_chunks(moments, data, examples_at_once)
+        mean, square = mean_over_chunks(moments, data, at_once)
         return jnp.maximum(square - jnp.square(mean), 0.0)
 
     check_players(players)
     given = as_inputs(inputs)
     output_shapes(players, params, given)
+    at_once = chunk_size(players, params, given, examples_at_once)
     return exact_scores(compiled(score, params, given), 1)
 
 

@@ -9,8 +9,19 @@ import jax.core
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from gamepruning.players import Players
+from gamepruning.players.examples import examples_are_apart
 from gamepruning.trees.examples import count_rows
 from gamepruning.types import Scores
+
+
+def chunk_size(
+    players: Players, params: PyTree, inputs: tuple, at_once: int | None
+) -> int | None:
+    """Examples a pass: None, all of them, where they depend on each other."""
+    if at_once is None or not examples_are_apart(players, params, inputs):
+        return None
+    return at_once
 
 
 def mean_over_chunks(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from gamepruning.baselines.examples import (
+    chunk_size,
     exact_scores,
     mean_over_chunks,
 )
@@ -79,11 +80,12 @@ def loss_oracle_scores(
 
     def score(params, data):
         increase_on = functools.partial(increase, params)
-        return mean_over_chunks(increase_on, data, examples_at_once)
+        return mean_over_chunks(increase_on, data, at_once)
 
     if examples_at_once is not None:
         count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
+    at_once = chunk_size(players, params, given.inputs, examples_at_once)
     value = compiled(score, params, (*given.inputs, given.labels))
     return exact_scores(value, players.num_players + 1)
 

@@ -1,5 +1,6 @@
 """Taylor expansions of the loss in the gates, at the full network (all gates one)."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -12,10 +13,12 @@ from gamepruning.baselines.examples import (
 )
 from gamepruning.metrics import as_labels
 from gamepruning.players import Players
-from gamepruning.players.examples import check_examples
+from gamepruning.players.examples import check_examples, examples_are_apart
 from gamepruning.trees.arrays import compiled
-from gamepruning.trees.examples import as_inputs, count_rows
+from gamepruning.trees.examples import as_inputs, count_rows, same_length
 from gamepruning.types import Loss, Scores
+
+PLAYERS_AT_ONCE = 16  # whose passes over all examples are made side by side
 
 
 def taylor_scores(
@@ -46,7 +49,8 @@ def taylor_scores(
       players: the `Players` of the network.
       params: its parameters.
       loss_fn: (outputs, labels) -> scalar, a mean over examples, as these are looked at
-        one by one.
+        one by one. Where they depend on each other (batch norm over the batch, graphs)
+        the network sees all at once, and the loss one by one.
       inputs: the network's input, [B, ...], or a tuple of inputs.
       labels: their labels, [B, ...].
       order: 1 or 2.
@@ -55,7 +59,8 @@ def taylor_scores(
     Returns:
       `Scores`, exact on these examples; order 1 is >= 0, order 2 may be negative where
       the network does better without the player. Cost: one forward and, for order 1,
-      one backward pass; for order 2 one backward pass an output.
+      one backward pass; for order 2 one backward pass an output. Where examples depend
+      on each other, one pass a player instead.
 
     Raises:
       ValueError: `order` is neither 1 nor 2, or there are no examples.
@@ -77,9 +82,12 @@ def taylor_scores(
     """
     if order not in (1, 2):
         raise ValueError(f"expected order to be 1 or 2, got {order!r}")
-    count_rows((as_inputs(inputs), as_labels(labels)))
+    if same_length(as_inputs(inputs)) is not None:
+        count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
     data = (*given.inputs, given.labels)
+    if not examples_are_apart(players, params, given.inputs):
+        return _scores_together(players, params, loss_fn, data, order)
     expand = _first if order == 1 else _second
     num_backward = 1 if order == 1 else _num_outputs(players, params, data)
 
@@ -92,6 +100,56 @@ def taylor_scores(
 
     data = jax.tree.map(jnp.asarray, data)
     return exact_scores(compiled(score, params, data), 1 + num_backward)
+
+
+def _scores_together(players, params, loss_fn, data, order: int) -> Scores:
+    """The same derivatives where examples depend on each other.
+
+    J_i, how all outputs change with gate i, is a linear pass for each player. It is
+    taken as the transpose of the backward pass, which custom_vjp allows, too.
+    """
+
+    def score(params, data):
+        *xs, y = data
+        gates = jnp.ones(players.num_players)
+        outputs, pull = jax.vjp(lambda s: players.gated(params, s, *xs), gates)
+        _, push = jax.vjp(lambda z: pull(z)[0], jax.tree.map(jnp.zeros_like, outputs))
+        slope = _slopes(loss_fn, outputs, y)
+
+        def of_player(direction):
+            (change,) = push(direction)
+            if order == 1:
+                return jnp.abs(_products(slope(outputs), change)).mean()
+            here, bend = jax.jvp(slope, (outputs,), (change,))
+            return (_products(bend, change) / 2 - _products(here, change)).mean()
+
+        every = jnp.eye(players.num_players)
+        return jax.lax.map(of_player, every, batch_size=PLAYERS_AT_ONCE)
+
+    data = jax.tree.map(jnp.asarray, data)
+    value = compiled(score, params, data)
+    return exact_scores(value, 1 + players.num_players)
+
+
+def _slopes(loss_fn, outputs, labels) -> Callable[[PyTree], PyTree]:
+    """outputs -> the gradient of each example's loss, [B, ...]; of the whole, [1, ...].
+
+    The whole is one example where outputs are not one for each label.
+    """
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((outputs, labels))}
+    if len(lengths) == 1 and () not in lengths:
+        alone = lambda z, y: loss_fn(*jax.tree.map(lambda x: x[None], (z, y)))  # noqa: E731
+        return lambda z: jax.vmap(jax.grad(alone))(z, labels)
+    return lambda z: jax.tree.map(lambda x: x[None], jax.grad(loss_fn)(z, labels))
+
+
+def _products(one: PyTree, two: PyTree) -> Array:
+    """The inner product of each example's entries, [B]."""
+
+    def product(a, b):
+        return (a.reshape(len(a), -1) * b.reshape(len(a), -1)).sum(axis=1)
+
+    return sum(jax.tree.leaves(jax.tree.map(product, one, two)))
 
 
 def _first(players, params, loss_fn, example) -> Array:

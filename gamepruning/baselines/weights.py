@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from gamepruning.baselines.examples import (
+    chunk_size,
     exact_scores,
     mean_over_chunks,
 )
@@ -123,7 +124,7 @@ def weight_gradient_scores(
     def score(params, data):
         floats, rest = _split(params)
         slope = lambda chunk: jax.grad(loss)(floats, rest, chunk)  # noqa: E731
-        grads = mean_over_chunks(slope, data, examples_at_once)
+        grads = mean_over_chunks(slope, data, at_once)
         product = jax.tree.map(lambda w, g: widen(w) * widen(g), floats, grads)
         silent = jax.tree.map(_silenced, rest)
         return _sum_owned(players, jnp.abs, put_trainable(product, silent))
@@ -131,6 +132,7 @@ def weight_gradient_scores(
     if examples_at_once is not None:
         count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
+    at_once = chunk_size(players, params, given.inputs, examples_at_once)
     floats = _as_floats(players, params)
     data = (*given.inputs, given.labels)
     return exact_scores(compiled(score, floats, data), 2)

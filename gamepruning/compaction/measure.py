@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.trace.flatten import without_dead_code
 from gamepruning.trace.rules.contract import count_taps
 from gamepruning.trees.arrays import is_array, split_arrays
 
@@ -87,9 +88,10 @@ def count_macs(fn: Callable, *args: Any) -> int:
 def tally_macs(fn: Callable, *args: Any) -> Macs:
     """The multiply-adds of one call, by primitive, and what is not in the number.
 
-    Padding counts like any other entry, except in a transposed convolution, where
-    neither padding nor the holes between the entries count. A scan counts as often as
-    it runs, a while loop once, of the branches of a cond the dearest one.
+    What the outputs do not need does not count: XLA drops it. Padding counts like any
+    other entry, except in a transposed convolution, where neither padding nor the holes
+    between the entries count. A scan counts as often as it runs, a while loop once, of
+    the branches of a cond the dearest one.
 
     Args:
       fn: any function that JAX can trace.
@@ -104,7 +106,8 @@ def tally_macs(fn: Callable, *args: Any) -> Macs:
     """
     notes: dict[str, None] = {}
     fn, arrays = _of_arrays(fn, args)
-    counts = _count_jaxpr(jax.make_jaxpr(fn)(*arrays).jaxpr, notes)
+    jaxpr = without_dead_code(jax.make_jaxpr(fn)(*arrays).jaxpr)
+    counts = _count_jaxpr(jaxpr, notes)
     return Macs(counts.total(), dict(counts), tuple(notes))
 
 

@@ -20,7 +20,9 @@ from gamepruning.equilibrium.step import (
 )
 from gamepruning.options import make_options
 from gamepruning.players import Players
+from gamepruning.players.examples import check_examples
 from gamepruning.trees.keys import as_key
+from gamepruning.trees.trainable import put_trainable, take_arrays
 from gamepruning.types import KeyLike, Loss
 
 
@@ -108,7 +110,9 @@ def equilibrium_pruning(
       Shah and Khan, arXiv 2512.22106, Algorithm 1.
     """
     chosen = make_options(TrainingOptions, training, equilibrium_pruning)
-    data = (*(inputs if isinstance(inputs, tuple) else (inputs,)), labels)
+    given = check_examples(players, params, loss_fn, inputs, labels)
+    labels = given.labels
+    data = (*given.inputs, labels)
     data = tuple(jax.tree.map(jnp.asarray, part) for part in data)
     num_examples = jnp.shape(labels)[0]
     if not 1 <= chosen.batch_size <= num_examples:
@@ -120,10 +124,17 @@ def equilibrium_pruning(
     init, step = make_equilibrium_step(
         players, loss_fn, chosen.tx, config, threshold=threshold
     )
-    run = jax.jit(partial(_train, step, num_examples, chosen.batch_size))
-    state, info = run(
-        init(params), jax.random.split(as_key(key), chosen.num_epochs), data
-    )
+
+    def train(state, batch):  # jit and scan take arrays alone
+        whole = state._replace(params=put_trainable(state.params, params))
+        new, info = step(whole, batch)
+        return new._replace(params=take_arrays(new.params)), info
+
+    run = jax.jit(partial(_train, train, num_examples, chosen.batch_size))
+    start = init(params)._replace(params=take_arrays(params))
+    keys = jax.random.split(as_key(key), chosen.num_epochs)
+    state, info = run(start, keys, data)
+    state = state._replace(params=put_trainable(state.params, params))
     mask = surviving_players(state.gates, threshold=threshold)
     return EquilibriumResult(state.params, state.gates, mask, info)
 

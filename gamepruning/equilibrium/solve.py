@@ -16,6 +16,8 @@ from gamepruning.equilibrium.response import OwnTerms, gap, own_terms, respond
 from gamepruning.equilibrium.utility import player_scales
 from gamepruning.options import make_options
 from gamepruning.players import Players
+from gamepruning.players.examples import check_players
+from gamepruning.trees.trainable import put_trainable, take_trainable
 from gamepruning.types import InputError
 
 Dynamics = Literal["ascent", "simultaneous", "sequential"]
@@ -156,11 +158,18 @@ def solve(
         )
     chosen = make_options(SolveOptions, options, solve)
     start = jnp.ones(players.num_players) if gates is None else jnp.asarray(gates)
-    grads_at = jax.grad(lambda joint: loss_fn(joint["params"], joint["gates"]))
-    fixed = grads_at({"params": params, "gates": start}) if chosen.linearised else None
+    check_players(players)
+
+    def loss(joint):
+        return loss_fn(put_trainable(joint["params"], params), joint["gates"])
+
+    def grads_at(gates: Array) -> PyTree:
+        return jax.grad(loss)({"params": take_trainable(params), "gates": gates})
+
+    fixed = grads_at(start) if chosen.linearised else None
 
     def terms_at(gates: Array) -> OwnTerms:
-        grads = grads_at({"params": params, "gates": gates}) if fixed is None else fixed
+        grads = grads_at(gates) if fixed is None else fixed
         return own_terms(players, params, grads, gates, config)
 
     move = _climb if dynamics == "ascent" else _respond_at_once

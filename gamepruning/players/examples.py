@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from gamepruning.metrics import as_labels, check_classes
 from gamepruning.players.players import Players
 from gamepruning.trees.arrays import split_arrays
-from gamepruning.trees.examples import as_inputs
+from gamepruning.trees.examples import as_inputs, rows_are_independent
 from gamepruning.types import InputError, Loss, Outputs, Params
 
 
@@ -110,6 +110,33 @@ def _fit_as_classes(outputs: Outputs, labels: Any) -> bool:
     except (InputError, AttributeError):  # a tree, or for another metric
         return False
     return not isinstance(labels, jax.core.Tracer)
+
+
+def examples_are_apart(players: Players, params: Params, inputs: tuple) -> bool:
+    """Check that the network takes each example by itself.
+
+    Batch norm over the batch and graphs do not. Eight examples are looked at, once for
+    inputs of one shape; where values are traced, it is taken for granted.
+
+    Args:
+      players: the `Players` of the network.
+      params: its parameters.
+      inputs: its inputs, a tuple, [B, ...] each where examples are apart.
+
+    Returns:
+      True if the outputs of two halves are the halves of the outputs.
+    """
+    leaves = jax.tree.leaves(inputs)
+    known = jax.tree.leaves((params, inputs))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in known):
+        return True
+    if len({np.shape(leaf)[:1] for leaf in leaves}) != 1 or not np.shape(leaves[0]):
+        return False
+    about = "apart", tuple(np.shape(leaf)[1:] for leaf in leaves), len(leaves[0]) > 1
+    if about not in players.model.facts:
+        found = rows_are_independent(players.apply, params, inputs)
+        players.model.facts[about] = found
+    return players.model.facts[about]
 
 
 def output_shapes(players: Players, params: Params, inputs: tuple) -> Outputs:

@@ -1,11 +1,12 @@
 """`find_players`: who could leave a model."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from gamepruning.players.naming import split_keep
+from gamepruning.players.naming import group_units, split_keep
 from gamepruning.players.players import Players
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.players.weight_players import WeightPlayers
@@ -51,7 +52,9 @@ def find_players(
         output and the leaf of `params` at an output of its shape. Example, for
         `apply(params, x) -> (logits, new_stats)`:
         `lambda params: (None, params["batch_stats"])`.
-      keep: families (by name) or parameters (by path or leading part of it) that stay.
+      keep: families whose players stay (by name, as `Players` prints it: a layer's name
+        is that of its units), or parameters that stay whole, with all axes (by path or
+        leading part of it, with or without `params/`). A family comes first.
       reductions: "freeze" (an axis that is summed or averaged over stays whole) or
         "gate" (it is gated where it is summed; a mean still divides by the full
         number of entries).
@@ -89,8 +92,9 @@ def find_players(
     _check_apply(apply)
     inputs = as_inputs(inputs)
     call = split_call(params, inputs)
-    names, frozen_leaves = split_keep(keep, array_paths(params))
+    paths = array_paths(params)
     if granularity == "weight":
+        names, frozen_leaves = split_keep(keep, paths, ())
         if names:
             raise InputError(
                 f"keep names {names[0]!r}, which starts no parameter's path"
@@ -100,9 +104,16 @@ def find_players(
         input_axes=_axes_by_array(input_axes, inputs),
         outputs_like=outputs_like,
         reductions=reductions,
-        frozen_leaves=frozen_leaves,
     )
-    return UnitPlayers(TracedModel(apply, call, options), names, granularity)
+    model = TracedModel(apply, call, options)
+    families = {}
+    if keep:
+        families = group_units(model.base.units, model.usage, model.array_names)
+    names, frozen_leaves = split_keep(keep, paths, families)
+    if frozen_leaves:
+        options = dataclasses.replace(options, frozen_leaves=frozen_leaves)
+        model = TracedModel(apply, call, options)
+    return UnitPlayers(model, names, granularity)
 
 
 def _check_apply(apply: Any) -> None:

@@ -1,6 +1,6 @@
 """Names that people recognise, for parameters, families and players."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gamepruning.trace.units import Atom, Family
 from gamepruning.trace.usage import UsageAnalysis
@@ -62,28 +62,38 @@ def player_names(
 
 
 def split_keep(
-    keep: str | Sequence[str], paths: Sequence[str]
+    keep: str | Sequence[str], paths: Sequence[str], families: Collection[str]
 ) -> tuple[list[str], dict[int, str]]:
     """What to keep, as names of families and as parameters with the reason.
 
-    An entry that is the path of a parameter, or its leading part, names parameters; any
-    other entry has to be a family.
+    An entry is a family if there is one of this name. Else it is the path of a
+    parameter or its leading part, with or without the collection (`params/`).
 
     Args:
       keep: names of families, and paths.
       paths: the paths of the parameters.
+      families: names of families.
 
     Returns:
       The names that are no paths; {number of a parameter: reason}.
+
+    Example:
+      >>> split_keep(["fc", "head"], ["params/fc/kernel", "params/head/bias"], {"fc"})
+      (['fc'], {1: 'kept on request (head)'})
     """
     keep = [keep] if isinstance(keep, str) else keep
     names: list[str] = []
     frozen: dict[int, str] = {}
     for entry in keep:
-        hits = [
-            k for k, p in enumerate(paths) if p == entry or p.startswith(entry + "/")
-        ]
-        frozen.update(dict.fromkeys(hits, f"kept on request ({entry})"))
-        if not hits:
+        hits = [k for k, path in enumerate(paths) if _starts_with(path, entry)]
+        if entry in families or not hits:
             names.append(entry)
+        else:
+            frozen.update(dict.fromkeys(hits, f"kept on request ({entry})"))
     return names, frozen
+
+
+def _starts_with(path: str, entry: str) -> bool:
+    collection, _, rest = path.partition("/")
+    shown = (path, rest) if collection in _COLLECTIONS else (path,)
+    return any(p == entry or p.startswith(entry + "/") for p in shown)

@@ -8,7 +8,8 @@ from jaxtyping import ArrayLike, Float
 
 from gamepruning.run.gated import entry_gates
 from gamepruning.trace.model import TracedModel
-from gamepruning.trees.trainable import is_numeric, widen
+from gamepruning.trees.arrays import map_arrays
+from gamepruning.trees.trainable import is_numeric, put_trainable, widen
 from gamepruning.types import Params
 
 
@@ -27,6 +28,7 @@ def participate(model: TracedModel, params: Params, gates: ArrayLike) -> Params:
 
 def sum_owned(model: TracedModel, tree: Params) -> Float[jax.Array, " N"]:
     """For each player the sum over its own parameters of the entries of a tree."""
+    tree = _without_gaps(model, tree)
     model.check_params(tree)
     leaves = jax.tree_util.tree_leaves(tree)
     dtype = jnp.result_type(jnp.float32, *filter(is_numeric, leaves))
@@ -36,6 +38,17 @@ def sum_owned(model: TracedModel, tree: Params) -> Float[jax.Array, " N"]:
         entries = jnp.sum(widen(leaf), axis=_others(leaf, owned.axis)).astype(dtype)
         total = _add_entries(total, entries, owned.columns)
     return total[1:]
+
+
+def _without_gaps(model: TracedModel, tree: Params) -> Params:
+    """A gradient that has None for what is not trained, with zeros there."""
+    like = model.example.rebuild(model.example.arrays)[0]
+    is_none = lambda leaf: leaf is None  # noqa: E731
+    gaps = jax.tree.structure(tree, is_leaf=is_none)
+    if jax.tree.structure(tree) == gaps or gaps != jax.tree.structure(like):
+        return tree
+    empty = map_arrays(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+    return put_trainable(tree, empty)
 
 
 def _factor_type(gates: jax.Array, leaf: jax.Array) -> jnp.dtype:

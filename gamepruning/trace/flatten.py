@@ -9,6 +9,7 @@ import jax.core
 import numpy as np
 from jax import lax
 from jax.extend import core as jex
+from jax.interpreters import partial_eval
 
 from gamepruning.trace import primitives
 from gamepruning.trace.derivatives import trace_rule
@@ -22,9 +23,18 @@ def trace(fn: Callable, *args) -> Program:
     """
     closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
     builder = _Builder()
-    graph = builder.graph(closed.jaxpr, closed.consts)
+    graph = builder.graph(without_dead_code(closed.jaxpr), closed.consts)
     out_tree = jax.tree_util.tree_structure(shapes)
     return Program(graph, builder.avals, builder.constants, out_tree)
+
+
+def without_dead_code(jaxpr: Any) -> Any:
+    """A jaxpr without what its outputs do not need, inside scans and calls, too.
+
+    XLA drops the same. The inputs stay.
+    """
+    outputs = [True] * len(jaxpr.outvars)
+    return partial_eval.dce_jaxpr(jaxpr, outputs, instantiate=True)[0]
 
 
 class _Builder:

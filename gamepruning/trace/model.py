@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
@@ -50,6 +50,7 @@ class TracedModel:
       array_names: `paths`, then "input k" for the arrays of the inputs.
       numbers: the player of each unit that plays, by the unit's signature.
       num_players: N.
+      facts: what was found out by running the model, by what it is about.
 
     Example: two hidden units; nobody plays before the units have numbers.
       >>> import jax.numpy as jnp
@@ -77,6 +78,7 @@ class TracedModel:
         self.array_names = (*self.paths, *inputs)
         self.numbers: dict[Signature, int] = {}
         self.num_players = 0
+        self.facts: dict[Any, Any] = {}
         self._traces = {example.key(): self.base}
 
     def with_players(

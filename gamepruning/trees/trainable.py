@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from gamepruning.trees.arrays import is_array
+
 
 def is_trainable(leaf: Any) -> bool:
     """Is the leaf an array of real or complex numbers, such as can be differentiated?
@@ -43,6 +45,11 @@ def widen(leaf: Any) -> jax.Array:
 def take_trainable(params: PyTree) -> PyTree:
     """The tree with None, which optax and `jax.grad` skip, for all other leaves."""
     return jax.tree.map(lambda leaf: leaf if is_trainable(leaf) else None, params)
+
+
+def take_arrays(params: PyTree) -> PyTree:
+    """The tree with None for what is not an array, which jit would not take."""
+    return jax.tree.map(lambda leaf: leaf if is_array(leaf) else None, params)
 
 
 def put_trainable(trained: PyTree, params: PyTree) -> PyTree:

@@ -198,3 +198,43 @@ def test_exclusion_refuses_where_zeros_do_not_prove_it():
     np.testing.assert_allclose(
         small.apply(small.params, x), players.gated(params, mask, x), rtol=1e-6
     )
+
+
+def test_keep_means_the_same_for_all_ways_to_hold_parameters(key):
+    from flax import linen, nnx
+
+    class Linen(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            for name, width in (("fc1", 5), ("fc2", 6), ("fc3", 7)):
+                x = linen.relu(linen.Dense(width, name=name)(x))
+            return linen.Dense(2, name="out")(x)
+
+    class Nnx(nnx.Module):
+        def __init__(self, rngs):
+            self.fc1 = nnx.Linear(4, 5, rngs=rngs)
+            self.fc2 = nnx.Linear(5, 6, rngs=rngs)
+            self.fc3 = nnx.Linear(6, 7, rngs=rngs)
+            self.out = nnx.Linear(7, 2, rngs=rngs)
+
+        def __call__(self, x):
+            for layer in (self.fc1, self.fc2, self.fc3):
+                x = nnx.relu(layer(x))
+            return self.out(x)
+
+    x = jnp.ones((3, 4))
+    module = Linen()
+    variables = module.init(key, x)
+    networks = [
+        gp.from_linen(module, variables),
+        gp.from_nnx(Nnx(nnx.Rngs(0))),
+        (lambda p, x: module.apply({"params": p}, x), variables["params"]),
+    ]
+    for keep, left in {
+        "fc3": ["fc1", "fc2"],
+        "fc3/kernel": ["fc1"],
+        "out": ["fc1", "fc2"],
+    }.items():
+        for apply, params in networks:
+            players = gp.find_players(apply, params, x, keep=keep)
+            assert [family.name for family in players.families] == left
