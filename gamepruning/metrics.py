@@ -2,9 +2,11 @@
 
 Losses (lower is better) train a network; metrics (higher is better) judge it. All of
 them are means over the leading axis, so that the value over a whole set is the
-size-weighted mean of the values over its parts; `r2` alone needs the whole set.
+size-weighted mean of the values over its parts; `r2` and what counts classes alike need
+the whole set. `METRICS` names all that judge.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,13 +18,20 @@ from jaxtyping import ArrayLike, Float
 from gamepruning.types import InputError
 
 
-def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
+def cross_entropy(
+    outputs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    class_weights: Float[ArrayLike, " C"] | None = None,
+) -> Float[jax.Array, ""]:
     """Mean softmax cross-entropy: -log softmax(outputs)[label], in nats.
 
     Args:
       outputs: logits, float [..., C].
       labels: the true classes, integers [...] in [0, C). A label outside that range
         makes the loss NaN, which is loud, where an index would be clipped in silence.
+      class_weights: what an example of each class counts, float [C], such as those of
+        `balanced_class_weights`; 1 each by default. The mean is over examples.
 
     Returns:
       The mean over all examples, a scalar.
@@ -43,7 +52,10 @@ def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]
         log_probs, labels[..., None], axis=-1, mode="fill", fill_value=jnp.nan
     )
     inside = labels[..., None] >= 0  # a negative index would count from the end
-    return -jnp.where(inside, picked, jnp.nan).mean()
+    surprise = -jnp.where(inside, picked, jnp.nan)
+    if class_weights is not None:
+        surprise *= jnp.asarray(class_weights)[labels][..., None]
+    return surprise.mean()
 
 
 def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
@@ -67,6 +79,93 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
     """
     outputs, labels = _check_classes(outputs, labels)
     return (jnp.argmax(outputs, axis=-1) == labels).mean(dtype=jnp.float32)
+
+
+def class_recalls(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, " C"]:
+    """Fraction of the examples of each class that are given this class.
+
+    Args:
+      outputs: logits or probabilities, float [..., C].
+      labels: the true classes, integers [...] in [0, C).
+
+    Returns:
+      The recalls, [C]; NaN for a class without examples.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> class_recalls(jnp.array([[2.0, 1.0]] * 3), jnp.array([0, 0, 1])).tolist()
+      [1.0, 0.0]
+    """
+    hits, _, labelled = _class_counts(outputs, labels)
+    return jnp.where(labelled > 0, hits / jnp.maximum(labelled, 1), jnp.nan)
+
+
+def balanced_accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
+    """Mean recall over the classes that occur: each class counts alike.
+
+    One that always names the same of C classes has 1/C, however frequent that is.
+
+    Args:
+      outputs: logits or probabilities, float [..., C].
+      labels: the true classes, integers [...] in [0, C).
+
+    Returns:
+      A scalar in [0, 1].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(balanced_accuracy(jnp.array([[2.0, 1.0]] * 3), jnp.array([0, 0, 1])))
+      0.5
+    """
+    hits, _, labelled = _class_counts(outputs, labels)
+    recalls = hits / jnp.maximum(labelled, 1)
+    return recalls.sum() / jnp.maximum((labelled > 0).sum(), 1)
+
+
+def macro_f1(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
+    """Mean F1 over the classes that occur or are named: 2 hits / (named + labelled).
+
+    Args:
+      outputs: logits or probabilities, float [..., C].
+      labels: the true classes, integers [...] in [0, C).
+
+    Returns:
+      A scalar in [0, 1].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> f1 = macro_f1(jnp.array([[2.0, 1.0]] * 3), jnp.array([0, 0, 1]))
+      >>> round(float(f1), 3)  # the mean of 4/5 and 0
+      0.4
+    """
+    hits, named, labelled = _class_counts(outputs, labels)
+    either = named + labelled
+    scores = 2 * hits / jnp.maximum(either, 1)
+    return scores.sum() / jnp.maximum((either > 0).sum(), 1)
+
+
+def balanced_class_weights(
+    labels: ArrayLike, num_classes: int
+) -> Float[jax.Array, " C"]:
+    """Weights under which all classes count alike: B / (C times the class's examples).
+
+    Args:
+      labels: the true classes of B examples, integers [B] in [0, num_classes).
+      num_classes: C.
+
+    Returns:
+      The weights, float [C]; their mean over the examples is 1. A class without
+      examples has 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> balanced_class_weights(jnp.array([0, 0, 0, 1]), 2).round(3).tolist()
+      [0.667, 2.0]
+    """
+    counts = jnp.bincount(jnp.asarray(labels), length=num_classes)
+    seen = (counts > 0).sum()
+    fair = counts.sum() / (seen * jnp.maximum(counts, 1))
+    return jnp.where(counts > 0, fair, 0.0).astype(jnp.float32)
 
 
 def squared_error(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
@@ -115,6 +214,23 @@ def r2(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
     total = jnp.square(labels - labels.mean(axis=0, keepdims=True)).sum()
     explained = 1.0 - residual / jnp.where(total > 0, total, 1.0)
     return jnp.where(total > 0, explained, jnp.where(residual > 0, 0.0, 1.0))
+
+
+METRICS: dict[str, Callable[..., jax.Array]] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "macro_f1": macro_f1,
+    "r2": r2,
+}
+
+
+def _class_counts(outputs, labels):
+    """Of each class: the hits, how often it is named, and how often it is true."""
+    outputs, labels = _check_classes(outputs, labels)
+    named = jax.nn.one_hot(jnp.argmax(outputs, axis=-1), outputs.shape[-1])
+    labelled = jax.nn.one_hot(labels, outputs.shape[-1])
+    axes = tuple(range(labels.ndim))
+    return (named * labelled).sum(axes), named.sum(axes), labelled.sum(axes)
 
 
 def check_classes(outputs: Any, labels: Any) -> None:

@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gamepruning.metrics import accuracy, cross_entropy, r2, squared_error
+from gamepruning.metrics import (
+    METRICS,
+    accuracy,
+    balanced_accuracy,
+    balanced_class_weights,
+    class_recalls,
+    cross_entropy,
+    macro_f1,
+    r2,
+    squared_error,
+)
 
 
 @pytest.fixture
@@ -80,3 +90,41 @@ def test_r2_of_targets_that_do_not_vary():
 def test_shapes_that_do_not_fit_are_named(fn, outputs, labels, message):
     with pytest.raises(ValueError, match=message):
         fn(outputs, labels)
+
+
+def test_what_counts_classes_alike_against_scikit_learn(key):
+    from sklearn import metrics as theirs
+
+    outputs = jax.random.normal(key, (60, 4)).at[:, 3].set(-9)  # never named
+    labels = jnp.arange(60) % 7 // 2
+    named = np.argmax(outputs, axis=1)
+    expected = theirs.recall_score(labels, named, average=None)
+    np.testing.assert_allclose(class_recalls(outputs, labels), expected, rtol=1e-6)
+    expected = theirs.balanced_accuracy_score(labels, named)
+    assert float(jax.jit(balanced_accuracy)(outputs, labels)) == pytest.approx(expected)
+    expected = theirs.f1_score(labels, named, average="macro")
+    assert float(jax.jit(macro_f1)(outputs, labels)) == pytest.approx(expected)
+
+
+def test_a_class_without_examples_does_not_count():
+    outputs, labels = jnp.eye(3)[jnp.array([0, 0, 1])], jnp.array([0, 0, 1])
+    assert np.isnan(class_recalls(outputs, labels)[2])
+    assert balanced_accuracy(outputs, labels) == macro_f1(outputs, labels) == 1
+
+
+def test_balanced_weights_let_classes_count_alike(outputs):
+    """The weighted mean is the mean over classes of their mean losses."""
+    labels = jnp.array([0, 0, 0, 0, 1, 1, 2])
+    weights = balanced_class_weights(labels, 3)
+    np.testing.assert_allclose(weights, [7 / 12, 7 / 6, 7 / 3], rtol=1e-6)
+    own = [cross_entropy(outputs[labels == k], labels[labels == k]) for k in range(3)]
+    loss = cross_entropy(outputs, labels, class_weights=weights)
+    np.testing.assert_allclose(loss, np.mean(own), rtol=1e-6)
+    assert balanced_class_weights(labels, 4)[3] == 0
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_best_when_all_is_right(name):
+    labels = jnp.array([0, 1, 2, 1])
+    outputs = labels if name == "r2" else jax.nn.one_hot(labels, 3)
+    assert float(METRICS[name](outputs, labels)) == 1

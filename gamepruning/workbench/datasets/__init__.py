@@ -17,6 +17,8 @@ from gamepruning.workbench.datasets.splits import (
     Rows as Rows,
     Split as Split,
     check_dataset as check_dataset,
+    describe as describe,
+    majority as majority,
     split_rows as split_rows,
 )
 from gamepruning.workbench.settings.base import closest

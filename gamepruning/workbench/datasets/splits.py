@@ -58,6 +58,26 @@ def make_dataset(
     return made._replace(class_names=tuple(classes), **facts)
 
 
+def describe(dataset: Dataset) -> tuple[str, ...]:
+    """What a reader must know of the data, a line each: what was done to a table or to
+    texts, and the accuracy of always naming the most frequent class."""
+    lines = dataset.notes if dataset.feature_names else ()
+    if dataset.task == "regression":
+        return lines
+    name, share = majority(dataset)
+    return (
+        *lines,
+        f"{100 * share:.1f} % of the test examples are of the class {name!r}",
+    )
+
+
+def majority(dataset: Dataset) -> tuple[str, float]:
+    """The most frequent class of training, and its share of the test examples."""
+    label = int(np.bincount(dataset.train.labels).argmax())
+    name = dataset.class_names[label] if dataset.class_names else str(label)
+    return name, float((dataset.test.labels == label).mean())
+
+
 def describe_inputs(**facts: Any) -> str:
     """How raw data become inputs, as JSON, where they are no table."""
     return json.dumps({"format": "gamepruning inputs", "version": 1, **facts}, indent=2)

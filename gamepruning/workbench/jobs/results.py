@@ -1,17 +1,29 @@
 """From the networks of a run to its result: judged on the test data, and measured."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gamepruning import metrics
 from gamepruning.compaction import measure
 from gamepruning.compaction.verify import relative_error
+from gamepruning.workbench.datasets import Dataset, majority
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.gates import gated_network, run_gated
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.page import render
-from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
+from gamepruning.workbench.report.results import (
+    ClassFacts,
+    Contender,
+    Cost,
+    FamilyRow,
+    RunResult,
+)
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import evaluate, predict
@@ -56,8 +68,10 @@ def summarise(
         max_error=end_to_end_error(task, choice, compared),
         shipped=choose_shipped(task, compared.pruned),
         seconds=dict(seconds),
-        notes=make_notes(task, settings, choice),
+        notes=(*make_notes(task, settings, choice), *_never_named(data, pruned)),
         versions=versions(),
+        data_notes=data.notes,
+        classes=_class_facts(data),
     )
 
 
@@ -65,12 +79,43 @@ def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
     """`before` names the stage that the parameters before fine-tuning belong to."""
     apply, data = entrant.network.apply, task.dataset
     last = entrant.before if entrant.after is None else entrant.after
-    values = {"validation": evaluate(apply, last, data.validation, task.metric)}
+    value = evaluate(apply, last, data.validation, task.metric)
+    values: dict[str, Any] = {"validation": value}
     if before is not None:
         values[before] = evaluate(apply, entrant.before, data.test, task.metric)
     if entrant.after is not None or before is None:
         values["tuned"] = evaluate(apply, last, data.test, task.metric)
+    if data.task == "classification":
+        values |= _by_class(predict(apply, last, data.test.inputs), data.test.labels)
     return Contender(key=entrant.key, label=entrant.label, kept=entrant.kept, **values)
+
+
+def _by_class(outputs: jax.Array, labels: Any) -> dict[str, Any]:
+    recalls = metrics.class_recalls(outputs, labels).tolist()
+    return {
+        "recalls": tuple(None if math.isnan(recall) else recall for recall in recalls),
+        "accuracy": float(metrics.accuracy(outputs, labels)),
+        "balanced_accuracy": float(metrics.balanced_accuracy(outputs, labels)),
+    }
+
+
+def _class_facts(data: Dataset) -> ClassFacts | None:
+    if data.task == "regression":
+        return None
+    counts = np.bincount(data.test.labels, minlength=data.num_outputs).tolist()
+    names = data.class_names or tuple(map(str, range(data.num_outputs)))
+    name, share = majority(data)
+    facts = {"names": names, "counts": tuple(counts)}
+    return ClassFacts(majority=name, majority_share=share, **facts)
+
+
+def _never_named(data: Dataset, pruned: Contender) -> tuple[str, ...]:
+    """A note if the small network finds no example of some class."""
+    names = [data.class_names[k] for k, r in enumerate(pruned.recalls) if r == 0]
+    if not names:
+        return ()
+    told = f"The pruned network finds no example of {', '.join(names)}"
+    return (f"{told}: see --class-weights balanced and --metric balanced_accuracy.",)
 
 
 def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:

@@ -10,11 +10,13 @@ from typing import Any, Generic, TypedDict, TypeVar
 import jax
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
 from gamepruning.files.fingerprint import fingerprint
 from gamepruning.files.run_folder import RunFolder, working_in
+from gamepruning.workbench.datasets import describe
 from gamepruning.workbench.networks.user import load_weights
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.training import run_folder
@@ -50,7 +52,11 @@ class Run(Generic[SettingsT]):
         sources = sources_of(settings, made)
         run_folder.check_sources(folder, sources)
         with working_in(folder, f"gamepruning {settings.COMMAND}"):
-            run_folder.write_config(folder, settings, made[0].training, sources)
+            data = {one.task.dataset.name: describe(one.task.dataset) for one in made}
+            run_folder.write_config(folder, settings, made[0].training, sources, data)
+            for name, lines in data.items():
+                for line in lines:
+                    self.console.print(Text(f"{name}: {line}", style="dim"))
             yield
 
     def write(self, facts: Mapping, csv: str, figures: Mapping[str, Any]) -> None:
@@ -115,7 +121,9 @@ def prepare(
     """
     keys = Keys(*jax.random.split(jax.random.key(seed), 4))
     data, network = settings.data, settings.network
-    task = make_task(settings.dataset, data, network, seed=seed, key=keys.init)
+    task = make_task(
+        settings.dataset, data, network, settings.training, seed=seed, key=keys.init
+    )
     if load is not None:
         task = task._replace(params=load_weights(load, task.params))
     training = settle_for(task, settings, rates, has_budget=has_budget)

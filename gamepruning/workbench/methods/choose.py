@@ -148,7 +148,7 @@ def _read(
 
 def least_certain_bias(key: jax.Array, task: Task, params: Any) -> float:
     """d = 1 - t*, where the predicted probabilities vary most between coalitions."""
-    output = "probabilities" if task.metric_name == "accuracy" else "outputs"
+    output = "outputs" if task.dataset.task == "regression" else "probabilities"
     inputs = jnp.asarray(task.dataset.validation.inputs[:UNSURE_ON])
     bands = mcue(key, task.players, params, inputs, output=output)
     return float(np.clip(bands.bias, 0.05, 0.95))

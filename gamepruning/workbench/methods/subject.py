@@ -14,7 +14,7 @@ from rich.progress import Progress
 from gamepruning.coalitions import measures
 from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.errors import InputError
-from gamepruning.metrics import squared_error
+from gamepruning.metrics import cross_entropy, squared_error
 from gamepruning.workbench.methods.gates import Absorbed
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.training.task import Task
@@ -44,12 +44,14 @@ class Subject:
 
 
 def _measure(task: Task, value: str) -> Callable[..., Any]:
-    if value == "metric":
+    if value == "metric" or (value == "auto" and task.is_metric_named):
         return task.metric
-    if task.metric_name == "accuracy":
+    if task.dataset.task == "classification":
         if value == "calibrated":
             return measures.calibrated_likelihood
-        return measures.negative_cross_entropy
+        if task.loss is cross_entropy:
+            return measures.negative_cross_entropy
+        return lambda outputs, labels: -task.loss(outputs, labels)
     if value == "calibrated":
         raise InputError("--value calibrated is for classes: take loss or metric")
     return lambda outputs, labels: -squared_error(outputs, labels)

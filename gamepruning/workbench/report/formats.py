@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich import filesize
 
 MISSING = "–"
+IN_PERCENT = ("accuracy", "balanced accuracy")
 LISTED = 3  # families whose counts stand one by one
 
 
@@ -14,10 +15,10 @@ def format_percent(fraction: float) -> str:
 
 
 def format_metric(value: float | None, metric: str) -> str:
-    """A percentage for an accuracy, a number for other metrics, a dash for None."""
+    """A percentage for accuracies, a number for other metrics, a dash for None."""
     if value is None:
         return MISSING
-    if metric == "accuracy":
+    if metric in IN_PERCENT:
         return format_percent(value)
     return f"{value:.3f}" if abs(value) < 1e4 else f"{value:.1e}"
 

@@ -20,12 +20,25 @@ class Contender:
     removed: float | None = None  # players really taken out, nothing fine-tuned
     tuned: float | None = None  # after fine-tuning (or, for "scratch", training)
     validation: float | None = None  # of what `final` judges, on the validation data
+    recalls: tuple[float | None, ...] = ()  # by class, of what `final` judges
+    accuracy: float | None = None  # of classes, likewise
+    balanced_accuracy: float | None = None  # the mean recall
 
     @property
     def final(self) -> float | None:
         """The metric at the end of everything that was done to it."""
         stages = (self.tuned, self.removed, self.gated)
         return next((value for value in stages if value is not None), None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassFacts:
+    """The classes, and how well the dumbest guess does on the test data."""
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...]  # test examples of each
+    majority: str  # the most frequent class of training
+    majority_share: float  # of the test examples: the accuracy of always naming it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +73,7 @@ class RunResult:
     model: str
     method: str  # how players were chosen
     settings: Mapping[str, Any]  # complete, with every automatic choice filled in
-    metric: str  # "accuracy" or "R^2"
+    metric: str  # "accuracy", "R^2", ... as people read it
     num_train: int  # examples
     num_validation: int  # every choice is made on these
     num_test: int  # nothing was chosen on these
@@ -75,6 +88,8 @@ class RunResult:
     seconds: Mapping[str, float]  # wall-clock time of each stage
     notes: tuple[str, ...]  # what a reader must know, one sentence each
     versions: Mapping[str, str]  # of the libraries used, and the device
+    data_notes: tuple[str, ...] = ()  # what was done to the data, a line each
+    classes: ClassFacts | None = None  # None for a regression
 
     @property
     def num_players(self) -> int:

@@ -4,13 +4,14 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from gamepruning.workbench.datasets import DatasetInfo
 from gamepruning.workbench.report import formats
 from gamepruning.workbench.report.page import render
-from gamepruning.workbench.report.results import MAX_FAMILIES, RunResult
+from gamepruning.workbench.report.results import MAX_FAMILIES, ClassFacts, RunResult
 from gamepruning.workbench.report.table import (
     Column,
     Row,
@@ -19,11 +20,15 @@ from gamepruning.workbench.report.table import (
     text_columns,
 )
 
+MAX_CLASSES = 30  # that are listed one by one
+
 
 def run_tables(result: RunResult) -> dict[str, Table]:
     """All tables of a run, by their names in the template of its page."""
-    tables = (contest_table(result), family_table(result), cost_table(result))
-    return dict(zip(("contest", "families", "costs"), tables, strict=True))
+    tables = {"contest": contest_table(result)}
+    if result.classes is not None:
+        tables["classes"] = class_table(result, result.classes)
+    return tables | {"families": family_table(result), "costs": cost_table(result)}
 
 
 def print_result(console: Console, result: RunResult) -> None:
@@ -64,6 +69,31 @@ def contest_table(result: RunResult) -> Table:
         rows.append(Row(cells, "hero" if row.key == result.pruned.key else ""))
     title = f"Test {result.metric} ({result.num_test:,} examples)"
     return Table(columns, rows, title)
+
+
+def class_table(result: RunResult, classes: ClassFacts) -> Table:
+    """Recall by class on the test data, and what one class alone would give."""
+    both = (result.dense, result.pruned)
+    one = f"always {classes.majority}"
+    percent = functools.partial(formats.format_metric, metric="accuracy")
+    columns = (
+        *text_columns("class"),
+        Column("examples", format="{:,}".format),
+        *number_columns("dense", result.pruned.label, one, format=percent),
+    )
+    rows, worst = [], np.argsort([r or 0.0 for r in result.pruned.recalls])
+    for k in sorted(worst[:MAX_CLASSES]):
+        name, recalls = classes.names[k], (c.recalls[k] for c in both)
+        cells = (name, classes.counts[k], *recalls, float(name == classes.majority))
+        rows.append(Row(cells))
+    total, share = sum(classes.counts), classes.majority_share
+    balanced = 1 / max(sum(count > 0 for count in classes.counts), 1)
+    own = (c.balanced_accuracy for c in both)
+    rows.append(Row(("balanced accuracy", total, *own, balanced), "total"))
+    own = (c.accuracy for c in both)
+    rows.append(Row(("accuracy", total, *own, share), "total"))
+    few = f", the worst {MAX_CLASSES}" if len(worst) > MAX_CLASSES else ""
+    return Table(columns, rows, f"Recall by class{few}")
 
 
 def family_table(result: RunResult) -> Table:

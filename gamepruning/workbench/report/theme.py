@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
+from gamepruning.workbench.report.formats import IN_PERCENT
+
 INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"
 HERO, AMBER, SLATE, GREEN = "#3a63d8", "#d98a1f", "#8d97a8", "#2f9e77"
 PLUM, ROSE = "#9156c8", "#d2517d"
@@ -48,7 +50,7 @@ def new_figure(width: float, height: float, *, columns: int = 1, **kwargs):
 def show_metric(axis: Axis, metric: str, decimals: int | None = None) -> None:
     """Label an axis of a metric as tables do: only accuracies are in percent."""
     percent = PercentFormatter(1.0, decimals=decimals, symbol=" %")
-    axis.set_major_formatter(percent if metric == "accuracy" else ScalarFormatter())
+    axis.set_major_formatter(percent if metric in IN_PERCENT else ScalarFormatter())
 
 
 def show_epochs(axes: Axes, *, most: int = 6) -> None:

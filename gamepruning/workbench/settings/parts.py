@@ -122,15 +122,22 @@ class NetworkSettings(Settings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Settings):
-    """How the dense network is trained.
+    """How the dense network is trained, and what networks are judged by.
 
     Attributes:
       epochs: Passes over the training data (default: 20, more for small data sets).
       batch_size: Examples per step (default: 64, or 128 from 10,000 examples on).
+      metric: Metric that networks are judged and chosen by, and, if it is named here,
+        the value of a coalition under --value auto; auto is accuracy for classes and r2
+        for numbers.
+      class_weights: Weights of the classes in the loss; balanced lets rare ones count
+        as much as frequent ones.
     """
 
     epochs: Annotated[int | None, N, Within(1, 10**5)] = None
     batch_size: Annotated[int | None, N, AT_LEAST_ONE] = None
+    metric: Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "r2"] = "auto"
+    class_weights: Literal["none", "balanced"] = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,7 +171,7 @@ class ScoringSettings(Settings):
     Attributes:
       value: Value of a coalition on the validation data: the metric, the negative loss,
         or the negative loss at the best of five temperatures (calibrated, for classes
-        only); auto is the loss.
+        only); auto is the loss, or the metric that --metric names.
       rows: Validation examples on which coalitions are evaluated.
       evaluations: Coalitions evaluated for each estimate of a power index (default: 10
         per player, or 2 per player in each round of building and pruning).

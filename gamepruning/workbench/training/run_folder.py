@@ -1,7 +1,7 @@
 """The run folder of a command: its settings, and what it read when it began."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +59,7 @@ def write_config(
     asked: CommandSettings,
     training: SettledTraining,
     sources: Mapping[str, str],
+    told: Mapping[str, Sequence[str]],
 ) -> None:
     """Write `config.json`: the command, all settings, what was read, the versions."""
     data = {
@@ -66,6 +67,7 @@ def write_config(
         "settings": asked.to_dict(),  # under which an interrupted run is resumed
         "resolved": asked.to_dict() | training._asdict(),
         "sources": dict(sources),  # fingerprints of what the run reads
+        "data": dict(told),  # what was done to each data set
         "versions": versions(),
     }
     folder.write_text(CONFIG, json.dumps(data, indent=2) + "\n")

@@ -1,5 +1,6 @@
 """What a run works on: data, a network fit for them, and its players."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -18,9 +19,11 @@ from gamepruning.workbench.settings.parts import (
     DataSettings,
     NetworkSettings,
     SettledTraining,
+    TrainingSettings,
 )
 from gamepruning.workbench.training.loop import Measure
 
+DEFAULT_TRAINING = TrainingSettings()
 EXAMPLES = 8  # examples with which a network is traced
 
 
@@ -34,7 +37,8 @@ class Task(NamedTuple):
     train_players: Players  # of `network.train_apply`; the same where it is plain
     loss: Measure  # to be minimised
     metric: Measure  # to be maximised
-    metric_name: str  # "accuracy" or "R^2"
+    metric_name: str  # "accuracy", "R^2", ... as people read it
+    is_metric_named: bool = False  # by the user
 
 
 class Keys(NamedTuple):
@@ -55,7 +59,13 @@ class Prepared(NamedTuple):
 
 
 def make_task(
-    name: str, data: DataSettings, chosen: NetworkSettings, *, seed: int, key: jax.Array
+    name: str,
+    data: DataSettings,
+    chosen: NetworkSettings,
+    judged: TrainingSettings = DEFAULT_TRAINING,
+    *,
+    seed: int,
+    key: jax.Array,
 ) -> Task:
     """Load the data, make the network, find its players.
 
@@ -76,10 +86,32 @@ def make_task(
         train_players = find_players(
             network.train_apply, params, inputs, key, outputs_like=lambda p: (None, p)
         )
-    loss, metric, kind = metrics.cross_entropy, metrics.accuracy, "accuracy"
-    if dataset.task == "regression":
-        loss, metric, kind = metrics.squared_error, metrics.r2, "R^2"
-    return Task(dataset, network, params, players, train_players, loss, metric, kind)
+    loss, metric, kind = _measures(dataset, judged)
+    named = judged.metric != "auto"
+    return Task(
+        dataset, network, params, players, train_players, loss, metric, kind, named
+    )
+
+
+def _measures(
+    dataset: Dataset, judged: TrainingSettings
+) -> tuple[Measure, Measure, str]:
+    """The loss and the metric, and the metric's name."""
+    is_classes, name = dataset.task == "classification", judged.metric
+    if name == "auto":
+        name = "accuracy" if is_classes else "r2"
+    if is_classes == (name == "r2"):
+        fit = "accuracy, balanced_accuracy or macro_f1" if is_classes else "r2"
+        raise InputError(f"{dataset.name} is for {dataset.task}: take --metric {fit}")
+    loss: Measure = metrics.cross_entropy if is_classes else metrics.squared_error
+    if judged.class_weights == "balanced":
+        if not is_classes:
+            raise InputError("--class-weights balanced goes with classes: leave it out")
+        labels, total = dataset.train.labels, dataset.num_outputs
+        weights = metrics.balanced_class_weights(labels, total)
+        loss = functools.partial(metrics.cross_entropy, class_weights=weights)
+    shown = {"r2": "R^2", "macro_f1": "macro F1"}.get(name, name.replace("_", " "))
+    return loss, metrics.METRICS[name], shown
 
 
 def workbench_network(

@@ -69,7 +69,7 @@ def test_the_page_is_whole_and_says_it_all():
         "17.8 %",
         "hidden_1 (1 rescued) 6",
         "One & only.",
-        "inputs are float32 [batch, 8, 8, 1]",
+        "Inputs are float32 [rows, 8, 8, 1]",
         "gamepruning prune --dataset <b>",
         "a&b.py:make",
     ):

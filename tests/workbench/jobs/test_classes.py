@@ -1,0 +1,115 @@
+"""Beyond accuracy: the majority, recall by class, the metric, class weights."""
+
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gamepruning import metrics
+from gamepruning.types import InputError
+from gamepruning.workbench.jobs.prune import run_prune
+from gamepruning.workbench.methods.subject import Subject
+from gamepruning.workbench.settings.parts import (
+    DataSettings,
+    NetworkSettings,
+    ScoringSettings,
+    TrainingSettings,
+)
+from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training.task import make_task
+
+
+def write_rare(path, num=200):
+    """A class of 5 % that is hard to tell, and a row counter that is no input."""
+    rng = np.random.default_rng(0)
+    lines = ["id,x,y,target"]
+    for i in range(num):
+        label = "rare" if i % 20 == 7 else "common"
+        x = rng.normal() + (label == "rare")
+        lines.append(f"{i},{x:.3f},{rng.normal():.3f},{label}")
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def task_of(name, **judged):
+    chosen = NetworkSettings(widths=(4,))
+    asked = TrainingSettings(**judged)
+    key = jax.random.key(0)
+    return make_task(name, DataSettings(), chosen, asked, seed=0, key=key)
+
+
+def test_what_always_names_one_class_is_told(tmp_path):
+    name, console = (
+        write_rare(tmp_path / "t.csv"),
+        Console(file=io.StringIO(), width=200),
+    )
+    settings = PruneSettings.of(
+        dataset=name, method="magnitude", keep="0.5", rivals=False, epochs=1,
+        fine_tune=0, widths=(4,), learning_rate=1e-3,
+    )  # fmt: skip
+    made = run_prune(settings, out=tmp_path / "run", console=console)
+    data = json.loads((made.folder / "result.json").read_text())
+    classes = data["classes"]
+    assert (classes["names"], classes["majority"]) == (["common", "rare"], "common")
+    assert classes["majority_share"] == classes["counts"][0] / sum(classes["counts"])
+    for one in (data["dense"], data["pruned"]):
+        assert one["balanced_accuracy"] == pytest.approx(np.mean(one["recalls"]))
+    told = console.file.getvalue()
+    report = (made.folder / "report.html").read_text(encoding="utf-8")
+    config = json.loads((made.folder / "config.json").read_text())
+    for text in (told, report, " ".join(data["data_notes"] + config["data"]["t"])):
+        assert "left out: id" in text
+    share = f"{100 * classes['majority_share']:.1f} %"
+    assert f"{share} of the test examples are of the class 'common'" in told
+    for text in (told, report):
+        assert "always common" in text and "balanced accuracy" in text
+        is_blind = data["pruned"]["recalls"][1] == 0
+        assert ("finds no example of rare" in text) == is_blind
+
+
+def test_the_metric_that_is_named_chooses(tmp_path):
+    name = write_rare(tmp_path / "t.csv")
+    task = task_of(name, metric="balanced_accuracy")
+    assert (task.metric, task.metric_name) == (
+        metrics.balanced_accuracy,
+        "balanced accuracy",
+    )
+    outputs = np.eye(2)[np.zeros(30, int)]  # always the first class
+    labels = task.dataset.validation.labels[:30]
+    assert float(task.metric(outputs, labels)) == 0.5
+    game = Subject(task, task.params, ScoringSettings(), 0.5).game
+    everybody = np.ones((1, task.players.num_players), bool)
+    inputs = jax.numpy.asarray(task.dataset.validation.inputs)
+    values = task.network.apply(task.params, inputs)
+    expected = metrics.balanced_accuracy(values, task.dataset.validation.labels)
+    np.testing.assert_allclose(game(everybody), [expected], rtol=1e-6)
+
+
+def test_balanced_weights_are_in_the_loss(tmp_path):
+    task = task_of(write_rare(tmp_path / "t.csv"), class_weights="balanced")
+    labels = task.dataset.train.labels
+    outputs = np.zeros((len(labels), 2), np.float32)
+    shares = [
+        float(task.loss(outputs[labels == k], labels[labels == k])) for k in (0, 1)
+    ]
+    counts = np.bincount(labels)
+    np.testing.assert_allclose(shares[0] * counts[0], shares[1] * counts[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "judged", "said"),
+    [
+        ("y", {"metric": "accuracy"}, "t is for regression: take --metric r2"),
+        ("target", {"metric": "r2"}, "take --metric accuracy, balanced_accuracy or"),
+        ("y", {"class_weights": "balanced"}, "--class-weights balanced goes with"),
+    ],
+)
+def test_a_metric_of_the_other_task_is_refused(tmp_path, target, judged, said):
+    name = write_rare(tmp_path / "t.csv")
+    data, chosen = DataSettings(target=target), NetworkSettings(widths=(4,))
+    key, asked = jax.random.key(0), TrainingSettings(**judged)
+    with pytest.raises(InputError, match=said):
+        make_task(name, data, chosen, asked, seed=0, key=key)
