@@ -8,18 +8,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gamepruning.tabular.split import Rows as Rows, split_rows as split_rows
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import images, places
 from gamepruning.workbench.datasets.places import Folder
 from gamepruning.workbench.datasets.recipes import RECIPES, Recipe
 from gamepruning.workbench.datasets.splits import (
     Dataset as Dataset,
-    Rows as Rows,
     Split as Split,
     check_dataset as check_dataset,
     describe as describe,
     majority as majority,
-    split_rows as split_rows,
 )
 from gamepruning.workbench.settings.base import closest
 

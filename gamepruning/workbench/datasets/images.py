@@ -14,6 +14,7 @@ import numpy as np
 
 from gamepruning.files import npz
 from gamepruning.files.atomic import checksum
+from gamepruning.tabular.split import split_rows
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import splits
 from gamepruning.workbench.datasets.places import Folder, cache_folder, data_folders
@@ -36,7 +37,7 @@ def load_digits(*, seed: int, standardise: bool = False) -> splits.Dataset:
     table = np.loadtxt(str(file), np.float32, delimiter=",")
     images = (table[:, :-1] / np.float32(16)).reshape(-1, 8, 8, 1)
     labels = table[:, -1].astype(np.int32)
-    rows = splits.split_rows(jax.random.key(seed), labels, validation=0.15, test=0.25)
+    rows = split_rows(jax.random.key(seed), labels, validation=0.15, test=0.25)
     parts = [splits.Split(images[part], labels[part]) for part in rows]
     return _to_dataset("digits", parts, standardise)
 
@@ -55,7 +56,7 @@ def load_mnist(
     cache = cache_folder(cache_dir) / f"mnist-{folder.name}-{_fingerprint(folder)}.npz"
     arrays = load_or_make(cache, lambda: _decode(folder), _is_mnist)
     labels = arrays["train_labels"]
-    rows = splits.split_rows(jax.random.key(seed), labels, validation=1 / 12, test=0.0)
+    rows = split_rows(jax.random.key(seed), labels, validation=1 / 12, test=0.0)
 
     def read(part: str, own: Any) -> splits.Split:
         images = arrays[f"{part}_images"][own].astype(np.float32) / np.float32(255)

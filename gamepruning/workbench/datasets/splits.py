@@ -1,13 +1,12 @@
 """Training, validation and test rows with no leakage between them."""
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 
+from gamepruning.tabular.split import Rows
 from gamepruning.types import InputError
 
 Task = Literal["classification", "regression"]
@@ -36,15 +35,7 @@ class Dataset(NamedTuple):
     target_scale: float = 1.0
     notes: tuple[str, ...] = ()  # what was done to the data, a line each
     preprocessing: str = ""  # from raw data to inputs, as JSON text
-    rows: "Rows | None" = None  # of a table: row numbers; those of a test file last
-
-
-class Rows(NamedTuple):
-    """Row numbers of the three parts, each ascending."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    rows: Rows | None = None  # of a table: row numbers; those of a test file last
 
 
 def make_dataset(
@@ -81,71 +72,6 @@ def majority(dataset: Dataset) -> tuple[str, float]:
 def describe_inputs(**facts: Any) -> str:
     """How raw data become inputs, as JSON, where they are no table."""
     return json.dumps({"format": "gamepruning inputs", "version": 1, **facts}, indent=2)
-
-
-def split_rows(
-    key: jax.Array,
-    strata: np.ndarray,
-    *,
-    groups: np.ndarray | None = None,
-    validation: float,
-    test: float,
-    names: tuple[str, ...] = (),
-) -> Rows:
-    """Deal rows out at random, class by class, a group always as a whole.
-
-    Every class with rows is in every part; it is an InputError if one has fewer rows or
-    groups than there are parts. A group has the class of its first row.
-
-    Args:
-      key: random key.
-      strata: the class of each row, integers [B]; all zero where there are none.
-      groups: rows that say the same, or are about one person, integers [B].
-      validation: fraction of each class for validation; 0 for no such part.
-      test: fraction of each class for the test; 0 for no such part.
-      names: what the classes are called, for the error.
-
-    Example:
-      >>> import jax, numpy as np
-      >>> key, strata = jax.random.key(0), np.arange(40) % 4
-      >>> rows = split_rows(key, strata, validation=0.2, test=0.3)
-      >>> [len(part) for part in rows]
-      [20, 8, 12]
-    """
-    groups = np.arange(len(strata)) if groups is None else groups
-    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
-    order = _random_order(key, len(first))
-    part_of = np.zeros(len(first), int)
-    num_parts = 1 + (validation > 0) + (test > 0)
-    classes = strata[first[order]]
-    for label in np.unique(strata):
-        own = order[classes == label]
-        if len(own) < num_parts:
-            name = names[label] if label < len(names) else label
-            raise InputError(
-                f"class {name!r} has {len(own)} distinct row{'s' * (len(own) != 1)}, "
-                f"too few for a stratified split into {num_parts} parts: add rows, "
-                "merge classes, or leave such classes out (--rare-classes drop)"
-            )
-        num_test = _share(test, len(own), num_parts)
-        num_validation = _share(validation, len(own), num_parts)
-        part_of[own[:num_test]] = 2
-        part_of[own[num_test : num_test + num_validation]] = 1
-    parts = part_of[member.reshape(-1)]
-    return Rows(*(np.flatnonzero(parts == part) for part in range(3)))
-
-
-def _random_order(key: jax.Array, num: int) -> np.ndarray:
-    """A permutation; sizes are rounded up, so that few sizes are compiled."""
-    bits = jax.random.bits(key, (1 << num.bit_length(),))
-    return np.argsort(np.asarray(bits)[:num], stable=True)
-
-
-def _share(fraction: float, total: int, num_parts: int) -> int:
-    """How many of `total` make `fraction`: at least one, but not the others' last."""
-    if fraction == 0:
-        return 0
-    return min(max(1, math.floor(fraction * total + 0.5)), total - num_parts + 1)
 
 
 def check_dataset(dataset: Dataset) -> Dataset:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from gamepruning.tabular import split
 from gamepruning.tabular.preprocessing import Preprocessing
 from gamepruning.tabular.read import Table, naming, read_table, scan_table
 from gamepruning.tabular.target import Target, classes_of, understand_target
@@ -23,8 +24,6 @@ from gamepruning.types import InputError
 from gamepruning.workbench.datasets import splits
 from gamepruning.workbench.datasets.recipes import Recipe
 from gamepruning.workbench.settings.base import closest
-
-_NUM_PARTS = 3
 
 
 def load_table(path: Path, *, seed: int, recipe: Recipe) -> splits.Dataset:
@@ -78,7 +77,7 @@ def _to_dataset(
         target_mean=made.target.mean,
         target_scale=made.target.scale,
         preprocessing=made.to_json(),
-        rows=splits.Rows(*(np.asarray(found.parsed.index[part]) for part in rows)),
+        rows=split.Rows(*(np.asarray(found.parsed.index[part]) for part in rows)),
     )
 
 
@@ -122,13 +121,13 @@ def _drop_rare(
 ) -> tuple[Target, Understood]:
     """Leave out classes too small to be in every part, if the recipe says so."""
     names = target.column.parse(cells[recipe.target])
-    is_rare = names.map(names.value_counts()) < _NUM_PARTS
+    is_rare = names.map(names.value_counts()) < split.NUM_PARTS
     if recipe.rare_classes == "error" or not is_rare.any():
         return target, found
     if names[~is_rare].nunique() < 2:
-        raise InputError(f"fewer than two classes have {_NUM_PARTS} rows")
+        raise InputError(f"fewer than two classes have {split.NUM_PARTS} rows")
     gone = ", ".join(classes_of(names[is_rare]))
-    notes.append(f"classes with fewer than {_NUM_PARTS} rows, left out: {gone}")
+    notes.append(f"classes with fewer than {split.NUM_PARTS} rows, left out: {gone}")
     target = dataclasses.replace(target, classes=classes_of(names[~is_rare]))
     return target, found._replace(parsed=found.parsed[~is_rare])
 
@@ -140,7 +139,7 @@ def _split(
     goal: tuple[np.ndarray, tuple[str, ...]],
     recipe: Recipe,
     notes: list[str],
-) -> splits.Rows:
+) -> split.Rows:
     """Rows with the same inputs, or of the same group, go to the same part."""
     labels, classes = goal
     strata = labels if classes and recipe.group is None else np.zeros(len(labels), int)
@@ -154,11 +153,12 @@ def _split(
     elif len(parsed.columns):
         by = list(parsed.columns)
         groups = parsed.groupby(by, sort=False, dropna=False).ngroup().to_numpy()
-        groups = _break_up(groups, strata, classes, notes)
+        groups, told = split.break_up(groups, strata, classes)
+        notes += told
     else:
         raise InputError("no column is left to learn from")
     test = 0.25 if recipe.test_file is None else 0.0
-    rows = splits.split_rows(
+    rows = split.split_rows(
         key, strata, groups=groups, validation=0.15, test=test, names=classes
     )
     for part, own in rows._asdict().items():
@@ -170,28 +170,3 @@ def _split(
                 "distinct rows; try another seed"
             )
     return rows
-
-
-def _break_up(
-    groups: np.ndarray, strata: np.ndarray, classes: tuple[str, ...], notes: list[str]
-) -> np.ndarray:
-    """Give rows that say the same to several parts where a class needs that.
-
-    With a few codes as inputs, rows that say the same are about different things.
-    """
-    first = strata[np.unique(groups, return_index=True)[1]]
-    few = [
-        label
-        for label in range(len(classes))
-        if (first == label).sum() < _NUM_PARTS <= (strata == label).sum()
-    ]
-    num_groups = len(first)
-    if not few or num_groups < 2:
-        return groups
-    is_broken = np.isin(groups, groups[np.isin(strata, few)])
-    names = ", ".join(classes[label] for label in few)
-    notes.append(
-        f"rows with the same inputs are in several parts: only {num_groups} differ, "
-        f"too few to split class {names} otherwise"
-    )
-    return np.where(is_broken, num_groups + np.arange(len(groups)), groups)

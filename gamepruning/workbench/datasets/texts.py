@@ -19,6 +19,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer
 
 from gamepruning.tabular.read import read_table, read_text
+from gamepruning.tabular.split import split_rows
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import places, splits
 
@@ -55,7 +56,7 @@ def load_texts(
         return _to_dataset(name, parts, EMOTIONS, min_documents)
     given, test = (_read_topic(folder / file) for file in files)
     labels, key = given["label"].to_numpy(), jax.random.key(seed)
-    rows = splits.split_rows(key, labels, validation=0.1, test=0.0, names=TOPICS)
+    rows = split_rows(key, labels, validation=0.1, test=0.0, names=TOPICS)
     parts = [given.iloc[rows.train], given.iloc[rows.validation], test]
     return _to_dataset(name, parts, TOPICS, min_documents)
 
