@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, Unpack
 
 import numpy as np
+from jaxtyping import Float
 
 from gamepruning.coalitions.estimators import Estimate, Problem, stopping
 from gamepruning.coalitions.estimators.base import State
@@ -26,6 +27,7 @@ from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 _PASSES = 2
+_SCARCE = 4  # samples that carry an error: below, 95 % intervals had 80 to 90 %
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,9 @@ class IndexEstimate:
     """An estimate, and how far to trust it.
 
     Attributes:
-      scores: the `Scores`: value +- 1.96 stderr is a 95 % interval for each player.
+      scores: the `Scores`: value +- 1.96 stderr is a 95 % interval for each player. A
+        stderr of 0 says that all samples of a player agreed to rounding, an infinite
+        one that all values were equal.
       method: the estimator that was used.
       agreement: the expected rank correlation with the exact index, predicted from two
         halves of the samples.
@@ -41,6 +45,13 @@ class IndexEstimate:
         if no cut was named.
       status: "settled" (the target was reached) or "budget" (the evaluations were
         used up).
+      support: how many samples carry the stderr of each player, float [N]: about a
+        third of them where values are spread as usual, and few where the value changes
+        seldom, but then much.
+      noise: the standard deviation of a value that is computed again, from the repeats
+        of nobody and everybody; 0 where they were equal, nan where nothing was repeated
+        because the method or the game does not need it.
+      is_shrunk: True if there were too few evaluations for an unbiased fit.
     """
 
     scores: Scores
@@ -48,12 +59,51 @@ class IndexEstimate:
     agreement: float
     cut_overlap: float
     status: str
+    support: Float[np.ndarray, " N"]
+    noise: float
+    is_shrunk: bool
 
     def __repr__(self) -> str:
+        note = "; see its note" if self.note else ""
         return (
             f"IndexEstimate({self.method}, {len(self.scores.value)} players, "
-            f"{self.scores.num_evaluations} evaluations, {self.status})"
+            f"{self.scores.num_evaluations} evaluations, {self.status}{note})"
         )
+
+    @property
+    def note(self) -> str:
+        """Why the intervals may not hold; "" if nothing speaks against them.
+
+        Example: swings are too rare for 60 coalitions.
+          >>> import jax
+          >>> from gamepruning.coalitions import banzhaf, voting_game
+          >>> jury = voting_game(12, [1] * 12)
+          >>> estimate_indices(
+          ...     jax.random.key(0), jury, banzhaf, num_evaluations=60
+          ... ).note
+          'all values were equal: nothing is known of the errors'
+        """
+        stderr = np.asarray(self.scores.stderr)
+        if np.isinf(stderr).all():
+            return "all values were equal: nothing is known of the errors"
+        if self.is_shrunk:
+            return (
+                "too few evaluations for an unbiased fit: the intervals hold on "
+                "average over games, not for each"
+            )
+        same = int((self.support == 0).sum())
+        if same:
+            return (
+                f"all samples of {same} players agree: their stderr of 0 is no proof, "
+                "a change may be too rare to be seen"
+            )
+        scarce = float(np.median(self.support))
+        if scarce < _SCARCE:
+            return (
+                f"the errors rest on about {scarce:.0f} samples: the intervals may be "
+                "too narrow"
+            )
+        return ""
 
 
 def estimate_indices(
@@ -66,6 +116,12 @@ def estimate_indices(
     **options: Unpack[SamplingOptions],
 ) -> IndexEstimate:
     """Estimate a power index, and stop early once the ranking is settled, if wanted.
+
+    The value function may be noisy, with errors that are independent from one
+    evaluation to the next: they are part of the standard errors. One that remembers its
+    values is a game of its own, whose noise cannot be told from what players add. Where
+    a value function has an attribute `is_deterministic = True`, nothing is spent on
+    finding out.
 
     Sample j depends on the key and j only. So a run that was killed resumes
     bit-identically from its checkpoint, and a larger budget goes on where a smaller one
@@ -108,7 +164,7 @@ def estimate_indices(
       ...     target_agreement=0.95,
       ... )
       >>> estimate
-      IndexEstimate(paired_regression, 20 players, 106 evaluations, settled)
+      IndexEstimate(paired_regression, 20 players, 106 evaluations, settled; see its note)
     """
     config = make_options(SamplingConfig, options, estimate_indices)
     problem = Problem(as_key(key), semivalue_for(semivalue, value_fn))
@@ -117,7 +173,7 @@ def estimate_indices(
     found = npz.load(path) if path is not None and path.exists() else None
     if method == "auto":
         method = _resolve_auto(problem, value_fn, num_evaluations, found)
-    schedule = make_schedule(method, problem.semivalue, num_evaluations, config)
+    schedule = make_schedule(method, problem, value_fn, num_evaluations, config)
     settings = settings_of(problem, schedule)
     if path is None or found is None:
         at = _Position(0, 0, False)
@@ -205,4 +261,7 @@ def _verdict(
         agreement=stopping.predicted_agreement(half_a, half_b),
         cut_overlap=overlap,
         status="settled" if at.is_settled else "budget",
+        support=found.support,
+        noise=found.noise,
+        is_shrunk=found.is_shrunk,
     )

@@ -79,6 +79,11 @@ def is_incremental(value_fn: ValueFn) -> bool:
     return bool(getattr(value_fn, "is_incremental", False))
 
 
+def is_deterministic(value_fn: ValueFn) -> bool:
+    """Return True if the game says that a coalition always has the same value."""
+    return bool(getattr(value_fn, "is_deterministic", False))
+
+
 def coalition_values(
     value_fn: ValueFn, masks: Bool[np.ndarray, "S N"]
 ) -> Float[np.ndarray, " S"]:
@@ -108,7 +113,7 @@ def prefix_values(
     value_fn: ValueFn,
     orders: Int[np.ndarray, "S N"],
     *,
-    ends: tuple[float, float] | None = None,
+    ends: Float[np.ndarray, "S 2"] | None = None,
 ) -> Float[np.ndarray, "S N+1"]:
     """v of the empty coalition and of every prefix of each order.
 
@@ -116,7 +121,7 @@ def prefix_values(
       value_fn: coalitions -> values; its method `prefixes(orders) -> [S, N + 1]` is
         used where it has one.
       orders: the players as they enter, each row a permutation of 0..N-1.
-      ends: v of nobody and of everybody, if they are known.
+      ends: v of nobody and of everybody for each order, if they are known.
 
     Returns:
       float64 [S, N + 1].
@@ -138,7 +143,7 @@ def prefix_values(
         return _checked(found, (num, n + 1), "value_fn.prefixes(orders)", orders)
     position = np.argsort(orders, axis=1)
     values = np.empty((num, n + 1))
-    values[:, 0], values[:, n] = end_values(value_fn, n) if ends is None else ends
+    values[:, [0, n]] = end_values(value_fn, n) if ends is None else ends
     if n > 1:
         masks = position[:, None, :] < np.arange(1, n)[None, :, None]
         inner = coalition_values(value_fn, masks.reshape(-1, n))

@@ -37,7 +37,10 @@ class ValueFunction:
       free: their numbers among all players, int [M], rising.
       num_evaluations: coalitions valued so far, those of functions restricted from
         this one among them.
+      is_deterministic: True: a coalition always has the same value.
     """
+
+    is_deterministic = True
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Int
 
-from gamepruning.coalitions.games import can_restrict, count_players
+from gamepruning.coalitions.games import can_restrict, count_players, is_deterministic
 from gamepruning.players import Players
 from gamepruning.trees.masks import as_mask
 from gamepruning.types import Game, InputError, ValueFn
@@ -66,10 +66,13 @@ class RestrictedGame:
     Attributes:
       num_players: M, the number of free players.
       free: their numbers, int [M].
+      is_deterministic: True if the other says that a coalition always has the same
+        value.
     """
 
     def __init__(self, value_fn: ValueFn, free: np.ndarray, always_in: np.ndarray):
         self.num_players = len(free)
+        self.is_deterministic = is_deterministic(value_fn)
         self.free = free
         self._value_fn = value_fn
         self._always_in = always_in

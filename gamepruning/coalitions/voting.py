@@ -91,7 +91,10 @@ class VotingGame:
       quota: the weight that wins.
       weights: of the voters, int [N].
       num_players: N.
+      is_deterministic: True: a coalition always has the same value.
     """
+
+    is_deterministic = True
 
     def __init__(self, quota: int, weights: np.ndarray):
         self.quota = quota

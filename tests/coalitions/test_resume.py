@@ -42,7 +42,7 @@ class Mortal:
         self.left -= 1
         if self.left < 0:
             self.deaths += 1
-            self.left = int(self.rng.integers(1, 3))
+            self.left = int(self.rng.integers(1, 4))
             raise Killed
         return game(masks)
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import ndtri, stdtrit
 
+from gamepruning.coalitions.games import has_prefixes, is_deterministic
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import InputError, ValueFn
 
@@ -39,11 +40,14 @@ class SampleCost(NamedTuple):
       fixed: evaluations that are made once.
       each: evaluations for each sample: a coalition, a pair, an order.
       least: how many samples the estimator needs at least.
+      repeat_every: samples after which nobody and everybody are valued again, before
+        the next one, at 2 evaluations; 0 for never.
     """
 
     fixed: int
     each: int
     least: int
+    repeat_every: int = 0
 
     @property
     def least_evaluations(self) -> int:
@@ -52,13 +56,24 @@ class SampleCost(NamedTuple):
 
     def evaluations(self, num_samples: int) -> int:
         """What so many samples cost."""
-        return self.fixed + self.each * num_samples
+        return self.fixed + self.each * num_samples + 2 * self.num_repeats(num_samples)
+
+    def num_repeats(self, num_samples: int) -> int:
+        """How often nobody and everybody are valued again."""
+        every = self.repeat_every
+        return max(0, num_samples - 1) // every if every else 0
 
     def affordable(self, num_evaluations: int) -> int:
         """How many samples a budget pays for."""
         if not self.each:
             return self.least
-        return (num_evaluations - self.fixed) // self.each
+        least = (num_evaluations - self.fixed) // (self.each + 2)
+        most = (num_evaluations - self.fixed) // self.each
+        while least < most:
+            middle = (least + most + 1) // 2
+            fits = self.evaluations(middle) <= num_evaluations
+            least, most = (middle, most) if fits else (least, middle - 1)
+        return least
 
 
 class Estimate(NamedTuple):
@@ -68,11 +83,18 @@ class Estimate(NamedTuple):
       value: float [N].
       stderr: float [N], widened where samples are few: see `widening`.
       halves: from the samples with even and odd numbers, float [2, N].
+      support: how many samples carry the stderr of each player, float [N]: see
+        `effective_number`; 0 where no two samples differ.
+      noise: the standard deviation of a value that is computed again; nan if none was.
+      is_shrunk: True if a penalty draws the values towards their mean.
     """
 
     value: Float[np.ndarray, " N"]
     stderr: Float[np.ndarray, " N"]
     halves: Float[np.ndarray, "2 N"]
+    support: Float[np.ndarray, " N"]
+    noise: float = math.nan
+    is_shrunk: bool = False
 
 
 class Estimator(NamedTuple):
@@ -101,6 +123,26 @@ class Estimator(NamedTuple):
     preference: int | None = None
     is_incremental: bool = False
 
+    def cost_for(self, semivalue: Semivalue, value_fn: ValueFn) -> SampleCost:
+        """The cost with this game: no repeats where they are not needed."""
+        cost = self.cost(semivalue)
+        if are_repeated(value_fn, is_incremental=self.is_incremental):
+            return cost
+        return cost._replace(repeat_every=0)
+
+
+def are_repeated(value_fn: ValueFn, *, is_incremental: bool) -> bool:
+    """Return True if nobody and everybody are valued again now and then.
+
+    Not where the game is deterministic, nor where each order brings its own.
+
+    Args:
+      value_fn: the game.
+      is_incremental: True if the estimator asks for prefixes where it can.
+    """
+    has_own = is_incremental and has_prefixes(value_fn)
+    return not (is_deterministic(value_fn) or has_own)
+
 
 def widening(degrees_of_freedom: float | np.ndarray) -> np.ndarray:
     """How much to widen a standard error that was itself estimated.
@@ -114,6 +156,45 @@ def widening(degrees_of_freedom: float | np.ndarray) -> np.ndarray:
     """
     return np.asarray(
         stdtrit(np.maximum(degrees_of_freedom, 1), _LEVEL) / ndtri(_LEVEL)
+    )
+
+
+def effective_number(
+    total: float | np.ndarray, total_square: float | np.ndarray
+) -> np.ndarray:
+    """How many equal terms have a sum and a sum of squares as these; 0 for no term.
+
+    Example: nine small terms and a large one count as little more than one.
+      >>> terms = np.array([100.0] + [1.0] * 9)
+      >>> float(effective_number(terms.sum(), (terms**2).sum()).round(2))
+      1.19
+    """
+    total, total_square = np.asarray(total), np.asarray(total_square)
+    scale = np.where(total_square > 0, total_square, 1.0)
+    return np.where(total_square > 0, total**2 / scale, 0.0)
+
+
+def observed_freedom(
+    support: float | np.ndarray, num_samples: float | np.ndarray
+) -> Float[np.ndarray, "..."]:
+    """Satterthwaite's degrees of freedom of a variance, as its terms are spread.
+
+    2 / (1 / support - 1 / K): about K for normal errors, about two for each term where
+    a few carry it all, and at least one.
+
+    Example:
+      >>> observed_freedom(np.array([30.0, 2.0]), 90).round(1).tolist()
+      [90.0, 4.1]
+    """
+    apart = 1 / np.maximum(support, 0.5) - 1 / num_samples
+    return np.maximum(2 / np.maximum(apart, 1e-9), 1.0)
+
+
+def nothing_seen(estimate: Estimate) -> Estimate:
+    """The estimate where every value was the same: nothing is known of its error."""
+    return estimate._replace(
+        stderr=np.full_like(estimate.stderr, math.inf),
+        support=np.zeros_like(estimate.support),
     )
 
 

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.coalitions.estimators import ESTIMATORS, Estimator, Problem, SampleCost
-from gamepruning.coalitions.semivalues import Semivalue
-from gamepruning.types import InputError
+from gamepruning.types import InputError, ValueFn
 
 _FIRST_CHECK = 8  # samples, and twice the least of the method
 _CHECK_GROWTH = 1.25
+_FORMAT = 2  # of checkpoints
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -108,7 +108,11 @@ class Schedule(NamedTuple):
 
 
 def make_schedule(
-    method: str, semivalue: Semivalue, num_evaluations: int, config: SamplingConfig
+    method: str,
+    problem: Problem,
+    value_fn: ValueFn,
+    num_evaluations: int,
+    config: SamplingConfig,
 ) -> Schedule:
     """The schedule for a budget.
 
@@ -120,13 +124,14 @@ def make_schedule(
         raise InputError(
             f"method: expected 'auto' or one of {', '.join(ESTIMATORS)}, got {method!r}"
         )
-    misfit = ESTIMATORS[method].misfit(semivalue)
+    estimator, semivalue = ESTIMATORS[method], problem.semivalue
+    misfit = estimator.misfit(semivalue)
     if misfit is not None:
         raise InputError(f"method {method!r} does not fit {semivalue!r}: {misfit}")
     n, cut = semivalue.num_players, config.cut
     if cut is not None and not 1 <= cut < n:
         raise InputError(f"expected cut in [1, {n - 1}], players below it, got {cut}")
-    cost = ESTIMATORS[method].cost(semivalue)
+    cost = estimator.cost_for(semivalue, value_fn)
     if num_evaluations < cost.least_evaluations:
         raise InputError(
             f"budget too small: method {method!r} needs at least "
@@ -159,6 +164,7 @@ def settings_of(problem: Problem, schedule: Schedule) -> dict[str, Any]:
     )
     numbers = np.asarray(jax.random.key_data(key) if typed else key).tolist()
     return {
+        "format": _FORMAT,
         "method": schedule.method,
         "key": numbers,
         "index": problem.semivalue.name,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gamepruning.coalitions.estimators import ridge, sampling
+from gamepruning.coalitions.estimators import ends, ridge, sampling
 from gamepruning.coalitions.estimators.base import (
     Estimate,
     Estimator,
@@ -12,9 +12,10 @@ from gamepruning.coalitions.estimators.base import (
     SampleCost,
     State,
     append,
+    are_repeated,
     only_shapley,
 )
-from gamepruning.coalitions.games import coalition_values, end_values
+from gamepruning.coalitions.games import coalition_values
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import ValueFn
 
@@ -29,9 +30,10 @@ def leverage() -> Estimator:
     ends, with weights 1 / (s (N - s)); (v(N) - v(nobody)) / N is added to every slope,
     so that the values sum exactly to v(N) - v(nobody). The polynomial changes nothing
     in the mean and much in the variance where v follows the size of the coalition.
-    Bias: of order 1/m, as of all least squares, and, below 10 pairs a player, that of
+    Bias: of order 1/m, as of all least squares, and, below 3 pairs a player, that of
     the penalty, which is part of the standard error (see `ridge.fit`). Cost: 2
-    evaluations a sample, and 2.
+    evaluations a sample, and 2; unless the game is deterministic, 2 more after every N
+    samples, which tell the noise of v(N) and v(nobody).
 
     References:
       Lundberg and Lee, arXiv 1705.07874, theorem 2. Musco and Witter, Leverage SHAP,
@@ -49,7 +51,9 @@ def leverage() -> Estimator:
 
 def _cost(semivalue: Semivalue) -> SampleCost:
     n = semivalue.num_players
-    return SampleCost(2, 2, n + 1 + _num_terms(n) if n > 1 else 0)
+    if n == 1:
+        return SampleCost(2, 0, 2, 1)
+    return SampleCost(2, 2, n + 1 + _num_terms(n), n)
 
 
 def _num_terms(n: int) -> int:
@@ -59,13 +63,19 @@ def _num_terms(n: int) -> int:
 
 def _init(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
     del num_samples
-    ends = np.array(end_values(value_fn, problem.num_players))
-    return {"ends": ends, "values": np.zeros((0, 3))}
+    return {
+        "ends": ends.init(value_fn, problem.num_players),
+        "values": np.zeros((0, 3)),
+    }
 
 
 def _update(
     problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
 ) -> State:
+    if are_repeated(value_fn, is_incremental=False):
+        repeats = _cost(problem.semivalue).num_repeats(stop)
+        known = ends.repeat(state["ends"], value_fn, problem.num_players, repeats)
+        state = {**state, "ends": known}
     if problem.num_players == 1:
         return state
     masks = sampling.sized_coalitions(problem.key, problem.num_players, start, stop)
@@ -75,14 +85,15 @@ def _update(
 
 
 def _finish(problem: Problem, state: State) -> Estimate:
-    n = problem.num_players
-    rise = state["ends"][1] - state["ends"][0]
+    n, found = problem.num_players, ends.rise(state["ends"])
     if n == 1:
-        return Estimate(np.array([rise]), np.zeros(1), np.full((2, 1), rise))
+        whole = np.array([found.value])
+        alone = Estimate(whole, np.zeros(1), np.stack([whole, whole]), np.ones(1))
+        return ends.add_noise(alone, found, np.ones(1))
     values, sizes = state["values"][:, :2], state["values"][:, 2]
     weight = np.sqrt(n / (sizes * (n - sizes)))
     place = 2 * sizes / n - 1
-    odd = (values[:, 0] - values[:, 1]) / 2 - place * rise / 2
+    odd = (values[:, 0] - values[:, 1]) / 2 - place * found.value / 2
     odd, profile = weight * odd, weight[:, None] * _profile(place, n)
 
     def rows() -> Iterator[ridge.Equations]:
@@ -93,7 +104,11 @@ def _finish(problem: Problem, state: State) -> Estimate:
             yield ridge.Equations(x, profile[these], odd[these], start)
 
     fit = ridge.fit(rows, n, profile.shape[1], has_total=False)
-    return Estimate(fit.value + rise / n, fit.stderr, fit.halves + rise / n)
+    share = found.value / n
+    whole = fit.estimate._replace(
+        value=fit.estimate.value + share, halves=fit.estimate.halves + share
+    )
+    return ends.add_noise(whole, found, fit.freedom)
 
 
 def _profile(place: np.ndarray, n: int) -> np.ndarray:

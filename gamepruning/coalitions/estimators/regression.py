@@ -17,6 +17,7 @@ from gamepruning.coalitions.estimators.base import (
     State,
     append,
     bias_of,
+    nothing_seen,
     only_banzhaf,
 )
 from gamepruning.coalitions.estimators.reuse import require_seen
@@ -29,11 +30,13 @@ def regression() -> Estimator:
     """Ridge regression of v on membership, coalitions drawn independently.
 
     Var_i ~ sigma_r^2 / ((m - N - 1) p (1 - p)), sigma_r^2 = what a linear fit leaves.
-    Bias: below 10 coalitions a player a penalty draws the players towards their mean;
+    Bias: below 3 coalitions a player a penalty draws the players towards their mean;
     its expected square is part of the standard error (see `ridge.fit`), which is then
-    right on average over players only. Above, none but that of least squares, of order
-    1/m. An additive game comes out exactly from N + 2 coalitions that tell all players
-    apart. Cost: 1 evaluation a sample.
+    right on average over players and games only. Above, none but that of least
+    squares, of order 1/m. Where all values are equal the standard error is infinite:
+    that much is known of swings that no coalition drawn has shown. An additive game
+    comes out exactly from N + 2 coalitions that tell all players apart. Cost: 1
+    evaluation a sample.
 
     References:
       Liu et al., Kernel Banzhaf, arXiv 2410.08336, for p = 1/2; Marichal and Mathonet,
@@ -92,7 +95,8 @@ def _finish(problem: Problem, state: State) -> Estimate:
             y, one = values[start:stop] - level, np.ones((stop - start, 1))
             yield ridge.Equations(masks - bias, one, y, start)
 
-    return ridge.fit(rows, problem.num_players, 1, has_total=True)
+    found = ridge.fit(rows, problem.num_players, 1, has_total=True).estimate
+    return found if np.ptp(values) else nothing_seen(found)
 
 
 def _paired_misfit(semivalue: Semivalue) -> str | None:
@@ -118,4 +122,5 @@ def _finish_pairs(problem: Problem, state: State) -> Estimate:
             odd = (values[start:stop, 0] - values[start:stop, 1]) / 2
             yield ridge.Equations(masks - 0.5, np.zeros((len(odd), 0)), odd, start)
 
-    return ridge.fit(rows, problem.num_players, 0, has_total=True)
+    found = ridge.fit(rows, problem.num_players, 0, has_total=True).estimate
+    return found if np.ptp(values) else nothing_seen(found)

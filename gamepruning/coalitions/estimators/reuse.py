@@ -11,7 +11,10 @@ from gamepruning.coalitions.estimators.base import (
     State,
     append,
     check_seen,
+    effective_number,
     least_seen,
+    nothing_seen,
+    observed_freedom,
     only_banzhaf,
     widening,
 )
@@ -69,25 +72,31 @@ def _update(
 def _finish(problem: Problem, state: State) -> Estimate:
     values, n = state["values"], problem.num_players
     level = values.mean()
-    sums = np.zeros((2, 2, 3, n))  # half, out or in, powers of v, player
+    sums = np.zeros((2, 2, 5, n))  # half, out or in, powers of v, player
     for start, stop in sampling.blocks(len(values), n):
         masks = sampling.coalitions(*problem, start, stop)
         centred = values[start:stop] - level
-        powers = np.stack([np.ones_like(centred), centred, centred**2])
+        powers = np.stack([centred**power for power in range(5)])
         for half in (0, 1):
             own = slice((half - start) % 2, None, 2)
             sums[half, 0] += powers[:, own] @ ~masks[own]
             sums[half, 1] += powers[:, own] @ masks[own]
-    value, stderr = _difference(sums.sum(axis=0))
+    value, stderr, support = _difference(sums.sum(axis=0))
     halves = np.array([_difference(half)[0] for half in sums])
-    return Estimate(value, stderr, halves)
+    found = Estimate(value, stderr, halves, support)
+    return found if np.ptp(values) else nothing_seen(found)
 
 
-def _difference(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Difference of the two means, and its standard error."""
-    count, total, square = sums[:, 0], sums[:, 1], sums[:, 2]
+def _difference(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Difference of the two means, its standard error, and what that rests on."""
+    count, total, square, cube, fourth = sums.swapaxes(0, 1)
     mean = total / np.maximum(count, 1)
     spread = np.maximum(square - count * mean**2, 0.0)
-    variance = spread / np.maximum(count - 1, 1) / np.maximum(count, 1)
-    stderr = np.sqrt(variance.sum(axis=0)) * widening(count.min(axis=0) - 1)
-    return mean[1] - mean[0], stderr
+    higher = fourth - 4 * mean * cube + 6 * mean**2 * square - 3 * count * mean**4
+    weight = 1 / np.maximum(count - 1, 1) / np.maximum(count, 1)
+    variance = (spread * weight).sum(axis=0)
+    higher = (np.maximum(higher, 0.0) * weight**2).sum(axis=0)
+    support = effective_number(variance, higher)
+    observed = observed_freedom(support, count.sum(axis=0))
+    freedom = np.minimum(count.min(axis=0) - 1, observed)
+    return mean[1] - mean[0], np.sqrt(variance) * widening(freedom), support

@@ -9,11 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gamepruning.coalitions.estimators.base import Estimate, widening
+from gamepruning.coalitions.estimators.base import (
+    Estimate,
+    effective_number,
+    observed_freedom,
+    widening,
+)
 
 _PENALTIES = np.logspace(-6, 4, 81)
 _ADDITIVE = 1e-10
-_FADES_FROM, _FADES_TO = 5, 10  # rows a coefficient
+_FADES_FROM, _FADES_TO = 2, 3  # rows a coefficient
 
 
 class Equations(NamedTuple):
@@ -30,6 +35,13 @@ class Equations(NamedTuple):
     t: np.ndarray
     y: np.ndarray
     first: int
+
+
+class Fit(NamedTuple):
+    """Estimates, and the degrees of freedom that their errors were widened for, [N]."""
+
+    estimate: Estimate
+    freedom: np.ndarray
 
 
 class Sums(NamedTuple):
@@ -55,6 +67,26 @@ class _Reduced(NamedTuple):
     y_on_t: np.ndarray
 
 
+class _Sandwich(NamedTuple):
+    """Sums over rows, [N] each: of k^2 e^2, its square, k^2 and its square."""
+
+    variance: np.ndarray
+    fourth: np.ndarray
+    influence_2: np.ndarray
+    influence_4: np.ndarray
+
+    @property
+    def support(self) -> np.ndarray:
+        """How many equal terms would vary as much."""
+        return effective_number(self.variance, self.fourth)
+
+    def freedom(self, num_rows: float, left: float) -> np.ndarray:
+        """Degrees of freedom; `left` are those of the residuals."""
+        alike = effective_number(self.influence_2, self.influence_4)
+        observed = observed_freedom(self.support, num_rows)
+        return np.maximum(np.minimum(left * alike / num_rows, observed), 1.0)
+
+
 class _Spectrum(NamedTuple):
     eigenvalues: np.ndarray
     vectors: np.ndarray
@@ -70,17 +102,22 @@ def fit(
     num_nuisance: int,
     *,
     has_total: bool,
-) -> Estimate:
+) -> Fit:
     """Fit, choose the penalty by generalised cross-validation, and give true errors.
 
     The penalty is on the deviations of the coefficients from their mean, so what it
     shrinks towards is "all players alike":
-    min |y - X b - T c|^2 + L |b - mean(b)|^2. L is chosen by GCV up to 5 rows a
-    coefficient, fades from there and is 0 from 10 on, or where the game is additive to
-    rounding: ordinary least squares, without bias of its own. The variance is the HC3
-    sandwich K (sum_j x_j x_j^T e_j^2 / (1 - h_j)^2) K; while L > 0, to it comes the
-    expected square of the bias, sigma^2 L H^2 (as in Wahba's Bayesian intervals: right
-    on average over the players, not for the one that stands out most).
+    min |y - X b - T c|^2 + L |b - mean(b)|^2. L is chosen by GCV up to 2 rows a
+    coefficient, fades from there and is 0 from 3 on, or where the game is additive to
+    rounding: ordinary least squares, without bias of its own.
+
+    The variance is the HC2 sandwich K (sum_j x_j x_j^T e_j^2 / (1 - h_j)) K, unbiased
+    where all errors are alike. It is widened by Student's t. Its degrees of freedom are
+    Satterthwaite's, for rows of unequal influence, or those that the spread of the
+    terms of the sum suggests, if that is fewer: a few rows may carry it all. While
+    L > 0, to it comes the expected square of the bias, sigma^2 L H^2. As in Wahba's
+    Bayesian intervals, that is right on average over players and games only: below 3
+    rows a coefficient intervals can be far too narrow.
 
     Args:
       rows: gives the rows, drawn again at each call.
@@ -90,11 +127,12 @@ def fit(
         of the coefficients can be told.
 
     Returns:
-      `Estimate`.
+      `Fit`.
 
     References:
       Golub, Heath and Wahba, Technometrics 21 (1979). MacKinnon and White, Journal of
-      Econometrics 29 (1985), HC3. Wahba, JRSS B 45 (1983).
+      Econometrics 29 (1985), HC2. Bell and McCaffrey, Survey Methodology 28 (2002).
+      Wahba, JRSS B 45 (1983).
     """
     sums = _sum_up(rows(), num_players, num_nuisance)
     both = Sums(*(part.sum(axis=0) for part in sums))
@@ -103,14 +141,19 @@ def fit(
     penalty = _choose_penalty(spectrum)
     inverse = _inverse(reduced.gram, penalty, spectrum, has_total)
     value = inverse @ reduced.moment
-    variance = _sandwich(rows(), reduced, inverse, value)
+    sandwich = _sandwich(rows(), reduced, inverse, value)
     bias, freedom = _squared_bias(spectrum, penalty)
-    stderr = np.sqrt(variance + bias) * widening(freedom)
+    freedom = sandwich.freedom(num, freedom)
+    stderr = np.sqrt(sandwich.variance + bias) * widening(freedom)
     halves = [
         _half(_reduce(Sums(*(part[half] for part in sums))), penalty, has_total)
         for half in (0, 1)
     ]
-    return Estimate(value, stderr, np.array(halves))
+    support = sandwich.support
+    if spectrum.unexplained <= _ADDITIVE * reduced.square:  # all rows agree
+        support = np.full_like(value, num)
+    estimate = Estimate(value, stderr, np.array(halves), support)
+    return Fit(estimate._replace(is_shrunk=penalty > 0), freedom)
 
 
 def _sum_up(rows: Iterator[Equations], n: int, q: int) -> Sums:
@@ -204,18 +247,22 @@ def _inverse(gram, penalty: float, spectrum: _Spectrum, has_total: bool) -> np.n
 
 def _sandwich(
     rows: Iterator[Equations], reduced: _Reduced, inverse, value
-) -> np.ndarray:
-    variance = np.zeros(len(value))
+) -> _Sandwich:
+    variance, fourth, influence_2, influence_4 = np.zeros((4, len(value)))
     for x, t, y, _ in rows:
         x = x - t @ reduced.x_on_t
         influence = x @ inverse
         residual = y - t @ reduced.y_on_t - x @ value
-        leverage = (influence * x).sum(axis=1) + ((t @ reduced.t_inverse) * t).sum(
-            axis=1
-        )
-        apart = residual / np.maximum(1 - leverage, 1e-6)
-        variance += np.square(influence).T @ np.square(apart)
-    return variance
+        nuisance = ((t @ reduced.t_inverse) * t).sum(axis=1)
+        leverage = (influence * x).sum(axis=1) + nuisance
+        square = residual**2 / np.maximum(1 - leverage, 1e-6)
+        influence = np.square(influence)
+        variance += influence.T @ square
+        influence_2 += influence.sum(axis=0)
+        influence = np.square(influence)
+        fourth += influence.T @ np.square(square)
+        influence_4 += influence.sum(axis=0)
+    return _Sandwich(variance, fourth, influence_2, influence_4)
 
 
 def _squared_bias(spectrum: _Spectrum, penalty: float):

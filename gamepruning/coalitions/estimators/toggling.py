@@ -1,6 +1,9 @@
 """Toggling: v with player i minus v without it, over random coalitions of the others.
 
 Unbiased for every semivalue. A null player gets exactly 0, with a standard error of 0.
+So does a player whose marginals happen to be equal in all samples, such as a voter who
+is seldom decisive: `IndexEstimate.support` is 0 for both. Where nobody adds anything in
+any sample, the standard errors are infinite.
 """
 
 import functools
@@ -9,11 +12,13 @@ import numpy as np
 
 from gamepruning.coalitions.estimators import moments, sampling
 from gamepruning.coalitions.estimators.base import (
+    Estimate,
     Estimator,
     Problem,
     SampleCost,
     State,
     fits_any,
+    nothing_seen,
 )
 from gamepruning.coalitions.games import coalition_values, toggle_values
 from gamepruning.types import ValueFn
@@ -34,7 +39,7 @@ def toggle() -> Estimator:
         cost=lambda semivalue: SampleCost(0, 2 * semivalue.num_players, 2),
         init=lambda problem, value_fn, num: moments.init(problem.num_players),
         update=functools.partial(_update, _own_bases),
-        finish=lambda problem, state: moments.finish(state),
+        finish=_finish,
         preference=4,
     )
 
@@ -51,7 +56,7 @@ def toggle_all() -> Estimator:
         cost=lambda semivalue: SampleCost(0, semivalue.num_players + 1, 2),
         init=lambda problem, value_fn, num: moments.init(problem.num_players),
         update=functools.partial(_update, _shared_base),
-        finish=lambda problem, state: moments.finish(state),
+        finish=_finish,
         preference=3,
         is_incremental=True,
     )
@@ -62,6 +67,12 @@ def _update(
 ) -> State:
     rows = marginals(problem, value_fn, start, stop)
     return moments.fold(state, rows, start)
+
+
+def _finish(problem: Problem, state: State) -> Estimate:
+    del problem
+    found = moments.finish(state)
+    return found if found.value.any() or found.stderr.any() else nothing_seen(found)
 
 
 def _own_bases(problem: Problem, value_fn: ValueFn, start: int, stop: int):
