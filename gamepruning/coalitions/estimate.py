@@ -19,7 +19,11 @@ from gamepruning.coalitions.estimators.budget import (
     settings_of,
 )
 from gamepruning.coalitions.estimators.select import choose_method
-from gamepruning.coalitions.games import is_incremental
+from gamepruning.coalitions.games import (
+    evaluation_seconds,
+    is_deterministic,
+    is_incremental,
+)
 from gamepruning.coalitions.semivalues import SemivalueLike, semivalue_for
 from gamepruning.files import npz
 from gamepruning.options import make_options
@@ -64,7 +68,7 @@ class IndexEstimate:
     is_shrunk: bool
 
     def __repr__(self) -> str:
-        note = "; see its note" if self.note else ""
+        note = ", see note" if self.note else ""
         return (
             f"IndexEstimate({self.method}, {len(self.scores.value)} players, "
             f"{self.scores.num_evaluations} evaluations, {self.status}{note})"
@@ -164,7 +168,7 @@ def estimate_indices(
       ...     target_agreement=0.95,
       ... )
       >>> estimate
-      IndexEstimate(paired_regression, 20 players, 106 evaluations, settled; see its note)
+      IndexEstimate(paired_regression, 20 players, 106 evaluations, settled, see note)
     """
     config = make_options(SamplingConfig, options, estimate_indices)
     problem = Problem(as_key(key), semivalue_for(semivalue, value_fn))
@@ -204,9 +208,14 @@ def _resolve_auto(
     """The method of the checkpoint, or the one that fits best."""
     if found is not None and "method" in found.settings:
         return found.settings["method"]
-    n = problem.num_players
-    incremental = is_incremental(value_fn)
-    return choose_method(problem.semivalue, n, num_evaluations, incremental)
+    return choose_method(
+        problem.semivalue,
+        problem.num_players,
+        num_evaluations,
+        is_incremental(value_fn),
+        is_deterministic=is_deterministic(value_fn),
+        evaluation_seconds=evaluation_seconds(value_fn),
+    )
 
 
 def _resume(path: Path, arrays: State, schedule: Schedule) -> tuple[_Position, State]:

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 
 from gamepruning.types import Game, HasPrefixes, HasToggles, InputError, ValueFn
 
+_SECONDS = 1e-4
+
 
 def count_players(value_fn: ValueFn, num_players: int | None = None) -> int:
     """The number of players, from the game or from whoever calls.
@@ -82,6 +84,11 @@ def is_incremental(value_fn: ValueFn) -> bool:
 def is_deterministic(value_fn: ValueFn) -> bool:
     """Return True if the game says that a coalition always has the same value."""
     return bool(getattr(value_fn, "is_deterministic", False))
+
+
+def evaluation_seconds(value_fn: ValueFn) -> float:
+    """About how long an evaluation takes, as the game says it; else a tenth of 1 ms."""
+    return float(getattr(value_fn, "evaluation_seconds", _SECONDS))
 
 
 def coalition_values(

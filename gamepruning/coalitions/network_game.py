@@ -192,6 +192,11 @@ class ValueFunction:
         return other
 
     @property
+    def evaluation_seconds(self) -> float:
+        """About how long an evaluation takes, from the size of the network."""
+        return self._related.seconds
+
+    @property
     def is_incremental(self) -> bool:
         """True if `prefixes` and `toggles` cost a small fraction of full passes."""
         return self._related.get() is not None

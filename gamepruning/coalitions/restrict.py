@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Int
 
-from gamepruning.coalitions.games import can_restrict, count_players, is_deterministic
+from gamepruning.coalitions.games import (
+    can_restrict,
+    count_players,
+    evaluation_seconds,
+    is_deterministic,
+)
 from gamepruning.players import Players
 from gamepruning.trees.masks import as_mask
 from gamepruning.types import Game, InputError, ValueFn
@@ -68,11 +73,13 @@ class RestrictedGame:
       free: their numbers, int [M].
       is_deterministic: True if the other says that a coalition always has the same
         value.
+      evaluation_seconds: about how long an evaluation of the other takes.
     """
 
     def __init__(self, value_fn: ValueFn, free: np.ndarray, always_in: np.ndarray):
         self.num_players = len(free)
         self.is_deterministic = is_deterministic(value_fn)
+        self.evaluation_seconds = evaluation_seconds(value_fn)
         self.free = free
         self._value_fn = value_fn
         self._always_in = always_in

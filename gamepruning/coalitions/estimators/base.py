@@ -76,6 +76,18 @@ class SampleCost(NamedTuple):
         return least
 
 
+class OwnWork(NamedTuple):
+    """What an estimator does by itself, besides evaluations.
+
+    Attributes:
+      operations: floating-point operations.
+      memory: bytes at once.
+    """
+
+    operations: float
+    memory: float
+
+
 class Estimate(NamedTuple):
     """An estimate from all samples, and from each half of them.
 
@@ -113,6 +125,7 @@ class Estimator(NamedTuple):
         None to be used by name only.
       is_incremental: True if it only asks for prefixes or toggles, which an
         incremental game makes cheap.
+      work: (N, evaluations) -> `OwnWork`; None if it is less than drawing coalitions.
     """
 
     misfit: Callable[[Semivalue], str | None]
@@ -122,6 +135,7 @@ class Estimator(NamedTuple):
     finish: Callable[[Problem, State], Estimate]
     preference: int | None = None
     is_incremental: bool = False
+    work: Callable[[int, int], OwnWork] | None = None
 
     def cost_for(self, semivalue: Semivalue, value_fn: ValueFn) -> SampleCost:
         """The cost with this game: no repeats where they are not needed."""
@@ -140,8 +154,9 @@ def are_repeated(value_fn: ValueFn, *, is_incremental: bool) -> bool:
       value_fn: the game.
       is_incremental: True if the estimator asks for prefixes where it can.
     """
-    has_own = is_incremental and has_prefixes(value_fn)
-    return not (is_deterministic(value_fn) or has_own)
+    if is_deterministic(value_fn):
+        return False
+    return not (is_incremental and has_prefixes(value_fn))
 
 
 def widening(degrees_of_freedom: float | np.ndarray) -> np.ndarray:

@@ -46,6 +46,7 @@ def leverage() -> Estimator:
         update=_update,
         finish=_finish,
         preference=0,
+        work=lambda num_players, budget: ridge.work(budget // 2, num_players),
     )
 
 

@@ -18,7 +18,7 @@ _SUMS = ("count", "mean", "square", "cube", "fourth")
 class _Moments(NamedTuple):
     """How many rows, their mean, and sums of powers of the deviations from it."""
 
-    count: np.ndarray
+    num: np.ndarray
     mean: np.ndarray
     square: np.ndarray
     cube: np.ndarray
@@ -80,14 +80,12 @@ def freedom(state: State) -> np.ndarray:
 def _together(state: State) -> tuple[np.ndarray, np.ndarray]:
     """Sums of the second and fourth powers of all rows' deviations."""
     a, b = (_Moments(*(state[name][half] for name in _SUMS)) for half in (0, 1))
-    total, apart = a.count + b.count, b.mean - a.mean
-    share = a.count * b.count / total
+    total, apart = a.num + b.num, b.mean - a.mean
+    share = a.num * b.num / total
     square = a.square + b.square + apart**2 * share
     fourth = a.fourth + b.fourth
-    fourth += (
-        apart**4 * share * (a.count**2 - a.count * b.count + b.count**2) / (total**2)
-    )
-    squares = a.count**2 * b.square + b.count**2 * a.square
+    fourth += apart**4 * share * (a.num**2 - a.num * b.num + b.num**2) / (total**2)
+    squares = a.num**2 * b.square + b.num**2 * a.square
     fourth += 6 * apart**2 * squares / total**2
-    fourth += 4 * apart * (a.count * b.cube - b.count * a.cube) / total
+    fourth += 4 * apart * (a.num * b.cube - b.num * a.cube) / total
     return square, np.maximum(fourth, 0.0)

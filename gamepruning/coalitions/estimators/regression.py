@@ -49,6 +49,7 @@ def regression() -> Estimator:
         update=_update,
         finish=_finish,
         preference=1,
+        work=lambda num_players, budget: ridge.work(budget, num_players),
     )
 
 
@@ -69,6 +70,7 @@ def paired_regression() -> Estimator:
         update=_update_pairs,
         finish=_finish_pairs,
         preference=0,
+        work=lambda num_players, budget: ridge.work(budget // 2, num_players),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gamepruning.coalitions.estimators.base import (
     Estimate,
+    OwnWork,
     effective_number,
     observed_freedom,
     widening,
@@ -154,6 +155,12 @@ def fit(
         support = np.full_like(value, num)
     estimate = Estimate(value, stderr, np.array(halves), support)
     return Fit(estimate._replace(is_shrunk=penalty > 0), freedom)
+
+
+def work(num_rows: int, num_players: int) -> OwnWork:
+    """What a fit costs: Gram matrix, sandwich, eigenvectors, and ten N x N matrices."""
+    n = float(num_players)
+    return OwnWork(4 * num_rows * n**2 + 30 * n**3, 80 * n**2)
 
 
 def _sum_up(rows: Iterator[Equations], n: int, q: int) -> Sums:

@@ -5,6 +5,10 @@ from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import InputError
 
 _INCREMENTAL_FROM = 20  # evaluations a player
+_OPERATIONS_A_SECOND = 1e10  # of N x N matrices on one core
+_PATIENCE = 1.0  # seconds of its own that an estimator always has
+_SAVED = 1.5  # evaluations that a regression saves, for each one that it makes
+_MEMORY = 2e9  # bytes
 
 
 def choose_method(
@@ -12,6 +16,9 @@ def choose_method(
     num_players: int,
     num_evaluations: int,
     is_incremental: bool,
+    *,
+    is_deterministic: bool = False,
+    evaluation_seconds: float = 1e-4,
 ) -> str:
     """The method that "auto" stands for: the one that measured best per second.
 
@@ -27,6 +34,13 @@ def choose_method(
     Where the value function is incremental and the budget is at least 20 N, the
     incremental methods come first: antithetic_centred for Shapley, toggle_all for
     Banzhaf.
+
+    Regressions solve an N x N system. They are passed over where that takes more than a
+    second and more than the evaluations that they save, or more than 2 GB: with
+    thousands of players, unless evaluations are slow. The time is modelled, (4 R N^2 +
+    30 N^3) / 10^10 seconds for R rows, so that the choice follows from the arguments
+    alone. A value function tells how slow it is by an attribute `evaluation_seconds`;
+    that of a network does.
 
     Measured on a network with 192 hidden units (`experiments/gtap/estimators.py`;
     relative L2 error, two keys): at 10 N evaluations regression has 0.18, 0.16 and 0.40
@@ -45,6 +59,8 @@ def choose_method(
       num_evaluations: the budget.
       is_incremental: True if prefixes and toggles cost a small fraction of full
         evaluations.
+      is_deterministic: True if a coalition always has the same value.
+      evaluation_seconds: about how long a full evaluation takes.
 
     Returns:
       A name in `ESTIMATORS`.
@@ -60,14 +76,20 @@ def choose_method(
       'regression'
       >>> choose_method(banzhaf(100, 0.2), 100, 5000, True)
       'toggle_all'
+      >>> choose_method(shapley(4000), 4000, 40_000, False)
+      'antithetic_centred'
+      >>> choose_method(shapley(4000), 4000, 40_000, False, evaluation_seconds=0.1)
+      'leverage'
     """
     names = preferred_methods(semivalue)
     if is_incremental and num_evaluations >= _INCREMENTAL_FROM * num_players:
         names.sort(key=lambda name: not ESTIMATORS[name].is_incremental)
-    needs = {name: least_evaluations(name, semivalue) for name in names}
-    for name in names:
-        if needs[name] <= num_evaluations:
-            return name
+    needs = {name: _least(name, semivalue, is_deterministic) for name in names}
+    paid = [name for name in names if needs[name] <= num_evaluations]
+    spent = num_evaluations * evaluation_seconds
+    quick = [n for n in paid if _is_quick(n, num_players, num_evaluations, spent)]
+    if paid:
+        return (quick or paid)[0]
     cheapest = min(needs, key=needs.__getitem__)
     raise InputError(
         f"budget too small: {num_evaluations} evaluations for {semivalue.num_players} "
@@ -100,4 +122,23 @@ def least_evaluations(method: str, semivalue: Semivalue) -> int:
       >>> least_evaluations("toggle", shapley(10))
       40
     """
-    return ESTIMATORS[method].cost(semivalue).least_evaluations
+    return _least(method, semivalue, is_deterministic=False)
+
+
+def _least(method: str, semivalue: Semivalue, is_deterministic: bool) -> int:
+    cost = ESTIMATORS[method].cost(semivalue)
+    if is_deterministic:
+        cost = cost._replace(repeat_every=0)
+    return cost.least_evaluations
+
+
+def _is_quick(
+    method: str, num_players: int, num_evaluations: int, spent: float
+) -> bool:
+    """Return True if the estimator's own work is worth the evaluations it saves."""
+    work = ESTIMATORS[method].work
+    if work is None:
+        return True
+    operations, memory = work(num_players, num_evaluations)
+    seconds = operations / _OPERATIONS_A_SECOND
+    return seconds <= max(_PATIENCE, _SAVED * spent) and memory <= _MEMORY

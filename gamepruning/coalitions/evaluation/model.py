@@ -2,10 +2,16 @@
 
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from gamepruning.players import Players
+from gamepruning.trees.arrays import is_array
+from gamepruning.trees.examples import same_length
 from gamepruning.types import Metric
+
+_OPERATIONS_A_SECOND = 1e10
 
 
 class ScoredModel(NamedTuple):
@@ -29,3 +35,10 @@ class ScoredModel(NamedTuple):
     def examples(self) -> tuple[tuple, Any]:
         """(inputs, labels)."""
         return self.inputs, self.labels
+
+    @property
+    def seconds(self) -> float:
+        """About how long a full pass takes: two operations a parameter and example."""
+        leaves = filter(is_array, jax.tree.leaves(self.params))
+        size = sum(int(np.size(leaf)) for leaf in leaves)
+        return 2 * size * (same_length(self.examples) or 1) / _OPERATIONS_A_SECOND

@@ -201,6 +201,7 @@ class LazyIncremental:
 
     Attributes:
       players: the `Players` of the model.
+      seconds: about how long a full pass of the model takes.
     """
 
     def __init__(
@@ -210,6 +211,7 @@ class LazyIncremental:
         config: IncrementalConfig,
     ):
         self.players = model.players
+        self.seconds = model.seconds
         self._model = model
         self._varying = varying
         self._config = config
