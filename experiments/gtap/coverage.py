@@ -11,7 +11,6 @@ true the standard error (`stderr_over_rmse`).
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from experiments.gtap.common import write_json
 from gamepruning.coalitions.estimators import ESTIMATORS
 from gamepruning.coalitions.exact import exact_semivalue
 from gamepruning.coalitions.indices import semivalues
@@ -140,7 +140,7 @@ def main() -> None:
         "seconds": round(time.perf_counter() - start),
         "rows": rows,
     }
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out, result)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ class on 100 held-out images. Relative L2 error and Spearman's correlation with 
 independent reference (regression or leverage at 200 N). Writes estimators.json.
 """
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
+from experiments.gtap.common import write_json
 from gamepruning.coalitions.estimators import ESTIMATORS
 from gamepruning.coalitions.estimators.select import least_evaluations
 from gamepruning.coalitions.estimators.stopping import rank_correlation
@@ -85,8 +85,7 @@ def main() -> None:
         "seconds": round(time.perf_counter() - start),
         "rows": rows,
     }
-    path = Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(Path(__file__).with_suffix(".json"), result)
 
 
 def _curve(value_fn, index, law, method, reference) -> list[dict]:

@@ -173,6 +173,21 @@ def coverage() -> list[str]:
     return table(("game", "evaluations", *methods), "lr" + "r" * len(methods), cells)
 
 
+def coverage_auto() -> list[str]:
+    """The share of 95 % intervals of the default that hold, by noise and budget."""
+    rows = read("gtap/coverage_auto.json")["rows"]
+    found: dict[tuple, list[str]] = {}
+    for row in rows:
+        budgets = found.setdefault((row["game"], row["law"], row["noise"]), [])
+        noted = f" ({percent(row['noted'], 0)})" if row["noted"] >= 0.005 else ""
+        budgets.append(percent(row["coverage"]) + noted)
+    cells = [(*key, *budgets) for key, budgets in found.items()]
+    players = {row["game"]: row["num_players"] for row in rows}
+    cells = [(f"{game}, {players[game]} players", *rest) for game, *rest in cells]
+    heads = ("game", "index", "noise", "10 a player", "20", "50")
+    return table(heads, "lllrrr", cells)
+
+
 def _range(shares: list[float] | None) -> str:
     if not shares:
         return ""
@@ -187,6 +202,7 @@ TABLES: dict[str, Table] = {
     "gtap-speed": speed,
     "gtap-bands": bands,
     "gtap-coverage": coverage,
+    "gtap-coverage-auto": coverage_auto,
     **{f"gtap-{name}": partial(network, name) for name in NETWORKS},
     **{f"gtap-digits-{size}": partial(digits, size) for size in SHAPES},
 }

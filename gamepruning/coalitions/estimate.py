@@ -104,8 +104,8 @@ class IndexEstimate:
         scarce = float(np.median(self.support))
         if scarce < _SCARCE:
             return (
-                f"the errors rest on about {scarce:.0f} samples: the intervals may be "
-                "too narrow"
+                f"the errors rest on few samples, about {max(scarce, 1):.0f}: the "
+                "intervals may be too narrow"
             )
         return ""
 

@@ -40,7 +40,9 @@ def shapley_values(
         `SamplingConfig`.
 
     Returns:
-      `Scores`; value +- 1.96 stderr is a 95 % interval.
+      `Scores`; value +- 1.96 stderr is a 95 % interval from 10 evaluations a player on,
+      also where the value function is noisy. The stderr is infinite where all values
+      drawn were equal. `estimate_indices` says more: see `IndexEstimate.note`.
 
     Raises:
       InputError: see `estimate_indices`.
@@ -94,7 +96,9 @@ def banzhaf_values(
         `SamplingConfig`.
 
     Returns:
-      `Scores`; value +- 1.96 stderr is a 95 % interval.
+      `Scores`; value +- 1.96 stderr is a 95 % interval from 10 evaluations a player on,
+      also where the value function is noisy. The stderr is infinite where all values
+      drawn were equal. `estimate_indices` says more: see `IndexEstimate.note`.
 
     Raises:
       InputError: see `estimate_indices`.
@@ -145,7 +149,9 @@ def semivalues(
         `SamplingConfig`.
 
     Returns:
-      `Scores`; value +- 1.96 stderr is a 95 % interval.
+      `Scores`; value +- 1.96 stderr is a 95 % interval from 10 evaluations a player on,
+      also where the value function is noisy. The stderr is infinite where all values
+      drawn were equal. `estimate_indices` says more: see `IndexEstimate.note`.
 
     Raises:
       InputError: see `estimate_indices`.

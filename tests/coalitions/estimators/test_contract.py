@@ -6,7 +6,13 @@ import pytest
 
 from gamepruning.coalitions import ESTIMATORS, banzhaf, beta_semivalue, shapley
 from gamepruning.coalitions.estimate import estimate_indices
-from gamepruning.coalitions.estimators import Estimator, SampleCost, moments, sampling
+from gamepruning.coalitions.estimators import (
+    Estimator,
+    SampleCost,
+    moments,
+    sampling,
+    select,
+)
 from gamepruning.coalitions.estimators.base import fits_any
 from gamepruning.coalitions.estimators.select import choose_method, preferred_methods
 from gamepruning.coalitions.games import coalition_values
@@ -146,3 +152,29 @@ def test_what_auto_stands_for():
         "banzhaf(6, 0.3)": ["regression", "sample_reuse", "toggle_all", "toggle"],
         "beta_semivalue(6, 2.0, 1.0)": ["toggle_all", "toggle"],
     }
+
+
+def test_auto_counts_what_an_estimator_does_itself():
+    """Thousands of players: no N x N system for values that take no time."""
+    for n, law, own, other in (
+        (3000, shapley(3000), "leverage", "antithetic_centred"),
+        (3000, banzhaf(3000), "paired_regression", "sample_reuse"),
+        (3000, banzhaf(3000, 0.2), "regression", "sample_reuse"),
+    ):
+        assert choose_method(law, n, 10 * n, False) == other
+        assert choose_method(law, n, 10 * n, False, evaluation_seconds=0.1) == own
+    law = shapley(20_000)  # 32 GB, however slow the values are
+    found = choose_method(law, 20_000, 200_000, False, evaluation_seconds=10.0)
+    assert found == "antithetic_centred"
+
+
+def test_auto_asks_the_game_how_slow_it_is(monkeypatch):
+    monkeypatch.setattr(select, "_PATIENCE", 0.0)
+
+    def play(masks):
+        return game(masks)
+
+    law, options = banzhaf(N, 0.3), {"num_evaluations": 100}
+    assert estimate_indices(KEY, play, law, **options).method == "regression"
+    play.evaluation_seconds = 0.0
+    assert estimate_indices(KEY, play, law, **options).method == "sample_reuse"
