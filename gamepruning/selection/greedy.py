@@ -62,6 +62,7 @@ def greedy_scores(
       InputError: another base, or a value is not finite.
 
     Example:
+      >>> import jax
       >>> v = lambda masks: masks.all(axis=1) * 1.0
       >>> greedy_scores(jax.random.key(0), v, 2, base="empty").value.tolist()
       [0.0, 0.0]

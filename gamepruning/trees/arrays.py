@@ -17,7 +17,7 @@ def map_arrays(fn: Callable[[Any], Any], tree: Any) -> Any:
     Example:
       >>> import numpy as np
       >>> map_arrays(lambda leaf: leaf + 1, {"w": np.zeros(2), "act": "relu"})
-      {'w': array([1., 1.]), 'act': 'relu'}
+      {'act': 'relu', 'w': array([1., 1.])}
     """
     return jax.tree.map(lambda leaf: fn(leaf) if is_array(leaf) else leaf, tree)
 
