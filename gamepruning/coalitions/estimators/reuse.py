@@ -4,6 +4,7 @@ import numpy as np
 
 from gamepruning.coalitions.estimators import sampling
 from gamepruning.coalitions.estimators.base import (
+    SKEW,
     Estimate,
     Estimator,
     Problem,
@@ -97,6 +98,6 @@ def _difference(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     variance = (spread * weight).sum(axis=0)
     higher = (np.maximum(higher, 0.0) * weight**2).sum(axis=0)
     support = effective_number(variance, higher)
-    observed = observed_freedom(support, count.sum(axis=0))
+    observed = observed_freedom(support, count.sum(axis=0), skew=SKEW)
     freedom = np.minimum(count.min(axis=0) - 1, observed)
     return mean[1] - mean[0], np.sqrt(variance) * widening(freedom), support

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gamepruning.coalitions.estimators.base import (
+    SKEW,
     Estimate,
     OwnWork,
     effective_number,
@@ -84,7 +85,7 @@ class _Sandwich(NamedTuple):
     def freedom(self, num_rows: float, left: float) -> np.ndarray:
         """Degrees of freedom; `left` are those of the residuals."""
         alike = effective_number(self.influence_2, self.influence_4)
-        observed = observed_freedom(self.support, num_rows)
+        observed = observed_freedom(self.support, num_rows, skew=SKEW)
         return np.maximum(np.minimum(left * alike / num_rows, observed), 1.0)
 
 

@@ -47,7 +47,7 @@ def choose_method(
     for a bias of 0.175, 0.225 and 0.8, where toggle_all has 0.24, 0.26 and 0.51,
     sample_reuse 0.36, 0.33 and 0.49, and toggle 0.37, 0.36 and 0.79. toggle_all needs
     about twice the evaluations of regression for the same error, and three to four
-    times those of paired_regression (bias 0.5). For Shapley values leverage has 0.34
+    times those of paired_regression (bias 0.5). For Shapley values leverage has 0.40
     where antithetic orders have 0.58; these need two to three times as many. Toggles
     and prefixes cost a ninth of full evaluations or less, so they win where they are at
     hand. Below 20 N evaluations they are too few to tell their own errors well, and
