@@ -19,6 +19,7 @@ from gamepruning.tabular.target import Target
 from gamepruning.types import InputError
 
 FORMAT, VERSION = "gamepruning preprocessing", 1
+OTHER = "gamepruning inputs"  # of images and texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Preprocessing:
         filled = [f"{c.name} ({c.median:.4g})" for c in own if c.marks_missing]
         lines = {
             "columns that do not vary in training, left out":
-                [c.name for c in own if not c.features],
+                [c.name or "(no name)" for c in own if not c.features],
             "missing numbers replaced by the training median, and marked": filled,
             f"all but the {MAX_CATEGORIES} most frequent categories merged":
                 [f"{c.name} ({c.num_merged} others)" for c in own if c.num_merged],
@@ -119,12 +120,19 @@ class Preprocessing:
         """
         try:
             data = json.loads(text)
+            if data["format"] == OTHER:
+                raise InputError(
+                    f"the run was on {data['kind']}s, not on a table: README.md beside "
+                    "its model says how to use it"
+                )
             if data["format"] != FORMAT or data["version"] != VERSION:
                 raise ValueError(f"{data['format']} {data['version']}")
             columns = tuple(Column(**_tuples(column)) for column in data["columns"])
             target = _tuples(data["target"])
             target["column"] = Column(**_tuples(target["column"]))
             return cls(columns=columns, target=Target(**target))
+        except InputError:
+            raise
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"this is no {FORMAT}: {error!r:.100}") from error
 

@@ -19,7 +19,7 @@ import pandas as pd
 from gamepruning.tabular import columns
 from gamepruning.tabular.columns import MAX_CATEGORIES, Column
 from gamepruning.tabular.dates import Dates, read_dates
-from gamepruning.tabular.numerals import CURRENCY, Numerals, read_numerals
+from gamepruning.tabular.numerals import CURRENCY, Numerals, read_numerals, to_numbers
 from gamepruning.tabular.options import TableOptions
 from gamepruning.types import InputError
 
@@ -96,7 +96,7 @@ def understand(
       >>> [(column.name, column.kind) for column in found.columns]
       [('a', 'number'), ('b', 'category')]
       >>> found.notes
-      ('cells read as missing: NA in a', 'numbers with a decimal comma: a')
+      ('cells read as missing: NA in a', "numbers as they were read: '1,5' is 1.5 in a")
     """
     names = [name for name in cells if name not in options.categorical]
     seen = {name: _look_at(cells[name], options) for name in names}
@@ -106,7 +106,7 @@ def understand(
     own = [_settle(cells[name], seen.get(name), table) for name in cells]
     parsed = {column.name: column.parse(cells[column.name]) for column in own}
     for column in own:
-        _note_missing(cells[column.name], column, table.facts)
+        _note(cells[column.name], parsed[column.name], column, table.facts)
     notes = [f"{what}: {', '.join(which)}" for what, which in table.facts.items()]
     frame = pd.DataFrame(parsed, index=cells.index)
     return Understood(tuple(own), frame, tuple(sorted(notes)))
@@ -212,16 +212,12 @@ def _decimal_of(name: str, seen: _Seen, table: _Table) -> str:
             f"column {name!r} has numbers with {what}, such as {example!r}: write all "
             f"alike, or take them as categories (--categorical {name!r})"
         )
-    if unit:
-        table.facts[f"numbers read without their {unit}"].append(name)
     mark = style if style in ("point", "comma") else table.decimal
     if mark == "auto":  # 1.138 is plain where files are not German
         is_plain = style == "either" or (table.delimiter != ";" and "," not in example)
         if not is_plain:
             raise _two_readings(name, example)
         mark = "point"
-    if mark == "comma" and style != "either":
-        table.facts["numbers with a decimal comma"].append(name)
     return mark
 
 
@@ -271,11 +267,16 @@ def _refuse_number_like(cells: pd.Series, options: TableOptions) -> None:
     )
 
 
-def _note_missing(
-    cells: pd.Series, column: Column, facts: dict[str, list[str]]
+def _note(
+    cells: pd.Series, parsed: pd.Series, column: Column, facts: dict[str, list[str]]
 ) -> None:
+    """Say what was read otherwise than it stands there."""
     is_number = column.kind != "category"
     gone = columns.is_missing(cells, column.missing, among_numbers=is_number)
-    words = sorted(set(cells[gone]) - {""})
-    if words:
+    if words := sorted(set(cells[gone]) - {""}):
         facts["cells read as missing"].append(f"{' '.join(words)} in {cells.name}")
+    if column.kind != "number":
+        return
+    for row, cell in cells[~gone & (to_numbers(cells) != parsed)][:1].items():
+        told = f"{cell!r} is {parsed[row]:.10g} in {cells.name}"
+        facts["numbers as they were read"].append(told)

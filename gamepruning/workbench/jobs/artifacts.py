@@ -53,7 +53,11 @@ def write_run(
     run.folder.write_text("result.json", result.to_json() + "\n")
     data = task.dataset
     page = render_report(
-        result, figures, input_shape=data.input_shape, takes_rows=data.rows is not None
+        result,
+        figures,
+        input_shape=data.input_shape,
+        takes_rows=data.rows is not None,
+        batch=fixed_batch(run.folder.partial),
     )
     run.folder.write_text("report.html", page)
     return result
@@ -87,20 +91,29 @@ def write_models(
     check_round_trips(paths, small.apply, params, inputs)
     for name, why in skipped.items():
         notes.append(f"There is no {name} of the small model: {why}.")
-    if "stablehlo" in paths and read_manifest(paths["stablehlo"])["batch"] == "fixed":
+    if batch := fixed_batch(folder):
         notes.append(
-            f"model.stablehlo takes batches of {len(inputs)} only: the network cannot "
-            "be exported for any batch size."
+            f"model.stablehlo takes batches of {batch} only: the network cannot be "
+            "exported for any batch size."
         )
     return notes
+
+
+def fixed_batch(folder: Path) -> int | None:
+    """The only batch size of the exported program; None if it takes any."""
+    path = folder / "model" / "model.stablehlo"
+    manifest = read_manifest(path) if path.exists() else {}
+    is_fixed = manifest.get("batch") == "fixed"
+    return manifest["inputs"][0]["shape"][0] if is_fixed else None
 
 
 def write_inputs(folder: Path, task: Task) -> None:
     """How raw data become the model's inputs, and which rows are in which part."""
     how, rows = task.dataset.preprocessing, task.dataset.rows
-    snippet = render("use.txt", input_shape=task.dataset.input_shape)
-    facts = {"model": task.network.name, "data": task.dataset, "snippet": snippet}
-    readme = render("use.md", **facts)
+    batch, data = fixed_batch(folder), task.dataset
+    snippet = render("use.txt", input_shape=data.input_shape, batch=batch)
+    facts = {"model": task.network.name, "data": data, "batch": batch}
+    readme = render("use.md", snippet=snippet, **facts)
     (folder / "model" / "README.md").write_text(readme, encoding="utf-8")
     if how:
         (folder / "model" / "preprocessing.json").write_text(

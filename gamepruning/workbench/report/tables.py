@@ -45,10 +45,11 @@ def render_report(
     *,
     input_shape: Sequence[int],
     takes_rows: bool = False,
+    batch: int | None = None,
 ) -> str:
     """The page of a run, with SVG elements by the names of its figures."""
     rest = {"max_families": MAX_FAMILIES, "input_shape": input_shape}
-    rest["takes_rows"] = takes_rows
+    rest |= {"takes_rows": takes_rows, "batch": batch}
     tables = run_tables(result)
     return render("run.html", result=result, figures=figures, **tables, **rest)
 

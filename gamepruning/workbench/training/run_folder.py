@@ -14,7 +14,14 @@ from gamepruning.files.run_folder import CONFIG, RunFolder, fresh_name
 from gamepruning.workbench.settings.parts import CommandSettings, SettledTraining
 from gamepruning.workbench.versions import versions
 
-PATHS = ("dataset", "datasets", "module", "load", "data_dir")  # settings of files
+PATHS = (
+    "dataset",
+    "datasets",
+    "module",
+    "load",
+    "data_dir",
+    "test_file",
+)  # settings of files
 Settings = TypeVar("Settings", bound=CommandSettings)
 
 

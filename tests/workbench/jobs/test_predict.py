@@ -15,6 +15,7 @@ from rich.console import Console
 from gamepruning.tabular import load_predictor, read_table
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.jobs.prune import run_prune
 from gamepruning.workbench.settings.prune import PruneSettings
 
@@ -83,6 +84,16 @@ def test_rows_in_any_order_with_gaps_and_news(run, rows):
         predictor(all_rows.drop(columns="when"))
     with pytest.raises(InputError, match="row 2, column 'größe': expected a number"):
         predictor(all_rows.assign(größe="tall"))
+
+
+def test_a_run_on_images_says_so(run, tmp_path):
+    model = run.folder / "model"
+    for file in ("model.stablehlo", "model.stablehlo.json"):
+        (tmp_path / file).write_bytes((model / file).read_bytes())
+    digits = load_dataset("digits", seed=0)
+    (tmp_path / "preprocessing.json").write_text(digits.preprocessing)
+    with pytest.raises(InputError, match="on images, not on a table: README.md"):
+        load_predictor(tmp_path)
 
 
 def test_the_command(run, capsys, tmp_path):
