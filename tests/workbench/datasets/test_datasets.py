@@ -24,6 +24,7 @@ from gamepruning.workbench.datasets import (
 from gamepruning.workbench.datasets.images import load_or_make
 from gamepruning.workbench.datasets.places import TEXTS
 from gamepruning.workbench.datasets.recipes import RECIPES
+from tests.workbench.twins import write_twins
 
 
 @pytest.fixture(autouse=True)
@@ -477,38 +478,7 @@ def test_what_a_user_drops_adds_to_what_a_recipe_does():
 
 
 def test_a_messy_twin_is_the_same_data(tmp_path):
-    """German numbers and dates, an id, markers, quotes and another encoding."""
-    rng = np.random.default_rng(0)
-    days = np.array("2020-01-01", "datetime64[D]") + rng.integers(0, 900, 200)
-    clean, messy = (
-        ["when,size,price,where,target"],
-        ["Kunden-ID;when;size;price;where;t"],
-    )
-    messy[0] = messy[0][:-1] + "target"
-    for i, day in enumerate(days):
-        size, price = rng.normal(), rng.integers(100, 10**6) / 100
-        where = ["Köln; Süd", "Bonn, Nord", ""][i % 3]
-        target = "rare" if i % 20 == 7 else ["0", "1"][i % 2]
-        size_text = "" if i % 11 == 5 else f"{size:.3f}"
-        clean.append(f'{day},{size_text},{price:.2f},"{where}",{target}')
-        german = f"{price:,.2f}".translate(str.maketrans(",.", ".,"))
-        year, month, date = str(day).split("-")
-        cells = [
-            f"K{i:05d}",
-            f"{date}.{month}.{year}",
-            size_text.replace(".", ",")
-            or ["NA", "k.A.", "-", "?"][i % 4].replace("k.A.", ""),
-            f"{german} €",
-            f'"{where}"' if where else "n/a",
-            f"{target}.0" if target == "1" and i % 3 == 0 else target,
-        ]
-        messy.append(";".join(cells))
-    (tmp_path / "clean.csv").write_text("\n".join(clean), encoding="utf-8")
-    (tmp_path / "messy.csv").write_text("\n".join(messy), encoding="cp1252")
-    one, two = (
-        load_dataset(str(tmp_path / f"{name}.csv"), seed=0)
-        for name in ("clean", "messy")
-    )
+    one, two = (load_dataset(name, seed=0) for name in write_twins(tmp_path))
     assert one.feature_names == two.feature_names
     assert one.feature_names[0] == "when" and one.class_names == ("0", "1", "rare")
     for split, other in zip(one[2:5], two[2:5], strict=True):

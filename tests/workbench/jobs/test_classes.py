@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from gamepruning.workbench.settings.parts import (
 )
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.task import make_task
+from tests.workbench.twins import write_twins
 
 
 def write_rare(path, num=200):
@@ -68,6 +70,22 @@ def test_what_always_names_one_class_is_told(tmp_path):
         assert "always common" in text and "balanced accuracy" in text
         is_blind = data["pruned"]["recalls"][1] == 0
         assert ("finds no example of rare" in text) == is_blind
+
+
+def test_a_messy_table_has_the_figures_of_its_clean_twin(tmp_path):
+    results = []
+    for name in write_twins(tmp_path, num=120):
+        settings = PruneSettings.of(
+            dataset=name, method="magnitude", keep="0.5", rivals=False, epochs=2,
+            fine_tune=1, widths=(4,),
+        )  # fmt: skip
+        quiet = Console(file=io.StringIO())
+        results.append(
+            run_prune(settings, out=Path(f"{name}-run"), console=quiet).result
+        )
+    one, two = results
+    assert (one.dense, one.pruned) == (two.dense, two.pruned)
+    assert one.classes == two.classes and one.classes.names == ("0", "1", "rare")
 
 
 def test_the_metric_that_is_named_chooses(tmp_path):
