@@ -1,5 +1,9 @@
 """The error of bad input, apart from everything that is slow to import."""
 
+import os
+import traceback
+from pathlib import Path
+
 MOST = 1200  # characters of a message: data that it quotes may be long
 
 
@@ -16,6 +20,17 @@ class InputError(ValueError):
 
     def __init__(self, *args: object):
         super().__init__(*map(_cut, args))
+
+
+def place_in(error: BaseException, path: str | os.PathLike[str]) -> str:
+    """Where an error passed a file or its neighbours last: `" (net.py, line 3)"`.
+
+    It is empty where the error never passed their folder.
+    """
+    folder = Path(path).resolve().parent
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if Path(f.filename).resolve().parent == folder]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _cut(part: object) -> object:

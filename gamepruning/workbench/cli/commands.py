@@ -187,7 +187,9 @@ COMMANDS: dict[str, RunCommand | Callable[..., None]] = {
 def parse(argv: Sequence[str]) -> Callable[[], None]:
     """Find the command of these words and its settings; it is ready to run."""
     name, rest = (argv[0], list(argv[1:])) if argv else ("--help", [])
-    if name in ("-h", "--help"):
+    if name == "help" and rest:
+        name, rest = rest[0], ["--help"]
+    if name in ("-h", "--help", "help"):
         return functools.partial(print, usage(), end="")
     if name == "--version":
         return functools.partial(print, gamepruning.__version__)

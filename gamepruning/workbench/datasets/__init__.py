@@ -45,8 +45,8 @@ def load_dataset(
     """Training, validation and test rows, with no leakage between them.
 
     Args:
-      name: "digits", "mnist", "emotion", "topic", a table in the folder `tabular/`
-        (see `list_datasets`), or the path of a CSV file.
+      name: "digits", "mnist", "emotion", "topic", a table in the folder `tabular/` or
+        of scikit-learn (see `list_datasets`), or the path of a CSV file.
       data_dir: the folder with the data; if None, the one that the variable
         GAMEPRUNING_DATA names (for MNIST, TFDS_DATA_DIR too).
       cache_dir: where decoded images are kept; if None, the variable GAMEPRUNING_CACHE
@@ -116,7 +116,8 @@ def list_datasets(data_dir: Folder = None) -> list[DatasetInfo]:
     own = {path.stem: path for path in tables.glob("*.csv")} if tables else {}
     for name in sorted({*own, *RECIPES}):
         how, task = how_to_get(f"tabular/{name}.csv"), RECIPES.get(name, Recipe()).task
-        rows.append((name, "table", task, own.get(name), how))
+        found = own.get(name) or ("scikit-learn" if name in places.BUILT_IN else None)
+        rows.append((name, "table", task, found, how))
     return [
         DatasetInfo(name, kind, task, True, str(place), "")
         if place
@@ -125,7 +126,7 @@ def list_datasets(data_dir: Folder = None) -> list[DatasetInfo]:
     ]
 
 
-def _find_table(name: str, data_dir: Folder) -> tuple[Path, Recipe]:
+def _find_table(name: str, data_dir: Folder) -> tuple[Path | str, Recipe]:
     path = Path(name).expanduser()
     if path.is_file():
         return path, Recipe()
@@ -135,6 +136,8 @@ def _find_table(name: str, data_dir: Folder) -> tuple[Path, Recipe]:
     path = folder / f"{name}.csv" if folder else path
     if path.is_file():
         return path, RECIPES.get(name, Recipe())
+    if name in places.BUILT_IN:
+        return name, RECIPES[name]
     if name in RECIPES:
         how = places.how_to_get(f"tabular/{name}.csv")
         raise InputError(f"{name} is not there: {how}")

@@ -10,6 +10,7 @@ TEXTS = {  # the folder of each data set of texts, and the files in it
     "emotion": ("emotion", ("train.txt", "val.txt", "test.txt")),
     "topic": ("twitter_financial_news_topic", ("train.csv", "valid.csv")),
 }
+BUILT_IN = ("breast_cancer", "diabetes", "iris", "wine")  # scikit-learn's tables
 
 
 def data_folders(data_dir: Folder) -> list[Path]:

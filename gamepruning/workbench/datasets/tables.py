@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gamepruning.tabular import split
+from gamepruning.tabular.builtin import builtin_table
 from gamepruning.tabular.preprocessing import Preprocessing
 from gamepruning.tabular.read import Table, naming, read_table, scan_table
 from gamepruning.tabular.target import Target, classes_of, understand_target
@@ -26,17 +27,18 @@ from gamepruning.workbench.datasets.recipes import Recipe
 from gamepruning.workbench.settings.base import closest
 
 
-def load_table(path: Path, *, seed: int, recipe: Recipe) -> splits.Dataset:
-    """Read a table: 15 % of the rows are for validation, 25 % for the test.
+def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset:
+    """Read a file or, by its name, a table of scikit-learn.
 
-    Numbers and dates are standardised. A missing one becomes the median, beside a
-    feature that says it was missing. Text becomes one feature for each of its 32 most
-    frequent categories. Columns that do not vary are left out, and so are those that
-    only name the rows. The target of a regression is standardised.
+    15 % of the rows are for validation, 25 % for the test. Numbers and
+    dates are standardised. A missing one becomes the median, beside a feature that says
+    it was missing. Text becomes one feature for each of its 32 most frequent
+    categories. Columns that do not vary are left out, and so are those that only name
+    the rows. The target of a regression is standardised.
     """
-    table = scan_table(path)
+    table = builtin_table(path) if isinstance(path, str) else scan_table(path)
     with naming(path):
-        made = _to_dataset(path.stem, table, jax.random.key(seed), recipe)
+        made = _to_dataset(Path(path).stem, table, jax.random.key(seed), recipe)
     if recipe.test_file is None:
         return made
     frame = read_table(recipe.test_file)

@@ -88,7 +88,7 @@ def _measure(
         num_samples=settings.samples,
         num_sizes=settings.sizes,
         varying=settings.families or None,
-        progress=counting_bar(progress, "random sub-networks"),
+        progress=counting_bar(progress, "measure random sub-networks"),
     )
     return {bands.output: bands for bands in found}
 

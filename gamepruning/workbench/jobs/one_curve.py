@@ -77,7 +77,8 @@ class Trained:
     def tune(self, small: SmallNetwork, method: str) -> float | None:
         """The test metric of a network cut from this, fine-tuned; None without."""
         size, name = count_params(small.params), f"{method}-{self.label}"
-        params = self._tune(f"{name}-{size}", f"{name}, {size}", small, small.params)
+        told = f"{method}, network {self.seed}"
+        params = self._tune(f"{name}-{size}", told, small, small.params)
         return None if params is None else self.judge(small.apply, params)
 
 
@@ -121,11 +122,12 @@ def draw_curve(
     method, players = find_method(name), network.task.players
     shares = sorted(network.settings.sizes)
     label, trainer = f"{name}-{network.label}", network.trainer
+    told = f"choose by {name}, network {network.seed}"
     rounds = Rounds(
         smallest=round(shares[0] * players.num_players),
         largest=round(shares[-1] * players.num_players),
         checkpoint=trainer.folder.checkpoints / f"{label}.npz",
-        progress=counting_bar(trainer.progress, label),
+        progress=counting_bar(trainer.progress, told),
     )
     start = time.perf_counter()
     key = network.made.keys.choose

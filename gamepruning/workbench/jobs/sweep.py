@@ -19,7 +19,7 @@ from gamepruning.workbench.methods.gates import absorb_gates, gated_network
 from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.small_networks import compact_or_keep
 from gamepruning.workbench.methods.subject import checked_inputs
-from gamepruning.workbench.report.formats import format_metric
+from gamepruning.workbench.report.formats import format_count, format_metric
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.studies import SweepSettings
@@ -77,7 +77,7 @@ def _play(run: Run[SweepSettings], made: Prepared, points: SweepPoints) -> list[
     key = jax.random.key(0)
     fresh = jax.vmap(lambda seed: task.network.init(jax.random.key(seed)))
     start = init(key, fresh(points.seed))
-    label = f"{points.num_points} games"
+    label = f"train and play {format_count(points.num_points, 'game')}"
     with stages.new_progress(run.console) as progress:
         trainer = stages.make_trainer(task, training, run.folder, progress)
         stage = stages.Stage("sweep", label, training.epochs, key, start, step, record)

@@ -88,6 +88,12 @@ def check_choice(made: Prepared, settings: PruneSettings) -> None:
                 f"--method {settings.method} compares all players with each other: "
                 "give --keep one number, and leave --round-to out"
             )
+    elif size.max_drop >= 1 and made.task.dataset.task == "classification":
+        raise InputError(
+            f"expected --max-drop below 1, since {made.task.metric_name} is a fraction "
+            f"of 1, got {size.max_drop:g}: type --max-drop {size.max_drop / 100:g} for "
+            f"{size.max_drop:g} percentage points"
+        )
     bias = HALF if settings.bias is None else settings.bias
     check_scoring(method, settings.scoring, bias, players.num_players)
 
@@ -110,7 +116,7 @@ def _choose_by_rank(
         keep = sizes.check_keep(players, size)
     count = sum(keep) if isinstance(keep, tuple) else keep
     note = f"bias {bias:.3f}" if method.scorer == "biased_banzhaf" else ""
-    label = f"{settings.method}, {method.selection}"
+    label = f"choose by {settings.method}, {method.selection}"
     rounds = Rounds(
         smallest=count,
         largest=count,

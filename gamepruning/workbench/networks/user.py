@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from gamepruning.compaction.export import import_safetensors
+from gamepruning.errors import place_in
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
@@ -35,7 +36,7 @@ def load_user_network(spec: str) -> UserNetwork:
     factory = getattr(_import_file(Path(path)), name, None)
     if not callable(factory):
         raise InputError(f"{path} has no function {name!r}")
-    with _told(f"{spec} failed"):
+    with _told(f"{spec} failed", path):
         made = factory()
     if not isinstance(made, tuple) or len(made) != 3 or not callable(made[0]):
         size = f" of {len(made)}" if isinstance(made, tuple) else ""
@@ -45,7 +46,7 @@ def load_user_network(spec: str) -> UserNetwork:
         )
     apply, params, inputs = made
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    with _told(f"{spec}: apply(params, *inputs) failed"):
+    with _told(f"{spec}: apply(params, *inputs) failed", path):
         jax.eval_shape(apply, params, *inputs)
     return UserNetwork(apply, params, inputs)
 
@@ -73,7 +74,7 @@ def _import_file(path: Path):
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, folder)
     try:
-        with _told(f"importing {path} failed"):
+        with _told(f"importing {path} failed", path):
             spec.loader.exec_module(module)
     finally:
         sys.path.remove(folder)
@@ -81,12 +82,13 @@ def _import_file(path: Path):
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Whatever the user's code raises, in one line."""
+def _told(what: str, path: str | Path) -> Iterator[None]:
+    """Whatever the user's code raises, in one line, with its place in their files."""
     try:
         yield
     except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())
         text = text if len(text) <= 300 else text[:297] + "..."
         kind = type(error).__name__
-        raise InputError(f"{what}: {kind}{f': {text}' if text else ''}") from error
+        text = f"{kind}: {text}" if text else kind
+        raise InputError(f"{what}: {text}{place_in(error, path)}") from error

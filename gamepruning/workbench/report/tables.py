@@ -142,7 +142,11 @@ def cost_table(result: RunResult) -> Table:
 def data_table(rows: Sequence[DatasetInfo]) -> Table:
     """The data sets, and which of them are there."""
     state = {True: "available", False: "missing"}
-    lines = [Row((row.name, row.kind, row.task, state[row.available])) for row in rows]
+    lines = []
+    for row in rows:
+        built_in = row.where == "scikit-learn" and "built in (scikit-learn)"
+        place = built_in or state[row.available]
+        lines.append(Row((row.name, row.kind, row.task, place)))
     return Table(text_columns("name", "kind", "task", ""), lines, "Data sets")
 
 
@@ -150,7 +154,7 @@ def data_hints(rows: Sequence[DatasetInfo]) -> list[str]:
     """Where the present data sets are, and how to get the missing ones."""
     hints = [row for row in rows if row.kind != "table"]
     tables = [row for row in rows if row.kind == "table"]
-    places = sorted({str(Path(row.where).parent) for row in tables if row.available})
+    places = sorted({str(Path(row.where).parent) for row in tables if "." in row.where})
     missing = sum(not row.available for row in tables)
     text = render("data_hints.txt", hints=hints, places=places, missing=missing)
     return text.splitlines()

@@ -206,11 +206,44 @@ def test_help_has_examples(name, capsys):
     assert said.err == ""
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
 def test_help_of_the_program(words, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["prune", "methods"])
+def test_help_of_a_command_by_the_word(name, capsys):
+    assert main(["help", name]) == 0
+    assert f"gamepruning {name}" in capsys.readouterr().out
+    assert main(["help", "prun"]) == 2
+    assert "did you mean prune" in capsys.readouterr().err
+
+
+def test_the_package_runs_as_a_module():
+    words = [sys.executable, "-m", "gamepruning", "--version"]
+    run = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert run.stdout.count(".") == 2
+
+
+@pytest.mark.parametrize("name", ["fails", "apply_fails"])
+def test_a_bug_in_a_factory_has_its_file_and_line(name, here, capsys):
+    assert main(["explain", "--module", f"nets.py:{name}"]) == 2
+    (line,) = re.findall(r"\(nets\.py, line (\d+)\)", capsys.readouterr().err)
+    assert NETS.splitlines()[int(line) - 1].strip().startswith(("raise", "return"))
+
+
+def test_percentage_points_are_no_drop_of_accuracy(here, capsys):
+    assert main("prune --dataset good.csv --method ucb1 --max-drop 5".split()) == 2
+    assert "type --max-drop 0.05" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["bands", "sweep", "explain", "curve"])
+def test_commands_that_read_tables_take_their_flags(command, here, capsys):
+    words = [command, "--dataset", "good.csv", "--target", "a", "--drop", "nothing"]
+    assert main(words) == 2
+    assert "no column 'nothing'" in capsys.readouterr().err
 
 
 def test_bench_says_where_it_went(capsys):
@@ -263,6 +296,7 @@ def test_datasets_says_how_to_get_what_is_missing(here, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "digits" in said and "missing" in said
     assert "mnist: prepare it once" in said
+    assert "wine table classification built in (scikit-learn)" in said
 
 
 def test_arguments_are_named_as_people_type_them(here, capsys):

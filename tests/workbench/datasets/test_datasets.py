@@ -22,7 +22,7 @@ from gamepruning.workbench.datasets import (
     split_rows,
 )
 from gamepruning.workbench.datasets.images import load_or_make
-from gamepruning.workbench.datasets.places import TEXTS
+from gamepruning.workbench.datasets.places import BUILT_IN, TEXTS
 from gamepruning.workbench.datasets.recipes import RECIPES
 from tests.workbench.twins import write_twins
 
@@ -554,7 +554,11 @@ def test_a_file_that_is_no_table(tmp_path, content):
 
 def test_every_table(data_dir):
     folder = data_dir / "tabular"
-    assert {path.stem for path in folder.glob("*.csv")} == set(RECIPES)
+    assert {path.stem for path in folder.glob("*.csv")} == set(RECIPES) - {
+        "breast_cancer",
+        "diabetes",
+        "iris",
+    }
     for name, recipe in RECIPES.items():
         table = load_dataset(name, data_dir=data_dir, seed=0)
         assert table.task == recipe.task, name
@@ -602,7 +606,7 @@ def test_frequent_categories_have_features_and_others_share_none(tmp_path):
         ("mnits", "did you mean mnist"),
         ("digit", "did you mean digits"),
         ("nothing.csv", "no file nothing.csv"),
-        ("wine", "wine is not there: put tabular/wine.csv"),
+        ("glass", "glass is not there: put tabular/glass.csv"),
         ("emotion", "emotion is not there: put emotion/ with train.txt"),
         ("topic", "topic is not there: put twitter_financial"),
     ],
@@ -625,8 +629,29 @@ def test_the_list_says_where_or_how(tmp_path):
     rows = {row.name: row for row in list_datasets(tmp_path)}
     assert set(rows) == {"digits", "mnist", "emotion", "topic", "own", *RECIPES}
     assert all(bool(row.where) != bool(row.how) for row in rows.values())
-    assert [name for name, row in rows.items() if row.available] == ["digits", "own"]
+    there = {name for name, row in rows.items() if row.available}
+    assert there == {"digits", "own", *BUILT_IN}
 
 
 def test_all_that_is_there_is_listed(data_dir):
     assert all(row.available for row in list_datasets(data_dir))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "num_outputs", "classes"),
+    [
+        ("wine", 178, 3, ("class_0", "class_1", "class_2")),
+        ("breast_cancer", 569, 2, ("benign", "malignant")),
+        ("diabetes", 442, 1, ()),
+        ("iris", 149, 3, ("setosa", "versicolor", "virginica")),
+    ],
+)
+def test_tables_of_scikit_learn_need_no_folder(
+    name, rows, num_outputs, classes, monkeypatch
+):
+    monkeypatch.delenv("GAMEPRUNING_DATA", raising=False)
+    found = load_dataset(name, seed=0)
+    parts = (found.train, found.validation, found.test)
+    assert abs(sum(len(part.labels) for part in parts) - rows) <= 1
+    assert found.num_outputs == num_outputs
+    assert all(name in found.preprocessing for name in classes)
