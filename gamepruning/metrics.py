@@ -291,7 +291,7 @@ def _check_class_shapes(outputs: Any, labels: Any) -> None:
         )
 
 
-def _reshape(labels: Any, outputs: tuple, own: tuple) -> str:
+def _reshape(labels: Any, outputs: tuple[int, ...], own: tuple[int, ...]) -> str:
     """How labels of another shape can be mended."""
     if own == outputs and len(own) > 1:
         return _one_hot(labels)
@@ -305,7 +305,7 @@ def _reshape(labels: Any, outputs: tuple, own: tuple) -> str:
     if own[:1] != outputs[:1]:
         few, many = (f"{n[0]:,}" if n else "no" for n in (own, outputs))
         return f"there are {few} labels for {many} examples; pass those of the inputs"
-    if own[:-1] == outputs[:-1]:
+    if own and own[:-1] == outputs[:-1]:
         return (
             f"labels have {own[-1]} columns, the network {outputs[-1]} outputs; pass "
             "one class for each example"

@@ -149,7 +149,8 @@ def _products(one: PyTree, two: PyTree) -> Array:
     def product(a, b):
         return (a.reshape(len(a), -1) * b.reshape(len(a), -1)).sum(axis=1)
 
-    return sum(jax.tree.leaves(jax.tree.map(product, one, two)))
+    found = jax.tree.leaves(jax.tree.map(product, one, two))
+    return jnp.stack(found).sum(axis=0)
 
 
 def _first(players, params, loss_fn, example) -> Array:

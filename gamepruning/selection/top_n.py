@@ -1,7 +1,6 @@
 """The n best players, within what a network allows: scopes, floors, multiples."""
 
 import math
-import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
@@ -101,7 +100,9 @@ def top_n(
 
 def is_by_family(n: Any) -> bool:
     """True for a size that says how many players of each family stay."""
-    return isinstance(n, Mapping | tuple | list | np.ndarray) and np.ndim(n) < 2
+    return isinstance(n, Mapping | tuple | list) or (
+        isinstance(n, np.ndarray) and n.ndim == 1
+    )
 
 
 def as_count(n: Any, num_players: int) -> int:
@@ -116,7 +117,7 @@ def as_count(n: Any, num_players: int) -> int:
     """
     if isinstance(n, np.ndarray | np.generic | jax.Array) and n.size == 1:
         n = n.item()
-    if isinstance(n, bool) or not isinstance(n, numbers.Real):
+    if isinstance(n, bool) or not isinstance(n, int | float):
         raise InputError(
             "expected a number of players, a fraction in (0, 1), or a count for each "
             f"family, got {type(n).__name__} {n!r:.60}"

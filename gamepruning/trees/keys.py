@@ -37,7 +37,7 @@ def as_key(key: Any) -> jax.Array:
     if isinstance(key, int | np.integer):
         return _from_seed(int(key))
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return _single(key, key.shape)
+        return _single(jnp.asarray(key), key.shape)
     if isinstance(key, jax.core.Tracer) and key.dtype != jnp.uint32:
         raise InputError(f"{_EXPECTED}, got a traced {key.dtype} {list(key.shape)}")
     if key.ndim == 0 and jnp.issubdtype(key.dtype, jnp.integer):
