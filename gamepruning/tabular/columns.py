@@ -141,8 +141,10 @@ def is_missing(
     """
     if markers is not None:
         return to_canonical(cells).isin(to_canonical(pd.Series(["", *markers])))
-    in_text = _ALWAYS if "+" in set(cells) else _ALWAYS | _DASHES
-    return cells.str.lower().isin(_AMONG_NUMBERS if among_numbers else in_text)
+    known = _AMONG_NUMBERS
+    if not among_numbers:
+        known = _ALWAYS if (cells == "+").any() else _ALWAYS | _DASHES
+    return cells.str.lower().isin(known)
 
 
 def to_categories(cells: pd.Series, markers: tuple[str, ...] | None) -> pd.Series:

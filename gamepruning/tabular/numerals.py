@@ -29,6 +29,7 @@ _BODY = {  # by the decimal mark
     ),
     "comma": re.compile(_GROUPED.format("." + _SPACES, "") + r"(?:,\d*)?"),
 }
+SAMPLE = 1000
 _PLAIN_GROUPED = r"[-+]?[1-9]\d{0,2}\.\d{3}"
 
 
@@ -67,10 +68,13 @@ def read_numerals(cells: pd.Series, *, hint: str = "auto") -> Numerals:
       [-12.0, 3.5]
     """
     plain = to_numbers(cells)
-    if is_plain(cells).all():
-        dotted = cells[cells.str.contains(".", regex=False)]
-        if dotted.empty or not dotted.str.fullmatch(_PLAIN_GROUPED).all():
-            return Numerals(plain, "either" if dotted.empty else "point")
+    if plain.notna().all():
+        for some in (cells[:SAMPLE], cells):  # nearly always the first ones tell
+            dotted = some[some.str.contains(".", regex=False)]
+            if not dotted.str.fullmatch(_PLAIN_GROUPED).all():
+                return Numerals(plain, "point")
+        if dotted.empty:
+            return Numerals(plain, "either")
         if hint == "auto":
             return Numerals(plain, "ambiguous", example=dotted.iloc[0])
     kinds = pd.Series(cells.unique())

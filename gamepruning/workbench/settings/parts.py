@@ -84,7 +84,7 @@ class DataSettings(Settings):
 
     def fit_for(self, dataset: str) -> "DataSettings":
         """The same without what goes with tables, where the data set is none."""
-        if dataset.endswith(".csv"):
+        if Path(dataset).suffix:
             return self
         return DataSettings(standardise=self.standardise, data_dir=self.data_dir)
 
