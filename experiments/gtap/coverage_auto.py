@@ -6,7 +6,7 @@ Games whose exact indices are known for any number of players. To each evaluatio
 normal noise, as large as `noise` times the root mean square of the exact index; where
 it is "remembered", a coalition keeps its value, and the game with these values is the
 truth. Writes coverage_auto.json after each row, and goes on with the rows that are
-missing. About ten minutes on one core.
+missing. About twelve minutes on one busy core.
 """
 
 import argparse
