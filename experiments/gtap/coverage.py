@@ -99,6 +99,7 @@ def coverage(
     stderr = np.array([scores.stderr for scores in found])
     error = value - np.asarray(truth)
     covered = np.abs(error) <= 1.96 * stderr + 1e-12
+    ratio = float(np.sqrt((stderr**2).mean() / (error**2).mean()))
     return {
         "method": method,
         "index": " ".join([semivalue.name, *map(str, semivalue.parameters)]),
@@ -106,9 +107,7 @@ def coverage(
         "num_keys": num_keys,
         "coverage": round(float(covered.mean()), 4),
         "lowest_player": round(float(covered.mean(axis=0).min()), 4),
-        "stderr_over_rmse": round(
-            float(np.sqrt((stderr**2).mean() / (error**2).mean())), 3
-        ),
+        "stderr_over_rmse": round(ratio, 3) if np.isfinite(ratio) else None,
         "bias_over_rmse": round(
             float(np.sqrt((error.mean(axis=0) ** 2).mean() / (error**2).mean())), 3
         ),
