@@ -29,6 +29,7 @@ FLOORS = (
     {"selection"},
     {"compaction"},
     {"workbench"},
+    {"__main__"},
 )
 FLOOR_OF = {part: k for k, parts in enumerate(FLOORS) for part in parts}
 HEAVY = {

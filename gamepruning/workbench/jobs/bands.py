@@ -32,7 +32,8 @@ PEAK = {
 def run_bands(settings: BandsSettings, **where: Unpack[Where]) -> Path:
     """Train a network, take its uncertainty bands and write a folder.
 
-    Returns the folder: `bands.json`, `bands.csv`, `figures/bands.png`.
+    Returns the folder: `report.html`, `bands.json`, `bands.csv`,
+    `figures/bands.png`.
     """
     run = open_run(settings, (settings.dataset, settings.network.name, "bands"), where)
     settings = run.settings
@@ -50,7 +51,7 @@ def run_bands(settings: BandsSettings, **where: Unpack[Where]) -> Path:
         score = evaluate(task.network.apply, params, task.dataset.test, task.metric)
         _write(run, task, found, score)
     run.console.print(_table(found, settings.output))
-    return run.tell("figure", "figures/bands.png")
+    return run.tell("report", "report.html")
 
 
 def _outputs(settings: BandsSettings, task: Task) -> tuple[str, ...]:
@@ -114,7 +115,8 @@ def _write(
         for i, p in enumerate(bands.p)
         for j, q in enumerate(bands.q)
     ]
-    run.write(facts, rows_to_csv(names, lines), {"bands": plot_bands(bands)})
+    table = _table(found, run.settings.output)
+    run.write(facts, rows_to_csv(names, lines), {"bands": plot_bands(bands)}, table)
 
 
 def summary_of(bands: Bands) -> dict[str, Any]:

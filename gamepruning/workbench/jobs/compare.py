@@ -1,6 +1,7 @@
 """All methods on one budget and one split: curves, ranks, tests, and a report."""
 
 import functools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -60,7 +61,9 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
 
 def _run_all(run: Run[CompareSettings], prepared: Sequence[Prepared]) -> list[dict]:
     """A row for each data set, seed and method; those on file are not done again."""
-    rows, settings = [], run.settings
+    rows, settings, start = [], run.settings, time.monotonic()
+    todo = len(settings.datasets) * settings.seeds
+    run.console.print(f"{todo} networks: the first one tells how long the rest take")
     with new_progress(run.console) as progress:
         for number, dataset in enumerate(settings.datasets):
             first, draw = prepared[number], functools.partial(_run, settings, dataset)
@@ -70,6 +73,9 @@ def _run_all(run: Run[CompareSettings], prepared: Sequence[Prepared]) -> list[di
             ):
                 for name in (DENSE, *settings.methods):
                     rows.append(run.row(f"{name}-{network.label}", draw, name, network))
+                if number == network.seed == 0 and todo > 1:
+                    left = (todo - 1) * (time.monotonic() - start) / 60
+                    run.console.print(f"About {left:.1f} minutes for the others")
     return rows
 
 

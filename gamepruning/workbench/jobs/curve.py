@@ -30,7 +30,8 @@ def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
     in `run_prune`), and curves are drawn on test data. The metric at each size is that
     of the network after removal: with gates of 0 and 1 `players.gated` is exactly that
     network. The smallest network of each curve is also cut out and judged, as a check.
-    Returns the folder: `curve.json`, `curve.csv`, `figures/curve.png`.
+    Returns the folder: `report.html`, `curve.json`, `curve.csv`,
+    `figures/curve.png`.
     """
     run = open_run(settings, (settings.dataset, settings.network.name, "curve"), where)
     with run.console.status("reading data"):
@@ -39,8 +40,8 @@ def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
     with run.writing(first):
         dense, rows = _draw_all(run, first)
         _write(run, first.task, dense, rows)
-    _print_table(run, first.task.metric_name, dense, rows)
-    return run.tell("all rows", "curve.csv")
+    run.console.print(_table(run.settings, first.task.metric_name, dense, rows))
+    return run.tell("report", "report.html")
 
 
 def check_curve(settings: CurveSettings, task: Task) -> None:
@@ -89,7 +90,8 @@ def _write(
         figure = plot_curves(values, sizes, metric=metric, dense=mean, stage=stage)
         figures[name] = figure
     facts = {"metric": metric, "dense": list(dense), "rows": list(rows)}
-    run.write(facts, _csv(metric, dense, rows), figures)
+    table = _table(settings, metric, dense, rows)
+    run.write(facts, _csv(metric, dense, rows), figures, table)
 
 
 def _csv(metric: str, dense: Sequence[float], rows: Sequence[dict]) -> str:
@@ -117,13 +119,12 @@ def _by_method(
     }
 
 
-def _print_table(
-    run: Run[CurveSettings], metric: str, dense: Sequence[float], rows: Sequence[dict]
-) -> None:
+def _table(
+    settings: CurveSettings, metric: str, dense: Sequence[float], rows: Sequence[dict]
+) -> Table:
     """Means over the seeds: a line a method, a column a size."""
-    settings = run.settings
     stage = "after fine-tuning" if settings.fine_tune else "after removal"
-    run.console.print(
+    title = (
         f"Test {metric} {stage} by % of players kept, mean of "
         f"{settings.seeds} {'network' if settings.seeds == 1 else 'networks'} "
         f"(full: {format_metric(float(np.mean(dense)), metric)})"
@@ -141,4 +142,4 @@ def _print_table(
         Row((name, *map(float, own.mean(axis=0)), float(seconds[name].mean())))
         for name, own in values.items()
     ]
-    run.console.print(Table(columns, lines, is_narrow=True))
+    return Table(columns, lines, title, is_narrow=True)

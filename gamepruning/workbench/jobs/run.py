@@ -59,14 +59,22 @@ class Run(Generic[SettingsT]):
                     self.console.print(Text(f"{name}: {line}", style="dim"))
             yield
 
-    def write(self, facts: Mapping, csv: str, figures: Mapping[str, Any]) -> None:
-        """Write what was found as JSON, as CSV and in figures."""
+    def write(
+        self, facts: Mapping, csv: str, figures: Mapping[str, Any], table: Any = None
+    ) -> None:
+        """Write what was found as JSON, as CSV, in figures, and as a page."""
         name, folder = self.settings.COMMAND, self.folder
         data = {"command": self.settings.command(), **facts}
         folder.write_text(f"{name}.json", json.dumps(data, indent=1) + "\n")
         folder.write_text(f"{name}.csv", csv)
         for figure_name, figure in figures.items():
             self.save_figure(figure_name, figure)
+        if table is not None:
+            from gamepruning.workbench.report import page, theme
+
+            svgs = {n: theme.to_svg(f, name=n) for n, f in figures.items()}
+            what = {"settings": self.settings, "table": table, "figures": svgs}
+            folder.write_text("report.html", page.render("study.html", **what))
 
     def save_figure(self, name: str, figure: Any) -> None:
         """Write `figures/<name>.png`."""

@@ -32,7 +32,8 @@ JUDGED_AT_ONCE = 4  # points whose activations on the validation data are held a
 def run_sweep(settings: SweepSettings, **where: Unpack[Where]) -> Path:
     """Play all games of a sweep in one compiled program and write a folder.
 
-    Returns the folder: `sweep.json`, `sweep.csv`, `figures/pareto.png`.
+    Returns the folder: `report.html`, `sweep.json`, `sweep.csv`,
+    `figures/pareto.png`.
     """
     use_cores_as_devices()
     run = open_run(settings, (settings.dataset, settings.network.name, "sweep"), where)
@@ -43,7 +44,7 @@ def run_sweep(settings: SweepSettings, **where: Unpack[Where]) -> Path:
         rows = _play(run, made, points)
         _write(run, made.task, rows)
     run.console.print(_table(made.task, rows))
-    return run.tell("all rows", "sweep.csv")
+    return run.tell("report", "report.html")
 
 
 def points_of(settings: SweepSettings, training: SettledTraining) -> SweepPoints:
@@ -176,8 +177,9 @@ def _write(run: Run[SweepSettings], task: Task, rows: list[dict[str, Any]]) -> N
     counts = [row | {"kept per family": _counts(row)} for row in rows]
     lines = [[row.get(name, "") for name in names] for row in counts]
     facts = {"metric": task.metric_name, "rows": rows}
-    figure = plots.plot_pareto(rows, metric=task.metric_name)
-    run.write(facts, rows_to_csv(names, lines), {"pareto": figure})
+    total = len(task.dataset.validation.labels)
+    figure = plots.plot_pareto(rows, metric=task.metric_name, num_examples=total)
+    run.write(facts, rows_to_csv(names, lines), {"pareto": figure}, _table(task, rows))
 
 
 def _counts(row: dict[str, Any]) -> str:

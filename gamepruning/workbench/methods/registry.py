@@ -15,6 +15,8 @@ Kind = Literal["equilibrium", "index", "bandit", "baseline"]
 Selection = Literal["game", "top_n", "family", "pruning", "building"]
 
 EQUILIBRIUM = "equilibrium"
+COMPARED = (EQUILIBRIUM, "building", "ucb1", "taylor", "magnitude", "random")
+"""The methods that `gamepruning compare` takes unless told otherwise."""
 COALITIONS = ("value", "rows", "evaluations", "step", "swaps")
 ASKS: dict[Kind, tuple[str, ...]] = {
     "equilibrium": ("preset", "price", "norm", "benefit", "threshold", "unit"),
@@ -47,7 +49,6 @@ class Method:
     scorer: str | Callable[..., Any] = ""
     selection: Selection = "top_n"
     aliases: tuple[str, ...] = ()  # other names for it
-    is_compared: bool = True  # `gamepruning compare` takes it unless told otherwise
 
     @property
     def is_iterated(self) -> bool:
@@ -86,7 +87,6 @@ _BASELINES = {
     "random": "by chance",
     "loss_oracle": "the loss change when a player is removed alone",
 }
-_OF_FAMILIES = ("magnitude", "activation", "taylor")  # compared by themselves
 _WAYS: dict[Selection, str] = {
     "pruning": "removes the worst",
     "building": "adds the best",
@@ -104,22 +104,20 @@ def _methods() -> Iterator[Method]:
     for way, does in _WAYS.items():
         for name in ("banzhaf", "biased_banzhaf", "greedy"):
             told = f"{does} by {_INDICES.get(name, 'the value of one player')}"
-            yield Method(f"{way}-{name}", "index", told, name, way, is_compared=False)
+            yield Method(f"{way}-{name}", "index", told, name, way)
     for name, what in _BANDITS.items():
         yield Method(name, "bandit", what, name, "pruning")
     for name, what in _BASELINES.items():
         yield _baseline(name, name, what, "top_n")
     for name, what in _BASELINES.items():
-        told, compared = f"{what}, the same share of every family", name in _OF_FAMILIES
-        yield _baseline(f"{name}-family", name, told, "family", compared)
+        told = f"{what}, the same share of every family"
+        yield _baseline(f"{name}-family", name, told, "family")
 
 
-def _baseline(
-    name: str, scorer: str, told: str, how: Selection, is_compared: bool = True
-) -> Method:
+def _baseline(name: str, scorer: str, told: str, how: Selection) -> Method:
     full = {"magnitude": "magnitude_l2"}.get(scorer, scorer)
     aliases = () if full == scorer else (name.replace(scorer, full),)
-    return Method(name, "baseline", told, full, how, aliases, is_compared)
+    return Method(name, "baseline", told, full, how, aliases)
 
 
 METHODS: dict[str, Method] = {method.name: method for method in _methods()}
@@ -151,11 +149,6 @@ def names_of(*kinds: Kind) -> tuple[str, ...]:
       ('epsilon_greedy', 'softmax', 'ucb1')
     """
     return tuple(m.name for m in METHODS.values() if not kinds or m.kind in kinds)
-
-
-def compared_names() -> tuple[str, ...]:
-    """The methods that `gamepruning compare` takes unless told otherwise."""
-    return tuple(method.name for method in METHODS.values() if method.is_compared)
 
 
 def describe_methods(*kinds: Kind) -> str:

@@ -83,6 +83,7 @@ def comparison_table(
 
     Means over all data sets and seeds.
     """
+    tells = found is not None and np.ptp(found.ranks) > found.critical_difference
     ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
     names = sorted(settings.methods, key=lambda name: ranks.get(name, 0.0))
     metric = functools.partial(format_metric, metric=rows[0]["metric"])
@@ -95,7 +96,7 @@ def comparison_table(
         Column("seconds", format="{:.1f}".format),
     )
     body = [
-        Row(_cells(name, rows, ranks), "hero" if ranks and name == names[0] else "")
+        Row(_cells(name, rows, ranks), "hero" if tells and name == names[0] else "")
         for name in (DENSE, *names)
     ]
     return Table(columns, body, is_narrow=True)

@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gamepruning.statistics import MethodComparison, cliques
 from gamepruning.workbench.report import theme
 
-DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)))
 BOLD, PLAIN = {"lw": 2.4, "ms": 4.5, "zorder": 4}, {"lw": 1.5, "ms": 3.5, "zorder": 3}
 
 
@@ -30,14 +28,15 @@ def plot_curves(
     the first method is boldest. A dashed line is the full network, another a size to
     mark, such as the critical one.
     """
-    shares, is_crowded = np.asarray(sizes, float), len(curves) > len(theme.COLOURS)
-    figure, (axes,) = theme.new_figure(8.6 if is_crowded else 7.2, 4.2)
-    axes.set_prop_cycle(cycler(linestyle=DASHES) * cycler(color=theme.COLOURS))
+    shares, most = np.asarray(sizes, float), np.inf if "R^2" in metric else 1.0
+    figure, (axes,) = theme.new_figure(8.6, max(4.2, 0.24 * len(curves)))
     for name, values in curves.items():
-        table, look = np.atleast_2d(np.asarray(values)), PLAIN if axes.lines else BOLD
-        (line,) = axes.plot(shares, table.mean(axis=0), label=name, marker="o", **look)
+        table = np.atleast_2d(np.asarray(values))
+        look = theme.look_of(name) | (PLAIN if axes.lines else BOLD)
+        (line,) = axes.plot(shares, table.mean(axis=0), label=name, **look)
         if len(table) > 1:
-            theme.draw_band(axes, line, table.std(axis=0, ddof=1), alpha=0.16)
+            spread = table.std(axis=0, ddof=1)
+            theme.draw_band(axes, line, spread, alpha=0.16, most=most)
     if dense is not None:
         axes.axhline(dense, **theme.DENSE)
         axes.text(shares[0], dense, " dense", va="bottom", color=theme.MUTED)
@@ -46,10 +45,8 @@ def plot_curves(
     axes.set(xlabel="players kept", title=f"Test {metric} {stage}")
     theme.show_metric(axes.xaxis, "accuracy")
     theme.show_metric(axes.yaxis, metric)
-    if is_crowded:  # inside, the legend would hide the curves
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
-    elif curves:
-        axes.legend()
+    if curves:
+        theme.put_legend_outside(axes)
     return figure
 
 
@@ -98,9 +95,8 @@ def _draw_name(
 ) -> None:
     """A line from a rank on the scale to an edge, where the method's name stands."""
     rank, name = found.ranks[method], found.names[method]
-    is_best = method == np.argmin(found.ranks)
-    colour = theme.HERO if is_best else theme.MUTED
-    axes.plot([rank, rank, edge], [0, y, y], color=colour, lw=1.0)
+    colour = theme.look_of(name)["color"]
+    axes.plot([rank, rank, edge], [0, y, y], color=colour, lw=1.4)
     if edge < 1:
         axes.text(edge - 0.08, y, f"{name}  {rank:.2f}", ha="right", va="center")
     else:

@@ -12,8 +12,6 @@ from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.results import RunResult
 
-RIVALS = {"magnitude": theme.AMBER, "random": theme.SLATE, "scratch": theme.GREEN}
-
 
 def validation_curve(
     records: Sequence[Mapping], stage: str
@@ -44,7 +42,7 @@ def plot_training(records: Sequence[Mapping], *, result: RunResult) -> Figure:
             axes.plot(*curve.T, color=colour, label=label, lw=1.4, marker=mark, ms=5)
     _show_upper_part(axes, np.concatenate((dense, game, tuned))[:, 1])
     if axes.lines:
-        axes.legend()
+        theme.put_legend_outside(axes)
     if len(tuned):
         axes.axvline(start, color=theme.MUTED, lw=0.9, ls="--")
     axes.set_title(f"Validation {result.metric}")
@@ -63,10 +61,13 @@ def _show_upper_part(axes: Axes, values: np.ndarray) -> None:
 
 
 @theme.style()
-def plot_pareto(rows: Sequence[Mapping], *, metric: str) -> Figure:
+def plot_pareto(
+    rows: Sequence[Mapping], *, metric: str, num_examples: int = 0
+) -> Figure:
     """Size against quality of the rows of `sweep.json`, those that none beats joined.
 
-    Hollow marks are the same networks with their gates still on.
+    Hollow marks are the same networks with their gates still on. Each point of the
+    front has its players and, of an accuracy on so many examples, its standard error.
     """
     kept, on, removed = (
         np.array([row[name] for row in rows])
@@ -74,18 +75,25 @@ def plot_pareto(rows: Sequence[Mapping], *, metric: str) -> Figure:
     )
     front = np.flatnonzero([row["front"] for row in rows])
     front = front[np.argsort(kept[front], kind="stable")]
-    figure, (axes,) = theme.new_figure(6.4, 3.6)
+    figure, (axes,) = theme.new_figure(8.6, 3.8)
     hollow = {"facecolors": "none", "edgecolors": theme.SLATE}
-    line = {"color": theme.HERO, "marker": "o", "ms": 6, "lw": 1.6}
+    line = {"color": theme.HERO, "marker": "o", "ms": 6, "lw": 1.6, "capsize": 2}
     axes.scatter(kept, on, s=26, label="gates on", **hollow)
     axes.scatter(kept, removed, color=theme.MUTED, s=22, label="players removed")
-    axes.plot(kept[front], removed[front], label="not beaten in both", **line)
+    best = removed[front]
+    error = None
+    if num_examples and metric == "accuracy":
+        error = np.sqrt(best * (1 - best) / num_examples)
+    axes.errorbar(kept[front], best, yerr=error, label="not beaten in both", **line)
+    for x, y in zip(kept[front], best, strict=True):
+        where = {"xytext": (4, -11), "textcoords": "offset points", "fontsize": 8.5}
+        axes.annotate(f"{x:,}", (x, y), **where)
     if kept.max() > 10 * kept.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set(xlabel="players kept", title=f"Validation {metric}")
     theme.show_metric(axes.yaxis, metric)
-    axes.legend()
+    theme.put_legend_outside(axes)
     return figure
 
 
@@ -120,7 +128,7 @@ def _draw_mark(
     axes: Axes, place: int, key: str, value: float, result: RunResult
 ) -> None:
     is_hero = key == result.pruned.key
-    colour = theme.HERO if is_hero else RIVALS.get(key, theme.HERO)
+    colour = theme.look_of(key)["color"]
     look = {"fmt": "o", "ms": 9 if is_hero else 7, "color": colour, "zorder": 4}
     error = standard_error(value, result) or None
     axes.errorbar(value, place, xerr=error, elinewidth=1.6, **look)

@@ -142,11 +142,9 @@ def cost_table(result: RunResult) -> Table:
 def data_table(rows: Sequence[DatasetInfo]) -> Table:
     """The data sets, and which of them are there."""
     state = {True: "available", False: "missing"}
-    lines = []
-    for row in rows:
-        built_in = row.where == "scikit-learn" and "built in (scikit-learn)"
-        place = built_in or state[row.available]
-        lines.append(Row((row.name, row.kind, row.task, place)))
+    places = {row: state[row.available] for row in rows}
+    places |= {r: f"built in ({r.where})" for r in rows if r.where == "scikit-learn"}
+    lines = [Row((r.name, r.kind, r.task, place)) for r, place in places.items()]
     return Table(text_columns("name", "kind", "task", ""), lines, "Data sets")
 
 

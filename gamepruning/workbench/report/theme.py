@@ -8,6 +8,8 @@ is made first.
 import io
 import re
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import matplotlib
 import numpy as np
@@ -19,16 +21,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
+from gamepruning.workbench.methods.registry import METHODS
 from gamepruning.workbench.report.formats import IN_PERCENT
 
 INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"
 HERO, AMBER, SLATE, GREEN = "#3a63d8", "#d98a1f", "#8d97a8", "#2f9e77"
-PLUM, ROSE = "#9156c8", "#d2517d"
+PLUM, ROSE, TEAL, BROWN = "#9156c8", "#d2517d", "#1597a5", "#8a6d4b"
 CARD = "#fffffe"  # behind text that crosses lines
-COLOURS = (HERO, PLUM, GREEN, ROSE, AMBER, SLATE)
+COLOURS = (HERO, PLUM, GREEN, ROSE, AMBER, SLATE)  # of families
+METHODS_SEEN = {  # each has its colour in every figure
+    "equilibrium": HERO, "building": PLUM, "ucb1": GREEN, "taylor": ROSE,
+    "magnitude": AMBER, "random": SLATE, "shapley": TEAL, "scratch": BROWN,
+}  # fmt: skip
+DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)), (0, (6, 2, 1, 2)))
+MARKS = "osD^"
 CSS_NAMES = {
     INK: "ink", MUTED: "muted", GRID: "line", CARD: "card", HERO: "hero",
     AMBER: "amber", SLATE: "slate", GREEN: "green", PLUM: "plum", ROSE: "rose",
+    TEAL: "teal", BROWN: "brown",
 }  # fmt: skip
 STYLE = matplotlib.rc_params_from_file(
     Path(__file__).with_name("figures.mplstyle"), use_default_template=False
@@ -59,10 +69,28 @@ def show_epochs(axes: Axes, *, most: int = 6) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
 
 
-def draw_band(axes: Axes, line: Line2D, spread: np.ndarray, *, alpha: float) -> None:
-    """Shade one spread to each side of a line."""
+def look_of(method: str) -> dict[str, Any]:
+    """The colour, the dashes and the marks of a method, the same in every figure."""
+    names = [*METHODS_SEEN, *(name for name in METHODS if name not in METHODS_SEEN)]
+    place = names.index(method) if method in names else crc32(method.encode())
+    row, column = divmod(place, len(METHODS_SEEN))
+    look = {"linestyle": DASHES[row % 4], "marker": MARKS[row // 4 % 4]}
+    return {"color": [*METHODS_SEEN.values()][column], **look}
+
+
+def put_legend_outside(axes: Axes) -> None:
+    """Name the curves to the right of the axes, where they hide nothing."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
+
+
+def draw_band(
+    axes: Axes, line: Line2D, spread: np.ndarray, *, alpha: float, most: float = np.inf
+) -> None:
+    """Shade one spread to each side of a line, within [0, most] if that is finite."""
     x, middle = line.get_data()
     low, high = middle - spread, middle + spread
+    if most < np.inf:
+        low, high = np.clip(low, 0, most), np.clip(high, 0, most)
     axes.fill_between(x, low, high, color=line.get_color(), alpha=alpha, lw=0)
 
 

@@ -5,14 +5,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
-from tyro.conf import arg
-
 from gamepruning.uncertainty.names import McueOutput
-from gamepruning.workbench.methods.registry import (
-    EQUILIBRIUM,
-    compared_names,
-    find_method,
-)
+from gamepruning.workbench.methods.registry import COMPARED, EQUILIBRIUM, find_method
 from gamepruning.workbench.settings import parts, prune
 from gamepruning.workbench.settings.base import Within
 
@@ -85,8 +79,7 @@ class CompareSettings(parts.CommandSettings):
     Attributes:
       datasets: Data sets, by name (see gamepruning datasets) or as CSV files. Two or
         more are the blocks of the tests; of a single one, its seeds are.
-      methods: Methods to compare; gamepruning methods lists all (default: those that
-        are told apart best).
+      methods: Methods to compare; gamepruning methods lists all.
       keep: Size at which the methods are compared: a fraction of the players (0.1), a
         count (77), or a count for each family (51/26).
       sizes: More sizes for the curves before fine-tuning, as fractions of the players.
@@ -97,9 +90,7 @@ class CompareSettings(parts.CommandSettings):
 
     COMMAND: ClassVar[str] = "compare"
     datasets: Annotated[tuple[str, ...], parts.flag("NAME|FILE.csv ...")] = ("digits",)
-    methods: Annotated[
-        tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")
-    ] = compared_names()
+    methods: Annotated[tuple[str, ...], parts.NAMES] = COMPARED
     keep: Annotated[str, parts.flag("SIZE")] = "0.2"
     sizes: Shares = SIZES
     seeds: Seeds = 3

@@ -55,6 +55,7 @@ def test_the_folder_is_whole(done):
         "config.json",
         "figures",
         "metrics.jsonl",
+        "report.html",
     ]
     assert (folder / "figures" / "bands.png").stat().st_size > 5000
     assert "18 players" in text and "total_probabilities" in text

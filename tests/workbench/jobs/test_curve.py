@@ -54,6 +54,7 @@ def test_the_folder_is_whole(done):
         "curve.json",
         "figures",
         "metrics.jsonl",
+        "report.html",
     ]
     assert [path.name for path in (folder / "figures").iterdir()] == ["curve.png"]
     for name in SMALL.methods:

@@ -45,6 +45,7 @@ def test_the_folder_is_whole(done):
         "config.json",
         "figures",
         "metrics.jsonl",
+        "report.html",
         "sweep.csv",
         "sweep.json",
     ]

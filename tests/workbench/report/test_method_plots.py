@@ -7,6 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from gamepruning.statistics import compare_methods
+from gamepruning.workbench.methods.registry import METHODS
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.method_plots import plot_curves, plot_ranks
 
@@ -36,34 +37,54 @@ def test_one_seed_has_no_band_and_svg_is_whole():
     assert not figure.axes[0].collections
     svg = theme.to_svg(figure, name="curve")
     root = xml.etree.ElementTree.fromstring(svg)
-    assert root.tag.endswith("svg") and "var(--hero" in svg
+    assert root.tag.endswith("svg") and "var(--rose" in svg
 
 
 def test_many_methods_look_different():
-    names = [f"m{number}" for number in range(12)]
-    lines = (
-        plot_curves({name: [[0.1, 0.2, 0.3]] for name in names}, SIZES).axes[0].lines
-    )
-    looks = {(to_hex(line.get_color()), str(line.get_linestyle())) for line in lines}
+    names = list(METHODS)[:12]
+    figure = plot_curves({name: [[0.1, 0.2, 0.3]] for name in names}, SIZES)
+    looks = {
+        (to_hex(line.get_color()), str(line._unscaled_dash_pattern))  # pyright: ignore
+        for line in figure.axes[0].lines
+    }
     assert len(looks) == 12
 
 
-def test_many_names_stand_beside_the_curves():
+def test_names_stand_beside_the_curves():
     many = {f"method {k}": [[0.1, 0.9]] for k in range(9)}
-    few = dict(list(many.items())[:4])
-    for curves, beside in ((many, True), (few, False)):
+    for curves in (many, dict(list(many.items())[:4])):
         figure = plot_curves(curves, [0.2, 0.5])
         figure.draw_without_rendering()
         axis = figure.axes[0]
         names = axis.get_legend().get_window_extent()
-        assert (names.x0 > axis.get_window_extent().x1) == beside
+        assert names.x0 > axis.get_window_extent().x1
         assert names.x1 < figure.bbox.x1
 
 
-def test_all_lines_of_the_diagram_are_solid_and_the_best_stands_out():
+def test_a_method_looks_the_same_in_every_figure():
+    curves = {name: [[0.1, 0.9]] for name in METHODS}
+    alone = {name: plot_curves({name: [[0.1, 0.9]]}, [0.2, 0.5]) for name in curves}
+    looks = set()
+    for line in plot_curves(curves, [0.2, 0.5]).axes[0].lines:
+        other = alone[str(line.get_label())].axes[0].lines[0]
+        assert line.get_color() == other.get_color()
+        assert (line.get_linestyle(), line.get_marker()) == (
+            other.get_linestyle(),
+            other.get_marker(),
+        )
+        looks.add(str(theme.look_of(str(line.get_label()))))
+    assert len(looks) == len(METHODS)
+
+
+def test_bands_of_an_accuracy_stay_within_it():
+    figure = plot_curves({"random": [[0.0, 0.5], [0.1, 1.0]]}, [0.2, 0.5])
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() >= 0 and band[:, 1].max() <= 1
+
+
+def test_lines_of_the_diagram_are_solid_in_the_methods_colours():
     results = np.random.default_rng(0).normal(size=(9, 8)) + np.arange(8)
-    found = compare_methods(results, [f"m{k}" for k in range(8)])
-    lines = plot_ranks(found).axes[0].lines
+    names = list(theme.METHODS_SEEN)
+    lines = plot_ranks(compare_methods(results, names)).axes[0].lines
     assert {line.get_linestyle() for line in lines} == {"-"}
-    best = [line for line in lines if to_hex(line.get_color()) == theme.HERO]
-    assert [line.get_xdata()[0] for line in best] == [found.ranks.min()]
+    assert set(theme.METHODS_SEEN.values()) <= {to_hex(x.get_color()) for x in lines}
