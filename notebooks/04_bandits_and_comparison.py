@@ -206,3 +206,8 @@ print(f"Iman and Davenport: p = {found.friedman.f_p_value:.1g}")
 diagram = plot_ranks(found, title="Eight networks, 20 of 96 neurons kept")
 diagram.set_dpi(90)
 diagram
+
+# %% [markdown]
+# The bars say what eight networks can support: methods that a bar joins are not told
+# apart, whatever the order of their names. On a network of your own, ask
+# `gamepruning compare` before you prefer one.
