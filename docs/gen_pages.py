@@ -41,6 +41,7 @@ MENU = """\
 * [Home](index.md)
 * Guide
     * [Your own model](guide/your-model.md)
+    * [Train a network of your own](guide/own-network.md)
     * [The equilibrium](guide/equilibrium.md)
     * [Power indices](guide/power-indices.md)
     * [Bandits and a comparison](guide/bandits.md)

@@ -4,13 +4,16 @@ A module that was left in training mode is neither: it keeps batch statistics an
 dropout. Its trace would be of another network than the one in use.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import numpy as np
 
 from gamepruning.compaction.verify import relative_error, tolerance
 from gamepruning.files.fingerprint import fingerprint
+from gamepruning.trees.paths import named_leaves, named_shapes
+from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
 EVALUATE = "return it in evaluation mode, such as module.eval() or train=False"
@@ -73,3 +76,54 @@ def check_rows_alone(apply: Callable[..., Any], params: Any, inputs: Any) -> Non
             "with the other examples of its batch, as by batch norm in training mode: "
             f"{EVALUATE}"
         )
+
+
+def state_of(
+    train_apply: Callable[..., Any] | None, params: Any, inputs: Any
+) -> frozenset[str]:
+    """The paths of what training keeps up to date by itself, such as batch statistics.
+
+    These are the leaves that `train_apply` returns changed, and those that are no real
+    numbers; without `train_apply`, the batch statistics.
+
+    Args:
+      train_apply: (params, inputs, key) -> (outputs, params), or None.
+      params: the parameters, arrays.
+      inputs: some examples, [B, ...], that are not all the same.
+
+    Raises:
+      InputError: `train_apply` returns something else.
+    """
+    old = named_leaves(params)
+    if train_apply is None:
+        return frozenset(statistics_in(old))
+    before = fingerprint(params)
+    made = train_apply(params, inputs, jax.random.key(0))
+    if fingerprint(params) != before:
+        raise InputError(
+            "it changes params in place: work on a copy, such as nnx.merge(graphdef, "
+            "params, copy=True)"
+        )
+    is_pair = isinstance(made, tuple) and len(made) == 2
+    if not is_pair or named_shapes(made[1]) != named_shapes(params):
+        raise InputError("expected (outputs, params), params like those it was given")
+    new = named_leaves(made[1])
+    return frozenset(
+        name
+        for name, leaf in old.items()
+        if not is_trainable(leaf) or not np.array_equal(leaf, new[name], equal_nan=True)
+    )
+
+
+def statistics_in(names: Iterable[str]) -> list[str]:
+    """The paths that look like batch statistics: of linen, nnx, and their like.
+
+    Example:
+      >>> statistics_in(["batch_stats/a", "bn/mean", "bn/var", "dense/mean"])
+      ['batch_stats/a', 'bn/mean', 'bn/var']
+    """
+    names, pair = set(names), ("mean", "var")
+    layers = {name.rpartition("/")[0] for name in names}
+    both = {x for x in layers if all(f"{x}/{end}".lstrip("/") in names for end in pair)}
+    found = {f"{layer}/{end}".lstrip("/") for layer in both for end in pair}
+    return sorted(found | {n for n in names if n.startswith("batch_stats/")})

@@ -92,10 +92,7 @@ def write_models(
     for name, why in skipped.items():
         notes.append(f"There is no {name} of the small model: {why}.")
     if batch := fixed_batch(folder):
-        notes.append(
-            f"model.stablehlo takes batches of {batch} only: the network cannot be "
-            "exported for any batch size."
-        )
+        notes.append(f"model.stablehlo takes batches of {batch} only.")
     return notes
 
 

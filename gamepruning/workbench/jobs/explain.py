@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from gamepruning.compaction.export import export_safetensors, import_safetensors
 from gamepruning.compaction.measure import count_params
 from gamepruning.compaction.plan import Plan
+from gamepruning.compaction.user_network import UserNetwork, load_user_network
 from gamepruning.errors import InputError
 from gamepruning.players import Players, find_players
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import MODELS
-from gamepruning.workbench.networks.user import UserNetwork, load_user_network
 from gamepruning.workbench.settings.base import flag_of
 from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.training.task import EXAMPLES, workbench_network

@@ -193,4 +193,4 @@ def make_notes(task: Task, settings: PruneSettings, choice: Choice) -> tuple[str
         has_gates=choice.full.how == "gates",
         is_factory=settings.network.module and settings.rivals,
     )
-    return tuple(text.splitlines())
+    return (*task.notes, *text.splitlines())

@@ -57,6 +57,8 @@ class Run(Generic[SettingsT]):
             for name, lines in data.items():
                 for line in lines:
                     self.console.print(Text(f"{name}: {line}", style="dim"))
+            for note in made[0].task.notes:
+                self.console.print(Text(f"Note: {note}", style="yellow"))
             yield
 
     def write(
@@ -129,9 +131,8 @@ def prepare(
     """
     keys = Keys(*jax.random.split(jax.random.key(seed), 4))
     data, network = settings.data, settings.network
-    task = make_task(
-        settings.dataset, data, network, settings.training, seed=seed, key=keys.init
-    )
+    options = {"seed": seed, "key": keys.init, "is_loaded": load is not None}
+    task = make_task(settings.dataset, data, network, settings.training, **options)
     if load is not None:
         task = task._replace(params=load_weights(load, task.params))
     training = settle_for(task, settings, rates, has_budget=has_budget)

@@ -34,23 +34,30 @@ class SmallNetwork(NamedTuple):
     train_apply: Callable[..., Any]  # (params, inputs, key) -> (outputs, params)
     params: Any
     compacted: CompactModel
+    state: frozenset[str] = frozenset()  # paths that train_apply keeps, not optimizers
 
 
 def make_small(task: Task, full: Absorbed) -> SmallNetwork:
     """Take the players out for real, verified against the gated network."""
     inputs = checked_inputs(task)
     small = compact_or_keep(full.players, full.params, full.mask, (inputs,))
+    state = task.network.state
     if task.network.is_plain or full.how == "gates":
+        if full.how == "gates":
+            state = frozenset(f"params/{name}" for name in state)
 
         def train_apply(params, x, key):
             return small.apply(params, x), params
 
     else:
-        kept = full.players.kept_indices(full.mask)
-        mask = task.train_players.mask_from_kept(kept)
-        call = (inputs, jax.random.key(0))
-        train_apply = compact_or_keep(task.train_players, full.params, mask, call).apply
-    return SmallNetwork(small.apply, train_apply, small.params, small)
+        call = (inputs, jax.random.key(0))  # the mask is over both kinds of players
+        trained = compact_or_keep(task.train_players, full.params, full.mask, call)
+        train_apply = trained.apply
+        params = slice_tree(full.params, _kept(task, full, full.mask))
+        if _shapes(params) != _shapes(small.params):
+            small = small._replace(apply=_ignore_unread(small.apply, small.params))
+        small = small._replace(params=params)
+    return SmallNetwork(small.apply, train_apply, small.params, small, state)
 
 
 def compact_or_keep(
@@ -87,7 +94,7 @@ def cut_rival(
     computes what it should. The mask is bool [N] over `task.players`.
     """
     wrapped, own = full.wrap(dense), full.convert(mask)
-    params = slice_tree(wrapped, full.players.kept_indices(own))
+    params = slice_tree(wrapped, _kept(task, full, own))
     if _shapes(params) == _shapes(small.params):
         inputs = checked_inputs(task)
         gates = jnp.asarray(mask, jnp.float32)
@@ -106,7 +113,7 @@ def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray)
     initialisation fits the old one.
     """
     params = full.wrap(task.network.init(key))
-    kept = full.players.kept_indices(full.convert(mask))
+    kept = _kept(task, full, full.convert(mask))
     slices = [part for family in full.players.families for part in family.slices]
     readers = {(part.path, part.axis) for part in slices if part.role == "in"}
     shapes = named_shapes(params)
@@ -120,6 +127,25 @@ def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray)
         return leaf * jnp.asarray(gain, leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(scale, slice_tree(params, kept))
+
+
+def _ignore_unread(apply: Callable[..., Any], like: Any) -> Callable[..., Any]:
+    """`apply` of parameters of which those that only training reads are cut, too."""
+    shapes = jax.eval_shape(lambda: like)
+
+    def fit(leaf, shape):
+        is_read = leaf.shape == shape.shape
+        return leaf if is_read else jnp.zeros(shape.shape, shape.dtype)
+
+    return lambda params, x: apply(jax.tree.map(fit, params, shapes), x)
+
+
+def _kept(task: Task, full: Absorbed, mask: np.ndarray) -> dict:
+    """The indices that stay, also of what only training reads."""
+    kept = full.players.kept_indices(mask)
+    if task.network.is_plain or full.how == "gates":
+        return kept
+    return {**task.train_players.kept_indices(mask), **kept}
 
 
 def _shapes(tree: Any) -> list[tuple[int, ...]]:

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from gamepruning.coalitions import measures
 from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.errors import InputError
-from gamepruning.metrics import cross_entropy, squared_error
+from gamepruning.metrics import cross_entropy
 from gamepruning.workbench.methods.gates import Absorbed
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.training.task import Task
@@ -54,7 +54,7 @@ def _measure(task: Task, value: str) -> Callable[..., Any]:
         return lambda outputs, labels: -task.loss(outputs, labels)
     if value == "calibrated":
         raise InputError("--value calibrated is for classes: take loss or metric")
-    return lambda outputs, labels: -squared_error(outputs, labels)
+    return lambda outputs, labels: -task.loss(outputs, labels)
 
 
 class Rounds(NamedTuple):

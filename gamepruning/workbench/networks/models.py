@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gamepruning.errors import InputError
+from gamepruning.trees.paths import named_leaves
 from gamepruning.workbench.settings.base import closest
 
 ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "tanh": nn.tanh}
@@ -36,6 +37,7 @@ class Model(NamedTuple):
     apply: Callable[[Any, Any], Any]  # (params, [B, *input_shape]) -> [B, num_outputs]
     train_apply: Callable[[Any, Any, jax.Array], tuple[Any, Any]]  # -> outputs, params
     is_plain: bool  # training needs no key and changes weights only: `apply` serves it
+    state: frozenset[str] = frozenset()  # paths that train_apply keeps, not optimizers
 
 
 class MLP(nn.Module):
@@ -252,7 +254,8 @@ def build_model(
             f"{reason[0] if reason else type(error).__name__}"
         ) from error
     is_plain = "batch_stats" not in shapes and not options.get("dropout")
-    return Model(name, jax.jit(init), apply, train_apply, is_plain)
+    state = frozenset(n for n in named_leaves(shapes) if n.startswith("batch_stats/"))
+    return Model(name, jax.jit(init), apply, train_apply, is_plain, state)
 
 
 def _check(

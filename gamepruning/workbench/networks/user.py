@@ -1,54 +1,75 @@
 """What users bring: a network, named as `path.py:factory`, and weights."""
 
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction.export import import_safetensors
-from gamepruning.errors import place_in
+from gamepruning.compaction.purity import check_rows_alone, state_of
+from gamepruning.compaction.stablehlo import symbolic_problem
+from gamepruning.compaction.user_network import UserNetwork, statistics_note
+from gamepruning.files.python import told
 from gamepruning.trees.paths import named_leaves
+from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
+from gamepruning.workbench.networks.models import Model
 
 
-class UserNetwork(NamedTuple):
-    """What a factory returned."""
+def as_model(
+    spec: str, network: UserNetwork, inputs: Any, *, is_loaded: bool
+) -> tuple[Model, tuple[str, ...]]:
+    """A user's network as one of the workbench's, and notes on it, or an `InputError`.
 
-    apply: Callable[..., Any]  # (params, *inputs) -> outputs
-    params: Any
-    inputs: tuple[Any, ...]  # examples
+    A new start draws on the parameters that the factory returned: the entries of each
+    matrix or kernel in a new random order.
 
-
-def load_user_network(spec: str) -> UserNetwork:
-    """Import `path.py` and call `factory()`.
-
-    The factory takes no arguments and returns (apply, params, inputs); inputs is a
-    tuple, or one array. Whatever goes wrong is an InputError.
+    Args:
+      spec: where it comes from.
+      network: what the factory returned.
+      inputs: some examples of the data, in the shape that it reads.
+      is_loaded: other weights take the place of the factory's.
     """
-    path, _, name = spec.rpartition(":")
-    if not path or not name:
-        raise InputError(f"expected --module as path.py:factory, got {spec!r}")
-    factory = getattr(_import_file(Path(path)), name, None)
-    if not callable(factory):
-        raise InputError(f"{path} has no function {name!r}")
-    with _told(f"{spec} failed", path):
-        made = factory()
-    if not isinstance(made, tuple) or len(made) != 3 or not callable(made[0]):
-        size = f" of {len(made)}" if isinstance(made, tuple) else ""
-        raise InputError(
-            f"expected {spec} to return (apply, params, inputs), got "
-            f"{type(made).__name__}{size}"
+    apply, params = network.apply, jax.tree.map(jnp.asarray, network.params)
+    network, notes = network._replace(params=params), []
+    path, _, factory = spec.rpartition(":")
+    with told(f"{spec}: apply(params, inputs) failed", path):
+        check_rows_alone(apply, params, inputs)
+    with told(f"{spec}: train_apply(params, inputs, key) failed", path):
+        state = state_of(network.train_apply, params, inputs)
+    if problem := symbolic_problem(apply, params, [inputs]):
+        notes.append(
+            f"{spec} cannot be exported for any batch size: model.stablehlo will have "
+            f"one. The cause: {problem} (write x.shape[0] for len(x))"
         )
-    apply, params, inputs = made
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    with _told(f"{spec}: apply(params, *inputs) failed", path):
-        jax.eval_shape(apply, params, *inputs)
-    return UserNetwork(apply, params, inputs)
+    if state and network.train_apply is None:
+        notes.append(statistics_note(spec, params, is_loaded=is_loaded))
+
+    def shuffled(name, key, leaf):
+        if leaf.ndim < 2 or name in state or not is_trainable(leaf):
+            return leaf
+        return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
+
+    def init(key):
+        leaves, treedef = named_leaves(params), jax.tree.structure(params)
+        keys = jax.random.split(key, len(leaves))
+        made = map(shuffled, leaves.keys(), keys, leaves.values())
+        return jax.tree.unflatten(treedef, list(made))
+
+    def as_in_use(params, x, key):
+        return apply(params, x), params
+
+    model = Model(
+        name=f"{Path(path).name}:{factory}",
+        init=network.init or init,
+        apply=apply,
+        train_apply=network.train_apply or as_in_use,
+        is_plain=network.train_apply is None and not state,
+        state=state,
+    )
+    return model, tuple(notes)
 
 
 def load_weights(path: Path, like: Any) -> Any:
@@ -62,33 +83,3 @@ def load_weights(path: Path, like: Any) -> Any:
         if not np.isfinite(np.asarray(leaf, np.float64)).all():
             raise InputError(f"checkpoint {path} holds NaN or infinity in {name!r}")
     return params
-
-
-def _import_file(path: Path):
-    if not path.is_file():
-        raise InputError(f"no file {path} for --module")
-    folder = str(path.parent.resolve())
-    spec = importlib.util.spec_from_file_location(f"_user_module_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, folder)
-    try:
-        with _told(f"importing {path} failed", path):
-            spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(folder)
-    return module
-
-
-@contextmanager
-def _told(what: str, path: str | Path) -> Iterator[None]:
-    """Whatever the user's code raises, in one line, with its place in their files."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
-        text = text if len(text) <= 300 else text[:297] + "..."
-        kind = type(error).__name__
-        text = f"{kind}: {text}" if text else kind
-        raise InputError(f"{what}: {text}{place_in(error, path)}") from error

@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, Float
 
 from gamepruning.errors import InputError
+from gamepruning.trees.paths import path_name
 from gamepruning.trees.trainable import put_trainable, take_trainable
 from gamepruning.workbench.datasets import Split
 
@@ -63,8 +64,8 @@ def make_train_step(
     Args:
       model: has `train_apply(params, inputs, key) -> (outputs, params)`, as a `Model`
         of the workbench, or only `apply(params, inputs) -> outputs`, as a compacted
-        one. The optimizer never touches batch statistics, which come from `train_apply`
-        or stay as they are, nor parameters that are no real numbers.
+        one. The optimizer touches neither what `model.state` names, such as batch
+        statistics, which comes from `train_apply`, nor what is no real number.
       loss_fn: (outputs, labels) -> scalar.
       tx: the optimizer.
 
@@ -102,17 +103,20 @@ def make_train_step(
         )
         updates, opt_state = tx.update(grads, state.opt_state, weights)
         weights = optax.apply_updates(weights, updates)
-        params = keep_statistics(put_trainable(weights, state.params), fresh)
+        params = put_trainable(weights, state.params)
+        params = keep_state(params, fresh, getattr(model, "state", frozenset()))
         return TrainState(params, opt_state, key), TrainInfo(loss)
 
     return TrainStep(init, step)
 
 
-def keep_statistics(params: Any, fresh: Any) -> Any:
-    """The parameters with the batch statistics of `fresh`, if there are any."""
-    if isinstance(params, dict) and "batch_stats" in params:
-        return {**params, "batch_stats": fresh["batch_stats"]}
-    return params
+def keep_state(params: Any, fresh: Any, names: frozenset[str]) -> Any:
+    """The parameters with the leaves of `fresh` at these paths."""
+    if not names:
+        return params
+    return jax.tree_util.tree_map_with_path(
+        lambda path, old, new: new if path_name(path) in names else old, params, fresh
+    )
 
 
 def fit(

@@ -82,7 +82,7 @@ def game_for_training(task: Task, make: Callable[..., Any]) -> loop.TrainStep:
         return task.loss(outputs if plain else outputs[0], labels)
 
     def merge_fn(params, outputs):
-        return loop.keep_statistics(params, outputs[1])
+        return loop.keep_state(params, outputs[1], task.network.state)
 
     game_init, game_step = make(loss_fn, None if plain else merge_fn)
 

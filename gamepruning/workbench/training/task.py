@@ -9,12 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning import metrics
+from gamepruning.compaction.user_network import (
+    UserNetwork,
+    check_same_players,
+    load_user_network,
+)
 from gamepruning.errors import InputError
+from gamepruning.files.python import told
 from gamepruning.players import Players, find_players
-from gamepruning.trees.trainable import is_trainable
 from gamepruning.workbench.datasets import Dataset, load_dataset
 from gamepruning.workbench.networks.models import Model, build_model
-from gamepruning.workbench.networks.user import load_user_network
+from gamepruning.workbench.networks.user import as_model
 from gamepruning.workbench.settings.parts import (
     DataSettings,
     NetworkSettings,
@@ -39,6 +44,7 @@ class Task(NamedTuple):
     metric: Measure  # to be maximised
     metric_name: str  # "accuracy", "R^2", ... as people read it
     is_metric_named: bool = False  # by the user
+    notes: tuple[str, ...] = ()  # what the user should know of the network
 
 
 class Keys(NamedTuple):
@@ -66,38 +72,50 @@ def make_task(
     *,
     seed: int,
     key: jax.Array,
+    is_loaded: bool = False,
 ) -> Task:
     """Load the data, make the network, find its players.
 
-    The seed decides the split of the data, the key the network's random start. It is an
-    InputError if data or network are not there, or do not fit each other.
+    The seed decides the split of the data, the key the network's random start, whose
+    place other weights may take. It is an InputError if data or network are not there,
+    or do not fit each other.
     """
     dataset = load_dataset(name, data_dir=data.data_dir, seed=seed, **data.options())
+    brought, notes = None, ()
     if chosen.module:
-        network, dataset = _user_network(chosen.module, dataset)
+        brought = load_user_network(chosen.module)
+        dataset = _reshaped(dataset, chosen.module, brought)
+        inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
+        network, notes = as_model(chosen.module, brought, inputs, is_loaded=is_loaded)
     else:
         network = workbench_network(chosen, dataset.input_shape, dataset.num_outputs)
     params = network.init(key)
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
-    _check_outputs(network, params, inputs, dataset)
+    measures = _measures(dataset, judged, brought)
+    _check_outputs(network, params, dataset, measures[:2])
     players = train_players = find_players(network.apply, params, inputs)
     if not network.is_plain:
-        key = jax.random.key(0)
+        call = (params, inputs, jax.random.key(0))
         train_players = find_players(
-            network.train_apply, params, inputs, key, outputs_like=lambda p: (None, p)
+            network.train_apply,
+            *call,
+            outputs_like=lambda params: (None, jax.tree.leaves(params)),
         )
-    loss, metric, kind = _measures(dataset, judged)
-    named = judged.metric != "auto"
-    return Task(
-        dataset, network, params, players, train_players, loss, metric, kind, named
-    )
+        check_same_players(network.name, players, train_players)
+    found, named = (dataset, network, params, players), judged.metric != "auto"
+    return Task(*found, train_players, *measures, named, notes)
 
 
 def _measures(
-    dataset: Dataset, judged: TrainingSettings
+    dataset: Dataset, judged: TrainingSettings, brought: UserNetwork | None
 ) -> tuple[Measure, Measure, str]:
-    """The loss and the metric, and the metric's name."""
+    """The loss and the metric, and the metric's name; those of the network's own first.
+
+    A metric that a flag names comes before them.
+    """
     is_classes, name = dataset.task == "classification", judged.metric
+    own_loss = None if brought is None else brought.loss
+    own_metric = None if brought is None or name != "auto" else brought.metric
     if name == "auto":
         name = "accuracy" if is_classes else "r2"
     if is_classes == (name == "r2"):
@@ -105,13 +123,18 @@ def _measures(
         raise InputError(f"{dataset.name} is for {dataset.task}: take --metric {fit}")
     loss: Measure = metrics.cross_entropy if is_classes else metrics.squared_error
     if judged.class_weights == "balanced":
-        if not is_classes:
-            raise InputError("--class-weights balanced goes with classes: leave it out")
+        if not is_classes or own_loss is not None:
+            what = (
+                "classes" if not is_classes else "the usual loss, not one of your own"
+            )
+            raise InputError(f"--class-weights balanced goes with {what}: leave it out")
         labels, total = dataset.train.labels, dataset.num_outputs
         weights = metrics.balanced_class_weights(labels, total)
         loss = functools.partial(metrics.cross_entropy, class_weights=weights)
     shown = {"r2": "R^2", "macro_f1": "macro F1"}.get(name, name.replace("_", " "))
-    return loss, metrics.METRICS[name], shown
+    if own_metric is not None:
+        shown = getattr(own_metric, "__name__", "metric").strip("<>").replace("_", " ")
+    return own_loss or loss, own_metric or metrics.METRICS[name], shown
 
 
 def workbench_network(
@@ -124,50 +147,32 @@ def workbench_network(
     )
 
 
-def _user_network(spec: str, dataset: Dataset) -> tuple[Model, Dataset]:
-    """A user's own network, and the data in the shape that it reads.
-
-    A new start draws on the parameters that the factory returned: the entries of each
-    matrix or kernel in a new random order.
-    """
-    apply, params, inputs = load_user_network(spec)
-    params = jax.tree.map(jnp.asarray, params)
-    if len(inputs) != 1:
+def _reshaped(dataset: Dataset, spec: str, network: UserNetwork) -> Dataset:
+    """The data in the shape that a user's network reads."""
+    if len(network.inputs) != 1:
         raise InputError(
-            f"prune trains networks of one input, {spec} has {len(inputs)}: use the "
-            "library on it instead, see the README"
+            f"prune trains networks of one input, {spec} has {len(network.inputs)}: "
+            "use the library on it instead, see the README"
         )
-    shape = tuple(np.shape(inputs[0])[1:])
+    shape = tuple(np.shape(network.inputs[0])[1:])
     if math.prod(shape) != math.prod(dataset.input_shape):
         raise InputError(
             f"{spec} reads examples of shape {shape}, {dataset.name} has "
             f"{tuple(dataset.input_shape)}"
         )
-
-    def shuffled(key, leaf):
-        if leaf.ndim < 2 or not is_trainable(leaf):
-            return leaf
-        return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
-
-    def init(key):
-        leaves, treedef = jax.tree.flatten(params)
-        keys = jax.random.split(key, len(leaves))
-        return jax.tree.unflatten(treedef, map(shuffled, keys, leaves))
-
-    def train_apply(params, x, key):
-        return apply(params, x), params
-
     parts = {
         part: split._replace(inputs=split.inputs.reshape(-1, *shape))
         for part, split in dataset._asdict().items()
         if part in ("train", "validation", "test")
     }
-    model = Model(spec, init, apply, train_apply, is_plain=True)
-    return model, dataset._replace(**parts, input_shape=shape)
+    return dataset._replace(**parts, input_shape=shape)
 
 
-def _check_outputs(network: Model, params, inputs, dataset: Dataset) -> None:
-    """Check that the network's outputs are what the data need."""
+def _check_outputs(
+    network: Model, params: Any, dataset: Dataset, measures: tuple[Measure, Measure]
+) -> None:
+    """Check that the network's outputs are what the data, loss and metric need."""
+    inputs, labels = (jnp.asarray(part[:EXAMPLES]) for part in dataset.train)
     try:
         outputs = jax.eval_shape(network.apply, params, inputs)
     except (TypeError, ValueError) as error:
@@ -175,10 +180,19 @@ def _check_outputs(network: Model, params, inputs, dataset: Dataset) -> None:
             f"{network.name} cannot read inputs of shape {inputs.shape}: "
             f"{str(error).splitlines()[0]}"
         ) from error
-    shape, wanted = getattr(outputs, "shape", None), (len(inputs), dataset.num_outputs)
-    if shape == wanted or (dataset.task == "regression" and shape == wanted[:1]):
-        return
-    raise InputError(
-        f"expected {network.name} to return outputs of shape {wanted} for "
-        f"{dataset.name}, got {shape}"
-    )
+    shape, wanted = getattr(outputs, "shape", ()), (len(inputs), dataset.num_outputs)
+    is_own = not {metrics.cross_entropy, metrics.squared_error}.intersection(measures)
+    is_free = dataset.task == "regression" and (is_own or len(shape) == 1)
+    if shape != wanted and not (is_free and shape[:1] == wanted[:1]):
+        raise InputError(
+            f"expected {network.name} to return outputs of shape {wanted} for "
+            f"{dataset.name}, got {shape}"
+        )
+    for name, measure in zip(("loss", "metric"), measures, strict=True):
+        with told(f"{network.name}: {name}(outputs, labels) failed"):
+            found = jax.eval_shape(measure, outputs, labels)
+        if getattr(found, "shape", None) != ():
+            raise InputError(
+                f"expected the {name} of {network.name} to return one number, got "
+                f"{found}"
+            )

@@ -1,0 +1,104 @@
+"""A network that a user brings as a function in a Python file, read and checked."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gamepruning.compaction.purity import check_pure, statistics_in
+from gamepruning.files.python import load_function, told
+from gamepruning.players import Players
+from gamepruning.trees.paths import named_leaves
+from gamepruning.types import InputError
+
+
+class UserNetwork(NamedTuple):
+    """What a factory returned: the first three, and whatever it likes of the others."""
+
+    apply: Callable[..., Any]  # (params, *inputs) -> outputs, in evaluation mode
+    params: Any
+    inputs: tuple[Any, ...]  # examples
+    train_apply: Callable[..., Any] | None = None  # (params, inputs, key) -> both anew
+    loss: Callable[..., Any] | None = None  # (outputs, labels) -> scalar, to minimise
+    metric: Callable[..., Any] | None = None  # (outputs, labels) -> scalar, to maximise
+    init: Callable[..., Any] | None = None  # key -> params, for other starts
+
+
+def load_user_network(spec: str) -> UserNetwork:
+    """Import `path.py` and call `factory()`.
+
+    The factory takes no arguments and returns (apply, params, inputs), inputs a tuple
+    or one array, or a dictionary or named tuple of these and others of `UserNetwork`.
+    Whatever goes wrong is an InputError, also that `apply` is not pure.
+    """
+    factory, path = load_function(spec), spec.rpartition(":")[0]
+    with told(f"{spec} failed", path):
+        network = _read(spec, factory())
+    apply, params, inputs = network[:3]
+    with told(f"{spec}: apply(params, *inputs) failed", path):
+        leaves = jax.tree.leaves((params, inputs))
+        if not any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+            check_pure(apply, params, *inputs)
+        jax.eval_shape(apply, params, *inputs)
+    return network
+
+
+def _read(spec: str, made: Any) -> UserNetwork:
+    """What a factory returned, by name."""
+    fields = UserNetwork._fields
+    given: Any = made
+    if hasattr(made, "_asdict"):
+        given = made._asdict()
+    elif isinstance(made, tuple) and len(made) in (3, 4):
+        given = dict(zip(fields, made, strict=False))
+    if not isinstance(given, dict) or not given.keys() >= set(fields[:3]):
+        size = f" of {len(made)}" if isinstance(made, tuple) else ""
+        raise InputError(
+            f"expected {spec} to return (apply, params, inputs), or a dictionary with "
+            f"these, got {type(made).__name__}{size}"
+        )
+    for key, value in given.items():
+        if key not in fields:
+            known = ", ".join(fields)
+            raise InputError(f"{spec} returned {key!r}: expected some of {known}")
+        if key not in ("params", "inputs") and not (callable(value) or value is None):
+            raise InputError(f"{spec}: expected {key} as a function, got {value!r:.60}")
+    inputs = given["inputs"]
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    return UserNetwork(**{**given, "inputs": inputs})
+
+
+def statistics_note(spec: str, params: Any, *, is_loaded: bool) -> str:
+    """What comes of batch statistics that training does not keep up to date."""
+    leaves = named_leaves(params)
+    found = {name: np.asarray(leaves[name]) for name in statistics_in(leaves)}
+    fresh = [(leaf == name.endswith("var")).all() for name, leaf in found.items()]
+    if all(fresh) and not is_loaded:
+        raise InputError(
+            f"{spec} has batch statistics ({', '.join(list(found)[:2])}, ...) at their "
+            "start, 0 and 1, where training would leave them: return train_apply, too, "
+            "as in docs/guide/own-network.md"
+        )
+    return (
+        f"the batch statistics of {spec} stay as they are: training has no train_apply "
+        "to bring them up to date."
+    )
+
+
+def check_same_players(name: str, one: Players, other: Players) -> None:
+    """Check that a network has the same players in training as in use."""
+    both, names = (one, other), []
+    for players in both:
+        names.append(", ".join(f"{f.name} {f.size}" for f in players.families))
+    is_same = one.num_players == other.num_players
+    if is_same:
+        mask = np.arange(one.num_players) % 3 > 0
+        kept, again = (players.kept_indices(mask) for players in both)
+        is_same = all(np.array_equal(kept[k], again[k]) for k in kept.keys() & again)
+    if not is_same:
+        opaque = f" (not understood: {', '.join(other.opaque)})" if other.opaque else ""
+        raise InputError(
+            f"expected one network, but apply of {name} has the players "
+            f"{names[0]}, and train_apply {names[1]}{opaque}"
+        )

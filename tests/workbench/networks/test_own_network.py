@@ -1,0 +1,137 @@
+"""The networks of docs/guide/own-network.md train, and bad ones are refused at once."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gamepruning.trees.paths import named_leaves
+from gamepruning.types import InputError
+from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
+from gamepruning.workbench.training.loop import Split, make_train_step
+from gamepruning.workbench.training.task import make_task
+
+PAGE = Path(__file__).parents[3] / "docs/guide/own-network.md"
+
+
+def task_of(path, **options):
+    network = NetworkSettings(module=f"{path}:make")
+    key = jax.random.key(0)
+    with jax.numpy_rank_promotion("allow"):
+        return make_task("digits", DataSettings(), network, seed=0, key=key, **options)
+
+
+def page_networks():
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    found = re.findall(
+        r"^## ([^\n]+)\n.*?```python\n(.*?)^```", text, flags=re.M | re.S
+    )
+    return [pytest.param(code, id=name.replace(" ", "-")) for name, code in found]
+
+
+@pytest.mark.parametrize("code", page_networks())
+def test_a_template_trains_and_its_statistics_move(code, tmp_path):
+    """A step of training changes weights, and statistics where there are any."""
+    import optax
+
+    (tmp_path / "net.py").write_text(code)
+    task = task_of(tmp_path / "net.py")
+    assert task.players.num_players >= 32 and not task.notes
+    init, step = make_train_step(task.network, task.loss, optax.sgd(0.1))
+    rows = jax.tree.map(lambda leaf: jnp.asarray(leaf[:32]), task.dataset.train)
+    with jax.numpy_rank_promotion("allow"):
+        state, info = jax.jit(step)(init(jax.random.key(1), task.params), Split(*rows))
+    assert np.isfinite(info.loss)
+    old, new = named_leaves(task.params), named_leaves(state.params)
+    moved = {name for name in old if not np.array_equal(old[name], new[name])}
+    if "BatchNorm" in code:
+        statistics = {n for n in task.network.state if "key" not in n}
+        assert len(statistics) >= 2 and statistics <= moved | {
+            n for n in statistics if "count" in n
+        }
+        assert not task.network.is_plain
+    else:
+        assert task.metric_name == "mean recall" and task.network.is_plain
+    assert moved - task.network.state
+
+
+BAD = {
+    "batch norm that looks at the batch": (
+        "apply = lambda p, x: (x - x.mean(0)) @ p['w'] @ p['v']",
+        "outputs of an example change by .* with the other examples of its batch",
+    ),
+    "dropout that is on": (
+        "import itertools; count = itertools.count()\n"
+        "apply = lambda p, x: x @ p['w'] @ p['v'] + next(count)",
+        "other outputs when it is called again",
+    ),
+    "params changed in place": (
+        "def apply(p, x):\n    p['w'] = p['w'] + 1.0\n    return x @ p['w'] @ p['v']",
+        "changes params in place",
+    ),
+    "statistics that nothing updates": (
+        "params['bn'] = {'mean': jnp.zeros(8), 'var': jnp.ones(8)}\n"
+        "def apply(p, x):\n"
+        "    h = (x @ p['w'] - p['bn']['mean'][None]) / p['bn']['var'][None]\n"
+        "    return h @ p['v']",
+        "batch statistics .*bn/mean, bn/var.* return train_apply",
+    ),
+    "a loss of each example": (
+        "more = {'loss': lambda outputs, labels: outputs.sum(-1)}",
+        "expected the loss of net.py:make to return one number",
+    ),
+    "a metric that fails": (
+        "more = {'metric': lambda outputs, labels: outputs @ outputs}",
+        "metric.outputs, labels. failed",
+    ),
+    "a name that nobody knows": (
+        "more = {'los': None}",
+        "returned 'los': expected some of",
+    ),
+    "training another network": (
+        "train = lambda p, x, key: (x @ p['w'] @ p['u'] @ p['v'], p)\n"
+        "params['u'] = jnp.eye(8); more = {'train_apply': train}",
+        "expected one network",
+    ),
+    "training that returns no params": (
+        "more = {'train_apply': lambda p, x, key: apply(p, x)}",
+        "train_apply.*: expected .outputs, params.",
+    ),
+}
+
+FACTORY = """
+import jax, jax.numpy as jnp
+key = jax.random.key(0)
+params = {"w": jax.random.normal(key, (64, 8)), "v": jax.random.normal(key, (8, 10))}
+apply, more = (lambda p, x: x @ p["w"] @ p["v"]), {}
+%s
+def make():
+    return {"apply": apply, "params": params, "inputs": jnp.ones((1, 64)), **more}
+"""
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_network_that_cannot_be_pruned_is_refused_at_once(name, tmp_path):
+    code, message = BAD[name]
+    (tmp_path / "net.py").write_text(FACTORY % textwrap.dedent(code))
+    with pytest.raises(InputError, match=message):
+        task_of(tmp_path / "net.py")
+
+
+def test_statistics_that_were_trained_elsewhere_stay_with_a_note(tmp_path):
+    code = BAD["statistics that nothing updates"][0]
+    (tmp_path / "net.py").write_text(FACTORY % code.replace("zeros(8)", "ones(8)"))
+    task = task_of(tmp_path / "net.py")
+    assert "stay as they are" in task.notes[0]
+    assert task.network.state == {"bn/mean", "bn/var"} and not task.network.is_plain
+
+
+def test_one_batch_size_only_is_told_before_training(tmp_path):
+    code = "apply = lambda p, x: x.reshape(len(x), -1) @ p['w'] @ p['v']"
+    (tmp_path / "net.py").write_text(FACTORY % code)
+    (note,) = task_of(tmp_path / "net.py").notes
+    assert "cannot be exported for any batch size" in note and "x.shape[0]" in note
