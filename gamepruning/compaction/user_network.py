@@ -1,15 +1,19 @@
 """A network that a user brings as a function in a Python file, read and checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.compaction.export import import_safetensors
 from gamepruning.compaction.purity import check_pure, statistics_in
 from gamepruning.files.python import load_function, told
 from gamepruning.players import Players
 from gamepruning.trees.paths import named_leaves
+from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
 
@@ -102,3 +106,47 @@ def check_same_players(name: str, one: Players, other: Players) -> None:
             f"expected one network, but apply of {name} has the players "
             f"{names[0]}, and train_apply {names[1]}{opaque}"
         )
+
+
+def shuffled_start(params: Any, state: Container[str]) -> Callable[[jax.Array], Any]:
+    """key -> other parameters, the entries of each matrix in a new random order.
+
+    Vectors, what is no real number and the paths in `state` stay as they are.
+    """
+
+    def shuffled(name, key, leaf):
+        if leaf.ndim < 2 or name in state or not is_trainable(leaf):
+            return leaf
+        return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
+
+    def init(key):
+        leaves, treedef = named_leaves(params), jax.tree.structure(params)
+        keys = jax.random.split(key, len(leaves))
+        made = map(shuffled, leaves.keys(), keys, leaves.values())
+        return jax.tree.unflatten(treedef, list(made))
+
+    return init
+
+
+def load_weights(path: Path, like: Any) -> Any:
+    """Read the weights of a `.safetensors` file or a run folder, in the form of `like`.
+
+    It is an InputError if they are of another model, or not finite.
+    """
+    path = path / "dense.safetensors" if path.is_dir() else path
+    params = import_safetensors(path, like=like)
+    for name, leaf in named_leaves(params).items():
+        if not np.isfinite(np.asarray(leaf, np.float64)).all():
+            raise InputError(f"checkpoint {path} holds NaN or infinity in {name!r}")
+    return params
+
+
+def ignore_unread(apply: Callable[..., Any], like: Any) -> Callable[..., Any]:
+    """`apply` of parameters of which those that only training reads are cut, too."""
+    shapes = jax.eval_shape(lambda: like)
+
+    def fit(leaf, shape):
+        is_read = leaf.shape == shape.shape
+        return leaf if is_read else jnp.zeros(shape.shape, shape.dtype)
+
+    return lambda params, x: apply(jax.tree.map(fit, params, shapes), x)

@@ -12,12 +12,12 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from gamepruning.compaction.user_network import load_weights
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
 from gamepruning.files.fingerprint import fingerprint
 from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.workbench.datasets import describe
-from gamepruning.workbench.networks.user import load_weights
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.training import run_folder
 from gamepruning.workbench.training.task import Keys, Prepared, Task, make_task

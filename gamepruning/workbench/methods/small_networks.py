@@ -17,6 +17,7 @@ from gamepruning.compaction.compact import CompactModel, compact
 from gamepruning.compaction.plan import make_plan
 from gamepruning.compaction.report import make_report
 from gamepruning.compaction.slicing import slice_tree
+from gamepruning.compaction.user_network import ignore_unread
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
 from gamepruning.selection import top_n
@@ -55,7 +56,7 @@ def make_small(task: Task, full: Absorbed) -> SmallNetwork:
         train_apply = trained.apply
         params = slice_tree(full.params, _kept(task, full, full.mask))
         if _shapes(params) != _shapes(small.params):
-            small = small._replace(apply=_ignore_unread(small.apply, small.params))
+            small = small._replace(apply=ignore_unread(small.apply, small.params))
         small = small._replace(params=params)
     return SmallNetwork(small.apply, train_apply, small.params, small, state)
 
@@ -127,17 +128,6 @@ def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray)
         return leaf * jnp.asarray(gain, leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(scale, slice_tree(params, kept))
-
-
-def _ignore_unread(apply: Callable[..., Any], like: Any) -> Callable[..., Any]:
-    """`apply` of parameters of which those that only training reads are cut, too."""
-    shapes = jax.eval_shape(lambda: like)
-
-    def fit(leaf, shape):
-        is_read = leaf.shape == shape.shape
-        return leaf if is_read else jnp.zeros(shape.shape, shape.dtype)
-
-    return lambda params, x: apply(jax.tree.map(fit, params, shapes), x)
 
 
 def _kept(task: Task, full: Absorbed, mask: np.ndarray) -> dict:

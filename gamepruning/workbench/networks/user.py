@@ -1,20 +1,19 @@
-"""What users bring: a network, named as `path.py:factory`, and weights."""
+"""A user's network, named as `path.py:factory`, as one of the workbench's."""
 
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from gamepruning.compaction.export import import_safetensors
 from gamepruning.compaction.purity import check_rows_alone, state_of
 from gamepruning.compaction.stablehlo import symbolic_problem
-from gamepruning.compaction.user_network import UserNetwork, statistics_note
+from gamepruning.compaction.user_network import (
+    UserNetwork,
+    shuffled_start,
+    statistics_note,
+)
 from gamepruning.files.python import told
-from gamepruning.trees.paths import named_leaves
-from gamepruning.trees.trainable import is_trainable
-from gamepruning.types import InputError
 from gamepruning.workbench.networks.models import Model
 
 
@@ -47,39 +46,15 @@ def as_model(
     if state and network.train_apply is None:
         notes.append(statistics_note(spec, params, is_loaded=is_loaded))
 
-    def shuffled(name, key, leaf):
-        if leaf.ndim < 2 or name in state or not is_trainable(leaf):
-            return leaf
-        return jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape)
-
-    def init(key):
-        leaves, treedef = named_leaves(params), jax.tree.structure(params)
-        keys = jax.random.split(key, len(leaves))
-        made = map(shuffled, leaves.keys(), keys, leaves.values())
-        return jax.tree.unflatten(treedef, list(made))
-
     def as_in_use(params, x, key):
         return apply(params, x), params
 
     model = Model(
         name=f"{Path(path).name}:{factory}",
-        init=network.init or init,
+        init=network.init or shuffled_start(params, state),
         apply=apply,
         train_apply=network.train_apply or as_in_use,
         is_plain=network.train_apply is None and not state,
         state=state,
     )
     return model, tuple(notes)
-
-
-def load_weights(path: Path, like: Any) -> Any:
-    """Read the weights of a `.safetensors` file or a run folder, in the form of `like`.
-
-    It is an InputError if they are of another model, or not finite.
-    """
-    path = path / "dense.safetensors" if path.is_dir() else path
-    params = import_safetensors(path, like=like)
-    for name, leaf in named_leaves(params).items():
-        if not np.isfinite(np.asarray(leaf, np.float64)).all():
-            raise InputError(f"checkpoint {path} holds NaN or infinity in {name!r}")
-    return params

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from gamepruning.compaction.export import export_safetensors
+from gamepruning.compaction.user_network import load_weights
 from gamepruning.types import InputError
-from gamepruning.workbench.networks.user import load_weights
 
 
 def test_weights_from_a_file_and_from_a_run_folder(tmp_path):
