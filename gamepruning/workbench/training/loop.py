@@ -6,7 +6,7 @@ Any pure `step(state, batch) -> (state, info)` can be run, be it plain training
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 import jax
@@ -104,18 +104,20 @@ def make_train_step(
         updates, opt_state = tx.update(grads, state.opt_state, weights)
         weights = optax.apply_updates(weights, updates)
         params = put_trainable(weights, state.params)
-        params = keep_state(params, fresh, getattr(model, "state", frozenset()))
+        params = keep_state(params, fresh, getattr(model, "state", None))
         return TrainState(params, opt_state, key), TrainInfo(loss)
 
     return TrainStep(init, step)
 
 
-def keep_state(params: Any, fresh: Any, names: frozenset[str]) -> Any:
-    """The parameters with the leaves of `fresh` at these paths."""
-    if not names:
-        return params
+def keep_state(params: Any, fresh: Any, names: Container[str] | None) -> Any:
+    """The parameters with the leaves of `fresh` at some paths, or its `batch_stats`."""
+
+    def is_kept(name: str) -> bool:
+        return name.startswith("batch_stats/") if names is None else name in names
+
     return jax.tree_util.tree_map_with_path(
-        lambda path, old, new: new if path_name(path) in names else old, params, fresh
+        lambda path, old, new: new if is_kept(path_name(path)) else old, params, fresh
     )
 
 

@@ -124,9 +124,7 @@ def _measures(
     loss: Measure = metrics.cross_entropy if is_classes else metrics.squared_error
     if judged.class_weights == "balanced":
         if not is_classes or own_loss is not None:
-            what = (
-                "classes" if not is_classes else "the usual loss, not one of your own"
-            )
+            what = "the usual loss" if is_classes else "classes"
             raise InputError(f"--class-weights balanced goes with {what}: leave it out")
         labels, total = dataset.train.labels, dataset.num_outputs
         weights = metrics.balanced_class_weights(labels, total)
