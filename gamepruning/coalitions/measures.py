@@ -57,7 +57,7 @@ def true_class_probability(
       >>> float(true_class_probability(jnp.zeros((2, 4)), jnp.array([0, 3])))
       0.25
     """
-    outputs, labels = metrics._check_classes(outputs, labels)
+    outputs, labels = map(jnp.asarray, metrics._check_classes(outputs, labels))
     mine = jax.nn.one_hot(labels, outputs.shape[-1], dtype=bool)
     picked = jnp.where(mine, jax.nn.softmax(outputs, axis=-1), 0).sum(axis=-1)
     chex.assert_equal_shape([picked, labels])

@@ -47,7 +47,7 @@ def as_policy(policy: PolicyLike) -> Policy:
       (Policy('ucb1'), Policy('exp3'))
     """
     made = POLICIES.get(policy) if isinstance(policy, str) else policy
-    if not isinstance(made, Policy) and made in POLICIES.values():
+    if callable(made) and made in POLICIES.values():
         made = made()
     if not isinstance(made, Policy):
         raise InputError(
