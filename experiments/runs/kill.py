@@ -194,9 +194,14 @@ def study(place: Place, *, kills: int, seed: int) -> dict[str, Any]:
             if not kill_after(place.command(name, out, resume=is_begun), delay):
                 break
             row = {"run": name, "after": round(delay, 2), "had begun": is_begun}
-            row["lost"] = work_on_file(partial) < before
+            row["on file"] = work_on_file(partial)  # epochs, and rounds of scores
+            row["finished"] = (place.folder / out / "result.json").is_file()
+            row["lost"] = row["on file"] < before and not row["finished"]
             is_table = "table" in name
             can_change = accidents and (accidents[0] == "full disk" or is_table)
+            if row["finished"]:  # killed while it said so
+                history.append(row)
+                break
             is_due = len(history) >= gap * (len(ACCIDENTS) - len(accidents) + 1) - 1
             if can_change and is_due and work_on_file(partial):
                 room = rng.randrange(100_000)
@@ -230,6 +235,8 @@ def main() -> None:
     amid = [row for row in kills if "accident" in row]
     verdict = {
         "kills": len(kills),
+        "with work on file": sum(row["on file"] > 0 for row in kills),
+        "after the run was finished": sum(row["finished"] for row in kills),
         "with work lost": sum(row["lost"] for row in kills),
         "accidents": len(amid),
         "accidents that ended in one line with nothing lost": sum(
