@@ -60,14 +60,14 @@ def are_same(one: PyTree, two: PyTree) -> bool:
     return all(_same(*map(np.asarray, pair)) for pair in pairs if _is_plain(pair[0]))
 
 
-def random_params(params: PyTree) -> PyTree:
+def random_params(params: PyTree, seed: int = 0) -> PyTree:
     """Parameters of the same shapes and types, none of them zero.
 
     Weights get noise of the size that keeps activations; vectors, which may be
     variances, get something positive.
     """
     leaves, treedef = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(0), max(len(leaves), 1))
+    keys = jax.random.split(jax.random.key(seed), max(len(leaves), 1))
     new = [_noisy(key, leaf) for key, leaf in zip(keys, leaves, strict=False)]
     return jax.tree.unflatten(treedef, new)
 

@@ -98,18 +98,19 @@ def side_by_side(
     Steps of small networks keep one core busy, so that two take the time of one. When
     one call fails or is interrupted the other one's stage is ended and saved, too.
     """
+
     with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(other)
-        beside.add_done_callback(lambda done: done.exception() and trainer.stop.set())
-        try:
-            first = one()
-        except Stopped:
-            beside.result()  # raises what stopped it
-            raise
+        try:  # from here on an interruption ends the other stage, too
+            beside = pool.submit(other)
+            beside.add_done_callback(lambda it: it.exception() and trainer.stop.set())
+            try:
+                return one(), beside.result()
+            except Stopped:
+                beside.result()  # raises what stopped it
+                raise
         except BaseException:
             trainer.stop.set()
             raise
-        return first, beside.result()
 
 
 def train_weights(

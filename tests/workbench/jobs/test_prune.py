@@ -316,7 +316,6 @@ SMALL = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:compact. with these parameters the outputs")
 @pytest.mark.parametrize("name", SMALL)
 def test_other_networks(name, tmp_path, monkeypatch):
     """Batch statistics that training moves; gates between two activations."""

@@ -1,5 +1,6 @@
 """Stages side by side: both done, or both ended with what they had."""
 
+import signal
 import threading
 
 import jax
@@ -94,3 +95,21 @@ def test_the_other_stage_ends_too_and_keeps_its_epochs(trainer, failing, error):
         stages.side_by_side(trainer, *calls)
     saved = {path.stem for path in trainer.folder.checkpoints.glob("*.npz")}
     assert {failing, "long_0"} <= saved
+
+
+def test_an_interruption_while_waiting_ends_the_other_stage(trainer):
+    """The first call is done; only the main thread hears the interruption."""
+    waits = threading.Event()
+
+    def endless():
+        assert waits.wait(60)
+        main = threading.main_thread().ident
+        threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
+        for number in range(200):  # each of EPOCHS epochs
+            run(trainer, f"long_{number}")
+            trainer.stop.wait(0.1)
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.side_by_side(trainer, waits.set, endless)
+    saved = list(trainer.folder.checkpoints.glob("long_*.npz"))
+    assert trainer.stop.is_set() and 0 < len(saved) < 100
