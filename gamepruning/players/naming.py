@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from gamepruning.trace.labelled import Signature
 from gamepruning.trace.units import Atom, Family
 from gamepruning.trace.usage import UsageAnalysis
 
@@ -14,10 +15,18 @@ _COLLECTIONS = {"params", "batch_stats"}
 def group_units(
     units: Sequence[Atom], usage: UsageAnalysis, places: Sequence[str]
 ) -> Groups:
-    """Units by family, each family under a unique name."""
+    """Units by family, each family under a unique name.
+
+    Units that touch the same entries of the same axes are one player, which is named
+    once: the rows and the columns of a map, say, that one kernel fills. No set of kept
+    indices can tell which of them left, so they leave together.
+    """
     families: dict[tuple, list[Atom]] = {}
+    seen: set[Signature] = set()
     for unit in units:
-        families.setdefault(unit.family, []).append(unit)
+        if unit.signature() not in seen:
+            families.setdefault(unit.family, []).append(unit)
+        seen.add(unit.signature())
     homes = {family: _home(members[0], usage) for family, members in families.items()}
     bases = {family: layer_name(places[home[0]]) for family, home in homes.items()}
     named: dict[str, list[Atom]] = {}

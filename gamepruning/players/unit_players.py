@@ -135,7 +135,10 @@ class UnitPlayers(Players):
         """The mask [N] that leaves these indices; the inverse of `kept_indices`.
 
         Of a merged axis an entry leaves with any of several players. One all of whose
-        entries have left with others counts as gone: the network is the same.
+        entries have left with others counts as gone. The network is the same, unless
+        that player also holds entries that no parameter does, such as the padding of
+        an axis that is split in two afterwards. A plan names the players, so its mask
+        for these players is exact there, too.
 
         Raises:
           InputError: the indices do not fit this model.

@@ -238,3 +238,31 @@ def test_keep_means_the_same_for_all_ways_to_hold_parameters(key):
         for apply, params in networks:
             players = gp.find_players(apply, params, x, keep=keep)
             assert [family.name for family in players.families] == left
+
+
+def test_units_that_no_kernel_tells_apart_are_one_player(key):
+    """A map whose rows and columns are cut alike: each needs all of one kernel."""
+    params = {
+        "fill": jax.random.normal(key, (2, 3, 1, 3)),
+        "read": jax.random.normal(key, (72, 2)),
+    }
+
+    def apply(params, x):
+        shown = jax.lax.conv_general_dilated(
+            x,
+            params["fill"],
+            (1, 1),
+            "SAME",
+            rhs_dilation=(2, 2),
+            dimension_numbers=("NCYX", "IOXY", "NCXY"),
+        )
+        return shown.reshape(-1, 4, 18).reshape(-1, 72) @ params["read"]
+
+    inputs = jax.random.normal(key, (3, 2, 4, 6))
+    players = gp.find_players(apply, params, inputs)
+    assert len(players.model.base.units) == 2 and players.num_players == 1
+    mask = np.zeros(1, bool)
+    assert not players.gated(params, mask, inputs).any()
+    np.testing.assert_array_equal(
+        players.mask_from_kept(players.kept_indices(mask)), mask
+    )
