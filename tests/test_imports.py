@@ -2,8 +2,11 @@
 
 import ast
 import graphlib
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +16,7 @@ import pytest
 import gamepruning
 
 PACKAGE = Path(gamepruning.__file__).parent
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 # The house, from the ground up. A part imports from the floors below its own; parts of
 # one floor do not import each other.
 FLOORS = (
@@ -217,6 +221,26 @@ def test_heavy_libraries_stay_in_the_workbench():
         if root in HEAVY and root not in whole and not allowed:
             wrong.append(where(item))
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_is_required_is_imported_and_what_is_imported_is_required():
+    """By the names of distributions: scikit-learn is imported as sklearn."""
+    asked = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    required = {
+        re.match(r"[\w.-]+", line)[0].lower().replace("_", "-")
+        for line in asked["dependencies"]
+    }
+    roots = {item.name.split(".")[0] for item in IMPORTS}
+    roots -= {"gamepruning", *sys.stdlib_module_names}
+    homes = importlib.metadata.packages_distributions()
+    # A namespace such as orbax is in several distributions: one of them is required.
+    found = {
+        root: {home.lower().replace("_", "-") for home in homes[root]} for root in roots
+    }
+    unknown = [root for root, names in found.items() if not names & required]
+    assert not unknown, f"imported, but not in pyproject.toml: {unknown}"
+    unused = required - set().union(*found.values())
+    assert not unused, f"in pyproject.toml, but never imported: {unused}"
 
 
 LIGHT = "import gamepruning"

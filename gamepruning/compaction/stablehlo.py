@@ -15,6 +15,7 @@ import numpy as np
 from jax import export as jax_export
 
 from gamepruning.files.atomic import checksum, new_file
+from gamepruning.files.exported import check_flatbuffers, from_bytes
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
@@ -52,7 +53,7 @@ def export_stablehlo(
       The path of the file.
 
     Raises:
-      InputError: if the model cannot be exported like that.
+      InputError: if the model cannot be exported like that, or flatbuffers is missing.
 
     Example:
       >>> weights = np.ones((3, 2), np.float32)
@@ -65,6 +66,7 @@ def export_stablehlo(
         raise InputError(f"batch: expected one of {', '.join(BATCHES)}, got {batch!r}")
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(params)):
         raise InputError("expected parameters, got only their shapes")
+    check_flatbuffers()
     if batch == "auto":
         problem = symbolic_problem(apply, params, inputs, batch_axis=batch_axis)
         batch = "fixed" if problem else "symbolic"
@@ -132,7 +134,9 @@ def load_stablehlo(path: str | os.PathLike[str]) -> Callable:
     if checksum(data) != manifest["sha256"]:
         raise InputError(f"{path} is damaged: its checksum is not that of its manifest")
     try:
-        exported = jax_export.deserialize(bytearray(data))
+        exported = from_bytes(data)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path} cannot be read: {_first_line(error)}") from error
     return jax.jit(exported.call)
@@ -198,10 +202,6 @@ def _export(fn, specs, batch, platforms) -> jax_export.Exported:
 def _serialize(exported: jax_export.Exported) -> bytes:
     try:
         return bytes(exported.serialize())
-    except ImportError as error:
-        raise InputError(
-            f"exporting StableHLO needs the package flatbuffers: {_first_line(error)}"
-        ) from error
     except ValueError as error:
         raise InputError(
             "only tuples, lists and dictionaries of arrays can go in and out of an "

@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import jax.export
+import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from gamepruning.files.atomic import checksum
+from gamepruning.files.exported import from_bytes
 from gamepruning.tabular.preprocessing import Preprocessing
 from gamepruning.types import InputError
 
@@ -89,7 +90,8 @@ class Predictor:
 def load_predictor(run: str | os.PathLike[str]) -> Predictor:
     """Read the small network of a run on a table, with its preprocessing.
 
-    It needs jax, NumPy and pandas, and none of the code that made the network.
+    It needs jax, flatbuffers, NumPy and pandas, and none of the code that made the
+    network.
 
     Args:
       run: the folder of the run, or its folder `model`.
@@ -110,7 +112,7 @@ def load_predictor(run: str | os.PathLike[str]) -> Predictor:
     manifest = json.loads(_read(folder / f"{MODEL}.json"))
     if checksum(program) != manifest["sha256"]:  # it might compute something else
         raise InputError(f"{folder / MODEL} is damaged: its checksum is wrong")
-    exported = jax.export.deserialize(bytearray(program))
+    exported = from_bytes(program)
     (aval,) = exported.in_avals
     batch = aval.shape[0] if isinstance(aval.shape[0], int) else None
     return Predictor(
