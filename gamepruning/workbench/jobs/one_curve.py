@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.progress import Progress
 
+from gamepruning.compaction.gates import Absorbed, gated_network
 from gamepruning.compaction.measure import count_params
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.selection import (
@@ -19,7 +20,6 @@ from gamepruning.selection import (
 from gamepruning.workbench.jobs.rivals import Tuner, train_dense
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods import sizes, small_networks
-from gamepruning.workbench.methods.gates import Absorbed, gated_network
 from gamepruning.workbench.methods.rank import RANKERS, count_evaluations
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.small_networks import SmallNetwork

@@ -11,10 +11,10 @@ import numpy as np
 
 from gamepruning import metrics
 from gamepruning.compaction import measure
+from gamepruning.compaction.gates import gated_network, run_gated
 from gamepruning.compaction.verify import relative_error
 from gamepruning.workbench.datasets import Dataset, majority
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
-from gamepruning.workbench.methods.gates import gated_network, run_gated
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import (

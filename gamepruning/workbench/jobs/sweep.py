@@ -10,12 +10,12 @@ import numpy as np
 import optax
 
 from gamepruning import equilibrium
+from gamepruning.compaction.gates import absorb_gates, gated_network
 from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
 from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.equilibrium import open_players
-from gamepruning.workbench.methods.gates import absorb_gates, gated_network
 from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.small_networks import compact_or_keep
 from gamepruning.workbench.methods.subject import checked_inputs

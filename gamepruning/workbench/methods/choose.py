@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.compaction.gates import Absorbed
 from gamepruning.errors import InputError
 from gamepruning.selection import SelectionTrace
 from gamepruning.uncertainty.mcue import mcue
 from gamepruning.workbench.methods import sizes
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
-from gamepruning.workbench.methods.gates import Absorbed
 from gamepruning.workbench.methods.rank import CAUTION, RANKERS, check_scoring
 from gamepruning.workbench.methods.registry import Method, find_method
 from gamepruning.workbench.methods.subject import Choice, Rounds, Subject, counting_bar

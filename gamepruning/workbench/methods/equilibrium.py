@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from gamepruning.compaction.gates import absorb_gates, gated_network
 from gamepruning.equilibrium import EquilibriumState, MarketState, surviving_players
 from gamepruning.players import Players
 from gamepruning.selection import round_mask
-from gamepruning.workbench.methods.gates import absorb_gates, gated_network
 from gamepruning.workbench.methods.subject import Choice, checked_inputs
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.optimizers import make_game_step

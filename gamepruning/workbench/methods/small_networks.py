@@ -14,6 +14,7 @@ import numpy as np
 
 from gamepruning.baselines import magnitude_scores
 from gamepruning.compaction.compact import CompactModel, compact
+from gamepruning.compaction.gates import TOLERANCE, Absorbed, run_gated
 from gamepruning.compaction.plan import make_plan
 from gamepruning.compaction.report import make_report
 from gamepruning.compaction.slicing import slice_tree
@@ -22,7 +23,6 @@ from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
 from gamepruning.selection import top_n
 from gamepruning.trees.paths import named_shapes, path_name
-from gamepruning.workbench.methods.gates import TOLERANCE, Absorbed, run_gated
 from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.training.loop import predict
 from gamepruning.workbench.training.task import Task

@@ -13,9 +13,9 @@ from rich.progress import Progress
 
 from gamepruning.coalitions import measures
 from gamepruning.coalitions.values import ValueFunction, value_function
+from gamepruning.compaction.gates import Absorbed
 from gamepruning.errors import InputError
 from gamepruning.metrics import cross_entropy
-from gamepruning.workbench.methods.gates import Absorbed
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.training.task import Task
 

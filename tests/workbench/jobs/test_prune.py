@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 import gamepruning
 from gamepruning.compaction.export import import_safetensors, load_stablehlo
+from gamepruning.compaction.gates import Absorbed
 from gamepruning.compaction.plan import Plan
 from gamepruning.files.records import read_records
 from gamepruning.files.run_folder import RunFolder, working_in
@@ -23,7 +24,6 @@ from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.jobs.artifacts import receptive_fields
 from gamepruning.workbench.jobs.prune import Finished, run_prune
-from gamepruning.workbench.methods.gates import Absorbed
 from gamepruning.workbench.methods.subject import Choice
 from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.settings.parts import (
