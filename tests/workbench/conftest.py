@@ -18,4 +18,4 @@ def hasty_latencies(monkeypatch):
 def blank_pictures(monkeypatch):
     """Empty pictures: drawing would take a third of a run that is not about them."""
     monkeypatch.setattr(theme, "save_png", lambda figure, path: Path(path).touch())
-    monkeypatch.setattr(theme, "to_svg", lambda figure, *, name: "<svg></svg>")
+    monkeypatch.setattr(theme, "to_html", lambda figure, *, name: "<svg></svg>")

@@ -167,7 +167,7 @@ def draw(
         figures["weights"] = family_plots.plot_receptive_fields(fields)
     for name, figure in figures.items():
         run.save_figure(name, figure)
-    return {name: theme.to_svg(figure, name=name) for name, figure in figures.items()}
+    return {name: theme.to_html(figure, name=name) for name, figure in figures.items()}
 
 
 def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:

@@ -74,7 +74,7 @@ class Run(Generic[SettingsT]):
         if table is not None:
             from gamepruning.workbench.report import page, theme
 
-            svgs = {n: theme.to_svg(f, name=n) for n, f in figures.items()}
+            svgs = {n: theme.to_html(f, name=n) for n, f in figures.items()}
             what = {"settings": self.settings, "table": table, "figures": svgs}
             folder.write_text("report.html", page.render("study.html", **what))
 

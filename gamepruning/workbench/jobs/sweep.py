@@ -202,7 +202,8 @@ def _table(task: Task, rows: list[dict[str, Any]]) -> Table:
         return format_metric(value, task.metric_name)
 
     columns = [Column(name, format="{:g}".format) for name in names]
-    columns += [Column("kept"), *(Column(name, format=number) for name in values)]
+    columns += [Column("kept")]
+    columns += [Column(n, format=number, is_key=n == "test") for n in values]
     lines = []
     for row in front:
         found = [row[name] for name in values.values()]

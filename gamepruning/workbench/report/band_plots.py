@@ -51,7 +51,8 @@ def _draw_diagonal(axes: Axes, bands: Bands) -> None:
     curve, spread = bands.diagonal, 2 * bands.diagonal_stderr
     (line,) = axes.plot(bands.p, curve, color=theme.HERO, marker="o", ms=3.5)
     theme.draw_band(axes, line, spread, alpha=0.18)
-    axes.set(xlim=(0.0, 1.0), xlabel="p = q", title="Along the diagonal: no peak")
+    axes.set(xlim=(0.0, 1.0), xlabel="p = q", ylabel="variance")
+    axes.set_title("Along the diagonal: no peak")
     axes.set_ylim(bottom=min(0.0, float(np.min(curve - spread))))
     if bands.is_at_end:
         return

@@ -83,23 +83,30 @@ def comparison_table(
 
     Means over all data sets and seeds.
     """
-    tells = found is not None and np.ptp(found.ranks) > found.critical_difference
+    wins = found is not None and _has_winner(found)
     ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
     names = sorted(settings.methods, key=lambda name: ranks.get(name, 0.0))
     metric = functools.partial(format_metric, metric=rows[0]["metric"])
     columns = (
         *text_columns("method"),
         Column("kept", format=format_percent),
-        *number_columns("removed", "fine-tuned", format=metric),
+        Column("removed", format=metric),
+        Column("fine-tuned", format=metric, is_key=True),
         Column("mean rank", format="{:.2f}".format),
         Column("evaluations or pulls", format="{:,.0f}".format, is_detail=True),
         Column("seconds", format="{:.1f}".format),
     )
     body = [
-        Row(_cells(name, rows, ranks), "hero" if tells and name == names[0] else "")
+        Row(_cells(name, rows, ranks), "hero" if wins and name == names[0] else "")
         for name in (DENSE, *names)
     ]
     return Table(columns, body, is_narrow=True)
+
+
+def _has_winner(found: MethodComparison) -> bool:
+    """Return True if the best mean rank is told apart from every other."""
+    best, second = np.sort(found.ranks)[:2]
+    return second - best > found.critical_difference
 
 
 def _cells(name: str, rows: Sequence[dict], ranks: Mapping[str, float]) -> list[Any]:
@@ -174,5 +181,5 @@ def render_compare(
         num_blocks=len(blocks_of(settings)) if is_one else None,
         headline=headline(settings, found),
         pairs=None if found is None else pairs_table(found),
-        figures={n: theme.to_svg(figure, name=n) for n, figure in figures.items()},
+        figures={n: theme.to_html(figure, name=n) for n, figure in figures.items()},
     )

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from gamepruning.workbench.report import theme
@@ -17,6 +18,10 @@ Gates = Float[np.ndarray, "E N"]  # the participation after each epoch
 Mask = Bool[np.ndarray, " N"]  # who stays
 MAX_LINES, MAX_POINTS = 70, 80
 FIELDS_A_ROW, MAX_FIELDS = 10, 20
+RED, BLUE = "#d2403f", "#3a72d8"
+SIGNS = LinearSegmentedColormap.from_list(
+    "signs", [(0, RED), (0.5, f"{RED}00"), (0.5, f"{BLUE}00"), (1, BLUE)]
+)
 
 
 def plot_gates(gates: Gates, families: Families, mask: Mask) -> Figure:
@@ -89,27 +94,30 @@ def plot_dynamics(
     for axes in panels:
         theme.show_epochs(axes, most=3)
     quality, sparsity, mean, number = panels
-    quality.set(title=f"Validation {metric}")
+    quality.set(title=metric[:1].upper() + metric[1:])
     sparsity.set(title="Sparsity", ylim=(-0.02, 1.04))
-    mean.set(title="Mean participation", ylim=(-0.02, 1.04))
+    mean.set(title="Participation", ylim=(-0.02, 1.04))
     number.set(title="Active players")
     curve = validation_curve(records, "equilibrium")
-    quality.plot(*curve.T, color=theme.HERO, lw=1.4)
-    sparsity.plot(epochs, 1 - active.mean(axis=1), color=theme.HERO)
+    quality.plot(*curve.T, color=theme.INK, lw=1.4)
+    sparsity.plot(epochs, 1 - active.mean(axis=1), color=theme.INK)
     for block, family, colour in _blocks(families):
-        own = gates[:, block].mean(axis=1)
-        mean.plot(epochs, own, color=colour, label=family.name)
-        number.plot(epochs, active[:, block].sum(axis=1), color=colour)
+        mean.plot(epochs, gates[:, block].mean(axis=1), color=colour)
+        left = active[:, block].sum(axis=1)
+        number.plot(epochs, left, color=colour, label=_shorten(family.name, 24))
     theme.show_metric(quality.yaxis, metric, decimals=0)
     theme.show_metric(sparsity.yaxis, "accuracy", decimals=0)
-    mean.legend(loc="upper right")
+    theme.put_legend_outside(number)
     number.set_yscale("symlog", linthresh=1)
     return figure
 
 
 @theme.style()
 def plot_receptive_fields(weights: Float[np.ndarray, "K H W"]) -> Figure:
-    """Incoming weights over the image, the strongest first: blue positive, red not."""
+    """Incoming weights over the image, the strongest first: blue positive, red not.
+
+    Zero is transparent, as on light pages so on dark ones.
+    """
     order = np.argsort(-np.square(weights).sum(axis=(1, 2)))[:MAX_FIELDS]
     rows = max(-(-len(order) // FIELDS_A_ROW), 1)
     largest = np.abs(weights[order]).max(axis=(1, 2), keepdims=True)
@@ -121,7 +129,7 @@ def plot_receptive_fields(weights: Float[np.ndarray, "K H W"]) -> Figure:
     figure, (axes,) = theme.new_figure(8.6, 0.95 * rows + 0.1)
     axes.set_axis_off()
     mosaic = grid.reshape(rows * tiles.shape[1], -1)[:-gap, :-gap]
-    axes.imshow(mosaic, cmap="RdBu", vmin=-1, vmax=1)
+    axes.imshow(mosaic, cmap=SIGNS, vmin=-1, vmax=1)
     return figure
 
 
@@ -158,10 +166,15 @@ def _title(family: FamilyRow, panels: int) -> str:
     """Short enough for its panel, with both ends of the name."""
     count, is_narrow = f"{family.kept} of {family.total}", panels > 2
     room = 72 // panels - (1 if is_narrow else 12)
-    name = family.name
-    if len(name) > room:
-        name = f"{name[: room // 2]}…{name[len(name) - (room - 1) // 2 :]}"
+    name = _shorten(family.name, room)
     return f"{name}\n{count}" if is_narrow else f"{name}: {count}"
+
+
+def _shorten(name: str, room: int) -> str:
+    """A name with both its ends, in so many letters."""
+    if len(name) <= room:
+        return name
+    return f"{name[: room // 2]}…{name[len(name) - (room - 1) // 2 :]}"
 
 
 def _thin(lines: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gamepruning.statistics import MethodComparison, cliques
 from gamepruning.workbench.report import theme
@@ -44,6 +45,7 @@ def plot_curves(
         axes.axvline(marked, color=theme.MUTED, lw=0.9, ls="--", zorder=1)
     axes.set(xlabel="players kept", title=f"Test {metric} {stage}")
     theme.show_metric(axes.xaxis, "accuracy")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     theme.show_metric(axes.yaxis, metric)
     if curves:
         theme.put_legend_outside(axes)
@@ -58,22 +60,22 @@ def plot_ranks(found: MethodComparison, *, title: str = "") -> Figure:
       Demsar, JMLR 7 (2006), figure 1.
     """
     order = np.argsort(found.ranks, kind="stable").tolist()
-    bars, high, half = cliques(found), len(order), (len(order) + 1) // 2
-    margin, top = 0.42 * (high - 1), -0.5 * len(bars) - 0.9
-    figure, (axes,) = theme.new_figure(7.2, 1.5 + 0.26 * half + 0.12 * len(bars))
+    bars, high = cliques(found), len(order)
+    top = -0.45 * len(bars) - 0.9
+    figure, (axes,) = theme.new_figure(8.6, 1.5 + 0.26 * high + 0.12 * len(bars))
     axes.set_axis_off()
-    axes.set(
-        xlim=(1 - margin, high + margin), ylim=(top + 0.1 - half, 3.0), title=title
-    )
+    axes.set(xlim=(0.9, high + 0.1), ylim=(top + 0.5 - high, 3.0), title=title)
     _draw_scale(axes, high, found)
     for place, bar in enumerate(bars):
         ranks, y = found.ranks[list(bar)], -0.45 * (place + 1)
         ends = [ranks.min() - 0.04, ranks.max() + 0.04]
         axes.plot(ends, [y, y], color=theme.INK, lw=3)
-    for row, method in enumerate(order[:half]):
-        _draw_name(axes, found, method, 0.9, top - row)
-    for row, method in enumerate(order[half:][::-1]):
-        _draw_name(axes, found, method, high + 0.1, top - row)
+    for row, method in enumerate(order):  # a line from the rank to the name at the left
+        rank, name, y = found.ranks[method], found.names[method], top - row
+        colour = theme.look_of(name)["color"]
+        axes.plot([rank, rank, 0.9], [0, y, y], color=colour, lw=1.4)
+        left = {"ha": "right", "va": "center", "transform": axes.get_yaxis_transform()}
+        axes.text(-0.01, y, f"{name}  {rank:.2f}", **left)
     return figure
 
 
@@ -88,16 +90,3 @@ def _draw_scale(axes: Axes, high: int, found: MethodComparison) -> None:
         end, label = high, label + ", longer than the scale"
     axes.plot([1, end], [1.9, 1.9], color=theme.INK, lw=1.6)
     axes.text((1 + end) / 2, 2.05, label, ha="center", va="bottom")
-
-
-def _draw_name(
-    axes: Axes, found: MethodComparison, method: int, edge: float, y: float
-) -> None:
-    """A line from a rank on the scale to an edge, where the method's name stands."""
-    rank, name = found.ranks[method], found.names[method]
-    colour = theme.look_of(name)["color"]
-    axes.plot([rank, rank, edge], [0, y, y], color=colour, lw=1.4)
-    if edge < 1:
-        axes.text(edge - 0.08, y, f"{name}  {rank:.2f}", ha="right", va="center")
-    else:
-        axes.text(edge + 0.08, y, f"{rank:.2f}  {name}", ha="left", va="center")

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric
@@ -84,17 +84,30 @@ def plot_pareto(
     error = None
     if num_examples and metric == "accuracy":
         error = np.sqrt(best * (1 - best) / num_examples)
-    axes.errorbar(kept[front], best, yerr=error, label="not beaten in both", **line)
-    for x, y in zip(kept[front], best, strict=True):
-        where = {"xytext": (4, -11), "textcoords": "offset points", "fontsize": 8.5}
-        axes.annotate(f"{x:,}", (x, y), **where)
-    if kept.max() > 10 * kept.min():
+    axes.errorbar(kept[front], best, yerr=error, label="the front", **line)
+    if is_log := kept.max() > 10 * kept.min():
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    rows_down = _levels(np.log(kept[front]) if is_log else kept[front])
+    for x, y, down in zip(kept[front], best, rows_down, strict=True):
+        where = {"textcoords": "offset points", "fontsize": 8.5}
+        axes.annotate(f"{x:,}", (x, y), xytext=(4, -11 - 10 * down), **where)
     axes.set(xlabel="players kept", title=f"Validation {metric}")
     theme.show_metric(axes.yaxis, metric)
     theme.put_legend_outside(axes)
     return figure
+
+
+def _levels(places: np.ndarray) -> list[int]:
+    """Rows for labels at sorted places, so that neighbours' do not overlap."""
+    room, levels = 0.08 * np.ptp(places), []
+    for k, place in enumerate(places):
+        near = zip(places[:k], levels, strict=True)
+        taken = {level for other, level in near if place - other <= room}
+        levels.append(min({*range(k + 1)} - taken))
+    return levels
 
 
 @theme.style()
@@ -119,7 +132,8 @@ def plot_contest(result: RunResult) -> Figure:
                 _draw_mark(axes, place, rows[place].key, value, result)
         _finish_panel(axes, title, result)
     panes[0].set_yticks(range(len(rows)), [row.label for row in rows])
-    panes[0].tick_params(axis="y", labelcolor=theme.INK)
+    for axes in panes:
+        axes.tick_params(axis="y", labelcolor=theme.INK)
     panes[0].set_ylim(-0.55, len(rows) - 0.3)
     return figure
 

@@ -21,6 +21,7 @@ class Column(NamedTuple):
     kind: Literal["text", "number", "bar"] = "number"  # left, right, a drawn fraction
     format: Callable[[Any], str] = str  # shows a cell that is neither text nor None
     is_detail: bool = False  # only pages have room for it, as for bars
+    is_key: bool = False  # stays in sight on a phone
 
 
 class Row(NamedTuple):

@@ -57,12 +57,12 @@ def render_report(
 def contest_table(result: RunResult) -> Table:
     """Test metric of the dense network and of each contender at each stage."""
     last = "fine-tuned" if result.is_tuned else "trained"  # only "scratch" has it then
-    stages = ("gates on", "after removal", last)
     metric = functools.partial(formats.format_metric, metric=result.metric)
     columns = (
         *text_columns("network"),
         Column("players", format=formats.format_kept),
-        *number_columns(*stages, format=metric),
+        *number_columns("gates on", "after removal", format=metric),
+        Column(last, format=metric, is_key=True),
     )
     rows = []
     for row in (result.dense, *result.contenders):

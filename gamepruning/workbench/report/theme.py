@@ -2,7 +2,7 @@
 
 None of it touches pyplot's global state. In SVG the inks become CSS variables, so that
 one drawing suits a light and a dark page. A figure is laid out once, by whichever form
-is made first.
+is made first, and anew for a phone.
 """
 
 import io
@@ -43,6 +43,7 @@ CSS_NAMES = {
 STYLE = matplotlib.rc_params_from_file(
     Path(__file__).with_name("figures.mplstyle"), use_default_template=False
 )
+NARROW, HIGH = 4.8, 3.4  # inches: the width on a phone, the height of a panel there
 DENSE = {"color": MUTED, "lw": 1.1, "ls": (0, (4, 3)), "zorder": 1}  # the full network
 
 
@@ -100,6 +101,40 @@ def save_png(figure: Figure, path: Path) -> None:
     with style():
         FigureCanvasAgg(figure).print_png(path)
     figure.set_layout_engine("none")
+
+
+def to_html(figure: Figure, *, name: str) -> str:
+    """The figure as two SVG elements, of which a page shows one: wide, or for a phone.
+
+    The figure stays as it is on the phone.
+    """
+    wide = to_svg(figure, name=name)
+    fit_phone(figure)
+    narrow = to_svg(figure, name=f"{name}-narrow")
+    return f'<div class="wide">{wide}</div>\n<div class="narrow">{narrow}</div>'
+
+
+@style()
+def fit_phone(figure: Figure) -> None:
+    """Lay a figure out for a phone: panels below each other, legends below them."""
+    panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
+    rows, columns = (-(-len(panels) // 2), 2) if len(panels) > 2 else (len(panels), 1)
+    width, height = figure.get_size_inches()
+    if not any(axes.axison for axes in panels):  # pictures become smaller as a whole
+        height *= min(NARROW / width, 1.0) if panels[0].images else 1.0
+    figure.set_layout_engine("constrained")
+    grid = figure.add_gridspec(rows, columns)
+    for place, axes in enumerate(panels):
+        axes.set_subplotspec(grid[place])
+        axes.tick_params(labelleft=True)
+        axes.set_ylabel(axes.get_ylabel() or panels[0].get_ylabel())
+        if legend := axes.get_legend():
+            marks, names = axes.get_legend_handles_labels()
+            legend.remove()
+            ncols = max(1, int(72 * NARROW / (45 + 6 * max(map(len, names)))))
+            figure.legend(marks, names, loc="outside lower left", ncols=ncols)
+            height = min(height, HIGH) + 0.22 * -(-len(names) // ncols) / rows
+    figure.set_size_inches(NARROW, rows * height)
 
 
 def to_svg(figure: Figure, *, name: str) -> str:

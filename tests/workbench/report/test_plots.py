@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from gamepruning.workbench.report import family_plots, plots, theme
+from gamepruning.workbench.report.method_plots import plot_curves
 from gamepruning.workbench.report.results import FamilyRow
 from tests.workbench.example_result import (
     make_contender,
@@ -72,6 +73,82 @@ def test_the_dynamics_are_those_of_the_gates():
     figure = family_plots.plot_participation(gates[5], result.families, threshold=0.01)
     counts = [axis.patches[0].get_data().values.sum() for axis in figure.axes]
     assert counts == [512, 256]
+
+
+def draw_with_legends() -> dict[str, Figure]:
+    """Every figure that the package draws with a legend, by name."""
+    curves = {f"method {k}": [[0.1, 0.9]] for k in range(14)}
+    rows = [
+        {"kept": k, "validation gates on": 0.5, "validation removed": 0.4, "front": k}
+        for k in range(3)
+    ]
+    own = {name: draw_all(make_result())[name] for name in ("training", "dynamics")}
+    return own | {
+        "curves": plot_curves(curves, [0.2, 0.5]),
+        "pareto": plots.plot_pareto(rows, metric="accuracy", num_examples=100),
+    }
+
+
+@pytest.mark.parametrize("name", ["training", "dynamics", "curves", "pareto"])
+def test_legends_are_outside_the_axes_on_a_wide_page_and_on_a_phone(name):
+    figure = draw_with_legends()[name]
+    (wide,) = (own for axes in figure.axes if (own := axes.get_legend()))
+    check_outside(wide, figure)
+    theme.fit_phone(figure)
+    (narrow,) = figure.legends
+    check_outside(narrow, figure)
+    assert not any(axes.get_legend() for axes in figure.axes)
+
+
+def check_outside(legend, figure: Figure):
+    figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
+    assert min(box.x0, box.y0) >= 0
+    assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_panels_stack_on_a_phone_and_keep_their_labels(name):
+    figure = draw_all(make_result())[name]
+    number, width = len(figure.axes), figure.get_size_inches()[0]
+    theme.fit_phone(figure)
+    figure.draw_without_rendering()
+    columns = {round(axes.get_window_extent().x0, -1) for axes in figure.axes}
+    assert figure.get_size_inches()[0] == theme.NARROW < width
+    assert len(figure.axes) == number and len(columns) == (2 if number > 2 else 1)
+    for axes in figure.axes:
+        assert axes.get_ylabel() == figure.axes[0].get_ylabel()
+        if axes.axison:
+            assert any(label.get_visible() for label in axes.get_yticklabels())
+            room = axes.get_tightbbox()
+            assert room is not None and room.x0 >= -1
+            assert room.x1 <= figure.bbox.x1 + 1
+
+
+def test_a_page_holds_a_figure_for_each_width():
+    page = theme.to_html(draw_all(make_result())["training"], name="training")
+    wide, narrow = page.split('<div class="narrow">')
+    assert wide.startswith('<div class="wide"><svg') and narrow.startswith("<svg")
+    assert 'id="training-figure_1"' in wide
+    assert 'id="training-narrow-figure_1"' in narrow
+
+
+def test_points_of_a_front_have_labels_that_do_not_overlap():
+    kept = [2, 30, 31, 32, 60, 900]
+    rows = [
+        {"kept": k, "validation gates on": 0.5, "validation removed": 0.4, "front": 1}
+        for k in kept
+    ]
+    figure = plots.plot_pareto(rows, metric="accuracy")
+    for fit in (lambda figure: None, theme.fit_phone):
+        fit(figure)
+        figure.draw_without_rendering()
+        texts = figure.axes[0].texts
+        assert [text.get_text() for text in texts] == [f"{k:,}" for k in kept]
+        boxes = [text.get_window_extent() for text in texts]
+        for k, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:k])
 
 
 def test_png_is_written(tmp_path):

@@ -22,7 +22,7 @@ from gamepruning.workbench.report.table import (
 TABLE = Table(
     (
         *text_columns("name"),
-        Column("share", format=format_percent),
+        Column("share", format=format_percent, is_key=True),
         Column("", "bar"),
         Column("pulls", format="{:,}".format, is_detail=True),
     ),
@@ -54,6 +54,7 @@ def test_a_page_escapes_names_and_draws_bars():
     assert 'class="hero"' in page and 'class="total"' in page
     assert "width:25.0%" in page and "width:0.8%" in page  # a sliver can be seen
     assert page.count('class="bar"') == 2 and "1,200" in page
+    assert page.count('class="key"') == 4  # the column that stays in sight
 
 
 def test_csv_holds_the_plain_values():
