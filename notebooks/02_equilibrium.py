@@ -35,7 +35,9 @@ import gamepruning as gp
 from gamepruning.equilibrium import own_terms
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.report import theme
 
+plt.style.use(["gamepruning.workbench.report.figures", {"figure.dpi": 90}])
 digits = load_dataset("digits", seed=0)
 x, y = jnp.asarray(digits.train.inputs), jnp.asarray(digits.train.labels)
 held_x, held_y = jnp.asarray(digits.test.inputs), jnp.asarray(digits.test.labels)
@@ -94,10 +96,10 @@ answer = gp.equilibrium.best_response(
     players, trained, slopes(trained, half), half, config
 )
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
 order = np.argsort(-np.asarray(terms.slope))
 axes[0].bar(range(players.num_players), terms.slope[order])
-axes[0].set(title="Gain of a first bit of participation", xlabel="player, sorted")
+axes[0].set(title="Gain of a first bit of participation", xlabel="players, sorted")
 own = jnp.linspace(0, 1, 50)
 curves = jax.vmap(terms.utility)(jnp.tile(own[:, None], (1, players.num_players)))
 for rank in (0, 12, 30, 50, 65):
@@ -107,7 +109,7 @@ for rank in (0, 12, 30, 50, 65):
     peak = terms.utility(answer)[player]
     axes[1].plot(best, peak, "o", color=line.get_color())
 axes[1].set(title="Utility by one's own choice, and the best", xlabel="own $s_i$")
-axes[1].legend()
+theme.put_legend_outside(axes[1])
 plt.show()
 
 # %% [markdown]
@@ -167,14 +169,15 @@ def accuracy(params, gates):
     return 100 * float((outputs.argmax(-1) == held_y).mean())
 
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True)
 price = gp.UtilityConfig(beta=0.02, gamma=0.03, norm="mean")
 for axis, benefit in zip(axes, ("descent", "literal"), strict=True):
     state, (info, gates) = play(dataclasses.replace(price, benefit=benefit))
     mask = gp.equilibrium.surviving_players(state.gates)
     removed = jnp.where(mask, state.gates, 0.0)
-    axis.plot(gates[::20], color="tab:blue", alpha=0.25, lw=0.8)
-    axis.set(title=f'benefit="{benefit}"', xlabel="20 steps")
+    steps = np.arange(0, len(gates), 20)
+    axis.plot(steps, gates[steps], color=theme.HERO, alpha=0.25, lw=0.8)
+    axis.set(title=f'benefit="{benefit}"', xlabel="step")
     print(
         f"{benefit}: {int(mask.sum())} of {players.num_players} stay; test accuracy "
         f"{accuracy(state.params, state.gates):.1f} % with gates on, "
@@ -213,13 +216,13 @@ cases = {
     "the same, fixed norms": ends(quadratic, normalise=True),
     "linear cost": ends(gp.UtilityConfig(gamma=0.05)),
 }
-figure, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(11, 3))
 for axis, (name, state) in zip(axes, cases.items(), strict=True):
     mask = gp.equilibrium.surviving_players(state.gates, threshold=0.025)
     left = jnp.where(mask, state.gates, 0.0)
     on, off = accuracy(state.params, state.gates), accuracy(state.params, left)
     axis.hist(np.asarray(state.gates), bins=np.geomspace(1e-4, 1, 30))
-    axis.axvline(0.025, color="black", ls="--", lw=1)
+    axis.axvline(0.025, color=theme.INK, ls="--", lw=1)
     axis.set(
         xscale="log",
         xlabel="participation (0 is not shown)",
@@ -243,11 +246,10 @@ init, step = gp.make_market_step(
 )
 data = batches(jax.random.key(4), num_steps)
 state, info = jax.jit(lambda s, d: jax.lax.scan(step, s, d))(init(start), data)
-figure, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
-axes[0].plot(info.budget, label="budget", color="black", lw=1)
-axes[0].plot(info.size, label="gates above 0")
-axes[0].set(title="Parameters", xlabel="step")
-axes[0].legend()
+figure, axes = plt.subplots(1, 3, figsize=(11, 3))
+axes[0].plot(info.budget, color=theme.INK, lw=1)
+axes[0].plot(info.size)
+axes[0].set(title="Parameters, and the budget (thin)", xlabel="step")
 axes[1].plot(info.price)
 axes[1].set(title="Price of a parameter", xlabel="step")
 axes[2].plot(info.loss, lw=0.5)
@@ -266,3 +268,12 @@ print(
     f"{whole:,} parameters, a fifth is {whole / 5:,.0f}; the small model has {left:,}"
 )
 print(f"test accuracy {100 * float((outputs.argmax(-1) == held_y).mean()):.1f} %")
+
+# %% [markdown]
+# Two things decide whether the game prunes: its sign and its cost. With the descent
+# sign the players that the loss needs stay, with the literal one nobody does. A
+# quadratic cost leaves small gates on players that are still needed, so its accuracy
+# with gates on is not that of the smaller network; a linear cost, or the price of a
+# budget, ends at 0 or well above it, and removal is free. So start from
+# `make_market_step` with the size that you need (`gamepruning prune --keep` does), and
+# judge every equilibrium by the accuracy after removal.
