@@ -106,7 +106,7 @@ def comparison_table(
 def _has_winner(found: MethodComparison) -> bool:
     """Return True if the best mean rank is told apart from every other."""
     best, second = np.sort(found.ranks)[:2]
-    return second - best > found.critical_difference
+    return bool(second - best > found.critical_difference)
 
 
 def _cells(name: str, rows: Sequence[dict], ranks: Mapping[str, float]) -> list[Any]:

@@ -11,6 +11,7 @@ from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import compare as comparing
 from gamepruning.workbench.report.comparison import (
     blocks_of,
+    comparison_table,
     headline,
     make_figures,
     rank,
@@ -193,6 +194,19 @@ def test_one_block_has_no_ranks():
         for m in settings.methods
     ]
     assert rank(settings, rows) is None
+
+
+@pytest.mark.parametrize(("num_blocks", "wins"), [(12, True), (4, False)])
+def test_a_winner_is_marked_only_where_it_is_told_apart(num_blocks, wins):
+    """Ranks are 1, 2, 3: Nemenyi's difference is 0.96 of 12 blocks and 1.66 of 4."""
+    names = ("ucb1", "thompson", "random")
+    settings = CompareSettings.of(methods=names, seeds=num_blocks)
+    results = dict(zip(("dense", *names), (1.0, 0.9, 0.7, 0.5), strict=True))
+    blocks = range(num_blocks)
+    rows = rows_of({("digits", s, m): v for m, v in results.items() for s in blocks})
+    table = comparison_table(settings, rows, rank(settings, rows))
+    heroes = [row.cells[0] for row in table.rows if row.kind == "hero"]
+    assert heroes == (["ucb1"] if wins else [])
 
 
 def test_the_diagram_names_everyone():
