@@ -19,6 +19,8 @@ class BanditResult(NamedTuple):
     Attributes:
       scores: mean loss change without each player (plus `caution` standard errors),
         and its standard error: higher means keep; -inf for a player that is out.
+      mean: the mean loss change of each arm without `caution`, float [K]; its standard
+        error is `scores.stderr`.
       pulls: how often each arm was pulled, int [K].
       rewards: the mean reward of each arm, float [K].
       preference: how safe to remove each arm seems to the policy itself, float [K].
@@ -29,6 +31,7 @@ class BanditResult(NamedTuple):
     """
 
     scores: Scores
+    mean: np.ndarray
     pulls: np.ndarray
     rewards: np.ndarray
     preference: np.ndarray
@@ -77,6 +80,7 @@ def make_result(
     value = np.where(is_open, mean + caution * stderr, -np.inf)
     return BanditResult(
         Scores(value, np.where(is_open, stderr, 0.0), int(counts.sum())),
+        np.where(is_open, mean, -np.inf),
         counts,
         np.asarray(state.policy.totals) / np.maximum(counts, 1),
         np.asarray(policy.preference(state.policy)),

@@ -87,6 +87,31 @@ class SelectionTrace:
         return rank
 
     @property
+    def last_scores(self) -> Scores:
+        """The scores by which each player was decided on, or last kept waiting.
+
+        Those of the last round that scored it, with their standard errors: each round
+        is a game of its own. NaN where there was no round.
+
+        Example: without 1 the others lose 6^2 - 5^2; then 2 leaves, at 5^2 - 3^2.
+          >>> import functools, jax
+          >>> from gamepruning.selection import greedy_scores, iterated_pruning
+          >>> worth = np.array([3.0, 1.0, 2.0])
+          >>> scorer = functools.partial(greedy_scores, base="full")
+          >>> v = lambda masks: (masks @ worth) ** 2
+          >>> key = jax.random.key(0)
+          >>> trace = iterated_pruning(key, v, 1, num_players=3, scorer=scorer)
+          >>> trace.order.tolist(), trace.last_scores.value.tolist()
+          ([1, 2], [21.0, 11.0, 16.0])
+        """
+        value, stderr = np.full((2, self.num_players), np.nan)
+        for round in self.rounds:
+            value[round.players] = round.scores.value
+            stderr[round.players] = round.scores.stderr
+        spent = sum(round.scores.num_evaluations for round in self.rounds)
+        return Scores(value, stderr, spent)
+
+    @property
     def mask(self) -> Bool[np.ndarray, " N"]:
         """Who is in at the end, bool [N]."""
         return self.rounds[-1].kept if self.rounds else self._start()

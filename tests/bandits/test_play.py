@@ -180,10 +180,25 @@ def test_caution_adds_standard_errors():
     careful = gp.play_bandit(key, policy, arms, num_pulls=60, caution=2.0)
     assert plain.stderr.max() > 0
     np.testing.assert_allclose(careful.value, plain.value + 2 * plain.stderr)
+    record = gp.bandits.record_bandit(key, policy, arms, num_pulls=60, caution=2.0)
+    np.testing.assert_array_equal(record.mean, plain.value)
     value_fn = gp.value_function(players, params, gp.accuracy, x, y)
     trace = gp.safe_removal(key, policy, arms, value_fn, 10, step=4, caution=2.0)
     first = gp.play_bandit(jax.random.fold_in(key, 0), policy, arms, caution=2.0)
     np.testing.assert_array_equal(trace.rounds[0].scores.value, first.value)
+    check_last_scores(trace)
+
+
+def check_last_scores(trace):
+    """A player has the mean and the error of the round that it left in."""
+    last = trace.last_scores
+    assert np.isfinite(last.value).all() and last.stderr.shape == trace.mask.shape
+    for number, round in enumerate(trace.rounds):
+        is_end = number == len(trace.rounds) - 1
+        own = round.players if is_end else round.decided
+        places = np.searchsorted(round.players, own)
+        np.testing.assert_array_equal(last.value[own], round.scores.value[places])
+        np.testing.assert_array_equal(last.stderr[own], round.scores.stderr[places])
 
 
 def test_rewards_are_bounded_and_fall_with_the_loss():

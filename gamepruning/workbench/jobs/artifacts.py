@@ -18,6 +18,7 @@ from gamepruning.errors import InputError
 from gamepruning.files import npz
 from gamepruning.files.atomic import disk_problem
 from gamepruning.trees.paths import named_leaves
+from gamepruning.types import Scores
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.jobs.run import Run
 from gamepruning.workbench.methods.subject import CHECKED, Choice
@@ -48,6 +49,8 @@ def write_run(
     result = dataclasses.replace(result, notes=(*result.notes, *notes))
     gates = np.zeros((0, len(choice.mask))) if choice.trace is None else choice.trace
     arrays = {"value": choice.value, "mask": choice.mask, "gates": np.asarray(gates)}
+    if choice.means is not None:
+        arrays |= {"mean": choice.means.value, "stderr": choice.means.stderr}
     npz.save_arrays(run.folder.partial / "players.npz", arrays, is_compressed=True)
     figures = draw(run, task, choice, result)
     run.folder.write_text("result.json", result.to_json() + "\n")
@@ -150,8 +153,10 @@ def draw(
         "training": plots.plot_training(records, result=result),
     }
     if choice.trace is None or len(choice.trace) == 0:
+        value = np.asarray(choice.value)
+        means = choice.means or Scores(value, np.zeros(len(value)), 0)
         figures["players"] = family_plots.plot_scores(
-            np.asarray(choice.value), families, mask, measure=choice.measure
+            means, families, mask, measure=choice.measure
         )
     else:
         threshold = run.settings.game.threshold

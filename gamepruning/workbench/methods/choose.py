@@ -10,6 +10,7 @@ import numpy as np
 from gamepruning.compaction.gates import Absorbed
 from gamepruning.errors import InputError
 from gamepruning.selection import SelectionTrace
+from gamepruning.types import Scores
 from gamepruning.uncertainty.mcue import mcue
 from gamepruning.workbench.methods import sizes
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
@@ -127,29 +128,30 @@ def _choose_by_rank(
     subject = Subject(task, dense, settings.scoring, bias)
     source = RANKERS[method.kind](key, method, subject, rounds)
     if isinstance(source, SelectionTrace):
-        value, mask, measure = _read(source, size.max_drop)
+        value, mask, scores = _read(source, size.max_drop)
+        measure = "score when last scored"
     else:
-        value, measure = np.asarray(source.value), "score"
+        value, scores, measure = np.asarray(source.value), source, "score"
         mask = sizes.take(players, source, keep, size)
-        if method.kind == "bandit":
-            measure = f"loss change without it, + {CAUTION:g} s.e."
+    if method.kind == "bandit":
+        means = np.asarray(scores.value) - CAUTION * np.asarray(scores.stderr)
+        scores, measure = scores._replace(value=means), "mean loss change without it"
     full = Absorbed(task.network.apply, dense, players, mask)
     nobody = (0,) * len(players.families)
-    return Choice(mask, value, full, dense, nobody, measure=measure)
+    return Choice(mask, value, full, dense, nobody, means=scores, measure=measure)
 
 
 def _read(
     trace: SelectionTrace, max_drop: float | None
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """What players were ranked by, which stay, and what the rank is."""
+) -> tuple[np.ndarray, np.ndarray, Scores]:
+    """The rank of the players, which stay, and the scores that decided on them."""
     mask = np.asarray(trace.mask)
     if mask.all():
         raise InputError(
             f"the first round already costs more than --max-drop {max_drop:g}: allow "
             "more, or give --keep"
         )
-    way = "entered before" if trace.method == "building" else "outlasted"
-    return trace.rank, mask, f"{way} so many players"
+    return trace.rank, mask, trace.last_scores
 
 
 def least_certain_bias(key: jax.Array, task: Task, params: Any) -> float:

@@ -16,6 +16,7 @@ from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.compaction.gates import Absorbed
 from gamepruning.errors import InputError
 from gamepruning.metrics import cross_entropy
+from gamepruning.types import Scores
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.training.task import Task
 
@@ -77,7 +78,8 @@ class Choice(NamedTuple):
     rescued: tuple[int, ...]  # kept in each family only because it would be empty
     gates: jax.Array | None = None  # participation at the end of a game, float [N]
     trace: np.ndarray | None = None  # participation after its epochs, float [E, N]
-    measure: str = "score"  # what the value is, for an axis
+    means: Scores | None = None  # estimates behind the value, with standard errors
+    measure: str = "score"  # what a figure shows of the means, or of the value
 
 
 def checked_inputs(task: Task) -> jax.Array:

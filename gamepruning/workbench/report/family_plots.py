@@ -9,6 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from gamepruning.types import Scores
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.plots import validation_curve
 from gamepruning.workbench.report.results import MAX_FAMILIES, FamilyRow
@@ -60,19 +61,29 @@ def plot_participation(
 
 
 def plot_scores(
-    value: Float[np.ndarray, " N"], families: Families, mask: Mask, *, measure: str
+    scores: Scores, families: Families, mask: Mask, *, measure: str
 ) -> Figure:
-    """Sorted scores of each family, those of players that stay in colour."""
+    """Sorted scores of each family, those of players that stay in colour.
+
+    Estimates are points with two standard errors to each side, exact scores are bars.
+    """
+    value, stderr = np.asarray(scores.value), np.asarray(scores.stderr)
 
     def draw(axes: Axes, block: slice, colour: str) -> None:
         order = np.argsort(-value[block], kind="stable")
         ranked, stays = value[block][order], mask[block][order]
-        places, faint = np.arange(len(order)), {"color": theme.SLATE, "alpha": 0.3}
-        axes.fill_between(places, ranked, step="mid", lw=0, **faint)
-        axes.bar(places[stays], ranked[stays], width=1.0, color=colour)
+        places, error = np.arange(len(order)), 2 * stderr[block][order]
+        for who, ink, alpha in (~stays, theme.SLATE, 0.5), (stays, colour, 1.0):
+            x, y, look = places[who], ranked[who], {"color": ink, "alpha": alpha}
+            if not stderr.any():
+                axes.bar(x, y, width=1.0, lw=0, **look)
+            elif len(x):
+                axes.errorbar(x, y, error[who], fmt=".", ms=3.5, lw=0.8, **look)
+        axes.axhline(0, color=theme.MUTED, lw=0.6)
         axes.set_xlabel("rank")
 
-    return _panels(families, draw, measure, height=3.0)
+    label = f"{measure}, ± 2 s.e." if stderr.any() else measure
+    return _panels(families, draw, label, height=3.0)
 
 
 @theme.style()

@@ -70,7 +70,9 @@ def test_power_indices_choose(method, selection, tmp_path):
     (folder, result), _ = prune(settings, tmp_path / "run")
     assert result.num_kept == 9 and result.method == method
     with np.load(folder / "players.npz") as stored:
-        mask = np.asarray(stored["mask"])
+        mask, stderr = np.asarray(stored["mask"]), np.asarray(stored["stderr"])
+        assert stored["mean"].shape == stderr.shape == mask.shape
+    assert stderr.max() > 0
     assert mask.sum() == 9 and [mask[:24].sum(), mask[24:].sum()] == [
         *result.pruned.kept
     ]

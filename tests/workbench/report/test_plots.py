@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from gamepruning.types import Scores
 from gamepruning.workbench.report import family_plots, plots, theme
 from gamepruning.workbench.report.method_plots import plot_curves
 from gamepruning.workbench.report.results import FamilyRow
@@ -37,13 +38,21 @@ def draw_all(result) -> dict[str, Figure]:
             gates[5], result.families, threshold=0.01
         ),
         "scores": family_plots.plot_scores(
-            gates[5], result.families, mask, measure="score"
+            Scores(gates[5], 0 * gates[5], 0), result.families, mask, measure="score"
+        ),
+        "estimates": family_plots.plot_scores(
+            Scores(gates[5], 0.1 + gates[5], 40),
+            result.families,
+            mask,
+            measure="mean loss change without it",
         ),
         "weights": family_plots.plot_receptive_fields(gates[:, :64].reshape(-1, 8, 8)),
     }
 
 
-NAMES = "contest training gates dynamics participation scores weights".split()
+NAMES = (
+    "contest training gates dynamics participation scores estimates weights"
+).split()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,6 +82,24 @@ def test_the_dynamics_are_those_of_the_gates():
     figure = family_plots.plot_participation(gates[5], result.families, threshold=0.01)
     counts = [axis.patches[0].get_data().values.sum() for axis in figure.axes]
     assert counts == [512, 256]
+
+
+def test_estimates_are_points_with_two_standard_errors():
+    result = make_result()
+    _, mask = make_gates(3, result)
+    value = np.linspace(1, -1, result.num_players)
+    scores = Scores(value, 0.25 + np.abs(value), 40)
+    figure = family_plots.plot_scores(scores, result.families, mask, measure="mean")
+    left, stays = (
+        np.concatenate([bar.get_segments() for bar in side.lines[2]])
+        for side in figure.axes[0].containers
+    )
+    assert len(left) == 512 - 9 and len(stays) == 9
+    middle, half = stays[:, :, 1].mean(axis=1), np.ptp(stays[:, :, 1], axis=1) / 2
+    np.testing.assert_allclose(middle, value[:9])
+    np.testing.assert_allclose(half, 2 * (0.25 + value[:9]))
+    assert figure.axes[0].get_ylabel() == "mean, ± 2 s.e."
+    assert not figure.axes[0].patches
 
 
 def draw_with_legends() -> dict[str, Figure]:
