@@ -34,6 +34,7 @@ NAMESPACES = {
     "statistics": "Statistics",
     "metrics": "Metrics",
     "types": "Types",
+    "reconstruction": "Reconstruction and repair",
 }
 PUBLIC = {"statistics": "stats"}  # names at the top level, where they differ
 LINK = re.compile(r"(\]\()([^)#:\s]+)(\))")
@@ -45,6 +46,7 @@ MENU = """\
     * [The equilibrium](guide/equilibrium.md)
     * [Power indices](guide/power-indices.md)
     * [Bandits and a comparison](guide/bandits.md)
+    * [Repair](guide/repair.md)
     * [Use the small model](guide/small-model.md)
     * [Tables](guide/tables.md)
     * [Commands](guide/commands.md)

@@ -4,8 +4,8 @@ any JAX model --trace--> players --a game scores them--> who stays --compact-->
 a smaller model, proven equal
 
 The names that come first in use are here; the rest is in namespaces: `players`,
-`equilibrium`, `coalitions`, `uncertainty`, `bandits`, `baselines`, `selection`,
-`compaction`, `export`, `metrics`, `stats`, `tabular` and `types`.
+`equilibrium`, `coalitions`, `uncertainty`, `bandits`, `baselines`, `reconstruction`,
+`selection`, `compaction`, `export`, `metrics`, `stats`, `tabular` and `types`.
 """
 
 import difflib

@@ -6,6 +6,7 @@ from . import (
     equilibrium as equilibrium,
     metrics as metrics,
     players as players,
+    reconstruction as reconstruction,
     selection as selection,
     statistics as stats,  # noqa: F401  (public under this name)
     tabular as tabular,
@@ -64,6 +65,9 @@ from .players import (
     from_linen as from_linen,
     from_nnx as from_nnx,
     register_rule as register_rule,
+)
+from .reconstruction import (
+    repair as repair,
 )
 from .selection import (
     iterated_building as iterated_building,

@@ -28,6 +28,7 @@ FLOORS = (
     {"trace"},
     {"run"},
     {"players"},
+    {"reconstruction"},
     {"bandits", "baselines", "equilibrium", "uncertainty"},
     {"coalitions"},
     {"selection"},

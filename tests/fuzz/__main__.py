@@ -21,7 +21,7 @@ def main() -> int:
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{quick_to_compile()} {flags}".strip()
     if options.seed_of is not None:
-        return _replay(options.seed_of, options.steps)
+        return _replay(options.seed_of, options.steps, options.repair)
     seeds = range(options.start, options.start + options.networks)
     done = _read(options.output)
     todo = [seed for seed in seeds if seed not in done]
@@ -47,13 +47,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--seed-of", type=int, metavar="SEED", help="replay one network"
     )
+    parser.add_argument("--repair", action="store_true", help="repair them instead")
     name = Path("runs/fuzz.json")
     parser.add_argument("--output", type=Path, default=name, help="records, resumable")
     parser.add_argument("--summary", type=Path, help="where the summary goes as well")
     return parser.parse_args()
 
 
-def _replay(seed: int, steps: int | None) -> int:
+def _replay(seed: int, steps: int | None, repair: bool) -> int:
     import jax
 
     from tests.fuzz.check import check
@@ -61,7 +62,7 @@ def _replay(seed: int, steps: int | None) -> int:
 
     with jax.enable_x64(True):
         print(grow(seed, steps))
-    record = check(seed, steps)
+    record = check(seed, steps, repair)
     for name, value in record._asdict().items():
         print(f"{name}: {value}")
     return 0 if record.ok else 1
@@ -76,22 +77,23 @@ def _records(seeds: list[int], options: argparse.Namespace) -> Iterator[dict[str
     console = Console(file=sys.stderr)
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("networks", total=len(seeds))
-        for record in _in_processes(seeds, options.steps, options.processes):
+        for record in _in_processes(seeds, options):
             if not record["ok"]:
                 progress.print(f"network {record['seed']}: {record['wrong']}")
             progress.advance(bar)
             yield record
 
 
-def _in_processes(seeds: list[int], steps: int | None, processes: int):
+def _in_processes(seeds: list[int], options: argparse.Namespace):
     from tests.fuzz.check import check
 
-    if processes == 1:
-        yield from (check(seed, steps)._asdict() for seed in seeds)
+    one = partial(check, num_steps=options.steps, repair=options.repair)
+    if options.processes == 1:
+        yield from (one(seed)._asdict() for seed in seeds)
         return
     # compiled code is never given back, so a process is renewed now and then
-    with get_context("spawn").Pool(processes, maxtasksperchild=400) as pool:
-        for record in pool.imap_unordered(partial(check, num_steps=steps), seeds):
+    with get_context("spawn").Pool(options.processes, maxtasksperchild=400) as pool:
+        for record in pool.imap_unordered(one, seeds):
             yield record._asdict()
 
 

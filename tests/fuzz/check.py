@@ -2,6 +2,7 @@
 
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 
 import gamepruning as gp
 from gamepruning.compaction.plan import make_plan
+from gamepruning.reconstruction.repair import MODES, RepairConfig
 from tests.compare import (
     projection,
     random_mask,
@@ -93,8 +95,11 @@ def _training_step(model: Model) -> Model:
     return Model(step, model.params, model.inputs, options)
 
 
-def check(seed: int, num_steps: int | None = None) -> Record:
-    """Grow the network of a seed and compare, in 64-bit arithmetic."""
+def check(seed: int, num_steps: int | None = None, repair: bool = False) -> Record:
+    """Grow the network of a seed and compare, in 64-bit arithmetic.
+
+    With `repair` it is repaired after a random mask, and nothing else is compared.
+    """
     start = time.perf_counter()
     found: dict[str, Any] = {
         "seed": seed,
@@ -109,7 +114,8 @@ def check(seed: int, num_steps: int | None = None) -> Record:
     wrong = ""
     with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
         try:
-            _check(grow(seed, num_steps), found)
+            network = grow(seed, num_steps)
+            (_check_repair if repair else _check)(network, found)
         except AssertionError as failure:
             wrong = f"{failure}"
         except gp.InputError as error:
@@ -160,6 +166,35 @@ def _check(network: Network, found: dict[str, Any]) -> None:
         _compare(found, "gated by floats", ours, reference)
     if network.seed % 3 == 0:
         _check_hoisted(found, model, players, gated)
+
+
+def _check_repair(network: Network, found: dict[str, Any]) -> None:
+    """No reader is worse than it was, and a mask that keeps all changes nothing."""
+    found["ops"] = network.ops
+    found["traced_as"], model = as_model(network)
+    players = gp.find_players(model.apply, model.params, *model.inputs, **model.options)
+    found["players"] = players.num_players
+    found["families"] = [family.size for family in players.families]
+    found["opaque"] = list(players.opaque)
+    everyone = np.ones(players.num_players, bool)
+    same = gp.repair(players, model.params, everyone, model.inputs)
+    _demand(not same.report.readers, "a mask that keeps all is repaired")
+    mask = _mask(network.seed, 0, players, KEEP[0])
+    alone = False
+    for mode in MODES:
+        config = RepairConfig(mode=mode)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # fewer rows than inputs
+            repaired = gp.repair(
+                players, model.params, mask, model.inputs, config=config
+            )
+        for reader in repaired.report.readers:
+            limit = reader.before * (1 + TOLERANCE) + TOLERANCE
+            _demand(reader.after <= limit, f"{reader.path} is worse, {mode}")
+        after = jax.jit(players.gated)(repaired.params, mask, *model.inputs)
+        _demand(_is_finite(after), f"not finite after a repair, {mode}")
+        alone = bool(repaired.report.alone)
+    found["refused"] = alone
 
 
 def _mask(seed: int, number: int, players, keep: float) -> np.ndarray:

@@ -1,0 +1,144 @@
+"""The sums of a reader's inputs and errors over all batches."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Shaped
+
+from gamepruning.reconstruction.moments import Moments, sum_moments
+from gamepruning.reconstruction.passes import Passes, Run
+from gamepruning.reconstruction.readers import Reader
+from gamepruning.reconstruction.stretch import Values
+
+
+class Shift(NamedTuple):
+    """What is taken off before sums of squares, so that they lose no digits.
+
+    Attributes:
+      x: off the inputs; 0 without a bias, which would have to make up for it.
+      target: off the targets.
+    """
+
+    x: Shaped[Any, "G K"]
+    target: Shaped[Any, "G M"]
+
+
+class Collected(NamedTuple):
+    """The sums of a reader, or of several that read one matrix.
+
+    Attributes:
+      train: over the rows to fit to.
+      held: over the rows held out.
+      shift: see `Shift`.
+    """
+
+    train: Moments
+    held: Moments
+    shift: Shift
+
+    def plus(self, other: "Collected | None") -> "Collected":
+        """The sums over the rows of both."""
+        if other is None:
+            return self
+        train, held = self.train.plus(other.train), self.held.plus(other.held)
+        return Collected(train, held, self.shift)
+
+
+def collect(
+    reader: Reader,
+    full: Run,
+    cut: Run,
+    *,
+    stream: int | None,
+    has_bias: bool,
+    held_out: float,
+    shift: Shift | None = None,
+) -> Collected:
+    """Sum over all batches what a fit of the reader needs.
+
+    Args:
+      reader: the reader, at whose step both networks stand.
+      full: the full network: the targets are its results.
+      cut: the network that gives the inputs.
+      stream: the other part of the sum that the reader's result is added to: what it
+        has lost is added to the target. None for no correction.
+      has_bias: a bias is fitted, too.
+      held_out: the share of the rows of each batch, the last, that is held out.
+      shift: of the sums; None for one that suits the first batch.
+    """
+    names = [reader.source] if stream is None else [reader.source, stream]
+    run, used = _program(reader, full.passes, names, has_bias, held_out)
+    keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
+    there = reader.has_input[:, keep_x]
+    found, program = None, None
+    for ours, theirs in zip(full.values, cut.values, strict=True):
+        networks = [
+            ([run.params[k] for k in used], [values[name] for name in names])
+            for run, values in ((full, ours), (cut, theirs))
+        ]
+        args = (*networks, (keep_x, keep_z, there), shift, jnp.asarray(cut.mask))
+        if program is None or shift is None:
+            program = full.passes.programs.prepare(run, *args)
+        sums = Collected(*jax.device_get(program(*args)))
+        if shift is None:
+            shift, program = sums.shift, None
+        found = sums if found is None else found.plus(sums)
+    assert found is not None
+    return Collected(found.train.exact(), found.held.exact(), found.shift)
+
+
+def _program(
+    reader: Reader,
+    passes: Passes,
+    names: Sequence[int],
+    has_bias: bool,
+    held_out: float,
+):
+    """The sums of one batch as a function to compile, and the parameters it reads."""
+    step, product, runner = reader.step, reader.product, passes.runner
+    links = reader.chain.stream.links if len(names) > 1 and reader.chain.stream else ()
+    factors = [link.other for link in links if link.has_other]
+    constants = runner.constants([step.ins[product.weights], *factors])
+    used = passes.used([*constants, step, *(link.step for link in links)])
+
+    def result(leaves, value, mask) -> tuple[Any, Values]:
+        env = passes.env(used, leaves)
+        runner.run(constants, env, mask)
+        env[names[0]] = value
+        runner.run([step], env, mask)
+        return env[step.outs[0]], env
+
+    def lost(env: Values, change: Any) -> Any:
+        """A change of the stream as a change of the reader's result."""
+        for link in reversed(links):
+            change = link.backward(change, runner.factor(env, link))
+        return change
+
+    def run(full, cut, kept, shift, mask):
+        keep_x, keep_z, there = kept
+        target, env = result(full[0], full[1][0], jnp.ones_like(mask))
+        ours, _ = result(cut[0], cut[1][0], mask)
+        if len(names) > 1:
+            target = target + lost(env, full[1][1] - cut[1][1])
+        x = product.rows(cut[1][0])[:, :, keep_x]
+        target = product.results(target)[:, :, keep_z]
+        error = target - product.results(ours)[:, :, keep_z]
+        x, target, error = map(_wide, (x, target, error))
+        x = jnp.where(there[:, None], x, 0)
+        if shift is None:
+            level = x.mean(axis=1) if has_bias else jnp.zeros_like(x[:, 0])
+            shift = Shift(level, target.mean(axis=1))
+        x = jnp.where(there[:, None], x - shift.x[:, None], 0)
+        target = target - shift.target[:, None]
+        cuts = max(1, round(x.shape[1] * (1 - held_out)))
+        rows = slice(None, cuts), slice(cuts, None)
+        sums = [sum_moments(x[:, r], error[:, r], target[:, r]) for r in rows]
+        return (*sums, shift)
+
+    return run, used
+
+
+def _wide(array: Any) -> Any:
+    return jnp.asarray(array, jnp.promote_types(array.dtype, jnp.float32))

@@ -1,0 +1,126 @@
+"""Which entries of which parameter a value consists of, where it is only a view."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gamepruning.reconstruction.line import Line, Row, Step
+from gamepruning.trace.program import Lit, Operand
+
+_SAME = frozenset(
+    "convert_element_type copy copy_p optimization_barrier reduce_precision "
+    "sharding_constraint stop_gradient".split()
+)
+
+
+class Entries(NamedTuple):
+    """The entries of a view.
+
+    Attributes:
+      leaf: the number of the parameter.
+      places: for each entry of the view its place in the flattened parameter.
+    """
+
+    leaf: int
+    places: np.ndarray
+
+
+class Views:
+    """Follows parameters through reshapes, transposes, slices and rows of loops.
+
+    Args:
+      line: the program.
+      leaves: the values that are parameters, in their order.
+    """
+
+    def __init__(self, line: Line, leaves: tuple[int, ...]):
+        self._line = line
+        self._producers = line.producers()
+        self.consumers = line.consumers()
+        self._found: dict[int, Entries | None] = {
+            value: Entries(leaf, np.arange(np.prod(shape, dtype=int)).reshape(shape))
+            for leaf, value in enumerate(leaves)
+            if (shape := line.shape(value)) is not None
+        }
+        self._leaves = leaves
+
+    def of(self, operand: Operand) -> Entries | None:
+        """The entries that a value consists of; None where it is no view."""
+        if isinstance(operand, Lit):
+            return None
+        if operand not in self._found:
+            step = self._producers.get(operand)
+            self._found[operand] = None if step is None else self._through(step)
+        return self._found[operand]
+
+    def behind(self, operand: Operand) -> list[int]:
+        """The parameters that a value is computed from, those with most axes first."""
+        found, todo = set(), [operand]
+        while todo:
+            value = todo.pop()
+            if isinstance(value, Lit):
+                continue
+            if value in self._leaves:
+                found.add(self._leaves.index(value))
+            elif (step := self._producers.get(value)) is not None:
+                todo.extend(step.ins)
+        return sorted(found, key=lambda k: (-len(self._line.shape(self._leaves[k])), k))
+
+    def _through(self, step: Step) -> Entries | None:
+        if not step.ins or len(step.outs) != 1:
+            return None
+        before = self.of(step.ins[0]) if len(step.ins) == 1 else None
+        if before is None:
+            return None
+        index = _move(step, before.places, self._line.shape(step.outs[0]))
+        return None if index is None else Entries(before.leaf, index)
+
+    def uses(self, leaf: int) -> list[tuple[Step | None, int, np.ndarray]]:
+        """Where a parameter is used at last: (step, operand, entries).
+
+        The step is None where a view of the parameter is an output of the model.
+        """
+        found, todo = [], [self._leaves[leaf]]
+        while todo:
+            value = todo.pop()
+            entries = self.of(value)
+            assert entries is not None
+            if value in self._line.outputs:
+                found.append((None, 0, entries.places))
+            for step, place in self.consumers.get(value, ()):
+                if len(step.outs) == 1 and self.of(step.outs[0]) is not None:
+                    todo.append(step.outs[0])
+                else:
+                    found.append((step, place, entries.places))
+        return found
+
+
+def _move(step: Step, index: np.ndarray, shape: tuple) -> np.ndarray | None:
+    """The entries after a step that only moves them; None if it does more."""
+    if isinstance(step.part, Row):
+        return index[step.part.number]
+    if step.part is not None:
+        return None
+    params, name = step.node.params, step.node.name
+    if name in _SAME:
+        return index
+    if name in ("reshape", "squeeze", "expand_dims"):
+        return index.reshape(shape)
+    if name == "transpose":
+        return index.transpose(params["permutation"])
+    if name == "rev":
+        return np.flip(index, params["dimensions"])
+    if name == "slice":
+        steps = params["strides"] or (1,) * index.ndim
+        bounds = zip(
+            params["start_indices"], params["limit_indices"], steps, strict=True
+        )
+        return index[tuple(slice(*bound) for bound in bounds)]
+    if name == "broadcast_in_dim":
+        sizes = [1] * len(shape)
+        for place, size in zip(
+            params["broadcast_dimensions"], index.shape, strict=True
+        ):
+            sizes[place] = size
+        return np.broadcast_to(index.reshape(sizes), shape)
+    return None

@@ -1,0 +1,155 @@
+"""One network, run from reader to reader over all batches of examples."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool
+
+from gamepruning.players.examples import examples_are_apart
+from gamepruning.players.unit_players import UnitPlayers
+from gamepruning.reconstruction.line import Step
+from gamepruning.reconstruction.readers import Readers
+from gamepruning.reconstruction.stretch import Programs, Runner, Values
+from gamepruning.trace.call import CallSpec
+from gamepruning.trace.labelled import Trace
+from gamepruning.trace.program import Lit, Operand
+from gamepruning.trees.examples import count_rows
+from gamepruning.types import Params
+
+
+class Passes:
+    """What all runs of one model over the same examples share.
+
+    Attributes:
+      readers: the model's readers, and its program as a line.
+      runner: evaluates steps of the line.
+      programs: what is compiled.
+      calls: the batches, as calls of the model.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        readers: Readers,
+        calls: Sequence[CallSpec],
+        num_players: int,
+    ):
+        self.readers = readers
+        self.runner = Runner(trace, readers.line, readers.varying, num_players)
+        self.programs = Programs()
+        self.calls = calls
+        self._inputs = trace.program.graph.inputs
+        self.num_params = calls[0].num_params
+        self.position = {step: k for k, step in enumerate(readers.line.steps)}
+
+    @property
+    def param_values(self) -> tuple[int, ...]:
+        """The values of the line that are parameters."""
+        return self._inputs[: self.num_params]
+
+    def start(self, mask: Bool[np.ndarray, " N"]) -> "Run":
+        """The network before its first step."""
+        first, num = self.calls[0], self.num_params
+        rows = [
+            dict(zip(self._inputs[num:], call.arrays[num:], strict=True))
+            for call in self.calls
+        ]
+        return Run(self, list(first.arrays[:num]), mask, 0, rows)
+
+    def used(self, steps: Sequence[Step]) -> list[int]:
+        """The parameters that steps read, by number."""
+        number = {value: k for k, value in enumerate(self.param_values)}
+        values = (v for step in steps for v in step.ins if not isinstance(v, Lit))
+        return sorted({number[v] for v in values if v in number})
+
+    def env(self, used: Sequence[int], leaves: Sequence[Any]) -> Values:
+        """Parameters by the value that they are in the line."""
+        names = (self.param_values[k] for k in used)
+        return dict(zip(names, leaves, strict=True))
+
+    def with_params(self, leaves: Sequence[Any]) -> Params:
+        """The params of the model with these arrays."""
+        call = self.calls[0]
+        arrays = list(call.arrays)
+        for k, leaf in enumerate(leaves):
+            if leaf is not arrays[k]:
+                arrays[k] = jnp.asarray(leaf, arrays[k].dtype)
+        return call.rebuild(arrays)[0]
+
+
+class Run:
+    """One network under one mask: what is alive at one place of the line.
+
+    Attributes:
+      params: its parameters; a repair replaces some.
+      mask: who is there.
+      position: the number of the next step.
+      values: for each batch what later steps read.
+    """
+
+    def __init__(self, passes: Passes, params: list[Any], mask, position: int, values):
+        self.passes = passes
+        self.params = params
+        self.mask = mask
+        self.position = position
+        self.values: list[Values] = values
+
+    def at(self, position: int) -> "Run":
+        """The network further on; this one stays where it is. Parameters are shared."""
+        if position == self.position:
+            return self
+        passes, runner = self.passes, self.passes.runner
+        steps, before = runner.stretch(self.position, position)
+        made = [v for step in steps for v in step.outs if runner.is_alive(v, position)]
+        constants = runner.constants([v for step in steps for v in step.ins])
+        used = passes.used([*constants, *steps])
+
+        def run(leaves, values, mask):
+            env = passes.env(used, leaves)
+            env.update(zip(before, values, strict=True))
+            runner.run(constants, env, mask)
+            runner.run(steps, env, mask)
+            return [env[v] for v in made]
+
+        values, mask, program = [], jnp.asarray(self.mask), None
+        leaves = [self.params[k] for k in used]
+        for batch in self.values:
+            args = leaves, [batch[v] for v in before], mask
+            program = program or passes.programs.prepare(run, *args)
+            kept = {v: x for v, x in batch.items() if runner.is_alive(v, position)}
+            values.append({**kept, **dict(zip(made, program(*args), strict=True))})
+        return Run(passes, self.params, self.mask, position, values)
+
+    def under(self, mask: Bool[np.ndarray, " N"]) -> "Run":
+        """The same values, read by a network without some players."""
+        return Run(self.passes, self.params, mask, self.position, self.values)
+
+    def constant(self, operands: Sequence[Operand]) -> Values:
+        """The values of operands that do not depend on the inputs."""
+        runner, passes = self.passes.runner, self.passes
+        env = passes.env(range(passes.num_params), self.params)
+        runner.run(runner.constants(operands), env, jnp.asarray(self.mask))
+        return env
+
+
+def split_calls(
+    players: UnitPlayers, params: Params, inputs: tuple, size: int
+) -> list[CallSpec]:
+    """The calls of batches of one size.
+
+    Some last examples are left out where the batches do not come out even: fewer than
+    there are batches. Examples that depend on each other make one batch.
+    """
+    if not examples_are_apart(players, params, inputs):
+        return [players.model.call(params, *inputs)]
+    total = count_rows(inputs)
+    number = -(-total // size)
+    each = total // number
+
+    def part(k: int):
+        return jax.tree.map(lambda leaf: leaf[k * each : (k + 1) * each], inputs)
+
+    return [players.model.call(params, *part(k)) for k in range(number)]

@@ -1,0 +1,268 @@
+"""Who reads the axes that a mask cuts, and which of them can be repaired."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Int
+
+from gamepruning.reconstruction.chain import Chain, follow
+from gamepruning.reconstruction.entries import Entries, Views
+from gamepruning.reconstruction.line import Line, Step, unroll
+from gamepruning.reconstruction.rows import Product, product_of
+from gamepruning.trace.labelled import Trace
+from gamepruning.trace.primitives import PRODUCTS
+from gamepruning.trace.program import Lit, Operand
+from gamepruning.trace.units import kept_entries
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """One product that reads a cut axis by weights of its own.
+
+    Attributes:
+      step: the product.
+      product: how its operands become matrices.
+      weights: for each entry of the weights [G, K, M] its place in the parameter.
+      has_input: the inputs that are left, bool [G, K].
+      has_output: the outputs that are left, bool [G, M].
+      chain: its bias, and the residual stream that it adds to.
+    """
+
+    step: Step
+    product: Product
+    weights: Entries
+    has_input: Bool[np.ndarray, "G K"]
+    has_output: Bool[np.ndarray, "G M"]
+    chain: Chain
+
+    @property
+    def source(self) -> int:
+        """The activation that it reads."""
+        value = self.step.ins[self.product.inputs]
+        assert isinstance(value, int)
+        return value
+
+    @property
+    def matrix(self) -> tuple[int, int, int, int]:
+        """What tells its entries of a parameter from those of other readers."""
+        leaf, places = self.weights
+        return leaf, int(places.min()), int(places.max()), places.size
+
+    @property
+    def kept_inputs(self) -> Int[np.ndarray, " K"]:
+        """The inputs that are left in any group."""
+        return np.flatnonzero(self.has_input.any(axis=0))
+
+    @property
+    def kept_outputs(self) -> Int[np.ndarray, " M"]:
+        """The outputs that are left in any group."""
+        return np.flatnonzero(self.has_output.any(axis=0))
+
+    def is_cut(self) -> bool:
+        """True if a group with outputs has lost inputs."""
+        has_results = self.has_output.any(axis=1)
+        return not self.has_input[has_results].all()
+
+
+class Shared(NamedTuple):
+    """The products that read the same entries of one parameter: repaired together.
+
+    Attributes:
+      path: the parameter's path; with the turn of the loop that reads it, if any.
+      readers: in the order of the program; all have the same matrix.
+    """
+
+    path: str
+    readers: Sequence[Reader]
+
+    @property
+    def has_bias(self) -> bool:
+        """True if there is one reader, each of whose outputs has a bias of its own."""
+        bias = self.readers[0].chain.bias
+        if len(self.readers) > 1 or bias is None:
+            return False
+        return len(np.unique(bias.entries.places)) == self.readers[0].has_output.size
+
+
+class Alone(NamedTuple):
+    """What stays as it is, and why.
+
+    Attributes:
+      path: the parameter, or the primitive where there is none.
+      reason: why it cannot be repaired.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Readers:
+    """What a mask makes of a model's readers.
+
+    Attributes:
+      line: the model's program.
+      varying: the values that depend on the inputs.
+      shared: who can be repaired, in the order of the program.
+      alone: who cannot.
+    """
+
+    line: Line
+    varying: set[int]
+    shared: tuple[Shared, ...]
+    alone: tuple[Alone, ...]
+
+
+def find_readers(
+    trace: Trace, paths: Sequence[str], mask: Bool[np.ndarray, " N"]
+) -> Readers:
+    """Find the readers of the axes that a mask cuts.
+
+    Args:
+      trace: of the model.
+      paths: of the arrays of params.
+      mask: who stays.
+    """
+    nodes = {site.node for site in trace.analysis.sites}
+    line = unroll(trace.analysis, nodes)
+    inputs = trace.program.graph.inputs
+    varying = line.descendants(inputs[len(paths) :])
+    views = Views(line, inputs[: len(paths)])
+    finder = _Finder(trace, line, views, varying, np.asarray(mask))
+    found: dict[tuple, list[Reader]] = {}
+    alone = [
+        Alone(name, "it is read in a loop or branch") for name in _closed(line, nodes)
+    ]
+    for step in line.steps:
+        if step.part is None and step.node in nodes:
+            reader = finder.reader(step)
+            if isinstance(reader, Reader):
+                found.setdefault(reader.matrix, []).append(reader)
+            elif finder.cuts(step):
+                alone.append(Alone(finder.name(step, paths), reader))
+    shared = []
+    for readers in found.values():
+        if any(reader.is_cut() for reader in readers):
+            path = paths[readers[0].weights.leaf]
+            reason = finder.conflict(readers)
+            if reason:
+                alone.append(Alone(path, reason))
+            else:
+                shared.append(Shared(path, readers))
+    return Readers(line, varying, tuple(shared), tuple(dict.fromkeys(alone)))
+
+
+def _closed(line: Line, nodes: set) -> list[str]:
+    """The names of steps that hold readers in bodies that stay closed."""
+
+    def holds(node) -> bool:
+        return any(n in nodes or holds(n) for graph in node.subs for n in graph.nodes)
+
+    steps = (step for step in line.steps if step.part is None)
+    return [step.node.name for step in steps if holds(step.node)]
+
+
+class _Finder:
+    def __init__(self, trace: Trace, line: Line, views: Views, varying, mask):
+        self._trace = trace
+        self._line = line
+        self._views = views
+        self._varying = varying
+        self._mask = mask
+
+    def _varies(self, operand: Operand) -> bool:
+        return not isinstance(operand, Lit) and operand in self._varying
+
+    # -- which entries are left ----------------------------------------------------
+
+    def _kept(self, operand: Operand, dim: int) -> np.ndarray:
+        """Which entries of an axis of an operand are left, bool."""
+        original = self._line.original(operand)
+        label = self._trace.analysis.label(original)[dim]
+        kept = kept_entries(self._trace.columns(label), self._mask)
+        size = self._line.shape(operand)[dim]
+        if kept is None:
+            return np.ones(size, bool)
+        return np.isin(np.arange(size), kept)
+
+    def cuts(self, step: Step) -> bool:
+        """True if the mask cuts an axis that the step sums over."""
+        sites = [s for s in self._trace.analysis.sites if s.node is step.node]
+        return any(not self._kept(step.ins[s.operand], s.dim).all() for s in sites)
+
+    # -- a reader --------------------------------------------------------------------
+
+    def reader(self, step: Step) -> Reader | str:
+        """The reader that a step is, or why it is none."""
+        if step.node.name not in PRODUCTS:
+            return f"{step.node.name} reads it without weights"
+        first, second = map(self._varies, step.ins[:2])
+        if first and second:
+            return "two activations are multiplied: there are no weights to fit"
+        if not first and not second:
+            return "it multiplies parameters: no input goes through it"
+        weights = 1 if first else 0
+        product = product_of(step.node, weights)
+        if product is None:
+            return f"this kind of {step.node.name} is not repaired"
+        entries = self._views.of(step.ins[weights])
+        if entries is None:
+            return "its weights are computed from parameters, or are constants"
+        dtype = self._trace.program.aval(self._trace.program.graph.inputs[entries.leaf])
+        if not jnp.issubdtype(dtype.dtype, jnp.floating):
+            return f"its weights are {dtype.dtype.name}"
+        index = product.matrix(entries.places)
+        if len(np.unique(index)) != index.size:
+            return "one parameter stands at several places of its matrix"
+        return self._make(step, product, Entries(entries.leaf, index))
+
+    def _make(self, step: Step, product: Product, weights: Entries) -> Reader:
+        source = step.ins[product.inputs]
+        kept = [self._kept(source, dim) for dim in product.input_dims()]
+        has_input = product.is_in(kept, self._line.shape(source))
+        (result,) = step.outs
+        there: np.ndarray = np.ones((), bool)
+        for dim in range(len(self._line.shape(result))):
+            there = np.asarray(np.logical_and.outer(there, self._kept(result, dim)))
+        has_output = np.any(product.results(there), axis=1, keepdims=True)[:, 0]
+        chain = follow(self._line, self._views, self._varying, result)
+        if chain.bias and self._is_used_elsewhere(chain.bias.entries, chain):
+            chain = Chain(None, chain.stream)
+        return Reader(step, product, weights, has_input, has_output, chain)
+
+    # -- what else reads a parameter ---------------------------------------------------
+
+    def _is_used_elsewhere(self, entries: Entries, chain: Chain) -> bool:
+        assert chain.bias is not None
+        here = chain.bias.links[-1].step
+        own = np.unique(entries.places)
+        return any(
+            step is not here and np.isin(own, index).any()
+            for step, _, index in self._views.uses(entries.leaf)
+        )
+
+    def conflict(self, readers: Sequence[Reader]) -> str:
+        """Why these readers of one parameter cannot be repaired; "" if they can."""
+        leaf = readers[0].weights.leaf
+        first = readers[0].weights.places
+        if any(not np.array_equal(r.weights.places, first) for r in readers[1:]):
+            return "several products read it in different ways"
+        steps = {reader.step for reader in readers}
+        own = np.unique(first)
+        for step, _, index in self._views.uses(leaf):
+            if step not in steps and np.isin(own, index).any():
+                what = "returned by the model" if step is None else step.node.name
+                return f"it is used elsewhere, too ({what})"
+        same = all(np.array_equal(r.has_input, readers[0].has_input) for r in readers)
+        return "" if same else "its readers lose different inputs"
+
+    def name(self, step: Step, paths: Sequence[str]) -> str:
+        """The parameter that a step reads, or the name of its primitive."""
+        for operand in step.ins[:2]:
+            if not self._varies(operand):
+                for leaf in self._views.behind(operand):
+                    return paths[leaf]
+        return step.node.name

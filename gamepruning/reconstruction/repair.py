@@ -1,0 +1,225 @@
+"""Closed-form repair: weights that read a cut axis are fitted to the full network."""
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import ArrayLike, PyTree
+
+from gamepruning.players import Players
+from gamepruning.players.examples import check_players, output_shapes
+from gamepruning.players.unit_players import UnitPlayers
+from gamepruning.reconstruction.collect import Collected, collect
+from gamepruning.reconstruction.fit import RIDGES, fit
+from gamepruning.reconstruction.order import order_corrected
+from gamepruning.reconstruction.passes import Passes, Run, split_calls
+from gamepruning.reconstruction.readers import Shared, find_readers
+from gamepruning.reconstruction.report import ReaderReport, RepairReport, make_report
+from gamepruning.reconstruction.write import write_fit
+from gamepruning.trees.examples import as_inputs
+from gamepruning.types import InputError, Params
+
+MODES = ("sequential", "one-shot")
+Progress = Callable[[str, int, int], None]  # (parameter, number, of how many)
+
+
+class Repaired(NamedTuple):
+    """A network whose weights make up for the players that leave.
+
+    Attributes:
+      params: the parameters, at full shape; only weights and biases that read the axes
+        of cut players differ from those given.
+      report: what was fitted, how well, and what was left alone.
+    """
+
+    params: Params
+    report: RepairReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairConfig:
+    """How to repair.
+
+    Attributes:
+      mode: "sequential": each reader sees the inputs that the repaired network gives
+        it, and a branch also makes up for what its residual stream has lost;
+        "one-shot": all see those of the full network, which takes one pass.
+      ridges: what held-out rows choose from, as multiples of an input's mean square.
+      held_out: the share of the rows, the last of each batch, that choose the ridge.
+      batch_size: examples a pass. All at once where they depend on each other.
+
+    Example:
+      >>> RepairConfig(held_out=1.0)
+      Traceback (most recent call last):
+      gamepruning.types.InputError: held_out=1.0: expected a share of the rows from 0 \
+to below 1
+    """
+
+    mode: str = "sequential"
+    ridges: Sequence[float] = RIDGES
+    held_out: float = 0.25
+    batch_size: int = 256
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise InputError(f"mode={self.mode!r}: expected sequential or one-shot")
+        if not 0 <= self.held_out < 1:
+            raise InputError(
+                f"held_out={self.held_out}: expected a share of the rows from 0 to "
+                "below 1"
+            )
+        if not len(self.ridges) or min(self.ridges) <= 0:
+            raise InputError(f"ridges={self.ridges}: expected numbers above 0")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size={self.batch_size}: expected at least 1")
+
+
+def repair(
+    players: Players,
+    params: Params,
+    mask: ArrayLike,
+    inputs: PyTree,
+    *,
+    config: RepairConfig | None = None,
+    progress: Progress | None = None,
+) -> Repaired:
+    """Fit the weights that read cut axes to what the full network computed there.
+
+    A product z = h W + b reads an axis, some of whose players leave. Its target is z
+    in the full network; h is what the repaired network gives it. Least squares with a
+    ridge gives W and, where there is one, b, in closed form: no gradient, one pass over
+    the calibration examples. The shapes stay, and so do the weights of whoever leaves;
+    `players.gated(repaired.params, mask, ...)` is the repaired network, and
+    `gp.compact(players, repaired.params, mask)` makes it small.
+
+    Args:
+      players: what `find_players` found, N players, units or layers.
+      params: the full network's parameters.
+      mask: who stays, bool [N].
+      inputs: calibration examples, [B, ...] or a tuple of inputs; no labels. Some
+        hundreds do where a reader has tens of inputs; it should see more rows (examples
+        times places) than it has inputs.
+      config: see `RepairConfig`.
+      progress: called with (parameter, number, of how many) before each reader.
+
+    Returns:
+      `Repaired(params, report)`. On the rows that it is fitted to, no reader's error is
+      above that of the weights as they were.
+
+    Raises:
+      InputError: the mask or the inputs do not fit the network, the players are single
+        weights, or an activation is not finite.
+
+    Cost: about two passes over the examples, forward only, and K^2 multiply-adds a row
+    and an eigendecomposition of [K, K] for each reader with K inputs left. Memory: the
+    activations that are alive at one place of the network for all examples, twice.
+
+    Example: the second unit is three times the first; without it, the first stands in.
+      >>> import jax, jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return jnp.maximum(x @ params["in"], 0) @ params["out"]
+      >>> params = {"in": jnp.array([[1.0, 3.0]]), "out": jnp.array([[1.0], [1.0]])}
+      >>> x = jnp.linspace(0, 1, 64)[:, None]
+      >>> players = gp.find_players(apply, params, x)
+      >>> repaired = gp.repair(players, params, jnp.array([True, False]), x)
+      >>> repaired.params["out"].round(3).tolist()
+      [[4.0], [1.0]]
+
+    References:
+      He, Zhang, Sun, Channel Pruning for Accelerating Very Deep Neural Networks, 2017
+      (least squares for the next layer); the sequence, the residual correction and the
+      held-out ridge are choices of this library.
+    """
+    config = RepairConfig() if config is None else config
+    check_players(players)
+    if not isinstance(players, UnitPlayers):
+        raise InputError(
+            "repair takes players that are units or layers; single weights have no "
+            "axis that is cut"
+        )
+    mask = players.mask(mask)
+    inputs = as_inputs(inputs)
+    output_shapes(players, params, inputs)
+    work = _Repair(players, params, mask, inputs, config)
+    return work.run(progress or (lambda *_: None))
+
+
+class _Repair:
+    """A repair under way."""
+
+    def __init__(self, players: UnitPlayers, params, mask, inputs, config):
+        self._config: RepairConfig = config
+        calls = split_calls(players, params, inputs, config.batch_size)
+        trace = players.model.trace(calls[0])
+        readers = find_readers(trace, players.paths, mask)
+        self._is_sequential = config.mode == "sequential"
+        self._streams = order_corrected(readers) if self._is_sequential else {}
+        self._passes = Passes(trace, readers, calls, players.num_players)
+        self._mask = mask
+
+    def run(self, progress: Progress) -> Repaired:
+        """Reader after reader, in the order of the program."""
+        place, readers = self._passes.position, self._passes.readers
+        order = sorted(readers.shared, key=lambda s: place[s.readers[0].step])
+        full = self._passes.start(np.ones_like(self._mask))
+        cut = self._passes.start(self._mask)
+        reports = []
+        for number, shared in enumerate(order):
+            progress(shared.path, number, len(order))
+            begin = time.perf_counter()
+            start = place[shared.readers[0].step]
+            full = full.at(start)
+            if self._is_sequential:
+                cut = cut.at(start)
+            sums = self._collect(shared, full, cut)
+            found = fit(
+                sums.train, sums.held, shared.has_bias, ridges=self._config.ridges
+            )
+            if np.isfinite(found.ridge):
+                write_fit(cut, shared.readers[0], found, sums.shift, shared.has_bias)
+            seconds = time.perf_counter() - begin
+            reports.append(make_report(shared, sums, found, seconds))
+        _warn_of_few_rows(reports)
+        report = RepairReport(tuple(reports), readers.alone)
+        return Repaired(self._passes.with_params(cut.params), report)
+
+    def _collect(self, shared: Shared, full: Run, cut: Run) -> Collected:
+        """The sums of all readers of one matrix."""
+        found, shift = None, None
+        for reader in shared.readers:
+            full = full.at(self._passes.position[reader.step])
+            if self._is_sequential:
+                cut = cut.at(full.position)
+            sums = collect(
+                reader,
+                full,
+                cut if self._is_sequential else full.under(self._mask),
+                stream=self._streams.get(reader),
+                has_bias=shared.has_bias,
+                held_out=self._config.held_out,
+                shift=shift,
+            )
+            found, shift = sums.plus(found), sums.shift
+        assert found is not None
+        if not found.train.is_finite():
+            raise InputError(
+                f"what {shared.path!r} reads is not finite on the calibration examples "
+                "(NaN or infinite, in the full or in the cut network): look for NaN in "
+                "the inputs and parameters"
+            )
+        return found
+
+
+def _warn_of_few_rows(reports: Sequence[ReaderReport]) -> None:
+    few = [r for r in reports if r.num_rows < r.num_inputs]
+    if few:
+        worst = min(few, key=lambda r: r.num_rows / r.num_inputs)
+        warnings.warn(
+            f"{worst.path!r} has {worst.num_inputs} inputs and saw {worst.num_rows} "
+            f"rows ({len(few)} readers have fewer rows than inputs): the ridge keeps "
+            "their weights near those given; more calibration examples help",
+            stacklevel=4,
+        )

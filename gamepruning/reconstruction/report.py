@@ -1,0 +1,95 @@
+"""What a repair did."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gamepruning.reconstruction.collect import Collected
+from gamepruning.reconstruction.fit import Fit
+from gamepruning.reconstruction.readers import Alone, Shared
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderReport:
+    """One reader's fit.
+
+    Attributes:
+      path: the parameter.
+      num_inputs: inputs left, K.
+      num_outputs: outputs left.
+      num_rows: examples times places that it was fitted to.
+      before: its error as cut, as a share of the variance of its target.
+      after: the same after the repair.
+      ridge: the ridge that held-out rows chose; infinite where all stays as it was.
+      condition: largest over smallest eigenvalue of its inputs' second moments.
+      seconds: how long it took.
+    """
+
+    path: str
+    num_inputs: int
+    num_outputs: int
+    num_rows: int
+    before: float
+    after: float
+    ridge: float
+    condition: float
+    seconds: float
+
+
+@dataclass(frozen=True, repr=False)
+class RepairReport:
+    """What was fitted, and what was left alone.
+
+    Attributes:
+      readers: those that were fitted, in the order of the program.
+      alone: those that read a cut axis and stay as they are, with the reason.
+
+    Example:
+      >>> RepairReport((), (Alone("out/kernel", "its weights are int8"),))
+      RepairReport: 0 readers repaired, 1 left alone
+        out/kernel: left alone, its weights are int8
+    """
+
+    readers: tuple[ReaderReport, ...]
+    alone: tuple[Alone, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long all readers took."""
+        return sum(reader.seconds for reader in self.readers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-able data."""
+        return {
+            "readers": [vars(reader) for reader in self.readers],
+            "alone": [row._asdict() for row in self.alone],
+        }
+
+    def __repr__(self) -> str:
+        head = f"RepairReport: {len(self.readers)} readers repaired"
+        rows = [f"{head}, {len(self.alone)} left alone"]
+        for r in self.readers:
+            rows.append(
+                f"  {r.path}: {r.num_inputs} inputs, error {r.before:.3g} -> "
+                f"{r.after:.3g} (ridge {r.ridge:.0e}, {r.num_rows} rows)"
+            )
+        rows += [f"  {path}: left alone, {reason}" for path, reason in self.alone]
+        return "\n".join(rows)
+
+
+def make_report(
+    shared: Shared, sums: Collected, found: Fit, seconds: float
+) -> ReaderReport:
+    """What the fit of a reader, or of several of one matrix, came to."""
+    every = sums.train.plus(sums.held)
+    energy = max(every.target_energy(), 1e-300)
+    return ReaderReport(
+        path=shared.path,
+        num_inputs=len(shared.readers[0].kept_inputs),
+        num_outputs=len(shared.readers[0].kept_outputs),
+        num_rows=int(every.rows),
+        before=found.before / energy,
+        after=found.after / energy,
+        ridge=found.ridge,
+        condition=found.condition,
+        seconds=seconds,
+    )
