@@ -1,6 +1,7 @@
 """The error of bad input, apart from everything that is slow to import."""
 
 import os
+import re
 import traceback
 from pathlib import Path
 
@@ -25,12 +26,15 @@ class InputError(ValueError):
 def place_in(error: BaseException, path: str | os.PathLike[str]) -> str:
     """Where an error passed a file or its neighbours last: `" (net.py, line 3)"`.
 
-    It is empty where the error never passed their folder.
+    It is empty where the error never passed their folder. What a callback raised in a
+    compiled program has passed the lines that XLA quotes.
     """
     folder = Path(path).resolve().parent
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if Path(f.filename).resolve().parent == folder]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    passed = [(frame.filename, frame.lineno) for frame in frames]
+    passed += re.findall(r'File "([^"]+)", line (\d+)', str(error))
+    own = [(f, n) for f, n in passed if Path(f).resolve().parent == folder]
+    return f" ({Path(own[-1][0]).name}, line {own[-1][1]})" if own else ""
 
 
 def _cut(part: object) -> object:

@@ -38,12 +38,39 @@ def told(what: str, path: str | Path = "") -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{what.removesuffix(' failed')}: {error}") from error
     except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
-        text = text if len(text) <= 300 else text[:297] + "..."
-        kind = type(error).__name__
-        text = f"{kind}: {text}" if text else kind
         place = place_in(error, path) if path else ""
-        raise InputError(f"{what}: {text}{place}") from error
+        raise InputError(f"{what}: {_text_of(error)}{place}") from error
+
+
+@contextmanager
+def told_own(spec: str | None) -> Iterator[None]:
+    """What goes wrong in the user's file `path.py:name` alone, as `told` tells it.
+
+    Every other error is raised as it is, as are all where there is no such file.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        path = (spec or "").rpartition(":")[0]
+        if not path or not place_in(error, path):
+            raise
+        with told(f"{spec} failed", path):
+            raise
+
+
+def _text_of(error: BaseException) -> str:
+    """An error in a line: its kind and, shortened, what it says.
+
+    What a callback raised inside a compiled program is at the end of what XLA says.
+    """
+    text, kind = str(error), type(error).__name__
+    if "Traceback (most recent call last)" in text:
+        return text.strip().splitlines()[-1]
+    text = " ".join(text.split())
+    text = text if len(text) <= 300 else text[:297] + "..."
+    return f"{kind}: {text}" if text else kind
 
 
 def _import_file(path: Path):

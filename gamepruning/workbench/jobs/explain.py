@@ -11,6 +11,7 @@ from gamepruning.compaction.measure import count_params
 from gamepruning.compaction.plan import Plan
 from gamepruning.compaction.user_network import UserNetwork, load_user_network
 from gamepruning.errors import InputError
+from gamepruning.files.python import told_own
 from gamepruning.players import Players, find_players
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import MODELS
@@ -45,7 +46,8 @@ def explained_players(
         network = load_user_network(chosen.module)
     else:
         network = _by_shapes(chosen, dataset, data)
-    return find_players(network.apply, network.params, *network.inputs, **options)
+    with told_own(chosen.module):
+        return find_players(network.apply, network.params, *network.inputs, **options)
 
 
 def _by_shapes(

@@ -16,6 +16,7 @@ from gamepruning.compaction.user_network import load_weights
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
 from gamepruning.files.fingerprint import fingerprint
+from gamepruning.files.python import told_own
 from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.workbench.datasets import describe
 from gamepruning.workbench.settings import parts
@@ -51,7 +52,8 @@ class Run(Generic[SettingsT]):
         settings, folder = self.settings, self.folder
         sources = sources_of(settings, made)
         run_folder.check_sources(folder, sources)
-        with working_in(folder, f"gamepruning {settings.COMMAND}"):
+        own = told_own(settings.network.module)
+        with working_in(folder, f"gamepruning {settings.COMMAND}"), own:
             data = {one.task.dataset.name: describe(one.task.dataset) for one in made}
             run_folder.write_config(folder, settings, made[0].training, sources, data)
             for name, lines in data.items():
@@ -132,7 +134,8 @@ def prepare(
     keys = Keys(*jax.random.split(jax.random.key(seed), 4))
     data, network = settings.data, settings.network
     options = {"seed": seed, "key": keys.init, "is_loaded": load is not None}
-    task = make_task(settings.dataset, data, network, settings.training, **options)
+    with told_own(network.module):
+        task = make_task(settings.dataset, data, network, settings.training, **options)
     if load is not None:
         task = task._replace(params=load_weights(load, task.params))
     training = settle_for(task, settings, rates, has_budget=has_budget)

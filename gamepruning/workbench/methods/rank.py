@@ -1,6 +1,7 @@
 """One way from a method to a ranking of the players of a trained network."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from gamepruning.workbench.settings.parts import ScoringSettings
 SCORED = 2000  # training examples that a baseline looks at
 LAWS = ("shapley", "banzhaf", "biased_banzhaf")  # greedy and new scorers have none
 PER_PLAYER, PER_PLAYER_IN_ROUNDS = 10, 2  # evaluations of an estimate
+RARE = 1e-9  # chance that a player is in no coalition of an estimate, or in all
 PULL_ROWS = 10_000  # training examples that pulls draw mini-batches from, at most
 PULL_BATCH = 64
 VALUE_ROWS = 2000  # validation examples that say whether bandits go on removing
@@ -146,13 +148,14 @@ def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., 
     if method.scorer == "greedy":
         base = "empty" if method.selection == "building" else "full"
         return functools.partial(selection.greedy_scores, base=base)
-    given = subject.scoring.evaluations
+    given, bias = subject.scoring.evaluations, _bias(method, subject.bias)
+    if method.scorer == "biased_banzhaf":
+        usual = max(usual, math.ceil(math.log(RARE) / math.log1p(-min(bias, 1 - bias))))
     budget = usual if given is None else given
     if callable(method.scorer):
         return functools.partial(method.scorer, num_evaluations=budget)
     if method.scorer == "shapley":
         return functools.partial(shapley_values, num_evaluations=budget)
-    bias = _bias(method, subject.bias)
     return functools.partial(banzhaf_values, bias=bias, num_evaluations=budget)
 
 

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from gamepruning.statistics import MethodComparison, cliques
 from gamepruning.workbench.report import theme
 
+MAX_BANDS = 8  # curves, of which each has a band
 BOLD, PLAIN = {"lw": 2.4, "ms": 4.5, "zorder": 4}, {"lw": 1.5, "ms": 3.5, "zorder": 3}
 
 
@@ -25,22 +26,25 @@ def plot_curves(
 ) -> Figure:
     """The quality of the network, [seeds, sizes] by method, against its size.
 
-    A line is the mean over the seeds, its band one standard deviation to each side, and
-    the first method is boldest. A dashed line is the full network, another a size to
-    mark, such as the critical one.
+    A line is the mean over the seeds, its band one standard deviation to each side,
+    which many methods do without; the first method is boldest, and the best one's name
+    comes first. A dashed line is the full network, another a size to mark, such as the
+    critical one.
     """
     shares, most = np.asarray(sizes, float), np.inf if "R^2" in metric else 1.0
     figure, (axes,) = theme.new_figure(8.6, max(4.2, 0.24 * len(curves)))
-    for name, values in curves.items():
-        table = np.atleast_2d(np.asarray(values))
-        look = theme.look_of(name) | (PLAIN if axes.lines else BOLD)
+    tables = {name: np.atleast_2d(np.asarray(v)) for name, v in curves.items()}
+    for name in sorted(tables, key=lambda name: -np.nan_to_num(tables[name].mean())):
+        table, is_first = tables[name], name == next(iter(curves))
+        look = theme.look_of(name) | (BOLD if is_first else PLAIN)
         (line,) = axes.plot(shares, table.mean(axis=0), label=name, **look)
-        if len(table) > 1:
+        if len(table) > 1 and len(curves) <= MAX_BANDS:
             spread = table.std(axis=0, ddof=1)
             theme.draw_band(axes, line, spread, alpha=0.16, most=most)
     if dense is not None:
         axes.axhline(dense, **theme.DENSE)
         axes.text(shares[0], dense, " dense", va="bottom", color=theme.MUTED)
+        axes.margins(y=0.09)  # room for it
     if marked is not None:
         axes.axvline(marked, color=theme.MUTED, lw=0.9, ls="--", zorder=1)
     axes.set(xlabel="players kept", title=f"Test {metric} {stage}")
@@ -81,7 +85,7 @@ def plot_ranks(found: MethodComparison, *, title: str = "") -> Figure:
 
 def _draw_scale(axes: Axes, high: int, found: MethodComparison) -> None:
     axes.plot([1, high], [0, 0], color=theme.INK, lw=1.2)
-    for tick in range(1, high + 1, 1 if high < 13 else 2):
+    for tick in range(1, high + 1, -(-high // 9)):
         axes.plot([tick, tick], [0, 0.25], color=theme.INK, lw=1.0)
         axes.text(tick, 0.4, str(tick), color=theme.MUTED, ha="center", va="bottom")
     gap = found.critical_difference
@@ -89,4 +93,4 @@ def _draw_scale(axes: Axes, high: int, found: MethodComparison) -> None:
     if end > high:
         end, label = high, label + ", longer than the scale"
     axes.plot([1, end], [1.9, 1.9], color=theme.INK, lw=1.6)
-    axes.text((1 + end) / 2, 2.05, label, ha="center", va="bottom")
+    axes.text(high, 2.05, label, ha="right", va="bottom")

@@ -131,8 +131,9 @@ def fit_phone(figure: Figure) -> None:
         if legend := axes.get_legend():
             marks, names = axes.get_legend_handles_labels()
             legend.remove()
-            ncols = max(1, int(72 * NARROW / (45 + 6 * max(map(len, names)))))
-            figure.legend(marks, names, loc="outside lower left", ncols=ncols)
+            ncols = max(1, int(72 * NARROW / (45 + 5.5 * max(map(len, names)))))
+            look = {"loc": "outside lower left", "ncols": ncols, "fontsize": 9.5}
+            figure.legend(marks, names, **look)
             height = min(height, HIGH) + 0.22 * -(-len(names) // ncols) / rows
     figure.set_size_inches(NARROW, rows * height)
 

@@ -92,7 +92,8 @@ def make_task(
     params = network.init(key)
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
     measures = _measures(dataset, judged, brought)
-    _check_outputs(network, params, dataset, measures[:2])
+    path = (chosen.module or "").rpartition(":")[0]
+    _check_outputs(network, params, dataset, measures[:2], path)
     players = train_players = find_players(network.apply, params, inputs)
     if not network.is_plain:
         call = (params, inputs, jax.random.key(0))
@@ -167,7 +168,11 @@ def _reshaped(dataset: Dataset, spec: str, network: UserNetwork) -> Dataset:
 
 
 def _check_outputs(
-    network: Model, params: Any, dataset: Dataset, measures: tuple[Measure, Measure]
+    network: Model,
+    params: Any,
+    dataset: Dataset,
+    measures: tuple[Measure, Measure],
+    path: str,  # of the user's file
 ) -> None:
     """Check that the network's outputs are what the data, loss and metric need."""
     inputs, labels = (jnp.asarray(part[:EXAMPLES]) for part in dataset.train)
@@ -187,7 +192,7 @@ def _check_outputs(
             f"{dataset.name}, got {shape}"
         )
     for name, measure in zip(("loss", "metric"), measures, strict=True):
-        with told(f"{network.name}: {name}(outputs, labels) failed"):
+        with told(f"{network.name}: {name}(outputs, labels) failed", path):
             found = jax.eval_shape(measure, outputs, labels)
         if getattr(found, "shape", None) != ():
             raise InputError(

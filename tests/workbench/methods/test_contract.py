@@ -5,6 +5,7 @@ A new method joins by its entry in `METHODS`; only one of a new kind needs a lin
 
 import io
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +20,10 @@ from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
+from gamepruning.workbench.methods.rank import _make_scorer
 from gamepruning.workbench.methods.registry import METHODS, Method
+from gamepruning.workbench.methods.subject import Subject
+from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 
@@ -123,3 +127,14 @@ def test_tables_of_the_library_are_covered():
         if method.kind in scorers:
             scorers[method.kind].add(method.scorer)
     assert scorers == {"baseline": set(BASELINES), "bandit": set(POLICIES)}
+
+
+def test_a_biased_estimate_of_few_players_has_each_of_them_in_and_out(made):
+    """Two coalitions a player are too few to be sure of that where a round has few."""
+    subject = Subject(made.task, made.task.params, ScoringSettings(), 0.2)
+    scorer: Any = _make_scorer(METHODS["pruning-biased_banzhaf"], subject, 14)
+    num_evaluations = scorer.keywords["num_evaluations"]
+    assert 7 * 0.8**num_evaluations < 1e-8  # the chance that somebody is never in
+    own = Subject(made.task, made.task.params, ScoringSettings(evaluations=9), 0.2)
+    scorer = _make_scorer(METHODS["pruning-biased_banzhaf"], own, 14)
+    assert scorer.keywords["num_evaluations"] == 9  # as told

@@ -1,5 +1,6 @@
 """The networks of docs/guide/own-network.md train, and bad ones are refused at once."""
 
+import io
 import re
 import textwrap
 from pathlib import Path
@@ -8,10 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
+from gamepruning.files.python import told_own
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
+from gamepruning.workbench.jobs.prune import run_prune
 from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
+from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import Split, make_train_step
 from gamepruning.workbench.training.task import make_task
 
@@ -135,3 +140,55 @@ def test_one_batch_size_only_is_told_before_training(tmp_path):
     (tmp_path / "net.py").write_text(FACTORY % code)
     (note,) = task_of(tmp_path / "net.py").notes
     assert "cannot be exported for any batch size" in note and "x.shape[0]" in note
+
+
+RAISED_IN_USE = {
+    "loss": (
+        "def loss(outputs, labels):\n"
+        "    if len(labels) > 8:\n        raise KeyError('temperature')\n"
+        "    return outputs.mean()\nmore = {'loss': loss}",
+        r"failed: KeyError: 'temperature' \(net.py, line 8\)",
+    ),
+    "metric": (
+        "def metric(outputs, labels):\n    return helper(outputs, len(labels))\n"
+        "def helper(outputs, n):\n    assert n <= 8, 'too many'\n"
+        "    return outputs.mean()\nmore = {'metric': metric}",
+        r"failed: AssertionError: too many \(net.py, line 9\)",
+    ),
+    "a callback in the loss": (
+        "calls = []\ndef check(value):\n    calls.append(0)\n"
+        "    if len(calls) > 3:\n        raise ValueError('too large')\n"
+        "def loss(outputs, labels):\n    jax.debug.callback(check, outputs.mean())\n"
+        "    return outputs.mean()\nmore = {'loss': loss}",
+        r"failed: ValueError: too large \(net.py, line 10\)",
+    ),
+    "init": (
+        "more = {'init': lambda key: params['nothing']}",
+        r"failed: KeyError: 'nothing' \(net.py, line 6\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RAISED_IN_USE)
+def test_an_error_of_the_users_code_in_training_names_its_line(name, tmp_path):
+    """What was trained until then stays; the one line says how to resume."""
+    code, message = RAISED_IN_USE[name]
+    (tmp_path / "net.py").write_text(FACTORY % code)
+    settings = PruneSettings.of(
+        module=f"{tmp_path}/net.py:make", method="magnitude", keep="0.5", epochs=1,
+        fine_tune=0, rivals=False,
+    )  # fmt: skip
+    with (
+        jax.numpy_rank_promotion("allow"),
+        pytest.raises(InputError, match=message) as caught,
+    ):
+        run_prune(settings, out=tmp_path / "run", console=Console(file=io.StringIO()))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_of_the_package_is_not_the_users(tmp_path):
+    (tmp_path / "net.py").write_text("")
+    for spec in (f"{tmp_path}/net.py:make", None):
+        with pytest.raises(KeyError), told_own(spec):
+            {}["bug"]

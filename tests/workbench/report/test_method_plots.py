@@ -61,6 +61,31 @@ def test_names_stand_beside_the_curves():
         assert names.x1 < figure.bbox.x1
 
 
+def test_many_curves_have_no_bands_and_the_best_is_named_first():
+    curves = {f"method {k}": [[0.1 + k / 50, 0.5]] * 2 for k in range(12)}
+    axes = plot_curves(curves, [0.2, 0.5]).axes[0]
+    assert not axes.collections
+    legend = axes.get_legend()
+    assert legend is not None
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == list(curves)[::-1]
+    widths = {str(line.get_label()): line.get_linewidth() for line in axes.lines}
+    assert max(widths, key=widths.__getitem__) == "method 0"  # the first is boldest
+
+
+def test_names_of_the_diagram_are_inside_the_figure_at_both_widths():
+    names = [name for name in METHODS if len(name) > 14]
+    results = np.random.default_rng(0).normal(size=(3, len(names)))
+    figure = plot_ranks(compare_methods(results, names))
+    for fit in (lambda figure: None, theme.fit_phone):
+        fit(figure)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+        for k, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:k])
+
+
 def test_a_method_looks_the_same_in_every_figure():
     curves = {name: [[0.1, 0.9]] for name in METHODS}
     alone = {name: plot_curves({name: [[0.1, 0.9]]}, [0.2, 0.5]) for name in curves}
