@@ -28,6 +28,18 @@ class Apply(Protocol):
 KeyLike: TypeAlias = ArrayLike
 
 
+def is_share(size: Any) -> bool:
+    """Return True if a size is a share of a whole: a float in (0, 1].
+
+    Every size follows this rule: 1.0 is everybody, and the whole number 1 is one.
+
+    Example:
+      >>> is_share(0.5), is_share(1.0), is_share(1), is_share(2.0)
+      (True, True, False, False)
+    """
+    return isinstance(size, float | np.floating) and 0 < float(size) <= 1
+
+
 class Scores(NamedTuple):
     """One number for each player, with its quality. Higher means: keep.
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gamepruning.players import Players, Size
-from gamepruning.types import InputError
+from gamepruning.types import InputError, is_share
 
 Unit = Literal["players", "params", "macs"]
 
@@ -21,7 +21,7 @@ class Budget:
     """How large the network may be in the end.
 
     Attributes:
-      keep: a fraction of the whole in (0, 1), a number in the unit, or a number of
+      keep: a fraction of the whole in (0, 1], a number in the unit, or a number of
         players for each family, in their order or by name.
       unit: what is counted: "players", "params" or "macs".
       min_units: players that each family keeps at least.
@@ -57,14 +57,14 @@ class Budget:
             object.__setattr__(self, "keep", fixed)
         elif isinstance(keep, bool) or not isinstance(keep, numbers.Real):
             raise InputError(
-                "expected a fraction in (0, 1), a whole number, or a number of players "
+                "expected a fraction in (0, 1], a whole number, or a number of players "
                 f"for each family, got {type(keep).__name__} {keep!r:.60}"
             )
         elif not 0 < self.keep < math.inf or (
             self.keep > 1 and self.keep != int(self.keep)
         ):
             raise InputError(
-                f"expected a fraction in (0, 1) or a whole number, got {self.keep}"
+                f"expected a fraction in (0, 1] or a whole number, got {self.keep}"
             )
 
 
@@ -170,7 +170,7 @@ def falling_budget(
                 f"{'/'.join(map(str, target))}"
             )
         target = limits.sum()
-    elif target < 1 and isinstance(target, float):
+    elif is_share(target):
         target = target * whole
     target = np.round(target)
     if not smallest <= target <= whole:

@@ -13,6 +13,7 @@ from gamepruning.players import Players
 from gamepruning.selection.top_n import (
     Scope,
     Size,
+    as_count,
     check_scores,
     is_by_family,
     top_n,
@@ -225,26 +226,21 @@ def _listed(masks: np.ndarray, sizes: Sequence[Any]) -> np.ndarray:
 
 
 def _counts(sizes: Sequence[Any], num_players: int) -> list[int]:
-    """Sizes as counts, rising.
-
-    A fraction is rounded, and is at least one player; 1 is one player and 1.0 all.
-    """
+    """Sizes as counts, rising."""
     counts = []
     for size in sizes:
-        count = size
-        if isinstance(size, float | np.floating) and 0 < size <= 1:
-            count = max(round(float(size) * num_players), 1)
         if is_by_family(size):
             raise InputError(
                 f"counts by family, {size!r:.60}, need scores to choose by: a trace "
                 "and masks have sizes of their own"
             )
-        if count != int(count) or not 1 <= count <= num_players:
+        count = as_count(size, num_players)
+        if not 1 <= count <= num_players:
             raise InputError(
                 f"expected sizes as fractions in (0, 1] or as numbers of players, 1 to "
                 f"{num_players}, got {size}"
             )
-        counts.append(int(count))
+        counts.append(count)
     counts.sort()
     if not counts or len(set(counts)) < len(counts):
         raise InputError(

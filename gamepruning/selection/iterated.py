@@ -58,7 +58,7 @@ def iterated_pruning(
         players are then the N, or any other callable.
       n: players left at the end, 0 < n < N; or a fraction of them, such as 0.5; or,
         with players=, a count for each family, in their order or by name.
-      step: players decided on in a round, or a fraction in (0, 1) of those who are in,
+      step: players decided on in a round, or a fraction in (0, 1] of those who are in,
         at least one.
       scorer: (key, value_fn, num_players) -> `Scores`, called in each round with the
         game of the free players, such as `gp.banzhaf_values`; `gp.shapley_values` if
@@ -129,7 +129,7 @@ def iterated_building(
         players are then the N, or any other callable.
       n: players in at the end, 0 < n < N; or a fraction of them, such as 0.5; or,
         with players=, a count for each family, in their order or by name.
-      step: players decided on in a round, or a fraction in (0, 1) of those who are in,
+      step: players decided on in a round, or a fraction in (0, 1] of those who are in,
         at least one.
       scorer: (key, value_fn, num_players) -> `Scores`, called in each round with the
         game of the free players, such as `gp.banzhaf_values`; `gp.shapley_values` if

@@ -73,7 +73,7 @@ def safe_removal(
         trace and for `max_drop`.
       n: players left at the end, 0 < n < N; a fraction, or a count for each family:
         see `iterated_pruning`.
-      step: players removed in a round, or a fraction in (0, 1) of those who are in.
+      step: players removed in a round, or a fraction in (0, 1] of those who are in.
         N - n removes all of them by one game.
       num_pulls: pulls in each round; 10 for each player that is left if None.
       pulls_at_once: pulls between two looks at the results; fewer when fewer are left.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from gamepruning.selection.trace import Round
-from gamepruning.types import InputError, Scores, ValueFn
+from gamepruning.types import InputError, Scores, ValueFn, is_share
 
 
 @runtime_checkable
@@ -130,7 +130,7 @@ class Pace:
 
     Attributes:
       n: players in at the end, settled as a number before the first round.
-      step: players decided on in a round, or a fraction of those who are in.
+      step: players decided on in a round, or a share in (0, 1] of those who are in.
     """
 
     n: Any
@@ -147,14 +147,14 @@ class Pace:
                 f"expected 0 < n < {num_players}, the number of players left by "
                 f"{method}, got {self.n}"
             )
-        is_number = self.step >= 1 and self.step == int(self.step)
-        if not (0 < self.step < 1 or (is_number and math.isfinite(self.step))):
+        is_number = 1 <= self.step < math.inf and self.step == int(self.step)
+        if not (is_share(self.step) or is_number):
             raise InputError(
-                "expected step to be a number of players >= 1, or a fraction in (0, 1) "
+                "expected step to be a number of players >= 1, or a fraction in (0, 1] "
                 f"of those who are in, got {self.step}"
             )
 
     def count(self, num_in: int) -> int:
         """How many players a round decides on while `num_in` are in."""
-        step = max(int(self.step * num_in), 1) if self.step < 1 else int(self.step)
-        return min(step, abs(self.n - num_in))
+        count = self.step * num_in if is_share(self.step) else self.step
+        return min(max(int(count), 1), abs(self.n - num_in))

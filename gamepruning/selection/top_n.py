@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Bool
 
-from gamepruning.types import InputError, Scores
+from gamepruning.types import InputError, Scores, is_share
 
 Scope = Literal["global", "family", "proportions"]
-Size = Any  # a number, a fraction in (0, 1), or counts by family; see `top_n`
+Size = Any  # a number, a share in (0, 1], or counts by family; see `top_n`
 
 
 class Group(NamedTuple):
@@ -54,8 +54,9 @@ def top_n(
     Args:
       scores: `Scores`, or float [N]; higher means keep. Ties go to the lower index.
       n: how many players stay in all, protected ones included, 0 < n < N; or a
-        fraction of them, such as 0.5; or a count for each family, in their order or
-        by name. Counts by family are kept as they are, without scope or floors.
+        fraction of them, such as 0.5 (1 is one player, 1.0 all); or a count for each
+        family, in their order or by name. Counts by family are kept as they are,
+        without scope or floors.
       players: the `Players`; needed for all but the plain global choice. Without it
         the N scores count as one family.
       scope: "global", "family" or "proportions".
@@ -106,27 +107,27 @@ def is_by_family(n: Any) -> bool:
 
 
 def as_count(n: Any, num_players: int) -> int:
-    """A whole number of players; a fraction in (0, 1) is one of all of them.
+    """A whole number of players; a float in (0, 1] is a share of all, one at least.
 
     Raises:
       InputError: it is neither.
 
     Example:
-      >>> as_count(0.5, 9), as_count(3, 9)
-      (4, 3)
+      >>> as_count(0.5, 9), as_count(3, 9), as_count(1, 9), as_count(1.0, 9)
+      (4, 3, 1, 9)
     """
     if isinstance(n, np.ndarray | np.generic | jax.Array) and n.size == 1:
         n = n.item()
     if isinstance(n, bool) or not isinstance(n, int | float):
         raise InputError(
-            "expected a number of players, a fraction in (0, 1), or a count for each "
+            "expected a number of players, a fraction in (0, 1], or a count for each "
             f"family, got {type(n).__name__} {n!r:.60}"
         )
-    if 0 < n < 1:
-        return max(round(float(n) * num_players), 1)
+    if is_share(n):
+        return max(round(n * num_players), 1)
     if not math.isfinite(n) or n != int(n):
         raise InputError(
-            f"expected n as a number of players or a fraction in (0, 1), got {n}"
+            f"expected n as a number of players or a fraction in (0, 1], got {n}"
         )
     return int(n)
 

@@ -100,7 +100,7 @@ def test_families_keep_their_floor():
     [
         (WORTH, [0], "1 to 10"),
         (WORTH, [11], "1 to 10"),
-        (WORTH, [1.5], "1 to 10"),
+        (WORTH, [1.5], "number of players or a fraction"),
         (WORTH, [], "at least one"),
         (WORTH, [0.3, 3], "different sizes"),
         (np.eye(10, dtype=bool), [1, 2], "one mask for each"),

@@ -62,6 +62,35 @@ def test_budgets_take_it_by_family(players, keep, limits):
     assert seats(jnp.array(10)).limits.tolist() == limits
 
 
+@pytest.mark.parametrize("share", [1.0, np.float32(1.0), np.float64(1.0)])
+def test_1_is_one_player_and_the_float_one_is_everybody(key, players, share):
+    masks = masks_at(WORTH, [1, share])
+    assert masks.sum(axis=1).tolist() == [1, 12]
+    assert gp.top_n(WORTH, 1).sum() == 1
+    with pytest.raises(gp.InputError, match="n=12 of 12 players are kept"):
+        gp.top_n(WORTH, share)
+    with pytest.raises(gp.InputError, match="0 < n < 12.*got 12"):
+        gp.iterated_pruning(key, value_fn, share, num_players=12, num_evaluations=60)
+    assert final_budget(players, gp.Budget(keep=share)) == 12
+    with pytest.raises(gp.InputError, match="got 1"):  # two families keep one each
+        final_budget(players, gp.Budget(keep=1))
+
+
+def final_budget(players, budget: gp.Budget) -> float:
+    from gamepruning.equilibrium.budget import falling_budget
+
+    size = gp.players.size_of(players, "players")
+    return float(falling_budget(players, size, budget, 0, 10)(jnp.array(10)).size)
+
+
+@pytest.mark.parametrize(("step", "rounds"), [(1, 6), (1.0, 1), (6, 1), (0.5, 1)])
+def test_a_step_of_1_is_one_player_and_of_the_float_one_everybody(key, step, rounds):
+    trace = gp.iterated_pruning(
+        key, value_fn, 6, step=step, num_players=12, num_evaluations=60
+    )
+    assert len(trace.rounds) == rounds and trace.mask.sum() == 6
+
+
 @pytest.mark.parametrize(
     "size", [True, "3", 2.5, None, {"one": 3}, (3, 1, 1), (3, 1.5)]
 )

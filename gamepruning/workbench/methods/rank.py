@@ -78,7 +78,7 @@ def rank_by_index(
         key,
         game,
         n,
-        step=scoring.step,
+        step=scoring.step if scoring.step < 1 else int(scoring.step),
         swaps=scoring.swaps,
         swaps_at_once=max(scoring.swaps // 2, 1),
         make_scorer=make,
