@@ -20,10 +20,10 @@ from gamepruning.equilibrium.step import (
 )
 from gamepruning.options import make_options
 from gamepruning.players import Players
-from gamepruning.players.examples import check_examples
+from gamepruning.players.examples import check_examples, examples_are_apart
 from gamepruning.trees.keys import as_key
 from gamepruning.trees.trainable import put_trainable, take_arrays
-from gamepruning.types import KeyLike, Loss
+from gamepruning.types import InputError, KeyLike, Loss
 
 
 class EquilibriumResult(NamedTuple):
@@ -84,6 +84,8 @@ def equilibrium_pruning(
 
     The whole run is one compiled program. Each epoch visits the examples in a new
     random order, in batches of `batch_size`; the remainder of an epoch is left out.
+    Examples that depend on each other (a graph, batch norm over the batch) are not
+    divided: an epoch is one step on all of them, in their order.
 
     Args:
       key: random key for the order of the examples.
@@ -95,7 +97,7 @@ def equilibrium_pruning(
       config: the weights of the utility's terms.
       tx: transform over {"params", "gates"}; see `joint_optimizer`.
       num_epochs: passes over the data.
-      batch_size: examples a step.
+      batch_size: examples a step; all of them, B, where they depend on each other.
       threshold: players with a smaller gate are out.
 
     Returns:
@@ -104,6 +106,7 @@ def equilibrium_pruning(
 
     Raises:
       ValueError: fewer examples than `batch_size`.
+      InputError: examples depend on each other, and `batch_size` is not B.
       TypeError: an unknown keyword, or a missing one.
 
     References:
@@ -115,11 +118,9 @@ def equilibrium_pruning(
     data = (*given.inputs, labels)
     data = tuple(jax.tree.map(jnp.asarray, part) for part in data)
     num_examples = jnp.shape(labels)[0]
-    if not 1 <= chosen.batch_size <= num_examples:
-        raise ValueError(
-            f"expected batch_size in [1, {num_examples}] (the number of examples), got "
-            f"{chosen.batch_size}"
-        )
+    is_whole = not examples_are_apart(players, params, given.inputs)
+    _check_batch_size(chosen.batch_size, num_examples, is_whole)
+    size = None if is_whole else chosen.batch_size
     threshold = chosen.threshold
     init, step = make_equilibrium_step(
         players, loss_fn, chosen.tx, config, threshold=threshold
@@ -130,7 +131,7 @@ def equilibrium_pruning(
         new, info = step(whole, batch)
         return new._replace(params=take_arrays(new.params)), info
 
-    run = jax.jit(partial(_train, train, num_examples, chosen.batch_size))
+    run = jax.jit(partial(_train, train, num_examples, size))
     start = init(params)._replace(params=take_arrays(params))
     keys = jax.random.split(as_key(key), chosen.num_epochs)
     state, info = run(start, keys, data)
@@ -139,15 +140,36 @@ def equilibrium_pruning(
     return EquilibriumResult(state.params, state.gates, mask, info)
 
 
+def _check_batch_size(batch_size: int, num_examples: int, is_whole: bool) -> None:
+    """Check that the examples can be divided into batches of this size."""
+    if not 1 <= batch_size <= num_examples:
+        raise ValueError(
+            f"expected batch_size in [1, {num_examples}] (the number of examples), got "
+            f"{batch_size}"
+        )
+    if is_whole and batch_size != num_examples:
+        raise InputError(
+            "the outputs of an example depend on the other examples (a graph, or batch "
+            f"norm over the batch), so they cannot be divided into batches of "
+            f"{batch_size}: pass batch_size={num_examples}, all of them, and more "
+            "epochs"
+        )
+
+
 def _train(
     step: Callable[[EquilibriumState, Any], tuple[EquilibriumState, EquilibriumInfo]],
     num_examples: int,
-    batch_size: int,
+    batch_size: int | None,
     state: EquilibriumState,
     keys: Array,
     data: tuple,
 ) -> tuple[EquilibriumState, EquilibriumInfo]:
-    """An epoch for each key; the infos are those of the epochs."""
+    """An epoch for each key; the infos are those of the epochs.
+
+    Without a batch size, an epoch is one step on the data as they are.
+    """
+    if batch_size is None:
+        return jax.lax.scan(lambda state, _: step(state, data), state, keys)
     num_used = num_examples - num_examples % batch_size
 
     def visit(state: EquilibriumState, rows: Array):

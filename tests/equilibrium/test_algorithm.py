@@ -1,5 +1,7 @@
 """The training step, and Algorithm 1 from end to end on a small network."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,7 @@ from gamepruning.equilibrium import (
 )
 from gamepruning.metrics import cross_entropy
 from gamepruning.players import find_players
+from gamepruning.types import InputError
 from tests.small import apply_mlp, make_mlp
 
 
@@ -177,3 +180,45 @@ def test_a_batch_larger_than_the_data_is_refused(key):
             num_epochs=1,
             batch_size=9,
         )
+
+
+def averaged(params, x, links):
+    """Each node sees the mean of its neighbours."""
+    hidden = jax.nn.relu(links @ (x @ params["in"]))
+    return links @ (hidden @ params["out"])
+
+
+def normed(params, x, links):
+    """Each example is measured by the batch's own moments."""
+    hidden = x @ params["in"]
+    moved = hidden - hidden.mean(0, keepdims=True)
+    hidden = jax.nn.relu(moved / (hidden.std(0, keepdims=True) + 0.1))
+    return hidden @ params["out"] + 0 * links[:, :1]
+
+
+@pytest.mark.parametrize("apply", [averaged, normed])
+def test_examples_that_depend_on_each_other_are_not_divided(apply, key):
+    one, two, three, four = jax.random.split(key, 4)
+    params = {"in": jax.random.normal(one, (3, 6)), "out": jnp.ones((6, 2))}
+    x, labels = jax.random.normal(two, (10, 3)), jnp.arange(10) % 2
+    links = jnp.eye(10) + jax.random.bernoulli(three, 0.3, (10, 10))
+    inputs = (x, links / links.sum(axis=1, keepdims=True))
+    players = find_players(apply, params, *inputs)
+    options = {
+        "config": UtilityConfig(gamma=0.01),
+        "tx": joint_optimizer(optax.sgd(0.1), projected_gate_ascent(0.05)),
+        "num_epochs": 4,
+    }
+    play = functools.partial(equilibrium_pruning, four, players, params, cross_entropy)
+    with pytest.raises(InputError, match="batches of 5: pass batch_size=10, all"):
+        play(inputs, labels, batch_size=5, **options)
+    result = play(inputs, labels, batch_size=10, **options)
+
+    init, step = make_equilibrium_step(
+        players, cross_entropy, options["tx"], options["config"]
+    )
+    state = init(params)
+    for epoch in range(4):
+        state, info = jax.jit(step)(state, (*inputs, labels))
+        np.testing.assert_allclose(result.info.loss[epoch], info.loss, rtol=1e-5)
+    np.testing.assert_allclose(result.gates, state.gates, atol=1e-6)
