@@ -1,6 +1,7 @@
 """Settings for all tests. The environment is set before jax is imported."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ _threads = str(max(1, (os.cpu_count() or 1) // _WORKERS))
 for _name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, _threads)
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Where in the source an operation stands is written into each program, for nobody.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 # What several tests or workers compile is compiled once in a run: the first process to
 # come here makes the folder, and its workers and the commands under test inherit it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -31,9 +34,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
-from jaxtyping import install_import_hook  # noqa: E402
 
-import tests.typecheck  # noqa: E402, F401  the hook finds it by name
+from tests import typecheck  # noqa: E402
 from tests.tiers import function_of, read_slow  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -51,7 +53,7 @@ def checked_modules() -> list[str]:
 
 
 if os.environ.get("GAMEPRUNING_TYPECHECK", "1") != "0":
-    install_import_hook(checked_modules(), "tests.typecheck.typechecked")
+    typecheck.install(checked_modules())
 
 
 SLOW = read_slow()
@@ -70,6 +72,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     by_model = sorted((items[k] for k in places), key=model_of)
     for place, item in zip(places, by_model, strict=True):
         items[place] = item
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often, and never among the modules."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def model_of(item: pytest.Item) -> str:
