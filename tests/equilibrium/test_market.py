@@ -133,7 +133,7 @@ def test_the_budget_is_met(key, name, unit, share):
     size = gp.players.size_of(players, unit)
     whole = float(size(np.ones(players.num_players)))
     budget = gp.Budget(keep=share, unit=unit)
-    state, info = play(players, params, batch, budget, 60, 0.2, every=5)
+    state, info = play(players, params, batch, budget, 30, 0.2, every=5)
     assert set(np.unique(state.gates)) <= {0.0, 1.0}
     mask = np.asarray(state.gates) > 0
     small = gp.compact(players, state.params, mask, inputs=(inputs,))

@@ -27,10 +27,12 @@ from tests.compare import (
     shrink_inputs,
     shrink_outputs,
 )
+from tests.trace.test_primitive_table import check_homes, names_in
 from tests.zoo import CASES, Case
 from tests.zoo.turns import SINGLE, TURNS
 
 KEEP = 0.6
+UNITS = ("players", "params", "macs")
 THOROUGH = os.environ.get("GAMEPRUNING_THOROUGH", "0") != "0"
 
 
@@ -41,18 +43,21 @@ class Bench:
         self.case, self.dtype = case, dtype
         self.bound = case.tolerance[dtype]
         self.model = case.model(dtype, seed=0)
-        self.players = self.find(seed=0)
+        arguments = (self.model.apply, self.model.params, *self.model.inputs)
+        self.players = gp.find_players(*arguments, **self.model.options)
         self.gated: Callable = jax.jit(self.players.gated)
         self.apply: Callable = jax.jit(self.model.apply)
         self.mask = self.random_mask(0)
 
-    def find(self, seed: int) -> Any:
-        model = self.case.model(self.dtype, seed)
-        arguments = (model.apply, model.params, *model.inputs)
-        return gp.find_players(*arguments, **model.options)
-
     def random_mask(self, seed: int, keep: float = KEEP) -> np.ndarray:
         return random_mask(np.random.default_rng(seed), self.players, keep)
+
+    @functools.cached_property
+    def other(self) -> Any:
+        """The players of the model with other numbers, by their shapes only."""
+        model = self.case.model(self.dtype, seed=1)
+        params, inputs = jax.eval_shape(lambda *x: x, model.params, model.inputs)
+        return gp.find_players(model.apply, params, *inputs, **model.options)
 
     @functools.cached_property
     def reference(self) -> Any:
@@ -80,6 +85,8 @@ def types_of(dtype: str) -> Iterator[None]:
 
 
 ALL = list(CASES.values())
+SIZED = """mlp_with_input_players tied_autoencoder lenet5_linen resnext unet train_lenet
+    group_norm_pad_transposed grouped_query_attention elman_network conv3d""".split()
 LIGHT = [case for case in ALL if THOROUGH or not case.heavy]
 TWICE = [
     case for case in LIGHT if len(case.dtypes) > 1 and (THOROUGH or case.name in SINGLE)
@@ -103,6 +110,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         turn = TURNS[metafunc.function.__name__]
         cases = [case for case in LIGHT if THOROUGH or case.name in turn]
         pairs = [(case, case.dtypes[-1]) for case in cases]
+    elif "sized" in names:
+        pairs = [(CASES[name], CASES[name].dtypes[-1]) for name in SIZED]
     elif "bench" in names:
         pairs = [(case, case.dtypes[-1]) for case in ALL]  # float64, where it can be
     else:
@@ -114,6 +123,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def single(bench: Bench) -> Bench:
     """A model in single precision."""
+    return bench
+
+
+@pytest.fixture
+def sized(bench: Bench) -> Bench:
+    """A model whose parameters and operations are counted."""
     return bench
 
 
@@ -163,24 +178,21 @@ def test_what_stays_is_on_record(bench: Bench):
 
 
 def test_players_depend_on_shapes_only(bench: Bench):
-    """Shapes instead of arrays give the same players."""
-    model = bench.model
-    arrays = (model.params, model.inputs)
-    params, inputs = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arrays
-    )
-    again = gp.find_players(model.apply, params, *inputs, **model.options)
-    assert again.to_dict() == bench.players.to_dict()
+    """Shapes instead of arrays, and other numbers, give the same players."""
+    assert bench.other.to_dict() == bench.players.to_dict()
 
 
 def test_masks_travel_by_path_axis_and_index(bench: Bench):
     """To another trace of the same model, whose parameters are others."""
-    again = bench.find(seed=1)
     for seed in range(3):
         mask = bench.random_mask(seed)
         kept = bench.players.kept_indices(mask)
         inputs = bench.players.input_kept(mask)
-        np.testing.assert_array_equal(again.mask_from_kept(kept, inputs), mask)
+        np.testing.assert_array_equal(bench.other.mask_from_kept(kept, inputs), mask)
+
+
+def test_every_primitive_has_a_home(bench: Bench):
+    check_homes(set(names_in(bench.players.model.base.program.graph)))
 
 
 def test_slices_lie_within_the_parameters(bench: Bench):
@@ -192,6 +204,17 @@ def test_slices_lie_within_the_parameters(bench: Bench):
                 size = shapes[part.path][part.axis]
                 assert all(k.min() >= 0 for k in part.index)
                 assert all(k.max() < size for k in part.index)
+
+
+def test_the_size_of_a_mask_is_that_of_the_smaller_network(sized: Bench):
+    players, mask = sized.players, sized.mask
+    small = slice_tree(sized.model.params, players.kept_indices(mask))
+    inputs = shrink_inputs(sized.model, players.input_kept(mask))
+    macs = gp.compaction.count_macs(players.compact_apply(mask), small, *inputs)
+    size = {unit: float(gp.players.size_of(players, unit)(mask)) for unit in UNITS}
+    assert size["params"] == gp.compaction.count_params(small)
+    assert size["macs"] == pytest.approx(macs, rel=1e-6)
+    assert size["players"] == mask.sum()
 
 
 # -- equal when they leave -------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""Every primitive that public layers emit has a home, and each name few files."""
+"""Every primitive that public layers emit has a home, and each name few files.
+
+`tests/players/test_zoo.py` says the same of the models of the zoo.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -16,7 +19,6 @@ from gamepruning.trace import primitives
 from gamepruning.trace.flatten import trace
 from gamepruning.trace.program import Graph
 from gamepruning.trace.rules import RULES, rules_of
-from tests.zoo import CASES
 
 PACKAGE = Path(gamepruning.__file__).parent
 X = jax.ShapeDtypeStruct((2, 8), jnp.float32)
@@ -160,16 +162,6 @@ def test_nnx_layers_have_homes(name):
 def test_functions_have_homes(name):
     with jax.numpy_rank_promotion("allow"):
         check_homes(emitted(*FUNCTIONS[name]))
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_zoo_has_homes(name):
-    case = CASES[name]
-    dtype = case.dtypes[0]
-    with jax.enable_x64(dtype == "float64"), jax.numpy_rank_promotion("allow"):
-        model = case.model(dtype, 0)
-        graph = trace(model.apply, model.params, *model.inputs).graph
-    check_homes(set(names_in(graph)))
 
 
 def test_every_class_is_of_primitives_with_rules():

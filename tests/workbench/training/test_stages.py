@@ -97,6 +97,15 @@ def test_the_other_stage_ends_too_and_keeps_its_epochs(trainer, failing, error):
     assert {failing, "long_0"} <= saved
 
 
+@pytest.fixture
+def interruptible():
+    """Not all shells let what they start in the background be interrupted."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_while_waiting_ends_the_other_stage(trainer):
     """The first call is done; only the main thread hears the interruption."""
     waits = threading.Event()
