@@ -41,9 +41,9 @@ LAWS = {
 every_baseline = pytest.mark.parametrize("name", BASELINES)
 
 
-@pytest.fixture
-def problem(key):
-    players, params, inputs, labels = make_mlp(key)
+@pytest.fixture(scope="module")
+def problem():
+    players, params, inputs, labels = make_mlp(jax.random.key(5))
     return players, params, cross_entropy, inputs, labels
 
 

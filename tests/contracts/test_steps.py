@@ -85,14 +85,21 @@ STEPS = {
 every_step = pytest.mark.parametrize("name", STEPS)
 
 
-@pytest.fixture
-def setting(key, name):
+@functools.cache
+def setting_of(name):
     """The step, its first state, and batches with a leading axis of steps."""
+    key = jax.random.key(7)
     players, params, inputs, labels = make_mlp(key)
     step = STEPS[name].make(players)
     rows = (jnp.arange(NUM_STEPS)[:, None] + jnp.arange(4)[None]) % len(labels)
     state = STEPS[name].start(step, key, params)
     return step, state, (inputs[rows], labels[rows])
+
+
+@pytest.fixture
+def setting(name):
+    """One for all tests of a step, which then compile it once."""
+    return setting_of(name)
 
 
 def batch_at(batches, number):
