@@ -212,6 +212,29 @@ def masks_at(
     return np.stack(sorted(masks, key=np.sum))
 
 
+def possible_sizes(sizes: Sequence[float], players: Players) -> tuple[float, ...]:
+    """Those of the sizes that a network can have, one of each number of players.
+
+    Args:
+      sizes: numbers of players, or fractions in (0, 1] of all.
+      players: the `Players`: each family keeps one, and not everybody stays.
+
+    Returns:
+      The sizes, rising; of those that keep as many players the last one.
+
+    Example:
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> apply = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((2, 8)), "out": jnp.ones((8, 3))}
+      >>> players = gp.find_players(apply, params, jnp.ones((1, 2)))
+      >>> possible_sizes([0.1, 0.15, 0.5, 1.0], players)
+      (0.15, 0.5)
+    """
+    total, least = players.num_players, len(players.families)
+    found = {as_count(size, total): size for size in sizes}
+    return tuple(found[count] for count in sorted(found) if least <= count < total)
+
+
 def _listed(masks: np.ndarray, sizes: Sequence[Any]) -> np.ndarray:
     if masks.ndim != 2:
         raise InputError(f"expected masks [K, N], one a size, got shape {masks.shape}")

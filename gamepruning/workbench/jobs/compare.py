@@ -16,12 +16,12 @@ from gamepruning.workbench.jobs.one_curve import Trained
 from gamepruning.workbench.jobs.run import Run, Where, open_run, settle_for
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
 from gamepruning.workbench.methods.registry import find_method
-from gamepruning.workbench.methods.sizes import check_keep
+from gamepruning.workbench.methods.sizes import check_keep, fit_sizes
 from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
 from gamepruning.workbench.report import comparison
 from gamepruning.workbench.report.comparison import DENSE
 from gamepruning.workbench.settings.prune import SizeSettings
-from gamepruning.workbench.settings.studies import CompareSettings
+from gamepruning.workbench.settings.studies import CompareSettings, CurveSettings
 from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Prepared
 
@@ -48,8 +48,7 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
         for dataset, made in zip(settings.datasets, prepared, strict=True):
             if "." not in settings.keep:  # fractions are told by their flags
                 check_keep(made.task.players, SizeSettings(keep=settings.keep))
-            total = made.task.players.num_players
-            check_curve(settings.as_curve(dataset, total), made.task)
+            check_curve(_curve_of(settings, dataset, made), made.task)
     with run.writing(*prepared):
         rows = _run_all(run, prepared)
         found = comparison.rank(settings, rows)
@@ -57,6 +56,12 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
     run.console.print(comparison.headline(settings, found))
     run.console.print(comparison.comparison_table(settings, rows, found))
     return run.tell("report", "compare.html")
+
+
+def _curve_of(settings: CompareSettings, dataset: str, made: Prepared) -> CurveSettings:
+    share = settings.share_of(made.task.players.num_players)
+    sizes = fit_sizes(settings.sizes, made.task.players, share)
+    return settings.as_curve(dataset).but(sizes=sizes)
 
 
 def _run_all(run: Run[CompareSettings], prepared: Sequence[Prepared]) -> list[dict]:
@@ -67,7 +72,7 @@ def _run_all(run: Run[CompareSettings], prepared: Sequence[Prepared]) -> list[di
     with new_progress(run.console) as progress:
         for number, dataset in enumerate(settings.datasets):
             first, draw = prepared[number], functools.partial(_run, settings, dataset)
-            curve = settings.as_curve(dataset, first.task.players.num_players)
+            curve = _curve_of(settings, dataset, first)
             for network in one_curve.train_networks(
                 run.folder, progress, curve, first, f"{number}_"
             ):

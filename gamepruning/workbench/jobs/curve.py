@@ -1,5 +1,6 @@
 """Compression curves: several methods at several sizes, over several seeds."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
@@ -16,6 +17,7 @@ from gamepruning.workbench.jobs.one_curve import (
 from gamepruning.workbench.jobs.run import Run, Where, open_run
 from gamepruning.workbench.methods.rank import check_scoring
 from gamepruning.workbench.methods.registry import find_method
+from gamepruning.workbench.methods.sizes import fit_sizes
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.studies import CurveSettings
@@ -36,6 +38,8 @@ def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
     run = open_run(settings, (settings.dataset, settings.network.name, "curve"), where)
     with run.console.status("reading data"):
         first = prepare_curve(run.settings, 0)
+        sizes = fit_sizes(run.settings.sizes, first.task.players)
+        run = dataclasses.replace(run, settings=run.settings.but(sizes=sizes))
         check_curve(run.settings, first.task)
     with run.writing(first):
         dense, rows = _draw_all(run, first)
@@ -86,9 +90,8 @@ def _write(
     if settings.fine_tune:
         stages["fine_tuned"] = ("tuned", "after fine-tuning")
     for name, (kind, stage) in stages.items():
-        values = _by_method(settings, rows, kind)
-        figure = plot_curves(values, sizes, metric=metric, dense=mean, stage=stage)
-        figures[name] = figure
+        values, look = _by_method(settings, rows, kind), {"dense": mean, "stage": stage}
+        figures[name] = plot_curves(values, sizes, metric=metric, **look)
     facts = {"metric": metric, "dense": list(dense), "rows": list(rows)}
     table = _table(settings, metric, dense, rows)
     run.write(facts, _csv(metric, dense, rows), figures, table)

@@ -8,7 +8,18 @@ import numpy as np
 from gamepruning.errors import InputError
 from gamepruning.players import Players
 from gamepruning.selection import top_n
+from gamepruning.selection.curves import possible_sizes
 from gamepruning.workbench.settings.prune import SizeSettings
+from gamepruning.workbench.settings.studies import SIZES
+
+
+def fit_sizes(
+    sizes: tuple[float, ...], players: Players, *own: float
+) -> tuple[float, ...]:
+    """The sizes and one's own, without defaults that a small network cannot have."""
+    if sizes == SIZES:
+        sizes = possible_sizes((*SIZES, *own), players) or SIZES
+    return tuple(sorted({*sizes, *own})) if own else sizes
 
 
 def check_keep(players: Players, size: SizeSettings) -> int | tuple[int, ...]:

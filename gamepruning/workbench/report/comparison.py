@@ -155,9 +155,10 @@ def make_figures(
             name += f"-{len(figures)}"
         dense = [row["before"] for row in own if row["method"] == DENSE]
         curves = {m: [r["values"] for r in own if r["method"] == m] for m in names}
+        sizes = next(row["sizes"] for row in own if row["method"] in names)
         figures[name] = plot_curves(
             curves,
-            sorted({*settings.sizes, share}),
+            [size / own[0]["of"] for size in sizes],
             metric=own[0]["metric"],
             dense=float(np.mean(dense)),
             marked=share,

@@ -129,18 +129,14 @@ class CompareSettings(parts.CommandSettings):
             return keep
         return (sum(keep) if isinstance(keep, tuple) else keep) / num_players
 
-    def as_curve(self, dataset: str, num_players: int | None = None) -> CurveSettings:
-        """The part that `gamepruning curve` does, on one data set.
-
-        Without the number of players there are only the other sizes.
-        """
-        own = set() if num_players is None else {self.share_of(num_players)}
+    def as_curve(self, dataset: str) -> CurveSettings:
+        """The part that `gamepruning curve` does, on one data set, but for --keep."""
         scored = tuple(name for name in self.methods if name != EQUILIBRIUM)
         return CurveSettings(
             dataset=dataset,
             network=self.network,
             methods=scored or ("random",),
-            sizes=tuple(sorted({*self.sizes, *own})),
+            sizes=self.sizes,
             seeds=self.seeds,
             scoring=self.scoring,
             fine_tune=self.fine_tune,

@@ -75,7 +75,7 @@ def test_it_goes_on_where_it_was_cut_off(folder, monkeypatch):
 def rows_of(results):
     """Rows of a comparison by (data set, seed, method)."""
     common = {"metric": "accuracy", "kept": 5, "of": 10, "seconds": 1.0}
-    common |= {"values": [0.4, 0.5], "evaluations": 0}
+    common |= {"sizes": [2, 5], "values": [0.4, 0.5], "evaluations": 0}
     return [
         {"dataset": t, "seed": s, "method": m, "before": v - 0.1, "after": v, **common}
         for (t, s, m), v in results.items()

@@ -4,13 +4,16 @@ import csv
 import io
 import json
 
+import jax.numpy as jnp
 import pytest
 from rich.console import Console
 
+from gamepruning.players import find_players
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import curve as curving
 from gamepruning.workbench.jobs.curve import run_curves
+from gamepruning.workbench.methods.sizes import fit_sizes
 from gamepruning.workbench.settings.studies import CurveSettings
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -157,3 +160,16 @@ def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
 def test_settings_of_another_version():
     with pytest.raises(InputError, match="setting .* in config.json"):
         CurveSettings.from_dict({"methods": ["random"]})
+
+
+def test_default_sizes_are_those_that_a_small_network_can_have():
+    def apply(params, x):
+        return jnp.tanh(jnp.tanh(x @ params["a"]) @ params["b"]) @ params["c"]
+
+    shapes = {"a": (3, 9), "b": (9, 3), "c": (3, 2)}
+    params = {name: jnp.ones(shape) for name, shape in shapes.items()}
+    players = find_players(apply, params, jnp.ones((2, 3)))
+    sizes = fit_sizes(CurveSettings().sizes, players)
+    assert sizes == (0.2, 0.25, 0.3, 0.4, 0.5, 0.6)  # 2, 3, 4, 5, 6, 7 of 12
+    assert fit_sizes(CurveSettings().sizes, players, 3 / 12, 0.9)[1:2] == (0.25,)
+    assert fit_sizes((0.2, 0.21), players, 0.3) == (0.2, 0.21, 0.3)  # as typed
