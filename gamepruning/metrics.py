@@ -6,8 +6,9 @@ size-weighted mean of the values over its parts; `r2` and what counts classes al
 the whole set. `METRICS` names all that judge.
 """
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
@@ -120,6 +121,35 @@ def balanced_accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array,
     hits, _, labelled = _class_counts(outputs, labels)
     recalls = hits / jnp.maximum(labelled, 1)
     return recalls.sum() / jnp.maximum((labelled > 0).sum(), 1)
+
+
+class ClassScores(NamedTuple):
+    """How well a network does by class."""
+
+    accuracy: float
+    balanced_accuracy: float  # the mean recall
+    recalls: tuple[float | None, ...]  # of each class; None without examples
+
+
+def class_scores(outputs: ArrayLike, labels: ArrayLike) -> ClassScores:
+    """Accuracy, balanced accuracy and the recall of each class, as plain numbers.
+
+    Args:
+      outputs: logits or probabilities, float [..., C].
+      labels: the true classes, integers [...] in [0, C).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> outputs, labels = jnp.array([[2.0, 1.0, 0.0]] * 4), jnp.array([0, 0, 0, 1])
+      >>> class_scores(outputs, labels)
+      ClassScores(accuracy=0.75, balanced_accuracy=0.5, recalls=(1.0, 0.0, None))
+    """
+    recalls = class_recalls(outputs, labels).tolist()
+    return ClassScores(
+        float(accuracy(outputs, labels)),
+        float(balanced_accuracy(outputs, labels)),
+        tuple(None if math.isnan(recall) else recall for recall in recalls),
+    )
 
 
 def macro_f1(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:

@@ -76,6 +76,21 @@ class MethodComparison(NamedTuple):
         )
 
 
+def proportion_stderr(share: ArrayLike, count: int) -> Float[np.ndarray, "..."]:
+    """Binomial standard error of a share of so many cases, such as an accuracy.
+
+    Args:
+      share: in [0, 1].
+      count: cases, at least one.
+
+    Example:
+      >>> float(proportion_stderr(0.5, 100))
+      0.05
+    """
+    share = np.asarray(share, float)
+    return np.asarray(np.sqrt(np.maximum(share * (1 - share), 0.0) / max(count, 1)))
+
+
 def compare_methods(
     table: Table,
     names: Sequence[str] | None = None,

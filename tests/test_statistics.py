@@ -15,6 +15,7 @@ from gamepruning.statistics import (
     friedman_test,
     holm,
     nemenyi_test,
+    proportion_stderr,
     wilcoxon_test,
 )
 from gamepruning.types import InputError
@@ -165,3 +166,8 @@ def test_bad_tables(table, message):
         compare_methods(np.ones((3, 2)), ["a"])
     with pytest.raises(InputError, match="alpha"):
         critical_difference(4, 5, 1.0)
+
+
+def test_the_standard_error_of_a_share_is_binomial():
+    found = proportion_stderr(np.array([0.5, 1.0, 0.2]), 100)
+    np.testing.assert_allclose(found, [0.05, 0.0, 0.04])

@@ -27,9 +27,9 @@ from experiments.gtap.common import (
     value_fn,
     write_json,
 )
+from gamepruning.run.batches import evaluate
 from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.networks.models import build_model
-from gamepruning.workbench.training.loop import evaluate
 
 SEEDS, WIDTHS, SHAPES = (0, 1, 2), (256, 128), ((25, 12), (12, 6))
 EPOCHS, TUNING_EPOCHS = 60, 200

@@ -25,10 +25,10 @@ from experiments.gtap.common import (
     train,
 )
 from experiments.gtap.tuning import tune
+from gamepruning.run.batches import predict
 from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.datasets.places import cache_folder
 from gamepruning.workbench.networks.models import build_model
-from gamepruning.workbench.training.loop import predict
 
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS, DENSE_EPOCHS, DROPOUT = 6, 8, 0.2

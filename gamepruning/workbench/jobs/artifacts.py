@@ -2,22 +2,19 @@
 
 import dataclasses
 import json
-import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction import export
+from gamepruning.compaction.round_trip import check_round_trips
 from gamepruning.compaction.stablehlo import read_manifest
-from gamepruning.compaction.verify import relative_error, tolerance
 from gamepruning.errors import InputError
 from gamepruning.files import npz
 from gamepruning.files.atomic import disk_problem
-from gamepruning.trees.paths import named_leaves
+from gamepruning.players.fields import receptive_fields
 from gamepruning.types import Scores
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.jobs.run import Run
@@ -27,11 +24,7 @@ from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import render_report
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.loop import predict
 from gamepruning.workbench.training.task import Task
-
-ROUND_TRIP = 1e-5  # relative to the largest output, in float32
-_INPUT = re.compile(r"it meets axis \d+ of input 0")  # why a parameter's axis stays
 
 
 def write_run(
@@ -124,25 +117,6 @@ def write_inputs(folder: Path, task: Task) -> None:
         (folder / "rows.json").write_text(json.dumps(numbers) + "\n", encoding="utf-8")
 
 
-def check_round_trips(
-    paths: Mapping[str, Path], apply: Callable[..., Any], params: Any, inputs: jax.Array
-) -> None:
-    """Read the exported files back; RuntimeError if one computes another model."""
-    target, loaded = predict(apply, params, inputs), {}
-    if "safetensors" in paths:
-        again = export.import_safetensors(paths["safetensors"], like=params)
-        loaded["model.safetensors"] = predict(apply, again, inputs)
-    if "stablehlo" in paths:
-        loaded["model.stablehlo"] = export.load_stablehlo(paths["stablehlo"])(inputs)
-    limit = max(ROUND_TRIP, tolerance(params) / 100)  # more for half precision
-    for name, outputs in loaded.items():
-        error = relative_error(target, outputs)
-        if not error <= limit:
-            raise RuntimeError(
-                f"{name} differs from the model it was made from by {error:.1e}"
-            )
-
-
 def draw(
     run: Run[PruneSettings], task: Task, choice: Choice, result: RunResult
 ) -> dict[str, str]:
@@ -167,33 +141,10 @@ def draw(
         figures["participation"] = family_plots.plot_participation(
             choice.trace[-1], families, threshold=threshold
         )
-    fields = receptive_fields(task, choice)
+    shape = task.dataset.input_shape
+    fields = receptive_fields(task.players, choice.params, choice.mask, shape)
     if fields is not None:
         figures["weights"] = family_plots.plot_receptive_fields(fields)
     for name, figure in figures.items():
         run.save_figure(name, figure)
     return {name: theme.to_html(figure, name=name) for name, figure in figures.items()}
-
-
-def receptive_fields(task: Task, choice: Choice) -> np.ndarray | None:
-    """Incoming weights [K, H, W] of those who stay in the first dense family.
-
-    None where inputs are no images of one channel or no family reads them whole.
-    """
-    shape = tuple(task.dataset.input_shape)
-    if len(shape) != 3 or shape[2] != 1 or min(shape[:2]) < 4:
-        return None
-    leaves = named_leaves(choice.params)
-    whole = (0, shape[0] * shape[1])
-    reads_input = {
-        frozen.path
-        for frozen in task.players.frozen
-        if (frozen.axis, frozen.count) == whole and _INPUT.fullmatch(frozen.reason)
-    }
-    for family in task.players.families:
-        for part in family.slices:
-            leaf = leaves[part.path]
-            if part.role == "out" and part.path in reads_input and leaf.ndim == 2:
-                stays = np.flatnonzero(choice.mask[family.start : family.stop])
-                return np.asarray(leaf)[:, stays].T.reshape(-1, *shape[:2])
-    return None

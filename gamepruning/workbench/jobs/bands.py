@@ -9,6 +9,8 @@ import numpy as np
 from rich.progress import Progress
 
 from gamepruning.errors import InputError
+from gamepruning.metrics import class_scores
+from gamepruning.run.batches import predict
 from gamepruning.uncertainty.mcue import Bands, mcue
 from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.jobs.rivals import train_dense
@@ -16,7 +18,6 @@ from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.subject import counting_bar
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.studies import BandsSettings
-from gamepruning.workbench.training.loop import evaluate
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 from gamepruning.workbench.training.task import Prepared, Task
 
@@ -48,8 +49,15 @@ def run_bands(settings: BandsSettings, **where: Unpack[Where]) -> Path:
                 trainer = make_trainer(task, made.training, run.folder, progress)
                 params = train_dense(made, trainer, label="train the network")
             found = _measure(made, settings, outputs, params, progress)
-        score = evaluate(task.network.apply, params, task.dataset.test, task.metric)
-        _write(run, task, found, score)
+        test = task.dataset.test
+        outputs = predict(task.network.apply, params, test.inputs)
+        score = float(task.metric(outputs, jnp.asarray(test.labels)))
+        facts: dict[str, Any] = {f"test {task.metric_name}": score}
+        if task.needs_balance:
+            scores = class_scores(outputs, test.labels)
+            facts["test balanced accuracy"] = scores.balanced_accuracy
+            facts["recalls"] = scores.recalls
+        _write(run, facts, found)
     run.console.print(_table(found, settings.output))
     return run.tell("report", "report.html")
 
@@ -95,17 +103,13 @@ def _measure(
 
 
 def _write(
-    run: Run[BandsSettings], task: Task, found: dict[str, Bands], score: float
+    run: Run[BandsSettings], facts: dict[str, Any], found: dict[str, Bands]
 ) -> None:
     from gamepruning.workbench.report.band_plots import plot_bands
 
     bands = found[run.settings.output]
-    facts = {
-        f"test {task.metric_name}": score,
-        "players": bands.num_players,
-        "evaluations": bands.num_evaluations,
-        **summary_of(bands),
-    }
+    facts["players"], facts["evaluations"] = bands.num_players, bands.num_evaluations
+    facts |= summary_of(bands)
     names = ("p", "q", "variance", "stderr")
     for name in names:
         facts[name] = getattr(bands, name).tolist()
@@ -116,7 +120,7 @@ def _write(
         for j, q in enumerate(bands.q)
     ]
     table = _table(found, run.settings.output)
-    run.write(facts, rows_to_csv(names, lines), {"bands": plot_bands(bands)}, table)
+    run.write(facts, rows_to_csv(names, lines), {"bands": plot_bands(bands)}, [table])
 
 
 def summary_of(bands: Bands) -> dict[str, Any]:

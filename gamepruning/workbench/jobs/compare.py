@@ -8,10 +8,12 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from gamepruning import metrics
 from gamepruning.errors import InputError
 from gamepruning.statistics import MethodComparison
 from gamepruning.workbench.jobs import one_curve
 from gamepruning.workbench.jobs.curve import check_curve
+from gamepruning.workbench.jobs.forecast import forecast
 from gamepruning.workbench.jobs.one_curve import Trained
 from gamepruning.workbench.jobs.run import Run, Where, open_run, settle_for
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
@@ -68,7 +70,6 @@ def _run_all(run: Run[CompareSettings], prepared: Sequence[Prepared]) -> list[di
     """A row for each data set, seed and method; those on file are not done again."""
     rows, settings, start = [], run.settings, time.monotonic()
     todo = len(settings.datasets) * settings.seeds
-    run.console.print(f"{todo} networks: the first one tells how long the rest take")
     with new_progress(run.console) as progress:
         for number, dataset in enumerate(settings.datasets):
             first, draw = prepared[number], functools.partial(_run, settings, dataset)
@@ -76,18 +77,23 @@ def _run_all(run: Run[CompareSettings], prepared: Sequence[Prepared]) -> list[di
             for network in one_curve.train_networks(
                 run.folder, progress, curve, first, f"{number}_"
             ):
+                is_first = number == network.seed == 0 and not run.folder.resume
+                if is_first:
+                    told = forecast(settings, network, time.monotonic() - start)
+                    run.console.print(told)
                 for name in (DENSE, *settings.methods):
                     rows.append(run.row(f"{name}-{network.label}", draw, name, network))
-                if number == network.seed == 0 and todo > 1:
+                if is_first and todo > 1:
                     left = (todo - 1) * (time.monotonic() - start) / 60
-                    run.console.print(f"About {left:.1f} minutes for the others")
+                    run.console.print(f"About {left:.2g} min for the other networks")
     return rows
 
 
 def _run(settings: CompareSettings, dataset: str, name: str, network: Trained) -> dict:
     """The row of a method, or of the dense network."""
-    names = {"dataset": dataset, "seed": network.seed, "method": name}
+    names: dict[str, Any] = {"dataset": dataset, "seed": network.seed, "method": name}
     names["metric"] = network.task.metric_name
+    names["unbalanced"] = network.task.needs_balance
     if name == DENSE:
         everybody = np.ones(network.task.players.num_players, bool)
         return names | _facts(network, everybody, network.cut(everybody), DENSE)
@@ -101,6 +107,7 @@ def _run(settings: CompareSettings, dataset: str, name: str, network: Trained) -
         "of": row["num_players"],
         "before": row["values"][place],
         "after": row["tuned"][0] if "tuned" in row else None,
+        "balanced": row.get("balanced tuned", row.get("balanced", [None])[place:])[0],
         **{key: row[key] for key in ("seconds", "evaluations", "sizes", "values")},
     }
 
@@ -118,11 +125,16 @@ def _equilibrium(settings: CompareSettings, dataset: str, network: Trained) -> d
 
 def _facts(network: Trained, mask: np.ndarray, small: SmallNetwork, name: str) -> dict:
     """What a network is worth that no scores led to, before and after fine-tuning."""
+    after, balanced = network.tune(small, name), None
+    if network.task.dataset.task == "classification":
+        last = small.params if after is None else after
+        balanced = network.judge(small.apply, last, metrics.balanced_accuracy)
     return {
         "kept": int(mask.sum()),
         "of": len(mask),
         "before": network.judge(small.apply, small.params),
-        "after": network.tune(small, name),
+        "after": None if after is None else network.judge(small.apply, after),
+        "balanced": balanced,
         "seconds": None,
         "evaluations": 0,
     }
@@ -143,6 +155,7 @@ def _write(
             "blocks": [list(block) for block in comparison.blocks_of(run.settings)],
         }
     figures = comparison.make_figures(run.settings, rows, found)
-    run.write(facts, comparison.comparison_csv(rows), figures)
-    page = comparison.render_compare(run.settings, rows, found, figures)
+    run.write(facts, comparison.comparison_csv(rows), figures, ())
+    data = run.folder.read_config()["data"]
+    page = comparison.render_compare(run.settings, rows, found, figures, data)
     run.folder.write_text("compare.html", page)

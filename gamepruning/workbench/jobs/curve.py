@@ -1,13 +1,14 @@
 """Compression curves: several methods at several sizes, over several seeds."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
 
 import numpy as np
 
 from gamepruning.errors import InputError
+from gamepruning.metrics import balanced_accuracy
 from gamepruning.selection import masks_at
 from gamepruning.workbench.jobs.one_curve import (
     draw_curve,
@@ -23,6 +24,8 @@ from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.studies import CurveSettings
 from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Prepared, Task
+
+BALANCED = "balanced accuracy"
 
 
 def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
@@ -43,8 +46,9 @@ def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
         check_curve(run.settings, first.task)
     with run.writing(first):
         dense, rows = _draw_all(run, first)
-        _write(run, first.task, dense, rows)
-    run.console.print(_table(run.settings, first.task.metric_name, dense, rows))
+        _write(run, dense, rows)
+    for metric, full in dense.items():
+        run.console.print(_table(run.settings, metric, full, rows))
     return run.tell("report", "report.html")
 
 
@@ -68,38 +72,48 @@ def check_curve(settings: CurveSettings, task: Task) -> None:
 
 def _draw_all(
     run: Run[CurveSettings], first: Prepared
-) -> tuple[list[float], list[dict]]:
-    """The metric of each full network, and a row for each of its curves."""
-    dense, rows, names = [], [], run.settings.methods
+) -> tuple[dict[str, list[float]], list[dict]]:
+    """Each full network by the metric, and a row for each of its curves.
+
+    Where accuracy misleads the balanced accuracy is there, too.
+    """
+    rows, names, judged = [], run.settings.methods, [first.task.metric_name]
+    judged += [BALANCED] * first.task.needs_balance
+    dense = {metric: [] for metric in judged}
     with new_progress(run.console) as progress:
         for network in train_networks(run.folder, progress, run.settings, first):
             own, label = network.task.network, network.label
-            dense.append(network.judge(own.apply, network.params))
+            for metric, values in dense.items():
+                judge = balanced_accuracy if metric == BALANCED else None
+                values.append(network.judge(own.apply, network.params, judge))
             rows += [run.row(f"{n}-{label}", draw_curve, n, network) for n in names]
     return dense, rows
 
 
 def _write(
-    run: Run[CurveSettings], task: Task, dense: Sequence[float], rows: Sequence[dict]
+    run: Run[CurveSettings], dense: Mapping[str, list[float]], rows: Sequence[dict]
 ) -> None:
     from gamepruning.workbench.report.method_plots import plot_curves
 
-    metric, settings = task.metric_name, run.settings
-    sizes, mean, figures = sorted(settings.sizes), float(np.mean(dense)), {}
+    (metric, full), *others = dense.items()
+    settings, figures = run.settings, {}
+    sizes, mean = sorted(settings.sizes), float(np.mean(full))
     stages = {"curve": ("values", "after removal")}
     if settings.fine_tune:
         stages["fine_tuned"] = ("tuned", "after fine-tuning")
     for name, (kind, stage) in stages.items():
         values, look = _by_method(settings, rows, kind), {"dense": mean, "stage": stage}
         figures[name] = plot_curves(values, sizes, metric=metric, **look)
-    facts = {"metric": metric, "dense": list(dense), "rows": list(rows)}
-    table = _table(settings, metric, dense, rows)
-    run.write(facts, _csv(metric, dense, rows), figures, table)
+    facts = {"metric": metric, "dense": full, **{f"dense {n}": v for n, v in others}}
+    facts["rows"] = list(rows)
+    tables = [_table(settings, m, own, rows) for m, own in dense.items()]
+    run.write(facts, _csv(metric, full, rows), figures, tables)
 
 
 def _csv(metric: str, dense: Sequence[float], rows: Sequence[dict]) -> str:
     """One line a method, seed and size."""
-    kinds = {"values": metric, "tuned": "fine-tuned"}
+    kinds = {"values": metric, "tuned": "fine-tuned", "balanced": BALANCED}
+    kinds["balanced tuned"] = f"{BALANCED}, fine-tuned"
     kinds = {kind: name for kind, name in kinds.items() if kind in rows[0]}
     lines = []
     for row in rows:
@@ -126,6 +140,9 @@ def _table(
     settings: CurveSettings, metric: str, dense: Sequence[float], rows: Sequence[dict]
 ) -> Table:
     """Means over the seeds: a line a method, a column a size."""
+    kind = "tuned" if settings.fine_tune else "values"
+    if metric == BALANCED and "balanced" in rows[0]:
+        kind = "balanced tuned" if settings.fine_tune else "balanced"
     stage = "after fine-tuning" if settings.fine_tune else "after removal"
     title = (
         f"Test {metric} {stage} by % of players kept, mean of "
@@ -140,7 +157,7 @@ def _table(
     columns += [Column(f"{100 * s:g}", format=number) for s in sorted(settings.sizes)]
     columns += [Column("seconds", format="{:.1f}".format)]
     seconds = _by_method(settings, rows, "seconds")
-    values = _by_method(settings, rows, "tuned" if settings.fine_tune else "values")
+    values = _by_method(settings, rows, kind)
     lines = [
         Row((name, *map(float, own.mean(axis=0)), float(seconds[name].mean())))
         for name, own in values.items()

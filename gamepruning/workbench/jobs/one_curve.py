@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from rich.progress import Progress
 
+from gamepruning import metrics
 from gamepruning.compaction.gates import Absorbed, gated_network
 from gamepruning.compaction.measure import count_params
 from gamepruning.files.run_folder import RunFolder
+from gamepruning.run.batches import evaluate
 from gamepruning.selection import (
     SelectionTrace,
     compression_curve,
@@ -26,7 +28,6 @@ from gamepruning.workbench.methods.small_networks import SmallNetwork
 from gamepruning.workbench.methods.subject import Rounds, Subject, counting_bar
 from gamepruning.workbench.settings.parts import RateSettings
 from gamepruning.workbench.settings.studies import CurveSettings
-from gamepruning.workbench.training.loop import evaluate
 from gamepruning.workbench.training.stages import Trainer, make_trainer
 from gamepruning.workbench.training.task import Prepared
 
@@ -52,15 +53,16 @@ class Trained:
         self._tune = Tuner(made.keys.rest, made.task, trainer)
         self._smalls: dict[tuple[int, ...], SmallNetwork] = {}
 
-    def judge(self, apply: Callable, params: Any) -> float:
-        """The test metric."""
-        return evaluate(apply, params, self.task.dataset.test, self.task.metric)
+    def judge(self, apply: Callable, params: Any, metric: Any = None) -> float:
+        """The test metric, or another one on the test data."""
+        metric = metric or self.task.metric
+        return evaluate(apply, params, self.task.dataset.test, metric)
 
-    def judge_masks(self, masks: np.ndarray) -> np.ndarray:
-        """Masks [K, N] -> the test metric without the players left out, [K]."""
+    def judge_masks(self, masks: np.ndarray, metric: Any = None) -> np.ndarray:
+        """Masks [K, N] -> the same without the players left out, [K]."""
         gated = gated_network(self.task.players)
         gates = [jnp.asarray(mask, jnp.float32) for mask in masks]
-        return np.array([self.judge(gated, (self.params, own)) for own in gates])
+        return np.array([self.judge(gated, (self.params, g), metric) for g in gates])
 
     def cut(self, mask: np.ndarray) -> SmallNetwork:
         """The network of those who stay, bool [N], verified by `compact`.
@@ -74,12 +76,11 @@ class Trained:
             return small_networks.cut_rival(task, full, smalls[counts], params, mask)
         return smalls.setdefault(counts, small_networks.make_small(task, full))
 
-    def tune(self, small: SmallNetwork, method: str) -> float | None:
-        """The test metric of a network cut from this, fine-tuned; None without."""
+    def tune(self, small: SmallNetwork, method: str) -> Any:
+        """The parameters of a network cut from this, fine-tuned; None without."""
         size, name = count_params(small.params), f"{method}-{self.label}"
         told = f"{method}, network {self.seed}"
-        params = self._tune(f"{name}-{size}", told, small, small.params)
-        return None if params is None else self.judge(small.apply, params)
+        return self._tune(f"{name}-{size}", told, small, small.params)
 
 
 def prepare_curve(settings: CurveSettings, seed: int) -> Prepared:
@@ -116,8 +117,9 @@ def draw_curve(
     """The curve of one method on one network, as a row of `curve.json`.
 
     "values" are test metrics right after removal. Where there is fine-tuning, "tuned"
-    are those after it, at the sizes `tuned`, or at all. Methods that score all players
-    once keep `counts` in each family at the size that has as many in all.
+    are those after it, at the sizes `tuned`, or at all; "balanced" and "balanced tuned"
+    are the balanced accuracies of classes. Methods that score all players once keep
+    `counts` in each family at the size that has as many in all.
     """
     method, players = find_method(name), network.task.players
     shares = sorted(network.settings.sizes)
@@ -149,12 +151,19 @@ def draw_curve(
         **curve.to_dict(),
         "compacted": _check_removal(network, masks[0], float(curve.values[0])),
     }
-    if network.settings.fine_tune:
-        row["tuned"] = [
-            network.tune(network.cut(mask), name)
-            for share, mask in zip(shares, masks, strict=True)
-            if tuned is None or share in tuned
-        ]
+    smalls = [
+        network.cut(mask)
+        for share, mask in zip(shares, masks, strict=True)
+        if network.settings.fine_tune and (tuned is None or share in tuned)
+    ]
+    after = [(small.apply, network.tune(small, name)) for small in smalls]
+    judged: dict[str, Any] = {"": None}
+    if network.task.dataset.task == "classification":
+        judged["balanced "] = metrics.balanced_accuracy
+        balanced = network.judge_masks(masks, metrics.balanced_accuracy)
+        row["balanced"] = balanced.tolist()
+    for kind, metric in judged.items() if after else ():
+        row[f"{kind}tuned"] = [network.judge(a, p, metric) for a, p in after]
     return row
 
 

@@ -1,11 +1,9 @@
 """From the networks of a run to its result: judged on the test data, and measured."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +11,7 @@ from gamepruning import metrics
 from gamepruning.compaction import measure
 from gamepruning.compaction.gates import gated_network, run_gated
 from gamepruning.compaction.verify import relative_error
+from gamepruning.run.batches import evaluate, predict
 from gamepruning.workbench.datasets import Dataset, majority
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.subject import CHECKED, Choice
@@ -26,7 +25,6 @@ from gamepruning.workbench.report.results import (
 )
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.loop import evaluate, predict
 from gamepruning.workbench.training.task import Task
 from gamepruning.workbench.versions import versions
 
@@ -86,17 +84,9 @@ def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
     if entrant.after is not None or before is None:
         values["tuned"] = evaluate(apply, last, data.test, task.metric)
     if data.task == "classification":
-        values |= _by_class(predict(apply, last, data.test.inputs), data.test.labels)
+        outputs = predict(apply, last, data.test.inputs)
+        values |= metrics.class_scores(outputs, data.test.labels)._asdict()
     return Contender(key=entrant.key, label=entrant.label, kept=entrant.kept, **values)
-
-
-def _by_class(outputs: jax.Array, labels: Any) -> dict[str, Any]:
-    recalls = metrics.class_recalls(outputs, labels).tolist()
-    return {
-        "recalls": tuple(None if math.isnan(recall) else recall for recall in recalls),
-        "accuracy": float(metrics.accuracy(outputs, labels)),
-        "balanced_accuracy": float(metrics.balanced_accuracy(outputs, labels)),
-    }
 
 
 def _class_facts(data: Dataset) -> ClassFacts | None:

@@ -64,20 +64,21 @@ class Run(Generic[SettingsT]):
             yield
 
     def write(
-        self, facts: Mapping, csv: str, figures: Mapping[str, Any], table: Any = None
+        self, facts: Mapping, csv: str, figures: Mapping[str, Any], tables: Sequence
     ) -> None:
-        """Write what was found as JSON, as CSV, in figures, and as a page."""
+        """Write what was found as JSON, as CSV, in figures, and in a page."""
         name, folder = self.settings.COMMAND, self.folder
         data = {"command": self.settings.command(), **facts}
         folder.write_text(f"{name}.json", json.dumps(data, indent=1) + "\n")
         folder.write_text(f"{name}.csv", csv)
         for figure_name, figure in figures.items():
             self.save_figure(figure_name, figure)
-        if table is not None:
+        if tables:
             from gamepruning.workbench.report import page, theme
 
             svgs = {n: theme.to_html(f, name=n) for n, f in figures.items()}
-            what = {"settings": self.settings, "table": table, "figures": svgs}
+            what = {"settings": self.settings, "tables": tables, "figures": svgs}
+            what |= {"facts": facts, "data": folder.read_config()["data"]}
             folder.write_text("report.html", page.render("study.html", **what))
 
     def save_figure(self, name: str, figure: Any) -> None:

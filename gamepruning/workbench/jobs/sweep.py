@@ -13,6 +13,8 @@ from gamepruning import equilibrium
 from gamepruning.compaction.gates import absorb_gates, gated_network
 from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
+from gamepruning.metrics import class_scores
+from gamepruning.run import batches
 from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.equilibrium import open_players
@@ -157,29 +159,36 @@ def _judge_points(
         }
         if row["front"]:
             params = jax.tree.map(lambda leaf, k=k: leaf[k], game.params)
-            row["test removed"] = _test(task, params, game.gates[k], masks[k])
+            row |= _test(task, params, game.gates[k], masks[k])
         rows.append(row)
     return rows
 
 
-def _test(task: Task, params: Any, gates: jax.Array, mask: np.ndarray) -> float:
-    """The test metric of the network after its players were really taken out."""
+def _test(task: Task, params: Any, gates: jax.Array, mask: np.ndarray) -> dict:
+    """The network on the test data after its players were really taken out."""
     inputs = checked_inputs(task)
     full = absorb_gates(task.network.apply, task.players, params, gates, mask, inputs)
     small = compact_or_keep(full.players, full.params, full.mask, (inputs,))
-    return loop.evaluate(small.apply, small.params, task.dataset.test, task.metric)
+    test = task.dataset.test
+    outputs = batches.predict(small.apply, small.params, test.inputs)
+    found = {"test removed": float(task.metric(outputs, jnp.asarray(test.labels)))}
+    if task.needs_balance:
+        scores = class_scores(outputs, test.labels)
+        found |= {"test balanced": scores.balanced_accuracy, "recalls": scores.recalls}
+    return found
 
 
 def _write(run: Run[SweepSettings], task: Task, rows: list[dict[str, Any]]) -> None:
     from gamepruning.workbench.report import plots  # matplotlib is slow to import
 
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(n for row in rows for n in row if n != "recalls"))
     counts = [row | {"kept per family": _counts(row)} for row in rows]
     lines = [[row.get(name, "") for name in names] for row in counts]
     facts = {"metric": task.metric_name, "rows": rows}
     total = len(task.dataset.validation.labels)
     figure = plots.plot_pareto(rows, metric=task.metric_name, num_examples=total)
-    run.write(facts, rows_to_csv(names, lines), {"pareto": figure}, _table(task, rows))
+    tables = [_table(task, rows)]
+    run.write(facts, rows_to_csv(names, lines), {"pareto": figure}, tables)
 
 
 def _counts(row: dict[str, Any]) -> str:
@@ -197,6 +206,8 @@ def _table(task: Task, rows: list[dict[str, Any]]) -> Table:
         "removed": "validation removed",
         "test": "test removed",
     }
+    if task.needs_balance:
+        values["balanced accuracy"] = "test balanced"
 
     def number(value: float) -> str:
         return format_metric(value, task.metric_name)

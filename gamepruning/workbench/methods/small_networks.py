@@ -21,10 +21,10 @@ from gamepruning.compaction.slicing import slice_tree
 from gamepruning.compaction.user_network import ignore_unread
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
+from gamepruning.run.batches import predict
 from gamepruning.selection import top_n
 from gamepruning.trees.paths import named_shapes, path_name
 from gamepruning.workbench.methods.subject import checked_inputs
-from gamepruning.workbench.training.loop import predict
 from gamepruning.workbench.training.task import Task
 
 

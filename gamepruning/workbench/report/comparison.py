@@ -3,7 +3,6 @@
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,7 +24,8 @@ from gamepruning.workbench.report.table import (
 from gamepruning.workbench.settings.studies import CompareSettings
 
 DENSE = "dense"
-NAMES = "dataset seed method metric kept of before after evaluations seconds".split()
+NAMES = "dataset seed method metric kept of before after balanced".split()
+NAMES += "evaluations seconds".split()
 
 
 def rank(settings: CompareSettings, rows: Sequence[dict]) -> MethodComparison | None:
@@ -87,20 +87,27 @@ def comparison_table(
     ranks = {} if found is None else dict(zip(found.names, found.ranks, strict=True))
     names = sorted(settings.methods, key=lambda name: ranks.get(name, 0.0))
     metric = functools.partial(format_metric, metric=rows[0]["metric"])
-    columns = (
-        *text_columns("method"),
-        Column("kept", format=format_percent),
-        Column("removed", format=metric),
-        Column("fine-tuned", format=metric, is_key=True),
-        Column("mean rank", format="{:.2f}".format),
-        Column("evaluations or pulls", format="{:,.0f}".format, is_detail=True),
-        Column("seconds", format="{:.1f}".format),
-    )
-    body = [
-        Row(_cells(name, rows, ranks), "hero" if wins and name == names[0] else "")
-        for name in (DENSE, *names)
-    ]
-    return Table(columns, body, is_narrow=True)
+    columns = {
+        "method": Column("method", "text"),
+        "kept": Column("kept", format=format_percent),
+        "before": Column("removed", format=metric),
+        "after": Column("fine-tuned", format=metric, is_key=True),
+        "balanced": Column("balanced accuracy", format=format_percent),
+        "rank": Column("mean rank", format="{:.2f}".format),
+        "evaluations": Column("evaluations or pulls", format=_count, is_detail=True),
+        "seconds": Column("seconds", format="{:.1f}".format),
+    }
+    if not any(row.get("unbalanced") for row in rows):
+        del columns["balanced"]
+    body = []
+    for name in (DENSE, *names):
+        own = [row for row in rows if row["method"] == name]
+        share = float(np.mean([row["kept"] / row["of"] for row in own]))
+        cells = {"method": name, "kept": share, "rank": ranks.get(name)}
+        kind = "hero" if wins and name == names[0] else ""
+        known = [cells[n] if n in cells else _mean(own, n) for n in columns]
+        body.append(Row(known, kind))
+    return Table([*columns.values()], body, is_narrow=True)
 
 
 def _has_winner(found: MethodComparison) -> bool:
@@ -109,18 +116,13 @@ def _has_winner(found: MethodComparison) -> bool:
     return bool(second - best > found.critical_difference)
 
 
-def _cells(name: str, rows: Sequence[dict], ranks: Mapping[str, float]) -> list[Any]:
-    own = [row for row in rows if row["method"] == name]
-    share = np.mean([row["kept"] / row["of"] for row in own])
-    known = {
-        key: [row[key] for row in own if row[key] is not None]
-        for key in ("before", "after", "evaluations", "seconds")
-    }
-    before, after, evaluations, seconds = (
-        float(np.mean(values)) if values else None for values in known.values()
-    )
-    blank = "" if seconds is None else seconds
-    return [name, share, before, after, ranks.get(name, ""), evaluations or "", blank]
+def _count(evaluations: float) -> str:
+    return f"{evaluations:,.0f}" if evaluations else ""
+
+
+def _mean(rows: Sequence[dict], key: str) -> float | None:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return float(np.mean(values)) if values else None
 
 
 def pairs_table(found: MethodComparison) -> Table:
@@ -138,7 +140,7 @@ def pairs_table(found: MethodComparison) -> Table:
 
 def comparison_csv(rows: Sequence[dict]) -> str:
     """A line for each data set, seed and method."""
-    return rows_to_csv(NAMES, [[row[name] for name in NAMES] for row in rows])
+    return rows_to_csv(NAMES, [[row.get(name) for name in NAMES] for row in rows])
 
 
 def make_figures(
@@ -171,12 +173,14 @@ def render_compare(
     rows: Sequence[dict],
     found: MethodComparison | None,
     figures: Mapping[str, Figure],
+    data: Mapping[str, Sequence[str]],  # what a reader must know of each data set
 ) -> str:
     """The page of a comparison, with the figures of `make_figures`."""
-    is_one, data = len(settings.datasets) == 1, ", ".join(settings.datasets)
+    is_one, names = len(settings.datasets) == 1, ", ".join(settings.datasets)
     return render(
         "compare.html",
-        title=f"{len(settings.methods)} ways to prune {data}",
+        title=f"{len(settings.methods)} ways to prune {names}",
+        data=data,
         settings=settings,
         results=comparison_table(settings, rows, found),
         num_blocks=len(blocks_of(settings)) if is_one else None,

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from gamepruning.statistics import proportion_stderr
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.results import RunResult
@@ -83,7 +84,7 @@ def plot_pareto(
     best = removed[front]
     error = None
     if num_examples and metric == "accuracy":
-        error = np.sqrt(best * (1 - best) / num_examples)
+        error = proportion_stderr(best, num_examples)
     axes.errorbar(kept[front], best, yerr=error, label="the front", **line)
     if is_log := kept.max() > 10 * kept.min():
         axes.set_xscale("log")
@@ -144,7 +145,9 @@ def _draw_mark(
     is_hero = key == result.pruned.key
     colour = theme.look_of(key)["color"]
     look = {"fmt": "o", "ms": 9 if is_hero else 7, "color": colour, "zorder": 4}
-    error = standard_error(value, result) or None
+    error = None
+    if result.metric == "accuracy":
+        error = float(proportion_stderr(value, result.num_test))
     axes.errorbar(value, place, xerr=error, elinewidth=1.6, **look)
     axes.annotate(
         format_metric(value, result.metric),
@@ -167,10 +170,3 @@ def _finish_panel(axes: Axes, title: str, result: RunResult) -> None:
     axes.spines["left"].set_visible(False)
     axes.set(xlabel=f"test {result.metric}", title=title)
     theme.show_metric(axes.xaxis, result.metric)
-
-
-def standard_error(value: float, result: RunResult) -> float:
-    """Binomial standard error of an accuracy on the test data; 0 for other metrics."""
-    if result.metric != "accuracy":
-        return 0.0
-    return float(np.sqrt(max(value * (1 - value), 0.0) / max(result.num_test, 1)))

@@ -16,6 +16,7 @@ from rich.console import Console
 from gamepruning.errors import InputError
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
 from gamepruning.files.run_folder import RunFolder
+from gamepruning.run import batches
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.training import loop
@@ -57,15 +58,15 @@ class Trainer(NamedTuple):
 
     train: Split  # the examples, on the device
     validation: Split  # what choices are made on
-    metric: loop.Measure  # by which progress is judged
+    metric: batches.Measure  # by which progress is judged
     training: SettledTraining  # how long, in which batches, at which rates
     folder: RunFolder  # where checkpoints and metrics go
     progress: bars.Progress  # shows a bar for each stage
     stop: threading.Event  # set: each stage that runs ends with its last whole epoch
 
-    def judge(self, apply: loop.Apply, params: Any) -> float:
+    def judge(self, apply: batches.Apply, params: Any) -> float:
         """The metric on the validation data."""
-        return loop.evaluate(apply, params, self.validation, self.metric)
+        return batches.evaluate(apply, params, self.validation, self.metric)
 
 
 def new_progress(console: Console) -> bars.Progress:
@@ -120,7 +121,7 @@ def train_weights(
     epochs: int,
     key: jax.Array,
     made: loop.TrainStep,
-    apply: loop.Apply,
+    apply: batches.Apply,
     params: Any,
     trainer: Trainer,
 ) -> Any:

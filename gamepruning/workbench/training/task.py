@@ -17,6 +17,7 @@ from gamepruning.compaction.user_network import (
 from gamepruning.errors import InputError
 from gamepruning.files.python import told
 from gamepruning.players import Players, find_players
+from gamepruning.run.batches import Measure
 from gamepruning.workbench.datasets import Dataset, load_dataset
 from gamepruning.workbench.networks.models import Model, build_model
 from gamepruning.workbench.networks.user import as_model
@@ -26,7 +27,6 @@ from gamepruning.workbench.settings.parts import (
     SettledTraining,
     TrainingSettings,
 )
-from gamepruning.workbench.training.loop import Measure
 
 DEFAULT_TRAINING = TrainingSettings()
 EXAMPLES = 8  # examples with which a network is traced
@@ -45,6 +45,16 @@ class Task(NamedTuple):
     metric_name: str  # "accuracy", "R^2", ... as people read it
     is_metric_named: bool = False  # by the user
     notes: tuple[str, ...] = ()  # what the user should know of the network
+
+    @property
+    def needs_balance(self) -> bool:
+        """Return True if accuracy misleads: a class is twice as frequent as another."""
+        data, is_shown = self.dataset, self.metric is metrics.balanced_accuracy
+        if data.task == "regression" or is_shown:
+            return False
+        splits = (data.train, data.validation, data.test)  # alike for every seed
+        counts = np.bincount(np.concatenate([split.labels for split in splits]))
+        return bool(counts.max() >= 2 * counts.min())
 
 
 class Keys(NamedTuple):

@@ -11,7 +11,11 @@ from rich.console import Console
 
 from gamepruning import metrics
 from gamepruning.types import InputError
+from gamepruning.workbench.jobs.bands import run_bands
+from gamepruning.workbench.jobs.compare import run_compare
+from gamepruning.workbench.jobs.curve import run_curves
 from gamepruning.workbench.jobs.prune import run_prune
+from gamepruning.workbench.jobs.sweep import run_sweep
 from gamepruning.workbench.methods.subject import Subject
 from gamepruning.workbench.settings.parts import (
     DataSettings,
@@ -20,6 +24,12 @@ from gamepruning.workbench.settings.parts import (
     TrainingSettings,
 )
 from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.studies import (
+    BandsSettings,
+    CompareSettings,
+    CurveSettings,
+    SweepSettings,
+)
 from gamepruning.workbench.training.task import make_task
 from tests.workbench.twins import write_twins
 
@@ -131,3 +141,49 @@ def test_a_metric_of_the_other_task_is_refused(tmp_path, target, judged, said):
     key, asked = jax.random.key(0), TrainingSettings(**judged)
     with pytest.raises(InputError, match=said):
         make_task(name, data, chosen, asked, seed=0, key=key)
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_every_study_shows_balanced_accuracy_where_accuracy_misleads(tmp_path):
+    """The class of 5 % is named nowhere: half of the classes, 95 % of the examples."""
+    name, console = write_rare(tmp_path / "t.csv"), Console(file=io.StringIO())
+    common = {"widths": (5,), "epochs": 1, "batch_size": 64}
+    curve = CurveSettings.of(
+        dataset=name, methods=("random", "magnitude"), sizes=(0.4,), seeds=1, **common
+    )
+    compare = CompareSettings.of(
+        datasets=(name,), methods=("random", "magnitude"), sizes=(0.4,), keep="0.4",
+        seeds=1, fine_tune=1, **common,
+    )  # fmt: skip
+    bands = BandsSettings.of(dataset=name, samples=4, sizes=3, points=3, **common)
+    sweep = SweepSettings.of(dataset=name, beta=(0.05,), gamma=(0.1,), **common)
+    for run, settings in (
+        (run_curves, curve),
+        (run_compare, compare),
+        (run_bands, bands),
+        (run_sweep, sweep),
+    ):
+        command = settings.COMMAND
+        folder = run(settings, out=tmp_path / command, console=console)
+        data = json.loads((folder / f"{command}.json").read_text())
+        page = folder / ("compare.html" if command == "compare" else "report.html")
+        text = page.read_text(encoding="utf-8")
+        assert "balanced accuracy" in text and "of the class &#39;common&#39;" in text
+        facts = json.dumps(data)
+        assert "balanced" in facts
+        if command in ("bands", "sweep"):
+            rows = data["rows"] if command == "sweep" else [data]
+            (row,) = rows
+            balanced = row.get("test balanced", row.get("test balanced accuracy"))
+            assert balanced == pytest.approx(np.mean(row["recalls"]))
+        if command == "curve":
+            assert len(data["rows"][0]["balanced"]) == 1
+        if command == "compare":
+            assert all(0 <= row["balanced"] <= 1 for row in data["rows"])
+    assert "balanced accuracy" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_classes_that_are_about_as_frequent_need_no_balance():
+    chosen, key = NetworkSettings(widths=(4,)), jax.random.key(0)
+    digits = make_task("digits", DataSettings(), chosen, seed=0, key=key)
+    assert not digits.needs_balance

@@ -1,6 +1,7 @@
 """`gamepruning compare`, and `prune` by bandits."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_blocks_are_data_sets_and_their_seeds_are_averaged():
     dense = rows_of({(t, s, "dense"): 1.0 for t in ("a", "b.csv") for s in (0, 1)})
     figures = make_figures(settings, rows + dense, found)
     assert set(figures) == {"ranks", "curve-a", "curve-b"}
-    page = render_compare(settings, rows + dense, found, figures)
+    page = render_compare(settings, rows + dense, found, figures, {})
     assert page.count("<svg") == 3 and "Iman and Davenport" in page
     assert "75.0 %" in page  # the mean of ucb1 after fine-tuning
 
@@ -170,6 +171,24 @@ def test_classes_and_numbers_are_compared_apart(folder, capsys):
     words = f"compare --datasets a.csv b.csv {QUICK} --methods ucb1 random"
     assert main(words.split()) == 2
     assert "compare them apart" in capsys.readouterr().err
+
+
+def test_how_long_it_takes_is_told_before_it_begins(folder, capsys, monkeypatch):
+    """Once, with the number of methods and networks, and not again on resuming."""
+    write_table(folder / "t.csv", 0)
+    words = f"compare --datasets t.csv {QUICK} --seeds 1 --keep 0.5 --sizes 0.7"
+    words += " --fine-tune 0 --methods building ucb1 random --pulls 20 --out run"
+
+    def cut_off(settings, dataset, method, *rest):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(comparing, "_run", cut_off)
+        assert main(words.split()) == 130
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"About [\d.]+ min for 3 methods on 1 network: a training", told)
+    assert main("compare --resume --out run".split()) == 0
+    assert "About" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("5", 5), ("4/3", 7)])

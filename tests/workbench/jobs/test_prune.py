@@ -15,16 +15,15 @@ from rich.progress import Progress
 
 import gamepruning
 from gamepruning.compaction.export import import_safetensors, load_stablehlo
-from gamepruning.compaction.gates import Absorbed
 from gamepruning.compaction.plan import Plan
 from gamepruning.files.records import read_records
 from gamepruning.files.run_folder import RunFolder, working_in
+from gamepruning.players.fields import receptive_fields
+from gamepruning.run.batches import evaluate
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import Split, load_dataset
-from gamepruning.workbench.jobs.artifacts import receptive_fields
 from gamepruning.workbench.jobs.prune import Finished, run_prune
-from gamepruning.workbench.methods.subject import Choice
 from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.settings.parts import (
     DataSettings,
@@ -33,7 +32,7 @@ from gamepruning.workbench.settings.parts import (
 )
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import stages
-from gamepruning.workbench.training.loop import TrainInfo, evaluate
+from gamepruning.workbench.training.loop import TrainInfo
 from gamepruning.workbench.training.run_folder import _tell_version
 from gamepruning.workbench.training.task import make_task
 
@@ -414,9 +413,8 @@ def test_only_weights_that_read_pixels_are_drawn_as_pixels(model, drawn, key):
         "digits", DataSettings(), NetworkSettings(model=model), seed=0, key=key
     )
     mask = np.arange(task.players.num_players) < 5
-    full = Absorbed(task.network.apply, task.params, task.players, mask)
-    choice = Choice(mask, mask * 1.0, full, task.params, (0, 0))
-    fields = receptive_fields(task, choice)
+    shape = task.dataset.input_shape
+    fields = receptive_fields(task.players, task.params, mask, shape)
     assert (fields is not None) == drawn
     if fields is not None:
         kernel = task.params["hidden_0"]["kernel"]

@@ -207,11 +207,12 @@ def test_many_families_show_the_first_four():
     assert len(family_plots.plot_gates(gates, families, mask).axes) == 4
 
 
-def test_standard_error_is_binomial():
-    result = make_result(num_test=100)
-    assert plots.standard_error(0.5, result) == pytest.approx(0.05)
-    assert plots.standard_error(1.0, result) == 0.0
-    assert plots.standard_error(0.5, make_result(metric="R^2")) == 0.0
+def test_an_accuracy_has_its_standard_error_and_another_metric_has_none():
+    def drawn(**changes) -> int:
+        figure = plots.plot_contest(make_result(**changes))
+        return sum(len(axes.collections) for axes in figure.axes)
+
+    assert drawn() == 7 and drawn(metric="R^2") == 0
 
 
 @pytest.mark.parametrize(("panels", "room"), [(2, 24), (4, 17)])

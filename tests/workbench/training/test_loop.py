@@ -9,15 +9,14 @@ import optax
 import pytest
 
 from gamepruning.metrics import accuracy, cross_entropy, squared_error
+from gamepruning.run.batches import evaluate, predict
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.training.loop import (
-    evaluate,
     fit,
     is_slow_in_scan,
     make_train_step,
-    predict,
     run_epoch,
 )
 
