@@ -18,12 +18,13 @@ from gamepruning.compaction.gates import TOLERANCE, Absorbed, run_gated
 from gamepruning.compaction.plan import make_plan
 from gamepruning.compaction.report import make_report
 from gamepruning.compaction.slicing import slice_tree
+from gamepruning.compaction.start import fit_variance
 from gamepruning.compaction.user_network import ignore_unread
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players
 from gamepruning.run.batches import predict
 from gamepruning.selection import top_n
-from gamepruning.trees.paths import named_shapes, path_name
+from gamepruning.trees.paths import named_shapes
 from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.training.task import Task
 
@@ -109,25 +110,11 @@ def cut_rival(
 def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray) -> Any:
     """A random start for a network of the small size.
 
-    A new start of the dense network is cut down; weights that read fewer players are
-    made larger, so that their variance fits the new number of inputs as the dense
-    initialisation fits the old one.
+    A new start of the dense network is cut down, and its variance fitted to the width.
     """
     params = full.wrap(task.network.init(key))
     kept = _kept(task, full, full.convert(mask))
-    slices = [part for family in full.players.families for part in family.slices]
-    readers = {(part.path, part.axis) for part in slices if part.role == "in"}
-    shapes = named_shapes(params)
-
-    def scale(path, leaf):
-        name = path_name(path)
-        gain = 1.0
-        for axis in range(leaf.ndim):
-            if (name, axis) in readers and leaf.shape[axis]:
-                gain *= (shapes[name][axis] / leaf.shape[axis]) ** 0.5
-        return leaf * jnp.asarray(gain, leaf.dtype)
-
-    return jax.tree_util.tree_map_with_path(scale, slice_tree(params, kept))
+    return fit_variance(full.players, slice_tree(params, kept), named_shapes(params))
 
 
 def _kept(task: Task, full: Absorbed, mask: np.ndarray) -> dict:
