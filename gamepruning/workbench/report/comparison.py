@@ -92,7 +92,7 @@ def comparison_table(
         "kept": Column("kept", format=format_percent),
         "before": Column("removed", format=metric),
         "after": Column("fine-tuned", format=metric, is_key=True),
-        "balanced": Column("balanced accuracy", format=format_percent),
+        "balanced": Column("balanced", format=format_percent),
         "rank": Column("mean rank", format="{:.2f}".format),
         "evaluations": Column("evaluations or pulls", format=_count, is_detail=True),
         "seconds": Column("seconds", format="{:.1f}".format),
