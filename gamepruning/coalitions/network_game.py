@@ -12,12 +12,9 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.related import LazyIncremental
-from gamepruning.coalitions.restrict import (
-    describe_coalition,
-    free_players,
-    select_players,
-)
-from gamepruning.trees.masks import as_mask, as_masks
+from gamepruning.coalitions.free import NetworkGame
+from gamepruning.coalitions.restrict import describe_coalition
+from gamepruning.trees.masks import as_mask
 from gamepruning.types import InputError
 
 FINITE = (
@@ -26,21 +23,14 @@ FINITE = (
 )
 
 
-class ValueFunction:
+class ValueFunction(NetworkGame):
     """Coalitions of the free players, bool [S, M] -> values, float64 [S].
 
     Made by `value_function`. A mask names who of the free players is in; players that
     are always in or out are added.
 
-    Attributes:
-      num_players: M, the number of free players.
-      free: their numbers among all players, int [M], rising.
-      num_evaluations: coalitions valued so far, those of functions restricted from
-        this one among them.
-      is_deterministic: True: a coalition always has the same value.
+    Attributes: see `NetworkGame`.
     """
-
-    is_deterministic = True
 
     def __init__(
         self,
@@ -50,14 +40,10 @@ class ValueFunction:
         inside: Bool[np.ndarray, " N"],
         progress: Callable[[int], Any] | None,
     ):
-        self.free = free
-        self.num_players = len(free)
-        self.num_evaluations = 0
-        self._inside = inside
+        super().__init__(related.players, free, inside)
         self._chunks = chunks
         self._related = related
         self._progress = progress
-        self._parent: ValueFunction | None = None
 
     def __repr__(self) -> str:
         return (
@@ -107,52 +93,6 @@ class ValueFunction:
                 f"has {describe_coalition(self.free[masks[bad[0]]])}"
                 f"{self._related.blame()}; {FINITE}"
             )
-
-    def _count(self, number: int) -> None:
-        self.num_evaluations += number
-        if self._parent is not None:
-            self._parent._count(number)
-
-    def _check(self, masks: ArrayLike) -> np.ndarray:
-        return as_masks(masks, self.num_players)
-
-    def expand(self, masks: ArrayLike) -> Bool[np.ndarray, "S N"]:
-        """The coalitions with everybody in place: bool [S, M] -> bool [S, N].
-
-        Raises:
-          InputError: masks of another shape or dtype.
-        """
-        masks = self._check(masks)
-        full = np.tile(self._inside, (len(masks), 1))
-        full[:, self.free] = masks
-        return full
-
-    def restrict(self, always_in: Any = None, always_out: Any = None) -> ValueFunction:
-        """The game among fewer players; shares what is compiled and computed.
-
-        Args:
-          always_in: free players that are in from now on: bool [N], numbers in [0, N),
-            or names of families; those that are in already may be among them.
-          always_out: players that are out from now on, likewise.
-
-        Returns:
-          A `ValueFunction` of the players that are left.
-
-        Raises:
-          InputError: a player is both in and out, or nobody is left.
-        """
-        players = self._related.players
-        inside = self._inside | select_players(players, always_in, "always_in")
-        outside = ~self._inside
-        outside[self.free] = False
-        outside |= select_players(players, always_out, "always_out")
-        other = copy.copy(self)
-        other.free = free_players(inside, outside)
-        other.num_players = len(other.free)
-        other.num_evaluations = 0
-        other._inside = inside
-        other._parent = self
-        return other
 
     def sample_rows(self, num_rows: int) -> ValueFunction:
         """The game whose prefixes and toggles look at some of the examples only.

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 from jaxtyping import Bool, Int, PyTree
@@ -13,10 +13,12 @@ from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.evaluation.related import IncrementalConfig, LazyIncremental
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.coalitions.network_game import ValueFunction
+from gamepruning.coalitions.repaired import RepairedValueFunction
 from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples
+from gamepruning.reconstruction.gram import Grams
 from gamepruning.types import InputError, Metric
 
 __all__ = ["ValueConfig", "ValueFunction", "value_function"]
@@ -62,6 +64,7 @@ class ValueConfig:
             raise InputError(f"expected chunk_size >= 1, got {self.chunk_size}")
 
 
+@overload
 def value_function(
     players: Players,
     params: PyTree,
@@ -70,8 +73,36 @@ def value_function(
     labels: Any,
     *,
     varying: Any = None,
+    repair: None = None,
     **options: Unpack[ValueOptions],
-) -> ValueFunction:
+) -> ValueFunction: ...
+
+
+@overload
+def value_function(
+    players: Players,
+    params: PyTree,
+    metric: Metric,
+    inputs: Any,
+    labels: Any,
+    *,
+    varying: Any = None,
+    repair: Grams,
+    **options: Unpack[ValueOptions],
+) -> RepairedValueFunction: ...
+
+
+def value_function(
+    players: Players,
+    params: PyTree,
+    metric: Metric,
+    inputs: Any,
+    labels: Any,
+    *,
+    varying: Any = None,
+    repair: Any = None,
+    **options: Unpack[ValueOptions],
+) -> ValueFunction | RepairedValueFunction:
     """The performance of a network with some of its players alone.
 
     v(C) = metric(f(inputs; players of C), labels)
@@ -90,6 +121,9 @@ def value_function(
       labels: what the metric compares with, [B, ...].
       varying: who plays: names of families, or bool [N]; all if None. The others are
         in.
+      repair: what `gp.reconstruction.gather_grams` found of the network. The value of a
+        coalition is then that of its repaired network: the weights that read who is
+        out are fitted anew, in closed form, before the network is evaluated.
       **options: fields of `ValueConfig`: always_in, always_out, chunk_size,
         rows_at_once, devices, progress.
 
@@ -123,6 +157,8 @@ def value_function(
     config = make_options(ValueConfig, options, value_function)
     examples = check_examples(players, params, metric, inputs, labels)
     inside, free = _find_sides(players, varying, config)
+    if repair is not None:
+        return _after_repair(players, repair, metric, examples, inside, free)
     model = ScoredModel(players, params, metric, *examples)
     evaluator = Evaluator(
         model,
@@ -138,6 +174,15 @@ def value_function(
     chunks = Chunks(evaluator, config.chunk_size)
     lazy = LazyIncremental(model, ~inside, related)
     return ValueFunction(chunks, lazy, free, inside, config.progress)
+
+
+def _after_repair(players, grams: Any, metric, examples, inside, free):
+    if not isinstance(grams, Grams):
+        raise InputError(
+            "expected repair as what gp.reconstruction.gather_grams(players, params, "
+            f"inputs) returns, got {type(grams).__name__}"
+        )
+    return RepairedValueFunction(players, grams, metric, examples, inside, free)
 
 
 def _find_sides(

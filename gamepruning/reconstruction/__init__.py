@@ -1,14 +1,27 @@
 """A pruned network made good in closed form, before it is trained."""
 
+from gamepruning.reconstruction.gram import Grams, gather_grams
 from gamepruning.reconstruction.readers import Alone
 from gamepruning.reconstruction.repair import RepairConfig, Repaired, repair
 from gamepruning.reconstruction.report import ReaderReport, RepairReport
+from gamepruning.reconstruction.scores import (
+    FamilyCurve,
+    ReconstructionConfig,
+    reconstruction_curves,
+    reconstruction_scores,
+)
 
 __all__ = [
     "Alone",
+    "FamilyCurve",
+    "Grams",
     "ReaderReport",
+    "ReconstructionConfig",
     "RepairConfig",
     "RepairReport",
     "Repaired",
+    "gather_grams",
+    "reconstruction_curves",
+    "reconstruction_scores",
     "repair",
 ]

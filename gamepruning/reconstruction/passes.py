@@ -8,7 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from gamepruning.players.examples import examples_are_apart
+from gamepruning.players import Players
+from gamepruning.players.examples import (
+    check_players,
+    examples_are_apart,
+    output_shapes,
+)
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.line import Step
 from gamepruning.reconstruction.readers import Readers
@@ -17,7 +22,7 @@ from gamepruning.trace.call import CallSpec
 from gamepruning.trace.labelled import Trace
 from gamepruning.trace.program import Lit, Operand
 from gamepruning.trees.examples import count_rows
-from gamepruning.types import Params
+from gamepruning.types import InputError, Params
 
 
 class Passes:
@@ -133,6 +138,22 @@ class Run:
         env = passes.env(range(passes.num_params), self.params)
         runner.run(runner.constants(operands), env, jnp.asarray(self.mask))
         return env
+
+
+def check_units(players: Players, params: Params, inputs: tuple) -> UnitPlayers:
+    """Check that these are units or layers of a network that takes these inputs.
+
+    Raises:
+      InputError: they are not.
+    """
+    check_players(players)
+    if not isinstance(players, UnitPlayers):
+        raise InputError(
+            "expected players that are units or layers: no single weights, which have "
+            "no axis that is cut"
+        )
+    output_shapes(players, params, inputs)
+    return players
 
 
 def split_calls(

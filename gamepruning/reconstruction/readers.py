@@ -26,6 +26,7 @@ class Reader:
       step: the product.
       product: how its operands become matrices.
       weights: for each entry of the weights [G, K, M] its place in the parameter.
+      players: whom each input needs, int [G, K, width]: numbers + 1, 0 for nobody.
       has_input: the inputs that are left, bool [G, K].
       has_output: the outputs that are left, bool [G, M].
       chain: its bias, and the residual stream that it adds to.
@@ -34,6 +35,7 @@ class Reader:
     step: Step
     product: Product
     weights: Entries
+    players: Int[np.ndarray, "G K width"]
     has_input: Bool[np.ndarray, "G K"]
     has_output: Bool[np.ndarray, "G M"]
     chain: Chain
@@ -65,6 +67,10 @@ class Reader:
         """True if a group with outputs has lost inputs."""
         has_results = self.has_output.any(axis=1)
         return not self.has_input[has_results].all()
+
+    def can_be_cut(self) -> bool:
+        """True if some mask takes inputs."""
+        return bool(self.players.any())
 
 
 class Shared(NamedTuple):
@@ -117,21 +123,21 @@ class Readers:
 
 
 def find_readers(
-    trace: Trace, paths: Sequence[str], mask: Bool[np.ndarray, " N"]
+    trace: Trace, paths: Sequence[str], mask: Bool[np.ndarray, " N"] | None
 ) -> Readers:
     """Find the readers of the axes that a mask cuts.
 
     Args:
       trace: of the model.
       paths: of the arrays of params.
-      mask: who stays.
+      mask: who stays; None for the readers of all axes that some mask can cut.
     """
     nodes = {site.node for site in trace.analysis.sites}
     line = unroll(trace.analysis, nodes)
     inputs = trace.program.graph.inputs
     varying = line.descendants(inputs[len(paths) :])
     views = Views(line, inputs[: len(paths)])
-    finder = _Finder(trace, line, views, varying, np.asarray(mask))
+    finder = _Finder(trace, line, views, varying, mask)
     found: dict[tuple, list[Reader]] = {}
     alone = [
         Alone(name, "it is read in a loop or branch") for name in _closed(line, nodes)
@@ -145,7 +151,7 @@ def find_readers(
                 alone.append(Alone(finder.name(step, paths), reader))
     shared = []
     for readers in found.values():
-        if any(reader.is_cut() for reader in readers):
+        if any(r.can_be_cut() if mask is None else r.is_cut() for r in readers):
             path = paths[readers[0].weights.leaf]
             reason = finder.conflict(readers)
             if reason:
@@ -182,15 +188,23 @@ class _Finder:
         """Which entries of an axis of an operand are left, bool."""
         original = self._line.original(operand)
         label = self._trace.analysis.label(original)[dim]
-        kept = kept_entries(self._trace.columns(label), self._mask)
+        columns = self._trace.columns(label)
+        kept = None if self._mask is None else kept_entries(columns, self._mask)
         size = self._line.shape(operand)[dim]
-        if kept is None:
-            return np.ones(size, bool)
-        return np.isin(np.arange(size), kept)
+        return np.ones(size, bool) if kept is None else np.isin(np.arange(size), kept)
+
+    def _columns(self, operand: Operand, dim: int) -> np.ndarray:
+        """Whom each entry of an axis of an operand needs: numbers + 1, 0 for nobody."""
+        label = self._trace.analysis.label(self._line.original(operand))[dim]
+        found = self._trace.columns(label)
+        size = self._line.shape(operand)[dim]
+        return np.zeros((size, 0), int) if found is None else found
 
     def cuts(self, step: Step) -> bool:
         """True if the mask cuts an axis that the step sums over."""
         sites = [s for s in self._trace.analysis.sites if s.node is step.node]
+        if self._mask is None:
+            return any(self._columns(step.ins[s.operand], s.dim).any() for s in sites)
         return any(not self._kept(step.ins[s.operand], s.dim).all() for s in sites)
 
     # -- a reader --------------------------------------------------------------------
@@ -221,8 +235,12 @@ class _Finder:
 
     def _make(self, step: Step, product: Product, weights: Entries) -> Reader:
         source = step.ins[product.inputs]
-        kept = [self._kept(source, dim) for dim in product.input_dims()]
-        has_input = product.is_in(kept, self._line.shape(source))
+        columns = [self._columns(source, dim) for dim in product.input_dims()]
+        players = product.players(columns)
+        has_input = np.ones(players.shape[:2], bool)
+        if self._mask is not None:
+            there = np.append(True, self._mask)
+            has_input = np.asarray(there[players].all(axis=-1))
         (result,) = step.outs
         there: np.ndarray = np.ones((), bool)
         for dim in range(len(self._line.shape(result))):
@@ -231,7 +249,7 @@ class _Finder:
         chain = follow(self._line, self._views, self._varying, result)
         if chain.bias and self._is_used_elsewhere(chain.bias.entries, chain):
             chain = Chain(None, chain.stream)
-        return Reader(step, product, weights, has_input, has_output, chain)
+        return Reader(step, product, weights, players, has_input, has_output, chain)
 
     # -- what else reads a parameter ---------------------------------------------------
 

@@ -10,15 +10,14 @@ import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
 from gamepruning.players import Players
-from gamepruning.players.examples import check_players, output_shapes
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.collect import Collected, collect
 from gamepruning.reconstruction.fit import RIDGES, fit
 from gamepruning.reconstruction.order import order_corrected
-from gamepruning.reconstruction.passes import Passes, Run, split_calls
+from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
 from gamepruning.reconstruction.readers import Shared, find_readers
 from gamepruning.reconstruction.report import ReaderReport, RepairReport, make_report
-from gamepruning.reconstruction.write import write_fit
+from gamepruning.reconstruction.write import bias_places, write_fit
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
 
@@ -134,15 +133,9 @@ def repair(
       held-out ridge are choices of this library.
     """
     config = RepairConfig() if config is None else config
-    check_players(players)
-    if not isinstance(players, UnitPlayers):
-        raise InputError(
-            "repair takes players that are units or layers; single weights have no "
-            "axis that is cut"
-        )
-    mask = players.mask(mask)
     inputs = as_inputs(inputs)
-    output_shapes(players, params, inputs)
+    players = check_units(players, params, inputs)
+    mask = players.mask(mask)
     work = _Repair(players, params, mask, inputs, config)
     return work.run(progress or (lambda *_: None))
 
@@ -179,7 +172,8 @@ class _Repair:
                 sums.train, sums.held, shared.has_bias, ridges=self._config.ridges
             )
             if np.isfinite(found.ridge):
-                write_fit(cut, shared.readers[0], found, sums.shift, shared.has_bias)
+                reader, bias = shared.readers[0], bias_places(cut, shared)
+                write_fit(cut, reader, found, sums.shift, bias)
             seconds = time.perf_counter() - begin
             reports.append(make_report(shared, sums, found, seconds))
         _warn_of_few_rows(reports)

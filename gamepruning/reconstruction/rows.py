@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from gamepruning.trace.program import Node
 from gamepruning.trace.rules.contract import dot_numbers
@@ -53,8 +53,8 @@ class Product:
         """The axes of the activation that may be cut, in the order of K."""
         raise NotImplementedError
 
-    def is_in(self, kept: Sequence[np.ndarray], shape: tuple) -> np.ndarray:
-        """Which inputs are there, bool [G, K], by what is there of `input_dims`."""
+    def players(self, columns: Sequence[np.ndarray]) -> Int[np.ndarray, "G K width"]:
+        """Whom each input needs, by whom each entry of `input_dims` needs."""
         raise NotImplementedError
 
 
@@ -101,14 +101,15 @@ class DotProduct(Product):
         sums, batch = (dims[self.inputs] for dims in self._dims())
         return (*batch, *sums)
 
-    def is_in(self, kept: Sequence[np.ndarray], shape: tuple) -> np.ndarray:
-        """An input is there if its index along every axis is."""
+    def players(self, columns: Sequence[np.ndarray]) -> Int[np.ndarray, "G K width"]:
+        """An input needs whom its index along every axis needs."""
         num_batch = len(self._dims()[1][0])
-        there = np.ones(1, bool)
-        for axis in kept:
-            there = np.logical_and.outer(there, axis).reshape(-1)
-        groups = prod(len(axis) for axis in kept[:num_batch])
-        return there.reshape(groups, -1)
+        found = np.zeros((1, 0), int)
+        for axis in columns:
+            before = np.repeat(found, len(axis), axis=0)
+            found = np.hstack([before, np.tile(axis, (len(found), 1))])
+        groups = prod(len(axis) for axis in columns[:num_batch])
+        return found.reshape(groups, len(found) // groups, found.shape[1])
 
 
 class Convolution(Product):
@@ -124,12 +125,15 @@ class Convolution(Product):
 
     def rows(self, array: Any) -> Matrices:
         """Patches: R places, K = channels of a group x taps of the kernel."""
-        array = jnp.transpose(array, self._spec.lhs_spec)  # N C space
+        batch, channel, *space = self._spec.lhs_spec
+        array = jnp.transpose(array, (batch, *space, channel))
         patches = _patches(array, self.node.params, self._kernel)
-        num, channels, taps, places = patches.shape
+        rows, channels, taps = patches.shape
         groups = self._groups
-        each = patches.reshape(num, groups, channels // groups * taps, places)
-        return each.transpose(1, 0, 3, 2).reshape(groups, num * places, -1)
+        if groups == 1:
+            return patches.reshape(1, rows, -1)
+        each = patches.reshape(rows, groups, channels // groups * taps)
+        return each.transpose(1, 0, 2)
 
     @property
     def _kernel(self) -> tuple[int, ...]:
@@ -154,9 +158,12 @@ class Convolution(Product):
         """The channels."""
         return (self._spec.lhs_spec[1],)
 
-    def is_in(self, kept: Sequence[np.ndarray], shape: tuple) -> np.ndarray:
-        """All taps of a channel."""
-        return np.repeat(kept[0].reshape(self._groups, -1), prod(self._kernel), axis=1)
+    def players(self, columns: Sequence[np.ndarray]) -> Int[np.ndarray, "G K width"]:
+        """All taps of a channel need whom the channel needs."""
+        (channels,) = columns
+        size = len(channels) // self._groups
+        each = channels.reshape(self._groups, size, channels.shape[-1])
+        return np.repeat(each, prod(self._kernel), axis=1)
 
 
 def product_of(node: Node, weights: int) -> Product | None:
@@ -175,28 +182,19 @@ def _matrices(array: Any, dims: tuple[list, list, list]) -> Matrices:
 
 
 def _patches(array: Any, params: dict[str, Any], kernel: tuple[int, ...]) -> Any:
-    """[N, C, taps, places]: what each place of the result sees of [N, C, space]."""
+    """[rows, C, taps]: what each place of the result sees of [N, space, C]."""
     zero = jnp.zeros((), array.dtype)
-    space = [
-        (low, high, hole - 1)
-        for (low, high), hole in zip(
-            params["padding"], params["lhs_dilation"], strict=True
-        )
-    ]
-    array = lax.pad(array, zero, [(0, 0, 0), (0, 0, 0), *space])
+    holes = [hole - 1 for hole in params["lhs_dilation"]]
+    space = [(*pad, n) for pad, n in zip(params["padding"], holes, strict=True)]
+    array = lax.pad(array, zero, [(0, 0, 0), *space, (0, 0, 0)])
+    num, *sizes, channels = array.shape
     strides, dilation = params["window_strides"], params["rhs_dilation"]
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    sizes = [
-        (size - r) // s + 1
-        for size, r, s in zip(array.shape[2:], reach, strides, strict=True)
-    ]
     pieces = []
     for tap in np.ndindex(*kernel):
         start = [t * d for t, d in zip(tap, dilation, strict=True)]
-        stop = [
-            a + (n - 1) * s + 1 for a, n, s in zip(start, sizes, strides, strict=True)
-        ]
-        limits = [*array.shape[:2], *stop]
-        piece = lax.slice(array, [0, 0, *start], limits, [1, 1, *strides])
-        pieces.append(piece.reshape(*array.shape[:2], -1))
-    return jnp.stack(pieces, axis=2)
+        rest = [(k - 1 - t) * d for k, t, d in zip(kernel, tap, dilation, strict=True)]
+        stop = [size - r for size, r in zip(sizes, rest, strict=True)]
+        limits = [num, *stop, channels]
+        piece = lax.slice(array, [0, *start, 0], limits, [1, *strides, 1])
+        pieces.append(piece.reshape(-1, channels))
+    return jnp.stack(pieces, axis=-1)

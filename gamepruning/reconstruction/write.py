@@ -1,53 +1,87 @@
 """Puts what was fitted into the parameters."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 
 from gamepruning.reconstruction.chain import Bias
 from gamepruning.reconstruction.fit import Fit
 from gamepruning.reconstruction.passes import Run
-from gamepruning.reconstruction.readers import Reader
+from gamepruning.reconstruction.readers import Reader, Shared
 
 
-def write_fit(run: Run, reader: Reader, found: Fit, shift, has_bias: bool) -> None:
+class BiasPlaces(NamedTuple):
+    """Where a change of a reader's results goes.
+
+    Attributes:
+      leaf: the parameter.
+      places: for each output its place in the flattened parameter, [G, M].
+      factor: what a change of the output is multiplied by on its way there, [G, M].
+    """
+
+    leaf: int
+    places: Int[np.ndarray, "G M"]
+    factor: Float[np.ndarray, "G M"]
+
+    def add(self, leaf: Any, change: Float[np.ndarray, "G M"]) -> np.ndarray:
+        """The parameter that changes the outputs so."""
+        return added(leaf, self.places, self.factor * change)
+
+
+def bias_places(run: Run, shared: Shared) -> BiasPlaces | None:
+    """Where the bias of a reader is; None where it has none of its own.
+
+    One entry of each output is followed on its way to where the bias is added.
+    """
+    reader = shared.readers[0]
+    bias = reader.chain.bias
+    if not shared.has_bias or bias is None:
+        return None
+    shape = run.passes.readers.line.shape(reader.step.outs[0])
+    position = np.arange(np.prod(shape, dtype=int)).reshape(shape)
+    rows = reader.product.results(position)[:, 0]
+    factor, number = _follow(run, bias, shape, rows)
+    found = number >= 0
+    order = np.argsort(number[found])
+    places = bias.entries.places[found][order].reshape(rows.shape)
+    factor = bias.sign * factor[found][order].reshape(rows.shape)
+    return BiasPlaces(bias.entries.leaf, places, factor)
+
+
+def _follow(
+    run: Run, bias: Bias, shape: tuple, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a change of 1 becomes, and which output each entry is; -1 for others."""
+    runner = run.passes.runner
+    factor, number = np.zeros(shape), np.full(shape, -1)
+    factor.reshape(-1)[rows] = 1.0
+    number.reshape(-1)[rows] = np.arange(rows.size).reshape(rows.shape)
+    env = run.constant([link.other for link in bias.links if link.has_other])
+    for link in bias.links:
+        other = runner.factor(env, link)
+        factor = link.forward(factor, None if other is None else np.asarray(other))
+        number = link.moved(number)
+    return factor, number
+
+
+def write_fit(run: Run, reader: Reader, found: Fit, shift, bias) -> None:
     """Add a fit to the weights and the bias of a reader, in the parameters of a run."""
     keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
     place = reader.weights.places[:, keep_x][:, :, keep_z]
     there = reader.has_input[:, keep_x, None] & reader.has_output[:, None, keep_z]
     leaf = reader.weights.leaf
-    run.params[leaf] = _added(run.params[leaf], place[there], found.weights[there])
-    bias = reader.chain.bias
-    if has_bias and bias is not None:
+    run.params[leaf] = added(run.params[leaf], place[there], found.weights[there])
+    if bias is not None:
         change = np.zeros(reader.has_output.shape)
         change[:, keep_z] = found.bias - np.einsum("gk,gkm->gm", shift.x, found.weights)
-        _write_bias(run, reader, bias, np.where(reader.has_output, change, 0))
+        change = np.where(reader.has_output, change, 0)
+        run.params[bias.leaf] = bias.add(run.params[bias.leaf], change)
 
 
-def _write_bias(
-    run: Run, reader: Reader, bias: Bias, change: Float[np.ndarray, "G M"]
-) -> None:
-    """Follow one entry of each output on its way to where the bias is added."""
-    runner = run.passes.runner
-    shape = run.passes.readers.line.shape(reader.step.outs[0])
-    position = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    rows = reader.product.results(position)[:, 0]
-    moved, marks = np.zeros(shape), np.zeros(shape, bool)
-    moved.reshape(-1)[rows] = change
-    marks.reshape(-1)[rows] = True
-    env = run.constant([link.other for link in bias.links if link.has_other])
-    for link in bias.links:
-        factor = runner.factor(env, link)
-        moved = link.forward(moved, None if factor is None else np.asarray(factor))
-        marks = link.moved(marks)
-    leaf = bias.entries.leaf
-    run.params[leaf] = _added(
-        run.params[leaf], bias.entries.places[marks], bias.sign * moved[marks]
-    )
-
-
-def _added(leaf: Any, places: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+def added(
+    leaf: Any, places: Int[np.ndarray, "..."], amounts: Shaped[np.ndarray, "..."]
+) -> np.ndarray:
     """An array with something added to some entries."""
     array = np.array(leaf)
     flat = array.reshape(-1)

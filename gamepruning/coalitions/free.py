@@ -1,0 +1,83 @@
+"""What the games of a network share: who is free, and how often they were asked."""
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import ArrayLike, Bool, Int
+
+from gamepruning.coalitions.restrict import free_players, select_players
+from gamepruning.players import Players
+from gamepruning.trees.masks import as_masks
+
+
+class NetworkGame:
+    """A game among the free players of a network; the others are always in or out.
+
+    Attributes:
+      num_players: M, the number of free players.
+      free: their numbers among all players, int [M], rising.
+      num_evaluations: coalitions valued so far, those of games restricted from this
+        one among them.
+      is_deterministic: True: a coalition always has the same value.
+    """
+
+    is_deterministic = True
+
+    def __init__(
+        self,
+        players: Players,
+        free: Int[np.ndarray, " M"],
+        inside: Bool[np.ndarray, " N"],
+    ):
+        self.free = free
+        self.num_players = len(free)
+        self.num_evaluations = 0
+        self._players = players
+        self._inside = inside
+        self._parent: NetworkGame | None = None
+
+    def _count(self, number: int) -> None:
+        self.num_evaluations += number
+        if self._parent is not None:
+            self._parent._count(number)
+
+    def _check(self, masks: ArrayLike) -> np.ndarray:
+        return as_masks(masks, self.num_players)
+
+    def expand(self, masks: ArrayLike) -> Bool[np.ndarray, "S N"]:
+        """The coalitions with everybody in place: bool [S, M] -> bool [S, N].
+
+        Raises:
+          InputError: masks of another shape or dtype.
+        """
+        masks = self._check(masks)
+        full = np.tile(self._inside, (len(masks), 1))
+        full[:, self.free] = masks
+        return full
+
+    def restrict(self, always_in: Any = None, always_out: Any = None) -> Self:
+        """The game among fewer players; shares what is compiled and computed.
+
+        Args:
+          always_in: free players that are in from now on: bool [N], numbers in [0, N),
+            or names of families; those that are in already may be among them.
+          always_out: players that are out from now on, likewise.
+
+        Returns:
+          The game of the players that are left.
+
+        Raises:
+          InputError: a player is both in and out, or nobody is left.
+        """
+        inside = self._inside | select_players(self._players, always_in, "always_in")
+        outside = ~self._inside
+        outside[self.free] = False
+        outside |= select_players(self._players, always_out, "always_out")
+        other = copy.copy(self)
+        other.free = free_players(inside, outside)
+        other.num_players = len(other.free)
+        other.num_evaluations = 0
+        other._inside = inside
+        other._parent = self
+        return other

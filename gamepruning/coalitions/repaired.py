@@ -1,0 +1,104 @@
+"""The game of a network after repair: coalitions whose weights are fitted anew."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Bool, Float, Int, PyTree
+
+from gamepruning.coalitions.free import NetworkGame
+from gamepruning.players import Players
+from gamepruning.players.examples import Examples
+from gamepruning.reconstruction.gram import Grams
+from gamepruning.trees.masks import as_mask
+from gamepruning.types import InputError, Metric
+
+AT_ONCE = 16  # coalitions in one pass: each has weights of its own
+
+
+class RepairedValueFunction(NetworkGame):
+    """Coalitions of the free players, bool [S, M] -> values after repair, float64 [S].
+
+    Made by `value_function(..., repair=grams)`.
+
+    Attributes: see `NetworkGame`.
+    """
+
+    def __init__(
+        self,
+        players: Players,
+        grams: Grams,
+        metric: Metric,
+        examples: Examples,
+        inside: Bool[np.ndarray, " N"],
+        free: Int[np.ndarray, " M"],
+    ):
+        super().__init__(players, free, inside)
+        self._grams = grams
+        self._value = jax.jit(jax.vmap(_make_value(players, grams, metric, examples)))
+
+    def __repr__(self) -> str:
+        return (
+            f"RepairedValueFunction({self.num_players} free of {len(self._inside)} "
+            f"players, {self.num_evaluations} evaluations)"
+        )
+
+    def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"] | np.float64:
+        """The value of each coalition, its readers' weights fitted to who is in.
+
+        Args:
+          masks: bool [S, M], True = in; any S. One coalition, bool [M], will do.
+
+        Returns:
+          float64 [S]; a scalar for one coalition.
+
+        Raises:
+          InputError: masks of another shape or dtype, or a value that is not finite.
+
+        Cost: S evaluations, and for each a solve of [k, k] for each reader with k
+        inputs left.
+        """
+        if np.ndim(masks) == 1:
+            own = as_mask(masks, self.num_players, name="coalition")
+            return self._values(own[None])[0]
+        return self._values(self._check(masks))
+
+    def _values(self, masks: np.ndarray) -> np.ndarray:
+        full = self.expand(masks)
+        values = np.empty(len(masks))
+        for start in range(0, len(masks), AT_ONCE):
+            part = full[start : start + AT_ONCE]
+            values[start : start + len(part)] = self._some(part)
+            self._count(len(part))
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise InputError(
+                f"the metric is {values[bad[0]]} for coalition {bad[0]}: expected a "
+                "finite number for every coalition; clip it, or choose another metric"
+            )
+        return values
+
+    def _some(self, masks: np.ndarray) -> np.ndarray:
+        """Values of at most AT_ONCE coalitions, made up to that many."""
+        short = AT_ONCE - len(masks)
+        rows = np.concatenate([masks, np.repeat(masks[-1:], short, axis=0)])
+        leaves = [self._grams.repaired(mask) for mask in masks]
+        leaves += leaves[-1:] * short
+        changed = self._grams.changed
+        stacks = [np.stack([row[k] for row in leaves]) for k in changed]
+        return np.asarray(self._value(stacks, rows), float)[: len(masks)]
+
+
+def _make_value(players: Players, grams: Grams, metric: Metric, examples: Examples):
+    """(the parameters that change, mask) -> value."""
+    passes, changed = grams.run.passes, grams.changed
+
+    def value(leaves: PyTree, mask: Any) -> Any:
+        own = list(grams.run.params)
+        for k, leaf in zip(changed, leaves, strict=True):
+            own[k] = leaf
+        outputs = players.gated(passes.with_params(own), mask, *examples.inputs)
+        return jnp.asarray(metric(outputs, examples.labels))
+
+    return value

@@ -1,0 +1,124 @@
+"""Backward elimination by the exact cost of leaving: Optimal Brain Surgeon on blocks.
+
+The loss of a reader when the inputs b of a player leave, and the others' weights make
+up for them, is tr(W_b' [(C^-1)_bb]^-1 W_b). The player with the smallest loss leaves; W
+and C^-1 are brought up to date by one block step, and the next is found.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gamepruning.reconstruction.gram import Gram
+
+
+class Elimination(NamedTuple):
+    """The order in which the players of a family leave.
+
+    Attributes:
+      order: the players, first to leave first.
+      loss: what is lost once each has left, with all before it: the sum over the
+        readers of the share of their results' energy that no fit gives back.
+      weights: at the counts asked for, the weights of each matrix [G, K, M] with 0 for
+        the inputs that left.
+    """
+
+    order: Int[np.ndarray, " n"]
+    loss: Float[np.ndarray, " n"]
+    weights: dict[int, list[Float[np.ndarray, "G K M"]]]
+
+
+@dataclass(eq=False)
+class _State:
+    """One group of one matrix while players leave."""
+
+    inverse: np.ndarray
+    weights: np.ndarray
+    entries: list[np.ndarray]  # of each player, those that are still in
+    scale: float
+
+    def costs(self, alive: Sequence[int]) -> np.ndarray:
+        """The loss when each of these players leaves alone."""
+        found = np.zeros(len(alive))
+        sizes = np.array([len(self.entries[k]) for k in alive])
+        for size in np.unique(sizes[sizes > 0]):
+            which = np.flatnonzero(sizes == size)
+            index = np.stack([self.entries[alive[int(k)]] for k in which])
+            block = self.inverse[index[:, :, None], index[:, None, :]]
+            rows = self.weights[index]
+            found[which] = (rows * np.linalg.solve(block, rows)).sum(axis=(1, 2))
+        return found * self.scale
+
+    def remove(self, player: int) -> None:
+        """Take a player's inputs out; the others' weights make up for them."""
+        index = self.entries[player]
+        if not len(index):
+            return
+        block = self.inverse[np.ix_(index, index)]
+        columns = self.inverse[:, index]
+        change = np.linalg.solve(block, np.hstack([self.weights[index], columns.T]))
+        num = self.weights.shape[1]
+        self.weights -= columns @ change[:, :num]
+        self.inverse -= columns @ change[:, num:]
+        self.weights[index] = 0
+        self.inverse[index] = self.inverse[:, index] = 0
+        for k, other in enumerate(self.entries):
+            if k != player and len(other):
+                self.entries[k] = other[~np.isin(other, index)]
+        self.entries[player] = index[:0]
+
+
+def eliminate(
+    players: Sequence[int],
+    grams: Sequence[Gram],
+    counts: Sequence[int] = (),
+    at_once: Callable[[int], int] = lambda left: max(left // 128, 1),
+) -> Elimination:
+    """Let the players of a family leave, the one whose loss is smallest first.
+
+    Args:
+      players: their numbers.
+      grams: the matrices that read them; all other players stay.
+      counts: at how many players left the weights are noted.
+      at_once: how many leave in one step, by how many are left.
+
+    Returns:
+      `Elimination`. Cost: K^2 (k + M) a player and matrix, of K inputs, k of them a
+      player's, and M outputs.
+    """
+    states = [_states(gram, players) for gram in grams]
+    every = [state for group in states for state in group]
+    alive, order, loss, noted = list(range(len(players))), [], [], {}
+    spent = 0.0
+    while alive:
+        if len(alive) in counts:
+            noted[len(alive)] = [np.stack([s.weights for s in g]) for g in states]
+            noted[len(alive)] = [weights.copy() for weights in noted[len(alive)]]
+        costs = sum((state.costs(alive) for state in every), np.zeros(len(alive)))
+        limits = [c - len(alive) for c in counts if c < len(alive)]
+        number = min(at_once(len(alive)), -max(limits, default=-len(alive)))
+        for k in np.argsort(costs, kind="stable")[:number]:
+            for state in every:
+                state.remove(alive[k])
+            spent += float(costs[k])
+            order.append(players[alive[k]])
+            loss.append(spent)
+        gone = set(np.argsort(costs, kind="stable")[:number].tolist())
+        alive = [who for k, who in enumerate(alive) if k not in gone]
+    return Elimination(np.array(order), np.array(loss), noted)
+
+
+def _states(gram: Gram, players: Sequence[int]) -> list[_State]:
+    entries = [gram.entries(player) for player in players]
+    return [
+        _State(
+            np.linalg.inv(gram.moments[g]),
+            gram.weights[g].copy(),
+            [rows[g] for rows in entries],
+            1.0 / gram.energy,
+        )
+        for g in range(len(gram.weights))
+    ]

@@ -1,0 +1,215 @@
+"""What every reader of a network needs to know of its inputs, from one pass.
+
+In the full network a reader computes z = x W. With the second moments C = E[x x'] of
+its inputs (about their mean where a bias can make up for it), the best weights of those
+of its inputs that stay, and what is lost with them, follow for any set of inputs
+without another pass:
+
+    W_S = W_S + C_SS^-1 C_SD W_D,    loss(S) = tr(W_D' [(C^-1)_DD]^-1 W_D),
+
+where S stays and D leaves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Bool, Float, Int, PyTree
+
+from gamepruning.players import Players
+from gamepruning.reconstruction.collect import Collected, collect
+from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
+from gamepruning.reconstruction.readers import Alone, Shared, find_readers
+from gamepruning.reconstruction.rows import Matrices
+from gamepruning.reconstruction.write import BiasPlaces, added, bias_places
+from gamepruning.trees.examples import as_inputs
+from gamepruning.types import InputError, Params
+
+RIDGE = 1e-4  # of the mean square of an input
+
+
+@dataclass(frozen=True, eq=False)
+class Gram:
+    """One matrix of weights, and the second moments of what it reads.
+
+    Attributes:
+      shared: the readers of the matrix.
+      players: whom each input needs, int [G, K, width]: numbers + 1, 0 for nobody.
+      mean: of the inputs, [G, K]; 0 without a bias.
+      moments: C, with the ridge on its diagonal, [G, K, K].
+      weights: W, [G, K, M].
+      energy: E|z|^2 about its mean, or about 0 without a bias.
+      bias: where a change of the results goes; None without a bias.
+    """
+
+    shared: Shared
+    players: Int[np.ndarray, "G K width"]
+    mean: Float[np.ndarray, "G K"]
+    moments: Float[np.ndarray, "G K K"]
+    weights: Float[np.ndarray, "G K M"]
+    energy: float
+    bias: BiasPlaces | None
+
+    @property
+    def leaf(self) -> int:
+        """The parameter that holds the weights."""
+        return self.shared.readers[0].weights.leaf
+
+    def entries(self, player: int) -> list[Int[np.ndarray, " k"]]:
+        """The inputs that leave with a player, by group."""
+        needs = (self.players == player + 1).any(axis=-1)
+        return [np.flatnonzero(row) for row in needs]
+
+    def stays(self, mask: Bool[np.ndarray, " N"]) -> Bool[np.ndarray, "G K"]:
+        """The inputs that are left under a mask."""
+        there = np.append(True, mask)
+        return np.asarray(there[self.players].all(axis=-1))
+
+    def fit(self, stays: Bool[np.ndarray, "G K"]) -> Matrices:
+        """The best weights of the inputs that stay, [G, K, M]; 0 for the others."""
+        found = np.zeros_like(self.weights)
+        for g, left in enumerate(stays):
+            rows, gone = np.flatnonzero(left), np.flatnonzero(~left)
+            own = self.weights[g, rows]
+            if len(gone):
+                block = self.moments[g][np.ix_(rows, rows)]
+                missing = self.moments[g][np.ix_(rows, gone)] @ self.weights[g, gone]
+                own = own + scipy.linalg.solve(block, missing, assume_a="pos")
+            found[g, rows] = own
+        return found
+
+    def write(
+        self, leaves: list[Any], stays: Bool[np.ndarray, "G K"], weights: Matrices
+    ) -> None:
+        """Give the inputs that stay other weights, and the bias what is short.
+
+        Args:
+          leaves: the parameters of the full network; those that change are replaced.
+          stays: which inputs are left.
+          weights: theirs, [G, K, M]; what stands at the others is not read.
+        """
+        places = self.shared.readers[0].weights.places
+        change = (weights - self.weights)[stays]
+        leaves[self.leaf] = added(leaves[self.leaf], places[stays], change)
+        if self.bias is not None:
+            kept = np.where(stays[:, :, None], weights, 0)
+            short = np.einsum("gk,gkm->gm", self.mean, self.weights - kept)
+            leaves[self.bias.leaf] = self.bias.add(leaves[self.bias.leaf], short)
+
+
+@dataclass(frozen=True, eq=False)
+class Grams:
+    """All matrices of a network that some mask cuts.
+
+    Attributes:
+      grams: in the order of the program.
+      alone: what reads an axis with players and cannot be fitted.
+      run: the full network before its first step: its parameters, and its examples.
+    """
+
+    grams: tuple[Gram, ...]
+    alone: tuple[Alone, ...]
+    run: Run
+
+    def repaired(self, mask: Bool[np.ndarray, " N"]) -> list[Any]:
+        """The parameters of the network whose readers make up for who leaves."""
+        leaves = list(self.run.params)
+        for gram in self.grams:
+            stays = gram.stays(mask)
+            if not stays.all():
+                gram.write(leaves, stays, gram.fit(stays))
+        return leaves
+
+    @property
+    def changed(self) -> tuple[int, ...]:
+        """The parameters that a repair may change, by number."""
+        weights = {gram.leaf for gram in self.grams}
+        biases = {gram.bias.leaf for gram in self.grams if gram.bias is not None}
+        return tuple(sorted(weights | biases))
+
+    def of(self, players: Sequence[int]) -> list[Gram]:
+        """The matrices that read these players."""
+        numbers = np.asarray(players) + 1
+        return [gram for gram in self.grams if np.isin(gram.players, numbers).any()]
+
+
+def gather_grams(
+    players: Players,
+    params: Params,
+    inputs: PyTree,
+    *,
+    batch_size: int = 256,
+    ridge: float = RIDGE,
+) -> Grams:
+    """One pass of the full network over examples, for all readers.
+
+    What it returns makes any coalition's network as good as it can be without another
+    pass: see `gp.value_function(..., repair=grams)`.
+
+    Args:
+      players: what `find_players` found, units or layers.
+      params: the full network's parameters.
+      inputs: calibration examples, [B, ...] or a tuple of inputs.
+      batch_size: examples a pass.
+      ridge: what is added to the diagonal, as a multiple of an input's mean square.
+
+    Raises:
+      InputError: the inputs do not fit, or an activation is not finite.
+
+    Cost: one pass, and K^2 multiply-adds a row for each reader with K inputs.
+    """
+    players = check_units(players, params, inputs := as_inputs(inputs))
+    calls = split_calls(players, params, inputs, batch_size)
+    trace = players.model.trace(calls[0])
+    readers = find_readers(trace, players.paths, None)
+    passes = Passes(trace, readers, calls, players.num_players)
+    everyone = np.ones(players.num_players, bool)
+    start = run = passes.start(everyone)
+    order = sorted(readers.shared, key=lambda s: passes.position[s.readers[0].step])
+    grams = []
+    for shared in order:
+        found, shift, here = None, None, run
+        for reader in shared.readers:
+            here = here.at(passes.position[reader.step])
+            run = run.at(passes.position[shared.readers[0].step])
+            sums = collect(
+                reader,
+                here,
+                here,
+                stream=None,
+                has_bias=shared.has_bias,
+                held_out=0.0,
+                shift=shift,
+            )
+            found, shift = sums.plus(found), sums.shift
+        assert found is not None
+        if not found.train.is_finite():
+            raise InputError(
+                f"what {shared.path!r} reads is not finite on the calibration "
+                "examples: look for NaN in the inputs and parameters"
+            )
+        grams.append(_make(shared, found, start, ridge))
+    return Grams(tuple(grams), readers.alone, start)
+
+
+def _make(shared: Shared, sums: Collected, start: Run, ridge: float) -> Gram:
+    reader = shared.readers[0]
+    rows, x = float(sums.train.rows), sums.train.x
+    moments = sums.train.xx / rows
+    mean = np.zeros_like(x)
+    if shared.has_bias:
+        level = x / rows
+        moments = moments - level[:, :, None] * level[:, None, :]
+        mean = level + sums.shift.x
+    leaf = np.asarray(start.params[reader.weights.leaf], float).reshape(-1)
+    weights = leaf[reader.weights.places]
+    energy = float((weights * (moments @ weights)).sum())
+    size = np.trace(moments, axis1=1, axis2=2) / max(moments.shape[1], 1)
+    least = max(float(size.max(initial=0)) * 1e-9, 1e-30)
+    eye = np.eye(moments.shape[1])
+    moments = moments + np.maximum(ridge * size, least)[:, None, None] * eye
+    bias = bias_places(start, shared)
+    energy = max(energy, 1e-30)
+    return Gram(shared, reader.players, mean, moments, weights, energy, bias)

@@ -1,0 +1,300 @@
+"""Scores by reconstruction: who can be made up for by those that stay."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from gamepruning.players import Players
+from gamepruning.players.unit_players import UnitPlayers
+from gamepruning.reconstruction.eliminate import Elimination, eliminate
+from gamepruning.reconstruction.gram import RIDGE, Grams, gather_grams
+from gamepruning.reconstruction.passes import check_units
+from gamepruning.trees.examples import as_inputs
+from gamepruning.types import InputError, Outputs, Params, Scores
+
+ACROSS = ("network", "error", "share")
+SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
+Divergence = Callable[[Outputs, Outputs], Float[Array, ""]]  # (full, cut) -> scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionConfig:
+    """How players are scored by reconstruction.
+
+    Attributes:
+      across: how players of different families are compared. "network": by what the
+        whole network loses when their family alone is cut to some sizes and repaired,
+        as a price: the loss for one more player, made convex. "error": by the share of
+        the readers' results that is lost when they leave. "share": by their rank, so
+        that every family keeps the same share.
+      shares: at which shares of a family the network is asked, for "network".
+      num_examples: how many of the examples it is asked on.
+      divergence: (outputs of the full network, of the cut one) -> what is lost. None:
+        the Kullback-Leibler divergence of the classes for outputs [..., C] of one
+        array with 2 classes or more, else the squared difference over the variance.
+      ridge: of the fits, as a multiple of an input's mean square.
+      batch_size: examples a pass.
+
+    Example:
+      >>> ReconstructionConfig(across="layers")
+      Traceback (most recent call last):
+      gamepruning.types.InputError: across='layers': expected network, error or share
+    """
+
+    across: str = "network"
+    shares: Sequence[float] = SHARES
+    num_examples: int = 384
+    divergence: Divergence | None = None
+    ridge: float = RIDGE
+    batch_size: int = 256
+
+    def __post_init__(self):
+        if self.across not in ACROSS:
+            raise InputError(
+                f"across={self.across!r}: expected network, error or share"
+            )
+        if any(not 0 < share < 1 for share in self.shares) or not self.shares:
+            raise InputError(f"shares={self.shares}: expected shares between 0 and 1")
+
+
+class FamilyCurve(NamedTuple):
+    """What it costs to cut one family.
+
+    Attributes:
+      name: the family.
+      order: its players, first to leave first.
+      error: the share of its readers' results that is lost when each has left.
+      counts: at how many players left the network was asked.
+      loss: what the network lost there.
+    """
+
+    name: str
+    order: Int[np.ndarray, " n"]
+    error: Float[np.ndarray, " n"]
+    counts: Int[np.ndarray, " c"]
+    loss: Float[np.ndarray, " c"]
+
+
+def reconstruction_scores(
+    players: Players,
+    params: Params,
+    inputs: PyTree,
+    *,
+    config: ReconstructionConfig | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Scores:
+    """Score players by how badly the others make up for them.
+
+    In every family the player leaves first whose weights' readers lose least when the
+    weights of all others are fitted anew: v(S) = E|z|^2 - E|z - h_S W_S|^2 falls least.
+    All players of a family stand in one order; `config.across` says how families
+    compare. No labels, no gradient.
+
+    Args:
+      players: what `find_players` found, N players, units or layers.
+      params: the full network's parameters.
+      inputs: calibration examples, [B, ...] or a tuple of inputs.
+      config: see `ReconstructionConfig`.
+      progress: called with (family, number, of how many) before each family.
+
+    Returns:
+      `Scores`: exact on these examples; higher means keep. Players whose readers cannot
+      be fitted are scored as if nothing made up for them (with a warning).
+
+    Raises:
+      InputError: the inputs do not fit, or an activation is not finite.
+
+    Cost: one pass over the examples, for each reader K^2 multiply-adds a row and the
+    inverse of [K, K], and K^2 for each player that leaves; with across="network" also
+    one pass over `num_examples` for every family and share.
+
+    Example: the third unit is the sum of the first two; who is left makes up for it.
+      >>> import jax, jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return (x @ params["in"]) @ params["out"]
+      >>> into = jnp.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0, 0, 0, 3]])
+      >>> params = {"in": into, "out": jnp.ones((4, 1))}
+      >>> x = jax.random.normal(jax.random.key(0), (99, 3))
+      >>> players = gp.find_players(apply, params, x)
+      >>> scores = reconstruction_scores(players, params, x)
+      >>> int(scores.value.argmax())
+      3
+
+    References:
+      Hassibi and Stork, Optimal Brain Surgeon, 1992, on blocks; the comparison across
+      families by a price is the clearing of a market (see `gp.Budget`).
+    """
+    curves, evaluations = reconstruction_curves(
+        players, params, inputs, config=config, progress=progress
+    )
+    config = ReconstructionConfig() if config is None else config
+    value = np.zeros(players.num_players)
+    for curve in curves:
+        value[curve.order] = _SCORES[config.across](curve)
+    return Scores(jnp.asarray(value), jnp.zeros(len(value)), evaluations)
+
+
+def reconstruction_curves(
+    players: Players,
+    params: Params,
+    inputs: PyTree,
+    *,
+    config: ReconstructionConfig | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[tuple[FamilyCurve, ...], int]:
+    """What `reconstruction_scores` is made of: one curve a family.
+
+    Args: see `reconstruction_scores`.
+
+    Returns:
+      The curves in the order of the families, and the number of evaluations.
+    """
+    config = ReconstructionConfig() if config is None else config
+    inputs = as_inputs(inputs)
+    players = check_units(players, params, inputs)
+    grams = gather_grams(
+        players, params, inputs, batch_size=config.batch_size, ridge=config.ridge
+    )
+    ask = _Ask(players, params, inputs, config) if config.across == "network" else None
+    curves, evaluations = [], 1
+    for number, family in enumerate(players.families):
+        if progress is not None:
+            progress(family.name, number, len(players.families))
+        numbers = list(range(family.start, family.stop))
+        counts = sorted({max(1, round(s * family.size)) for s in config.shares})
+        counts = [c for c in counts if c < family.size] if ask else []
+        readers = grams.of(numbers)
+        found = eliminate(numbers, readers, counts)
+        loss = [ask(grams, found, count) for count in counts] if ask else []
+        evaluations += len(loss)
+        curves.append(
+            FamilyCurve(
+                family.name,
+                found.order,
+                found.loss,
+                np.array(counts, int),
+                np.array(loss, float),
+            )
+        )
+    _warn_of_unread(players, grams, curves)
+    return tuple(curves), evaluations
+
+
+class _Ask:
+    """What the whole network loses when one family is cut and repaired."""
+
+    def __init__(self, players: UnitPlayers, params, inputs, config):
+        self._players = players
+        num = config.num_examples
+        self._inputs = jax.tree.map(
+            lambda leaf: leaf[:num] if np.ndim(leaf) else leaf, inputs
+        )
+        everyone = np.ones(players.num_players, bool)
+        gated = players.gated
+        full = jax.jit(gated)(params, everyone, *self._inputs)
+        divergence = config.divergence or _divergence(full)
+        self._lost = jax.jit(lambda p, m, x: divergence(full, gated(p, m, *x)))
+
+    def __call__(self, grams: Grams, found: Elimination, count: int) -> float:
+        mask = np.ones(self._players.num_players, bool)
+        mask[found.order[: len(found.order) - count]] = False
+        leaves = list(grams.run.params)
+        readers = grams.of(found.order.tolist())
+        for gram, weights in zip(readers, found.weights[count], strict=True):
+            gram.write(leaves, gram.stays(mask), weights)
+        params = grams.run.passes.with_params(leaves)
+        return float(self._lost(params, mask, self._inputs))
+
+
+def _divergence(full: Outputs) -> Divergence:
+    leaves = jax.tree.leaves(full)
+    is_logits = len(leaves) == 1 and leaves[0].ndim > 1 and leaves[0].shape[-1] > 1
+    return kl_divergence if is_logits else relative_error
+
+
+def kl_divergence(full: Outputs, cut: Outputs) -> Float[Array, ""]:
+    """Mean Kullback-Leibler divergence of the classes, from logits [..., C]."""
+    (one,), (two,) = jax.tree.leaves(full), jax.tree.leaves(cut)
+    one, two = jax.nn.log_softmax(one), jax.nn.log_softmax(two)
+    return (jnp.exp(one) * (one - two)).sum(axis=-1).mean()
+
+
+def relative_error(full: Outputs, cut: Outputs) -> Float[Array, ""]:
+    """Squared difference over the variance, the mean over the outputs."""
+    pairs = zip(jax.tree.leaves(full), jax.tree.leaves(cut), strict=True)
+    found = [jnp.square(a - b).mean() / jnp.maximum(a.var(), 1e-12) for a, b in pairs]
+    return jnp.stack(found).mean()
+
+
+# -- from a curve to scores ----------------------------------------------------------
+
+
+def _by_error(curve: FamilyCurve) -> np.ndarray:
+    return curve.error
+
+
+def _by_share(curve: FamilyCurve) -> np.ndarray:
+    return (1 + np.arange(len(curve.order))) / len(curve.order)
+
+
+def price(curve: FamilyCurve) -> Float[np.ndarray, " n"]:
+    """The loss for each player that leaves, in the order of leaving: it never falls.
+
+    The losses measured, with 0 for the whole family, are made convex from below; what
+    lies between two of them is shared out evenly. The last players, below the smallest
+    size asked, cost what the last stretch did, and a little more each.
+    """
+    size = len(curve.order)
+    counts = np.append(curve.counts, size)
+    loss = np.maximum.accumulate(np.append(curve.loss, 0.0)[::-1])[::-1]
+    hull = _lower_hull(counts, loss)
+    slopes = np.zeros(size + 1)  # slopes[k]: from k players to k - 1
+    for (low, high), (one, two) in zip(
+        zip(counts[hull][:-1], counts[hull][1:], strict=True),
+        zip(loss[hull][:-1], loss[hull][1:], strict=True),
+        strict=True,
+    ):
+        slopes[low + 1 : high + 1] = (one - two) / (high - low)
+    first = counts[hull][0]
+    slopes[1 : first + 1] = slopes[first + 1] if first < size else 0.0
+    found = slopes[:0:-1]
+    tie = 1 + 1e-6 * np.arange(size) / size
+    return np.maximum(found, 1e-30) * tie
+
+
+def _lower_hull(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """The corners of the largest convex function below points of increasing x."""
+    hull: list[int] = []
+    for k in range(len(x)):
+        while len(hull) > 1:
+            a, b = hull[-2:]
+            if (y[b] - y[a]) * (x[k] - x[a]) < (y[k] - y[a]) * (x[b] - x[a]):
+                break
+            hull.pop()
+        hull.append(k)
+    return hull
+
+
+_SCORES: dict[str, Callable[[FamilyCurve], Any]] = {
+    "network": price,
+    "error": _by_error,
+    "share": _by_share,
+}
+
+
+def _warn_of_unread(players: Players, grams: Grams, curves) -> None:
+    unread = [curve.name for curve in curves if not curve.error.any()]
+    if unread:
+        reasons = ", ".join(f"{a.path}: {a.reason}" for a in grams.alone[:2])
+        warnings.warn(
+            f"{len(unread)} families are read by nothing that can be fitted, and their "
+            f"players are ranked by their order alone ({', '.join(unread[:3])}; "
+            f"{reasons})",
+            stacklevel=4,
+        )
