@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ from gamepruning.workbench.report.table import (
 )
 from gamepruning.workbench.settings.studies import CompareSettings
 
-DENSE = "dense"
+DENSE, PULLS = "dense", "evaluations or pulls"
 NAMES = "dataset seed method metric kept of before after balanced".split()
 NAMES += "evaluations seconds".split()
 
@@ -94,7 +95,7 @@ def comparison_table(
         "after": Column("fine-tuned", format=metric, is_key=True),
         "balanced": Column("balanced", format=format_percent),
         "rank": Column("mean rank", format="{:.2f}".format),
-        "evaluations": Column("evaluations or pulls", format=_count, is_detail=True),
+        "evaluations": Column(PULLS, format="{:,.0f}".format, is_detail=True),
         "seconds": Column("seconds", format="{:.1f}".format),
     }
     if not any(row.get("unbalanced") for row in rows):
@@ -114,10 +115,6 @@ def _has_winner(found: MethodComparison) -> bool:
     """Return True if the best mean rank is told apart from every other."""
     best, second = np.sort(found.ranks)[:2]
     return bool(second - best > found.critical_difference)
-
-
-def _count(evaluations: float) -> str:
-    return f"{evaluations:,.0f}" if evaluations else ""
 
 
 def _mean(rows: Sequence[dict], key: str) -> float | None:
@@ -152,7 +149,8 @@ def make_figures(
     for dataset in settings.datasets if names else ():
         own = [row for row in rows if row["dataset"] == dataset]
         share = settings.share_of(own[0]["of"])
-        name = "curve-" + re.sub(r"\W+", "-", dataset.removesuffix(".csv")).strip("-")
+        stem = Path(dataset).name.removesuffix(".csv")
+        name = "curve-" + re.sub(r"\W+", "-", stem).strip("-")
         if name in figures:
             name += f"-{len(figures)}"
         dense = [row["before"] for row in own if row["method"] == DENSE]
@@ -176,7 +174,8 @@ def render_compare(
     data: Mapping[str, Sequence[str]],  # what a reader must know of each data set
 ) -> str:
     """The page of a comparison, with the figures of `make_figures`."""
-    is_one, names = len(settings.datasets) == 1, ", ".join(settings.datasets)
+    is_one = len(settings.datasets) == 1
+    names = ", ".join(Path(dataset).name for dataset in settings.datasets)
     return render(
         "compare.html",
         title=f"{len(settings.methods)} ways to prune {names}",

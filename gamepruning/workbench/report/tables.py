@@ -134,7 +134,8 @@ def cost_table(result: RunResult) -> Table:
     rows.append(Row(("latency, middle 80 %, in ms", *ranges, "")))
     columns = (
         *text_columns(""),
-        *number_columns("dense", "small", "ratio"),
+        *number_columns("dense", "small"),
+        Column("ratio", is_key=True),
     )
     return Table(columns, rows, "Cost")
 

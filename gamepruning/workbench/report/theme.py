@@ -7,6 +7,7 @@ is made first, and anew for a phone.
 
 import io
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -127,7 +128,8 @@ def fit_phone(figure: Figure) -> None:
     for place, axes in enumerate(panels):
         axes.set_subplotspec(grid[place])
         axes.tick_params(labelleft=True)
-        axes.set_ylabel(axes.get_ylabel() or panels[0].get_ylabel())
+        label = axes.get_ylabel() or panels[0].get_ylabel()
+        axes.set_ylabel("\n".join(textwrap.wrap(label, 26)))
         if legend := axes.get_legend():
             marks, names = axes.get_legend_handles_labels()
             legend.remove()

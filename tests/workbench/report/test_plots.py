@@ -153,6 +153,22 @@ def test_panels_stack_on_a_phone_and_keep_their_labels(name):
             assert room.x1 <= figure.bbox.x1 + 1
 
 
+def test_a_long_label_of_a_low_panel_is_whole_on_a_phone():
+    result = make_result()
+    gates, _ = make_gates(12, result)
+    label = "mean loss change without it, with two standard errors of it"
+    draw = family_plots.plot_participation
+    figure = draw(gates[5], result.families, threshold=0.01)
+    figure.axes[0].set_ylabel(label)
+    theme.fit_phone(figure)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        shown = axes.yaxis.label
+        assert shown.get_text().split() == label.split()
+        assert shown.get_window_extent().y0 >= 0
+        assert shown.get_window_extent().y1 <= figure.bbox.y1
+
+
 def test_a_page_holds_a_figure_for_each_width():
     page = theme.to_html(draw_all(make_result())["training"], name="training")
     wide, narrow = page.split('<div class="narrow">')
