@@ -90,11 +90,11 @@ def comparison_table(
     metric = functools.partial(format_metric, metric=rows[0]["metric"])
     columns = {
         "method": Column("method", "text"),
-        "kept": Column("kept", format=format_percent),
         "before": Column("removed", format=metric),
         "after": Column("fine-tuned", format=metric, is_key=True),
         "balanced": Column("balanced", format=format_percent),
         "rank": Column("mean rank", format="{:.2f}".format),
+        "kept": Column("kept", format=format_percent),
         "evaluations": Column(PULLS, format="{:,.0f}".format, is_detail=True),
         "seconds": Column("seconds", format="{:.1f}".format),
     }

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from gamepruning.statistics import proportion_stderr
 from gamepruning.workbench.report import theme
@@ -86,6 +86,7 @@ def plot_pareto(
     if num_examples and metric == "accuracy":
         error = proportion_stderr(best, num_examples)
     axes.errorbar(kept[front], best, yerr=error, label="the front", **line)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     if is_log := kept.max() > 10 * kept.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
