@@ -152,7 +152,7 @@ def _check_batch_size(batch_size: int, num_examples: int, is_whole: bool) -> Non
             "the outputs of an example depend on the other examples (a graph, or batch "
             f"norm over the batch), so they cannot be divided into batches of "
             f"{batch_size}: pass batch_size={num_examples}, all of them, and more "
-            "epochs"
+            "epochs; or choose batches of your own for gp.make_equilibrium_step"
         )
 
 

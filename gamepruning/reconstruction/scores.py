@@ -264,7 +264,7 @@ def price(curve: FamilyCurve) -> Float[np.ndarray, " n"]:
     first = counts[hull][0]
     slopes[1 : first + 1] = slopes[first + 1] if first < size else 0.0
     found = slopes[:0:-1]
-    tie = 1 + 1e-6 * np.arange(size) / size
+    tie = 1 + 1e-2 * np.arange(size) / size  # also in single precision
     return np.maximum(found, 1e-30) * tie
 
 

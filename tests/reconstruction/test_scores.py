@@ -102,7 +102,15 @@ def test_the_price_never_falls_and_is_the_slope_of_a_convex_curve():
     found = price(curve)
     assert (np.diff(found) > 0).all()
     # 8 -> 6 loses 1; 6 -> 2 loses 8, below the point at 4; the last two cost as much
-    np.testing.assert_allclose(found, [0.5, 0.5, 2, 2, 2, 2, 2, 2], rtol=1e-4)
+    np.testing.assert_allclose(found, [0.5, 0.5, 2, 2, 2, 2, 2, 2], rtol=1e-2)
+
+
+def test_prices_of_a_large_family_differ_in_single_precision():
+    size = 4000
+    curve = FamilyCurve(
+        "f", np.arange(size), np.arange(size), np.array([2000]), np.array([0.0])
+    )
+    assert (np.diff(price(curve).astype("float32")) > 0).all()
 
 
 def test_a_value_after_repair_is_that_of_the_repaired_network(network):
