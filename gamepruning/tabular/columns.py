@@ -17,7 +17,7 @@ from pandas.api.types import (
 )
 
 from gamepruning.tabular.dates import read_dates
-from gamepruning.tabular.numerals import read_numerals
+from gamepruning.tabular.numerals import are_alike, read_numerals
 from gamepruning.types import InputError
 
 MAX_CATEGORIES = 32
@@ -39,6 +39,7 @@ class Column:
         "point", "comma", "day-first" or "month-first".
       zero_is_missing: True if a zero means that nothing was measured.
       missing: cells that mean that a value is missing; None for the usual ones.
+      unit: number: what stands beside its numbers, such as "%"; None if unknown.
       median: number, date: what a missing cell becomes.
       mean: number, date: subtracted.
       scale: number, date: divided by, after that; None if it does not vary: no feature.
@@ -52,6 +53,7 @@ class Column:
     hint: str = "point"
     zero_is_missing: bool = False
     missing: tuple[str, ...] | None = None
+    unit: str | None = None
     median: float = 0.0
     mean: float = 0.0
     scale: float | None = None
@@ -70,7 +72,8 @@ class Column:
         """The cells as floats, NaN where one is missing, or as categories.
 
         Raises:
-          InputError: a cell is no number, or no date, or too large a number.
+          InputError: a cell is no number, or no date, or too large a number, or it has
+            another unit.
         """
         if self.kind == "category":
             return to_categories(cells, self.missing)
@@ -94,7 +97,21 @@ class Column:
                 f"other rows, got {cell!r}: mend it, leave the cell empty, or name it "
                 f"with --missing {cell!r}"
             )
+        if self.unit is not None:
+            self._check_unit(known[values != 0], self.unit)
         return values.reindex(cells.index)
+
+    def _check_unit(self, cells: pd.Series, own: str) -> None:
+        if cells.empty or are_alike(own, read_numerals(cells, hint=self.hint).unit):
+            return
+        wanted = repr(own) if own else "no unit"
+        for row, cell in cells.items():
+            unit = read_numerals(cells.loc[[row]], hint=self.hint).unit
+            if not are_alike(own, unit):
+                raise InputError(
+                    f"row {row}, column {self.name!r}: expected numbers with {wanted} "
+                    f"as in the training rows, got {cell!r}: convert it"
+                )
 
     def encode(self, parsed: pd.Series) -> np.ndarray:
         """The features of parsed cells, float64 [rows, features]."""

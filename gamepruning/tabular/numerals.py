@@ -88,7 +88,10 @@ def read_numerals(cells: pd.Series, *, hint: str = "auto") -> Numerals:
     if decimal not in ("point", "comma"):
         decimal = "point"
     values = {cell: _value(own, decimal) for cell, own in found.items()}
-    return Numerals(cells.map(values).astype(float), style, _unit_of(found), example)
+    unit = _unit_of(found)
+    if unit == "mixed" and style != "mixed":
+        example = " and ".join({own.unit: cell for cell, own in found.items()}.values())
+    return Numerals(cells.map(values).astype(float), style, unit, example)
 
 
 def to_numbers(cells: pd.Series) -> pd.Series:
@@ -104,6 +107,18 @@ def is_plain(cells: pd.Series) -> pd.Series:
       [True, True, False, False]
     """
     return to_numbers(cells).notna() | (cells.str.lower().str.lstrip("+-") == "nan")
+
+
+def are_alike(unit: str, other: str) -> bool:
+    """Return True if numbers with these units count the same; "" may be a currency.
+
+    Example:
+      >>> are_alike("€", ""), are_alike("%", ""), are_alike("€", "$")
+      (True, False, False)
+    """
+    given = {unit, other} - {""}
+    is_money = all(re.fullmatch(CURRENCY, one) for one in given)
+    return unit == other or (len(given) == 1 and is_money)
 
 
 def _take_apart(cell: str) -> _Written | None:

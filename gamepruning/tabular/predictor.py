@@ -105,7 +105,7 @@ def load_predictor(run: str | os.PathLike[str]) -> Predictor:
     """
     folder = Path(run)
     folder = folder / "model" if (folder / "model").is_dir() else folder
-    if not folder.is_dir():
+    if not any((folder / name).is_file() for name in (PREPROCESSING, MODEL)):
         raise InputError(f"no run in {run}: expected the folder of `gamepruning prune`")
     preprocessing = Preprocessing.from_json(_read(folder / PREPROCESSING).decode())
     program = _read(folder / MODEL)

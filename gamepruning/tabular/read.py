@@ -90,6 +90,8 @@ def decode(path: File) -> tuple[str, str]:
     except UnicodeDecodeError:
         encoding = "cp1252"
         text = data.decode(encoding, errors="replace")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # as old Macs end lines
     if "\0" in text:
         raise InputError(f"cannot read {path}: it is not a text file")
     return text, {"utf-8-sig": "utf-8"}.get(encoding, encoding.removesuffix("-le"))

@@ -115,3 +115,20 @@ def break_up(
         f"to split class {', '.join(names[label] for label in few)} otherwise"
     )
     return np.where(is_broken, total + np.arange(len(groups)), groups), [note]
+
+
+def note_shared(test: np.ndarray, others: Sequence[np.ndarray]) -> list[str]:
+    """A note if test rows have the very inputs of rows to train or to choose by.
+
+    Args:
+      test: inputs of the test part, [rows, features].
+      others: inputs of the other parts, likewise.
+
+    Example:
+      >>> note_shared(np.eye(2), [np.ones((3, 2)), np.eye(2)[:1]])
+      ['1 of 2 test rows have the same inputs as training or validation rows']
+    """
+    known = {row.tobytes() for part in others for row in part}
+    num = sum(row.tobytes() in known for row in test)
+    what = "test rows have the same inputs as training or validation rows"
+    return [f"{num} of {len(test)} {what}"] if num else []

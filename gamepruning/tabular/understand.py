@@ -189,6 +189,7 @@ def _settle(cells: pd.Series, seen: _Seen | None, table: _Table) -> Column:
         return text
     is_zero = name in options.zero_is_missing
     number = dataclasses.replace(text, kind="number", zero_is_missing=is_zero)
+    number = dataclasses.replace(number, unit=seen.numbers.unit)
     if seen.is_all("number"):
         return dataclasses.replace(number, hint=_decimal_of(name, seen, table))
     if seen.is_all("date"):

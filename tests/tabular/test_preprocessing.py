@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gamepruning.tabular import Column, Preprocessing, Target
+from gamepruning.tabular import (
+    Column,
+    Preprocessing,
+    TableOptions,
+    Target,
+    understand,
+)
 from gamepruning.types import InputError
 
 FRAME = pd.DataFrame(
@@ -60,3 +66,26 @@ def test_cells_as_numbers_are_those_as_text(fitted):
 def test_a_category_that_is_new_has_no_feature(fitted):
     row = fitted.transform(FRAME.iloc[:1].assign(kind="new"))
     assert row[0, 2:].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("training", "new", "is_alike"),
+    [
+        ("44,8 %|1 %|0", "12 %|3,5%", True),
+        ("44,8 %|1 %|0", "0", True),
+        ("44,8 %|1 %|0", "0.448", False),
+        ("0.448|0.01", "44,8 %", False),
+        ("3,50 €|2 €", "4|5,5", True),
+        ("3,50 €|2 €", "$4", False),
+        ("3.5|2", "4 %|5", False),
+    ],
+)
+def test_new_rows_have_the_units_of_training(training, new, is_alike):
+    cells = pd.DataFrame({"x": training.split("|")})
+    (column,) = understand(cells, TableOptions()).columns
+    rows = pd.Series(new.split("|"), name="x")
+    if is_alike:
+        assert column.parse(rows).notna().all()
+        return
+    with pytest.raises(InputError, match=r"row 0, column 'x': .* convert it$"):
+        column.parse(rows)

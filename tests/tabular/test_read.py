@@ -56,3 +56,7 @@ def test_encodings(tmp_path, encoding, said):
 def test_what_is_no_table_is_one_line(tmp_path, data):
     with pytest.raises(InputError, match=r"^[^\n]*t\.csv[^\n]*$"):
         read_table(write(tmp_path, data))
+
+
+def test_lines_as_old_macs_end_them(tmp_path):
+    assert read_table(write(tmp_path, b"a,b\r1,x\r2,y\r"))["b"].tolist() == ["x", "y"]

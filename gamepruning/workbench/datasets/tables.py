@@ -30,11 +30,10 @@ from gamepruning.workbench.settings.base import closest
 def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset:
     """Read a file or, by its name, a table of scikit-learn.
 
-    15 % of the rows are for validation, 25 % for the test. Numbers and
-    dates are standardised. A missing one becomes the median, beside a feature that says
-    it was missing. Text becomes one feature for each of its 32 most frequent
-    categories. Columns that do not vary are left out, and so are those that only name
-    the rows. The target of a regression is standardised.
+    15 % of the rows are for validation, 25 % for the test. Numbers and dates are
+    standardised. A missing one becomes the median, beside a feature that says so. Text
+    becomes one feature for each of its 32 most frequent categories. Columns that do not
+    vary or only name the rows are left out. A regression's target is standardised.
     """
     table = builtin_table(path) if isinstance(path, str) else scan_table(path)
     with naming(path):
@@ -45,7 +44,8 @@ def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset
     with naming(recipe.test_file):
         test = _to_split(Preprocessing.from_json(made.preprocessing), frame)
     rows = made.rows and made.rows._replace(test=np.asarray(frame.index))
-    return made._replace(test=test, rows=rows)
+    told = split.note_shared(test.inputs, [made.train.inputs, made.validation.inputs])
+    return made._replace(test=test, rows=rows, notes=(*made.notes, *told))
 
 
 def _to_dataset(
@@ -56,8 +56,7 @@ def _to_dataset(
     if table.encoding != "utf-8":
         notes.append(f"read as {table.encoding} text")
     cells = table.cells.drop(columns=[*recipe.drop])
-    how = {"delimiter": table.delimiter, "target": recipe.target}
-    found = understand(cells, recipe, **how)
+    found = understand(cells, recipe, delimiter=table.delimiter, target=recipe.target)
     target = _target_of(table.cells, found, recipe)
     if target.task == "classification":
         target, found = _drop_rare(target, table.cells, found, recipe, notes)
