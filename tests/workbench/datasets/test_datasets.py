@@ -659,6 +659,6 @@ def test_tables_of_scikit_learn_need_no_folder(
 
 def test_rows_that_a_test_file_shares_with_training_are_told(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("x,y\n" + "".join(f"{i}.5,{'ab'[i % 2]}\n" for i in range(40)))
+    path.write_text("x,target\n" + "".join(f"{i}.5,{'ab'[i % 2]}\n" for i in range(40)))
     told = "40 of 40 test rows have the same inputs as training or validation rows"
     assert told in load_dataset(path, seed=0, test_file=path).notes
