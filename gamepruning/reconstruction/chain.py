@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.reconstruction.entries import Entries, Views
@@ -43,6 +44,13 @@ class Link(NamedTuple):
             return array.transpose(self.step.node.params["permutation"])
         return array
 
+    def moved_back(self, array: Any) -> Any:
+        """What the step puts somewhere, where it was before."""
+        if self.step.node.name == "transpose":
+            order = np.argsort(self.step.node.params["permutation"])
+            return array.transpose(order)
+        return array
+
     def forward(self, array: Any, factor: Any) -> Any:
         """What a change of the result becomes; `factor` is the other operand."""
         name = self.step.node.name
@@ -55,15 +63,14 @@ class Link(NamedTuple):
         return self.moved(array)
 
     def backward(self, array: Any, factor: Any) -> Any:
-        """The change of the result that becomes `array`."""
+        """The change of the result that becomes `array`; 0 where none can."""
         name = self.step.node.name
         if name == "mul":
-            return array / factor
+            return jnp.where(factor == 0, 0, array / jnp.where(factor == 0, 1, factor))
         if name == "div":
             return array * factor
         if name == "transpose":
-            order = np.argsort(self.step.node.params["permutation"])
-            return array.transpose(order)
+            return self.moved_back(array)
         return self.forward(array, factor)
 
 
@@ -138,6 +145,8 @@ def _kind(line: Line, varying: set[int], link: Link) -> str | None:
     if link.step.part is not None or len(link.step.outs) != 1:
         return None
     shape = line.shape(link.step.outs[0])
+    if not line.is_float(link.step.outs[0]):
+        return None
     if name in _SAME or name in ("neg", "transpose"):
         return "move"
     if len(link.step.ins) != 2 or line.shape(link.step.ins[link.place]) != shape:
@@ -156,7 +165,7 @@ def _kind(line: Line, varying: set[int], link: Link) -> str | None:
 def _bias(line: Line, views: Views, links: tuple[Link, ...]) -> Bias | None:
     last = links[-1]
     entries = views.of(last.other)
-    if entries is None:
+    if entries is None or not line.is_float(views.leaves[entries.leaf]):
         return None
     shape = line.shape(last.step.outs[0])
     index = np.broadcast_to(entries.places, shape)

@@ -71,7 +71,7 @@ def collect(
     names = [reader.source] if stream is None else [reader.source, stream]
     run, used = _program(reader, full.passes, names, has_bias, held_out)
     keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
-    there = reader.has_input[:, keep_x]
+    there = reader.has_input[:, keep_x], reader.has_output[:, keep_z]
     found, program = None, None
     for ours, theirs in zip(full.values, cut.values, strict=True):
         networks = [
@@ -126,11 +126,13 @@ def _program(
         target = product.results(target)[:, :, keep_z]
         error = target - product.results(ours)[:, :, keep_z]
         x, target, error = map(_wide, (x, target, error))
-        x = jnp.where(there[:, None], x, 0)
+        has_x, has_z = (each[:, None] for each in there)
+        target, error = (jnp.where(has_z, each, 0) for each in (target, error))
+        x = jnp.where(has_x, x, 0)
         if shift is None:
             level = x.mean(axis=1) if has_bias else jnp.zeros_like(x[:, 0])
             shift = Shift(level, target.mean(axis=1))
-        x = jnp.where(there[:, None], x - shift.x[:, None], 0)
+        x = jnp.where(has_x, x - shift.x[:, None], 0)
         target = target - shift.target[:, None]
         cuts = max(1, round(x.shape[1] * (1 - held_out)))
         rows = slice(None, cuts), slice(cuts, None)

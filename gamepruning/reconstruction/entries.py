@@ -24,6 +24,33 @@ class Entries(NamedTuple):
     leaf: int
     places: np.ndarray
 
+    @property
+    def distinct(self) -> np.ndarray:
+        """The places, each once; axes of a broadcast count once."""
+        strides = self.places.strides
+        once = tuple(slice(1) if stride == 0 else slice(None) for stride in strides)
+        return np.unique(self.places[once])
+
+
+class Use(NamedTuple):
+    """Where a parameter, or a part of it, is used at last.
+
+    Attributes:
+      step: the step; None where the model returns it.
+      places: of the entries in the flattened parameter, each once, rising.
+    """
+
+    step: Step | None
+    places: np.ndarray
+
+    def overlaps(self, places: np.ndarray) -> bool:
+        """True if it uses any of these entries, which rise, too."""
+        if not places.size or not self.places.size:
+            return False
+        if places[-1] < self.places[0] or self.places[-1] < places[0]:
+            return False
+        return bool(np.isin(places, self.places, assume_unique=True).any())
+
 
 class Views:
     """Follows parameters through reshapes, transposes, slices and rows of loops.
@@ -42,7 +69,8 @@ class Views:
             for leaf, value in enumerate(leaves)
             if (shape := line.shape(value)) is not None
         }
-        self._leaves = leaves
+        self.leaves = leaves
+        self._uses: dict[int, list[Use]] = {}
 
     def of(self, operand: Operand) -> Entries | None:
         """The entries that a value consists of; None where it is no view."""
@@ -60,11 +88,11 @@ class Views:
             value = todo.pop()
             if isinstance(value, Lit):
                 continue
-            if value in self._leaves:
-                found.add(self._leaves.index(value))
+            if value in self.leaves:
+                found.add(self.leaves.index(value))
             elif (step := self._producers.get(value)) is not None:
                 todo.extend(step.ins)
-        return sorted(found, key=lambda k: (-len(self._line.shape(self._leaves[k])), k))
+        return sorted(found, key=lambda k: (-len(self._line.shape(self.leaves[k])), k))
 
     def _through(self, step: Step) -> Entries | None:
         if not step.ins or len(step.outs) != 1:
@@ -75,23 +103,25 @@ class Views:
         index = _move(step, before.places, self._line.shape(step.outs[0]))
         return None if index is None else Entries(before.leaf, index)
 
-    def uses(self, leaf: int) -> list[tuple[Step | None, int, np.ndarray]]:
-        """Where a parameter is used at last: (step, operand, entries).
+    def uses(self, leaf: int) -> list[Use]:
+        """Where a parameter is used at last."""
+        if leaf not in self._uses:
+            self._uses[leaf] = self._find_uses(leaf)
+        return self._uses[leaf]
 
-        The step is None where a view of the parameter is an output of the model.
-        """
-        found, todo = [], [self._leaves[leaf]]
+    def _find_uses(self, leaf: int) -> list[Use]:
+        found, todo = [], [self.leaves[leaf]]
         while todo:
             value = todo.pop()
             entries = self.of(value)
             assert entries is not None
             if value in self._line.outputs:
-                found.append((None, 0, entries.places))
-            for step, place in self.consumers.get(value, ()):
+                found.append(Use(None, entries.distinct))
+            for step, _ in self.consumers.get(value, ()):
                 if len(step.outs) == 1 and self.of(step.outs[0]) is not None:
                     todo.append(step.outs[0])
                 else:
-                    found.append((step, place, entries.places))
+                    found.append(Use(step, entries.distinct))
         return found
 
 

@@ -167,19 +167,19 @@ def gather_grams(
     passes = Passes(trace, readers, calls, players.num_players)
     everyone = np.ones(players.num_players, bool)
     start = run = passes.start(everyone)
-    order = sorted(readers.shared, key=lambda s: passes.position[s.readers[0].step])
     grams = []
-    for shared in order:
-        found, shift, here = None, None, run
+    for shared in passes.shared:
+        bias = bias_places(start, shared)
+        here = run = run.at(passes.position[shared.readers[0].step])
+        found, shift = None, None
         for reader in shared.readers:
             here = here.at(passes.position[reader.step])
-            run = run.at(passes.position[shared.readers[0].step])
             sums = collect(
                 reader,
                 here,
                 here,
                 stream=None,
-                has_bias=shared.has_bias,
+                has_bias=bias is not None,
                 held_out=0.0,
                 shift=shift,
             )
@@ -190,16 +190,18 @@ def gather_grams(
                 f"what {shared.path!r} reads is not finite on the calibration "
                 "examples: look for NaN in the inputs and parameters"
             )
-        grams.append(_make(shared, found, start, ridge))
+        grams.append(_make(shared, found, start, ridge, bias))
     return Grams(tuple(grams), readers.alone, start)
 
 
-def _make(shared: Shared, sums: Collected, start: Run, ridge: float) -> Gram:
+def _make(
+    shared: Shared, sums: Collected, start: Run, ridge: float, bias: BiasPlaces | None
+) -> Gram:
     reader = shared.readers[0]
     rows, x = float(sums.train.rows), sums.train.x
     moments = sums.train.xx / rows
     mean = np.zeros_like(x)
-    if shared.has_bias:
+    if bias is not None:
         level = x / rows
         moments = moments - level[:, :, None] * level[:, None, :]
         mean = level + sums.shift.x
@@ -210,6 +212,5 @@ def _make(shared: Shared, sums: Collected, start: Run, ridge: float) -> Gram:
     least = max(float(size.max(initial=0)) * 1e-9, 1e-30)
     eye = np.eye(moments.shape[1])
     moments = moments + np.maximum(ridge * size, least)[:, None, None] * eye
-    bias = bias_places(start, shared)
     energy = max(energy, 1e-30)
     return Gram(shared, reader.players, mean, moments, weights, energy, bias)

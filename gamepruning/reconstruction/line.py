@@ -71,6 +71,11 @@ class Line:
         """The shape of a value."""
         return self.analysis.program.shape(self.original(operand))
 
+    def is_float(self, value: int) -> bool:
+        """True for real floating-point numbers."""
+        dtype = self.analysis.program.aval(self.original(value)).dtype
+        return jnp.issubdtype(dtype, jnp.floating)
+
     def producers(self) -> dict[int, Step]:
         """By value the step that makes it."""
         return {out: step for step in self.steps for out in step.outs}

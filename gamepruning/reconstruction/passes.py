@@ -30,6 +30,7 @@ class Passes:
 
     Attributes:
       readers: the model's readers, and its program as a line.
+      shared: who can be repaired, in the order of the line.
       runner: evaluates steps of the line.
       programs: what is compiled.
       calls: the batches, as calls of the model.
@@ -49,6 +50,9 @@ class Passes:
         self._inputs = trace.program.graph.inputs
         self.num_params = calls[0].num_params
         self.position = {step: k for k, step in enumerate(readers.line.steps)}
+        shared = [each.sorted_by(self.position) for each in readers.shared]
+        shared.sort(key=lambda each: self.position[each.readers[0].step])
+        self.shared = tuple(shared)
 
     @property
     def param_values(self) -> tuple[int, ...]:

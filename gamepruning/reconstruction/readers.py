@@ -1,6 +1,6 @@
 """Who reads the axes that a mask cuts, and which of them can be repaired."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,20 +77,16 @@ class Shared(NamedTuple):
     """The products that read the same entries of one parameter: repaired together.
 
     Attributes:
-      path: the parameter's path; with the turn of the loop that reads it, if any.
+      path: the parameter's path.
       readers: in the order of the program; all have the same matrix.
     """
 
     path: str
     readers: Sequence[Reader]
 
-    @property
-    def has_bias(self) -> bool:
-        """True if there is one reader, each of whose outputs has a bias of its own."""
-        bias = self.readers[0].chain.bias
-        if len(self.readers) > 1 or bias is None:
-            return False
-        return len(np.unique(bias.entries.places)) == self.readers[0].has_output.size
+    def sorted_by(self, position: Mapping[Step, int]) -> "Shared":
+        """The same with the readers in the order of a line."""
+        return Shared(self.path, sorted(self.readers, key=lambda r: position[r.step]))
 
 
 class Alone(NamedTuple):
@@ -228,6 +224,8 @@ class _Finder:
         dtype = self._trace.program.aval(self._trace.program.graph.inputs[entries.leaf])
         if not jnp.issubdtype(dtype.dtype, jnp.floating):
             return f"its weights are {dtype.dtype.name}"
+        if not self._line.is_float(step.outs[0]):
+            return "its results are no real floating-point numbers"
         index = product.matrix(entries.places)
         if len(np.unique(index)) != index.size:
             return "one parameter stands at several places of its matrix"
@@ -256,11 +254,9 @@ class _Finder:
     def _is_used_elsewhere(self, entries: Entries, chain: Chain) -> bool:
         assert chain.bias is not None
         here = chain.bias.links[-1].step
-        own = np.unique(entries.places)
-        return any(
-            step is not here and np.isin(own, index).any()
-            for step, _, index in self._views.uses(entries.leaf)
-        )
+        own = entries.distinct
+        uses = self._views.uses(entries.leaf)
+        return any(use.step is not here and use.overlaps(own) for use in uses)
 
     def conflict(self, readers: Sequence[Reader]) -> str:
         """Why these readers of one parameter cannot be repaired; "" if they can."""
@@ -270,9 +266,10 @@ class _Finder:
             return "several products read it in different ways"
         steps = {reader.step for reader in readers}
         own = np.unique(first)
-        for step, _, index in self._views.uses(leaf):
-            if step not in steps and np.isin(own, index).any():
-                what = "returned by the model" if step is None else step.node.name
+        for use in self._views.uses(leaf):
+            if use.step not in steps and use.overlaps(own):
+                name = use.step and use.step.node.name
+                what = "returned by the model" if name is None else name
                 return f"it is used elsewhere, too ({what})"
         same = all(np.array_equal(r.has_input, readers[0].has_input) for r in readers)
         return "" if same else "its readers lose different inputs"

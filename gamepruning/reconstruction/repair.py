@@ -155,8 +155,7 @@ class _Repair:
 
     def run(self, progress: Progress) -> Repaired:
         """Reader after reader, in the order of the program."""
-        place, readers = self._passes.position, self._passes.readers
-        order = sorted(readers.shared, key=lambda s: place[s.readers[0].step])
+        place, order = self._passes.position, self._passes.shared
         full = self._passes.start(np.ones_like(self._mask))
         cut = self._passes.start(self._mask)
         reports = []
@@ -167,20 +166,21 @@ class _Repair:
             full = full.at(start)
             if self._is_sequential:
                 cut = cut.at(start)
-            sums = self._collect(shared, full, cut)
-            found = fit(
-                sums.train, sums.held, shared.has_bias, ridges=self._config.ridges
-            )
+            bias = bias_places(cut, shared)
+            has_bias = bias is not None
+            sums = self._collect(shared, full, cut, has_bias)
+            found = fit(sums.train, sums.held, has_bias, ridges=self._config.ridges)
             if np.isfinite(found.ridge):
-                reader, bias = shared.readers[0], bias_places(cut, shared)
-                write_fit(cut, reader, found, sums.shift, bias)
+                write_fit(cut, shared.readers[0], found, sums.shift, bias)
             seconds = time.perf_counter() - begin
             reports.append(make_report(shared, sums, found, seconds))
         _warn_of_few_rows(reports)
-        report = RepairReport(tuple(reports), readers.alone)
+        report = RepairReport(tuple(reports), self._passes.readers.alone)
         return Repaired(self._passes.with_params(cut.params), report)
 
-    def _collect(self, shared: Shared, full: Run, cut: Run) -> Collected:
+    def _collect(
+        self, shared: Shared, full: Run, cut: Run, has_bias: bool
+    ) -> Collected:
         """The sums of all readers of one matrix."""
         found, shift = None, None
         for reader in shared.readers:
@@ -192,7 +192,7 @@ class _Repair:
                 full,
                 cut if self._is_sequential else full.under(self._mask),
                 stream=self._streams.get(reader),
-                has_bias=shared.has_bias,
+                has_bias=has_bias,
                 held_out=self._config.held_out,
                 shift=shift,
             )

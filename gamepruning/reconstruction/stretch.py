@@ -19,7 +19,9 @@ Values = dict[int, Any]  # by the value's number in the line
 class Programs:
     """Compiled functions; those that lower to the same text share one program.
 
-    Layers of one shape are compiled once, wherever they stand in the network.
+    Layers of one shape are compiled once, wherever they stand in the network. Arguments
+    that a function does not use are kept: without them, two functions that use
+    different ones could have the same text.
     """
 
     def __init__(self):
@@ -27,7 +29,7 @@ class Programs:
 
     def prepare(self, fn: Callable[..., Any], *args: Any) -> Callable[..., Any]:
         """The compiled function for arguments of these shapes."""
-        lowered = jax.jit(fn).lower(*args)
+        lowered = jax.jit(fn, keep_unused=True).lower(*args)
         text = lowered.as_text()
         if text not in self._compiled:
             self._compiled[text] = lowered.compile()
@@ -50,6 +52,7 @@ class Runner:
         gated = Gated(trace.analysis, trace.columns, np.ones(num_players, bool))
         self._sites = gated.sites
         self._producers = line.producers()
+        self._position = {step: k for k, step in enumerate(line.steps)}
         self._needed_after = _last_readers(line)
 
     # -- a stretch -------------------------------------------------------------------
@@ -70,20 +73,17 @@ class Runner:
 
     def constants(self, operands: Sequence[Operand]) -> list[Step]:
         """The steps that make what does not depend on the inputs."""
-        found: dict[Step, None] = {}
-
-        def visit(operand: Operand) -> None:
+        found: set[Step] = set()
+        todo = list(operands)
+        while todo:
+            operand = todo.pop()
             if isinstance(operand, Lit) or operand in self._varying:
-                return
+                continue
             step = self._producers.get(operand)
             if step is not None and step not in found:
-                for value in step.ins:
-                    visit(value)
-                found[step] = None
-
-        for operand in operands:
-            visit(operand)
-        return list(found)
+                found.add(step)
+                todo.extend(step.ins)
+        return sorted(found, key=self._position.__getitem__)
 
     # -- evaluation --------------------------------------------------------------------
 

@@ -32,37 +32,34 @@ class BiasPlaces(NamedTuple):
 def bias_places(run: Run, shared: Shared) -> BiasPlaces | None:
     """Where the bias of a reader is; None where it has none of its own.
 
-    One entry of each output is followed on its way to where the bias is added.
+    A bias has one entry for each output, the same for all rows, and a change of an
+    output is multiplied by the same factor in all rows on its way there.
     """
     reader = shared.readers[0]
     bias = reader.chain.bias
-    if not shared.has_bias or bias is None:
+    if len(shared.readers) > 1 or bias is None:
         return None
     shape = run.passes.readers.line.shape(reader.step.outs[0])
-    position = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    rows = reader.product.results(position)[:, 0]
-    factor, number = _follow(run, bias, shape, rows)
-    found = number >= 0
-    order = np.argsort(number[found])
-    places = bias.entries.places[found][order].reshape(rows.shape)
-    factor = bias.sign * factor[found][order].reshape(rows.shape)
-    return BiasPlaces(bias.entries.leaf, places, factor)
+    factor, places = _follow(run, bias, shape)
+    factor, places = map(reader.product.results, (factor, places))
+    own, first = places[:, 0], factor[:, 0]
+    is_bias = (places == own[:, None]).all() and len(np.unique(own)) == own.size
+    if not is_bias or not (factor == first[:, None]).all():
+        return None
+    return BiasPlaces(bias.entries.leaf, own, bias.sign * first)
 
 
-def _follow(
-    run: Run, bias: Bias, shape: tuple, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a change of 1 becomes, and which output each entry is; -1 for others."""
+def _follow(run: Run, bias: Bias, shape: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """By entry of a result: what a change of 1 becomes, and the bias that it gets."""
     runner = run.passes.runner
-    factor, number = np.zeros(shape), np.full(shape, -1)
-    factor.reshape(-1)[rows] = 1.0
-    number.reshape(-1)[rows] = np.arange(rows.size).reshape(rows.shape)
+    factor, places = np.ones(shape), bias.entries.places
     env = run.constant([link.other for link in bias.links if link.has_other])
     for link in bias.links:
         other = runner.factor(env, link)
         factor = link.forward(factor, None if other is None else np.asarray(other))
-        number = link.moved(number)
-    return factor, number
+    for link in reversed(bias.links):
+        factor, places = link.moved_back(factor), link.moved_back(places)
+    return factor, places
 
 
 def write_fit(run: Run, reader: Reader, found: Fit, shift, bias) -> None:

@@ -1,0 +1,130 @@
+"""Repair of models with something unusual around their readers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import gamepruning as gp
+from gamepruning.reconstruction import RepairConfig, gather_grams
+from gamepruning.reconstruction.stretch import Programs
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    rng = np.random.default_rng((seed, *shape))
+    return rng.standard_normal(shape).astype("float32") / 2
+
+
+PLAIN = RepairConfig(ridges=(1e-6,), held_out=0.0)
+
+
+def losses(apply, params, *inputs, config=PLAIN):
+    """(as cut, repaired, repaired from Grams) against the full network, and params."""
+    players = gp.find_players(apply, params, *inputs)
+    mask = np.arange(players.num_players) % 3 != 0
+    repaired = gp.repair(players, params, mask, inputs, config=config)
+    grams = gather_grams(players, params, inputs)
+    quick = grams.run.passes.with_params(grams.repaired(mask))
+    full = jax.tree.leaves(apply(params, *inputs))
+
+    def loss(params):
+        ours = jax.tree.leaves(players.gated(params, mask, *inputs))
+        return sum(np.square(a - b).mean() for a, b in zip(ours, full, strict=True))
+
+    return loss(params), loss(repaired.params), loss(quick), repaired.params
+
+
+@pytest.mark.parametrize("scale", [np.float32(0), np.array([0, 1, 2, 1, 1], "float32")])
+def test_a_branch_that_is_scaled_by_zero_is_no_obstacle(scale):
+    params = {name: draw(k, 5, 9) for k, name in enumerate("ac")}
+    params |= {name: draw(k, 9, 5) for k, name in enumerate("bd")} | {"s": scale}
+
+    def apply(params, x):
+        x = x + jnp.maximum(x @ params["a"], 0) @ params["b"]
+        branch = jnp.maximum(x @ params["c"], 0) @ params["d"]
+        return x + jnp.broadcast_to(params["s"], branch.shape) * branch
+
+    cut, repaired, quick, _ = losses(apply, params, draw(0, 200, 5))
+    assert repaired < cut / 2 and quick < cut / 2
+
+
+@pytest.mark.parametrize("kind", ["bias of rows", "factor of rows", "integers"])
+def test_a_bias_that_cannot_take_an_intercept_stays(kind):
+    """As many rows as outputs, so that the sizes do not give the bias away."""
+    params = {"a": draw(1, 6, 9), "b": draw(2, 9, 4), "c": draw(3, 4)}
+    if kind == "integers":
+        params["c"] = np.arange(4, dtype="int32")
+    row = jnp.array([0.0, 1.0, 2.0, 3.0])[None, :, None]
+
+    def apply(params, x):
+        result = jax.nn.sigmoid(x @ params["a"]) @ params["b"]
+        if kind == "bias of rows":
+            return result + params["c"][None, :, None]
+        if kind == "factor of rows":
+            return result * row + params["c"][None, None]
+        return result + params["c"].astype("float32")[None, None]
+
+    cut, repaired, quick, found = losses(apply, params, draw(0, 60, 4, 6))
+    assert repaired < cut / 2 and quick < cut / 2
+    np.testing.assert_array_equal(found["c"], params["c"])
+    assert losses(apply, params, draw(0, 60, 4, 6), config=RepairConfig())[1] < cut / 2
+
+
+def test_a_shared_matrix_whose_readers_change_places():
+    """One reader of W is needed early, for the stream that V is corrected by."""
+    params = {name: draw(k, 6, 8) for k, name in enumerate("abc")}
+    params |= {"V": draw(1, 8, 5), "W": draw(2, 8, 5)}
+
+    def apply(params, x):
+        one, two, three = (jnp.tanh(x @ params[name]) for name in "abc")
+        early, other, late = two @ params["V"], one @ params["W"], three @ params["W"]
+        return early + jnp.tanh(late), other
+
+    cut, repaired, _, _ = losses(apply, params, draw(0, 200, 6))
+    assert repaired < cut
+
+
+def test_a_long_computation_without_inputs_is_no_recursion():
+    params = {"a": draw(1, 60, 5, 6), "b": draw(2, 60, 6, 5) / 9}
+
+    def turn(carry, layer):
+        x, level = carry
+        for _ in range(20):
+            level = level * 0.9 + 0.1
+        return (x + jnp.tanh(x @ layer["a"]) @ layer["b"] * level, level), None
+
+    def apply(params, x):
+        return lax.scan(turn, (x, jnp.ones(())), params)[0][0]
+
+    x = draw(0, 20, 5)
+    players = gp.find_players(apply, params, x)
+    mask = np.arange(players.num_players) != 1
+    grams = gather_grams(players, params, x)
+    assert len(grams.grams) == 60 and grams.repaired(mask)
+
+
+def test_programs_of_one_text_that_read_different_arguments_differ():
+    programs, args = Programs(), (jnp.zeros(2), jnp.ones(2))
+    first = programs.prepare(lambda a, b: a + 1, *args)
+    second = programs.prepare(lambda a, b: b + 1, *args)
+    assert first(*args)[0] == 1 and second(*args)[0] == 2
+
+
+def test_grams_take_one_pass():
+    """Each stretch of the program is run once."""
+    params = {"a": draw(1, 5, 6), "b": draw(2, 6, 7), "c": draw(3, 7, 2)}
+    calls: list[int] = []
+
+    def apply(params, x):
+        h = jnp.maximum(x @ params["a"], 0)
+        h = jax.pure_callback(lambda h: (calls.append(1), h)[1], h, h)
+        h = jnp.maximum(h @ params["b"], 0)
+        return h @ params["c"]
+
+    x = draw(0, 40, 5)
+    players = gp.find_players(apply, params, x)
+    gather_grams(players, params, x)  # looks at whether examples are apart, too
+    calls.clear()
+    gather_grams(players, params, x)
+    assert len(calls) == 1
