@@ -18,6 +18,7 @@ RESULTS = {
     "gtap": "Power indices",
     "bandits": "Bandits",
     "peers": "Other libraries",
+    "repair": "Repair",
     "benchmarks": "Speed",
     "fuzz": "Random networks",
 }

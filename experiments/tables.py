@@ -19,6 +19,7 @@ import experiments.fuzz.table
 import experiments.gtap.table
 import experiments.mnist.table
 import experiments.peers.table
+import experiments.repair.table
 from experiments.markdown import HERE, Table
 
 TABLES: dict[str, Table] = {
@@ -29,6 +30,7 @@ TABLES: dict[str, Table] = {
     **experiments.gtap.table.TABLES,
     **experiments.mnist.table.TABLES,
     **experiments.peers.table.TABLES,
+    **experiments.repair.table.TABLES,
 }
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", flags=re.S)
 

@@ -28,7 +28,7 @@ from experiments.gtap.tuning import tune
 from gamepruning.run.batches import predict
 from gamepruning.workbench.datasets import Split, load_dataset
 from gamepruning.workbench.datasets.places import cache_folder
-from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.networks.models import LeNet5, build_model
 
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS, DENSE_EPOCHS, DROPOUT = 6, 8, 0.2
@@ -71,10 +71,10 @@ def convolutional(seed: int, data: Any) -> tuple[Any, Any]:
 
 def features(params: Any, inputs: np.ndarray) -> np.ndarray:
     """What the dense part reads, [B, 400]."""
-    model = build_model("lenet_5", input_shape=(28, 28, 1), num_outputs=10)
+    module = LeNet5(num_outputs=10)
 
     def trunk(params, x):
-        _, state = model.module.apply(
+        _, state = module.apply(
             {"params": params}, x, capture_intermediates=lambda m, _: m.name == "conv_1"
         )
         (out,) = state["intermediates"]["conv_1"]["__call__"]

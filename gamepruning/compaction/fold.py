@@ -14,11 +14,13 @@ import numpy as np
 
 from gamepruning.compaction.verify import is_open, sample_inputs
 from gamepruning.run.gated import Gated
+from gamepruning.trace.primitives import RESHAPES
 from gamepruning.trace.program import Lit, Node, apply_as_is, bind
 from gamepruning.trace.zeros import ANY, ZeroAnalysis
 from gamepruning.types import InputError
 
-_ADD, _MOVE = ("add", "add_any"), ("reshape", "squeeze", "convert_element_type", "copy")
+_ADD = ("add", "add_any")
+_MOVE = RESHAPES | {"convert_element_type", "copy"}
 
 
 def fold_constants(players: Any, params: Any, mask: np.ndarray) -> Any:

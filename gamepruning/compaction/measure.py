@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.trace.flatten import without_dead_code
+from gamepruning.trace.primitives import COUNTED_LOOPS
 from gamepruning.trace.rules.contract import count_taps
 from gamepruning.trees.arrays import is_array, split_arrays
 
@@ -237,7 +238,7 @@ def _count_eqn(eqn: Any, notes: dict[str, None]) -> Mapping[str, int]:
     if name == "cond":
         return max(inner, key=Counter.total)
     counts = sum(inner, Counter())
-    if name == "scan":
+    if name in COUNTED_LOOPS:
         return {key: count * eqn.params["length"] for key, count in counts.items()}
     if name == "while" and counts:
         notes["the body of a while loop counts once"] = None

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gamepruning.reconstruction.line import Line, Row, Step
+from gamepruning.trace.primitives import RESHAPES
 from gamepruning.trace.program import Lit, Operand
 
 _SAME = frozenset(
@@ -134,7 +135,7 @@ def _move(step: Step, index: np.ndarray, shape: tuple) -> np.ndarray | None:
     params, name = step.node.params, step.node.name
     if name in _SAME:
         return index
-    if name in ("reshape", "squeeze", "expand_dims"):
+    if name in RESHAPES:
         return index.reshape(shape)
     if name == "transpose":
         return index.transpose(params["permutation"])

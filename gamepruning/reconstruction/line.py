@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gamepruning.trace.labels import LabelAnalysis
-from gamepruning.trace.primitives import CUSTOM_CALLS
+from gamepruning.trace.primitives import COUNTED_LOOPS, CUSTOM_CALLS
 from gamepruning.trace.program import Graph, Lit, Node, Operand
 from gamepruning.trace.rules.control import scan_parts
 
@@ -207,7 +207,7 @@ def _turns(node: Node) -> range:
 def _can_open(node: Node) -> bool:
     if node.name in CUSTOM_CALLS:
         return True
-    return node.name == "scan" and node.params["length"] <= MAX_TURNS
+    return node.name in COUNTED_LOOPS and node.params["length"] <= MAX_TURNS
 
 
 def run_part(part: Row | Stack, args: Sequence[Any]) -> list:

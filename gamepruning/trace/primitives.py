@@ -41,6 +41,9 @@ abs convert_element_type copy copy_p neg reduce_precision sharding_constraint
 stop_gradient
 """)
 
+# The same entries in the same order, under another shape.
+RESHAPES = _names("reshape squeeze")
+
 ADDITIONS = _names("add add_any")
 
 # Every operand passes as it is.
@@ -79,6 +82,7 @@ CUSTOM_CALLS = CUSTOM_JVP | CUSTOM_VJP
 
 # Control flow: which of its params hold its bodies, in order.
 BRANCHES = _names("cond")
+COUNTED_LOOPS = _names("scan")
 BODIES: dict[str, tuple[str, ...]] = {
     "cond": ("branches",),
     "scan": ("jaxpr",),

@@ -1,0 +1,60 @@
+"""The tables of README.md, from the JSON files of run.py."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.markdown import HERE, Table, percents, read, table
+
+NAMES = {"magnitude_l2": "magnitude"}
+SCOPES = {"given": "", "global": "all together", "family": "same share of each family"}
+
+
+def study(name: str) -> list[str]:
+    """A row a method: as cut and repaired, mean and deviation over the seeds."""
+    if not (HERE / f"repair/{name}.json").exists():
+        return [f"(not run yet: `python -m experiments.repair.run {name}`)"]
+    runs = read(f"repair/{name}.json")["runs"]
+    rows = [row for run in runs for row in run["rows"]]
+    keys = dict.fromkeys((_size(r), r["method"], r["scope"]) for r in rows)
+    lines = []
+    order = list(dict.fromkeys(map(_size, rows)))
+    for key in sorted(keys, key=lambda key: order.index(key[0])):
+        own = [r for r in rows if (_size(r), r["method"], r["scope"]) == key]
+        size, method, scope = key
+        lines.append(
+            (
+                size,
+                NAMES.get(method, method),
+                SCOPES[scope],
+                *(percents(spread([r[stage] for r in own])) for stage in STAGES),
+            )
+        )
+    heads = ("kept", "method", "compared", "as cut", "repaired")
+    return table(heads, "lllrr", lines)
+
+
+STAGES = ("cut", "repaired")
+
+
+def _size(row: dict[str, Any]) -> str:
+    size = row["size"]
+    return "/".join(map(str, size)) if isinstance(size, list) else str(size)
+
+
+def spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample deviation."""
+    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(deviation)
+
+
+def digits() -> list[str]:
+    return study("digits")
+
+
+def lenet5() -> list[str]:
+    return study("lenet5")
+
+
+TABLES: dict[str, Table] = {"repair-digits": digits, "repair-lenet5": lenet5}
