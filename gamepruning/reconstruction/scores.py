@@ -19,7 +19,7 @@ from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Outputs, Params, Scores
 
 ACROSS = ("network", "error", "share")
-SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
+SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
 Divergence = Callable[[Outputs, Outputs], Float[Array, ""]]  # (full, cut) -> scalar
 
 

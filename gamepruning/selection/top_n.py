@@ -54,8 +54,8 @@ def top_n(
     Args:
       scores: `Scores`, or float [N]; higher means keep. Ties go to the lower index.
       n: how many players stay in all, protected ones included, 0 < n < N; or a
-        fraction of them, such as 0.5 (1 is one player, 1.0 all); or a count for each
-        family, in their order or by name. Counts by family are kept as they are,
+        fraction of them, such as 0.5 (1 is one player, 1.0 all); or a count or
+        such a fraction for each family, in their order or by name, kept as they are,
         without scope or floors.
       players: the `Players`; needed for all but the plain global choice. Without it
         the N scores count as one family.
@@ -136,7 +136,8 @@ def family_counts(n: Any, groups: Sequence[Group], num_players: int) -> list[int
     """A count for each family; nobody else knows how many are to stay.
 
     Args:
-      n: counts in the order of the families, or by their names.
+      n: counts, or shares of the family, in the order of the families or by their
+        names. Of a share above 0 at least one stays.
       groups: the families.
       num_players: of all families.
 
@@ -153,12 +154,15 @@ def family_counts(n: Any, groups: Sequence[Group], num_players: int) -> list[int
                 f"families and their sizes are {told}"
             )
         n = [n[name] for name in names]
+    if len(n) == len(groups):
+        pairs = zip(n, groups, strict=True)
+        n = [max(1, round(k * g.size)) if is_share(k) else k for k, g in pairs]
     whole = all(isinstance(count, int | np.integer) for count in n)
     fits = [0 <= count <= g.size for count, g in zip(n, groups, strict=False)]
     if not whole or len(n) != len(groups) or not all(fits):
         raise InputError(
-            f"expected a count for each family, none above its size, got {list(n)}: "
-            f"the families and their sizes are {told}"
+            "expected a count for each family, none above its size, or a fraction of "
+            f"it, got {list(n)}: the families and their sizes are {told}"
         )
     counts = [int(count) for count in n]
     if sum(counts) == num_players:

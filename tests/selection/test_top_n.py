@@ -247,3 +247,14 @@ def test_bad_masks_are_refused():
         round_mask(TWO, MASK[:-1], VALUE)
     with pytest.raises(InputError, match="mask has dtype float64, expected bool"):
         round_mask(TWO, MASK.astype(float), VALUE)
+
+
+def test_fractions_by_family():
+    """As on the command line: counts and fractions, in order or by name."""
+    scores = jnp.arange(8.0)
+    for size in ({"a": 0.5, "b": 1}, (0.5, 1), (2, 0.2)):
+        mask = top_n(scores, size, players=TWO)
+        assert (int(mask[:4].sum()), int(mask[4:].sum())) == (2, 1)
+    assert int(top_n(scores, (0.01, 1.0), players=TWO)[:4].sum()) == 1
+    with pytest.raises(InputError, match="none above its size"):
+        top_n(scores, (1.5, 2), players=TWO)
