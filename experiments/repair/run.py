@@ -7,8 +7,8 @@
 
 The networks are those of experiments/gtap. Weights are fitted to training rows without
 their labels; exchanges are judged on validation rows (digits: on the training rows, as
-all choices there); the test part is read once for each network. What is there already is
-not run again.
+all choices there); the test part is read once for each network. What is there already
+is not run again.
 """
 
 import sys
