@@ -31,7 +31,8 @@ def study(name: str) -> list[str]:
                 *(percents(spread([r[stage] for r in own])) for stage in STAGES),
             )
         )
-    heads = ("kept", "method", "compared", "as cut", "repaired")
+    seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
+    heads = ("kept", "method", "compared", f"as cut, {seeds}", f"repaired, {seeds}")
     return table(heads, "lllrr", lines)
 
 
