@@ -80,8 +80,8 @@ class RepairedValueFunction(NetworkGame):
         return values
 
     def _some(self, masks: np.ndarray) -> np.ndarray:
-        """Values of at most AT_ONCE coalitions, made up to that many."""
-        short = AT_ONCE - len(masks)
+        """Values of at most AT_ONCE coalitions, made up to a power of two."""
+        short = (1 << (len(masks) - 1).bit_length()) - len(masks)
         rows = np.concatenate([masks, np.repeat(masks[-1:], short, axis=0)])
         leaves = [self._grams.repaired(mask) for mask in masks]
         leaves += leaves[-1:] * short

@@ -156,10 +156,15 @@ def gather_grams(
       ridge: what is added to the diagonal, as a multiple of an input's mean square.
 
     Raises:
-      InputError: the inputs do not fit, or an activation is not finite.
+      InputError: the inputs or settings do not fit, or an activation is not finite.
 
     Cost: one pass, and K^2 multiply-adds a row for each reader with K inputs.
     """
+    if batch_size < 1 or ridge < 0:
+        raise InputError(
+            f"expected batch_size of at least 1 and a ridge of at least 0, got "
+            f"{batch_size} and {ridge}"
+        )
     players = check_units(players, params, inputs := as_inputs(inputs))
     calls = split_calls(players, params, inputs, batch_size)
     trace = players.model.trace(calls[0])

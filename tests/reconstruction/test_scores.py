@@ -161,6 +161,8 @@ def test_bad_settings_are_named(network):
     params, x, players, _ = network
     with pytest.raises(gp.InputError, match="expected shares between 0 and 1"):
         ReconstructionConfig(shares=(0.5, 1.0))
+    with pytest.raises(gp.InputError, match="batch_size of at least 1"):
+        gather_grams(players, params, x, batch_size=0)
     weights = gp.find_players(mlp, params, x, granularity="weight")
     with pytest.raises(gp.InputError, match="no single weights"):
         reconstruction_scores(weights, params, x)
