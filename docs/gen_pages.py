@@ -19,6 +19,7 @@ RESULTS = {
     "bandits": "Bandits",
     "peers": "Other libraries",
     "repair": "Repair",
+    "cifar": "ResNets on CIFAR-10",
     "benchmarks": "Speed",
     "fuzz": "Random networks",
 }

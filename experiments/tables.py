@@ -14,6 +14,7 @@ from pathlib import Path
 
 import experiments.bandits.table
 import experiments.benchmarks.table
+import experiments.cifar.table
 import experiments.equilibrium_mnist.table
 import experiments.fuzz.table
 import experiments.gtap.table
@@ -25,6 +26,7 @@ from experiments.markdown import HERE, Table
 TABLES: dict[str, Table] = {
     **experiments.bandits.table.TABLES,
     **experiments.benchmarks.table.TABLES,
+    **experiments.cifar.table.TABLES,
     **experiments.equilibrium_mnist.table.TABLES,
     **experiments.fuzz.table.TABLES,
     **experiments.gtap.table.TABLES,
