@@ -32,7 +32,7 @@ ASKED = 256  # images on which the whole network is asked what it lost
 
 def load(split: str, number: int | None = None, seed: int = 0) -> tuple[Any, Any]:
     """Normalised images and labels of a split; `number` of them, drawn at random."""
-    source = tfds.data_source("cifar10", split=split)
+    source: Any = tfds.data_source("cifar10", split=split)
     order = np.arange(len(source))
     if number is not None:
         order = np.random.default_rng(seed).permutation(order)[:number]
