@@ -3,12 +3,18 @@
 import copy
 from typing import Any, Self
 
+import jax.core
 import numpy as np
-from jaxtyping import ArrayLike, Bool, Int
+from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.players import Players
-from gamepruning.trees.masks import as_masks
+from gamepruning.trees.masks import as_mask, as_masks
+
+FINITE = (
+    "expected a finite number for every coalition, also for nobody: clip it, or choose "
+    "another metric"
+)
 
 
 class NetworkGame:
@@ -36,6 +42,30 @@ class NetworkGame:
         self._players = players
         self._inside = inside
         self._parent: NetworkGame | None = None
+
+    def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"] | np.float64:
+        """The value of each coalition.
+
+        Args:
+          masks: bool [S, M], True = in; any S. One coalition, bool [M], will do.
+
+        Returns:
+          float64 [S]; a scalar for one coalition.
+
+        Raises:
+          InputError: masks of another shape or dtype, a value that is not finite, or
+            too little memory for one coalition.
+
+        Cost: S evaluations; after repair also a solve of [k, k] for each coalition and
+        each reader with k inputs left.
+        """
+        if not isinstance(masks, jax.core.Tracer) and np.ndim(masks) == 1:
+            own = as_mask(masks, self.num_players, name="coalition")
+            return self._values(own[None])[0]
+        return self._values(self._check(masks))
+
+    def _values(self, masks: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
 
     def _count(self, number: int) -> None:
         self.num_evaluations += number

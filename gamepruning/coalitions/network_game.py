@@ -6,21 +6,14 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax.core
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.related import LazyIncremental
-from gamepruning.coalitions.free import NetworkGame
+from gamepruning.coalitions.free import FINITE, NetworkGame
 from gamepruning.coalitions.restrict import describe_coalition
-from gamepruning.trees.masks import as_mask
 from gamepruning.types import InputError
-
-FINITE = (
-    "expected a finite number for every coalition, also for nobody: clip it, or choose "
-    "another metric"
-)
 
 
 class ValueFunction(NetworkGame):
@@ -50,26 +43,6 @@ class ValueFunction(NetworkGame):
             f"ValueFunction({self.num_players} free of {len(self._inside)} players, "
             f"{self.num_evaluations} evaluations)"
         )
-
-    def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"] | np.float64:
-        """The value of each coalition.
-
-        Args:
-          masks: bool [S, M], True = in; any S. One coalition, bool [M], will do.
-
-        Returns:
-          float64 [S]; a scalar for one coalition.
-
-        Raises:
-          InputError: masks of another shape or dtype, a value that is not finite, or
-            too little memory for one coalition.
-
-        Cost: S evaluations.
-        """
-        if not isinstance(masks, jax.core.Tracer) and np.ndim(masks) == 1:
-            own = as_mask(masks, self.num_players, name="coalition")
-            return self._values(own[None])[0]
-        return self._values(self._check(masks))
 
     def _values(self, masks: np.ndarray, before: int = 0) -> np.ndarray:
         """Values chunk by chunk; `before` is what `progress` has heard of already."""

@@ -1,17 +1,18 @@
 """The game of a network after repair: coalitions whose weights are fitted anew."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Bool, Float, Int, PyTree
+from jaxtyping import Bool, Int, PyTree
 
-from gamepruning.coalitions.free import NetworkGame
+from gamepruning.coalitions.free import FINITE, NetworkGame
+from gamepruning.coalitions.restrict import describe_coalition
 from gamepruning.players import Players
 from gamepruning.players.examples import Examples
 from gamepruning.reconstruction.gram import Grams
-from gamepruning.trees.masks import as_mask
 from gamepruning.types import InputError, Metric
 
 AT_ONCE = 16  # coalitions in one pass: each has weights of its own
@@ -33,36 +34,20 @@ class RepairedValueFunction(NetworkGame):
         examples: Examples,
         inside: Bool[np.ndarray, " N"],
         free: Int[np.ndarray, " M"],
+        progress: Callable[[int], Any] | None = None,
     ):
         super().__init__(players, free, inside)
         self._grams = grams
-        self._value = jax.jit(jax.vmap(_make_value(players, grams, metric, examples)))
+        self._examples = examples
+        self._progress = progress
+        value = _make_value(players, grams, metric)
+        self._value = jax.jit(jax.vmap(value, in_axes=(0, 0, None)))
 
     def __repr__(self) -> str:
         return (
             f"RepairedValueFunction({self.num_players} free of {len(self._inside)} "
             f"players, {self.num_evaluations} evaluations)"
         )
-
-    def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"] | np.float64:
-        """The value of each coalition, its readers' weights fitted to who is in.
-
-        Args:
-          masks: bool [S, M], True = in; any S. One coalition, bool [M], will do.
-
-        Returns:
-          float64 [S]; a scalar for one coalition.
-
-        Raises:
-          InputError: masks of another shape or dtype, or a value that is not finite.
-
-        Cost: S evaluations, and for each a solve of [k, k] for each reader with k
-        inputs left.
-        """
-        if np.ndim(masks) == 1:
-            own = as_mask(masks, self.num_players, name="coalition")
-            return self._values(own[None])[0]
-        return self._values(self._check(masks))
 
     def _values(self, masks: np.ndarray) -> np.ndarray:
         full = self.expand(masks)
@@ -71,11 +56,13 @@ class RepairedValueFunction(NetworkGame):
             part = full[start : start + AT_ONCE]
             values[start : start + len(part)] = self._some(part)
             self._count(len(part))
+            if self._progress is not None:
+                self._progress(start + len(part))
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise InputError(
-                f"the metric is {values[bad[0]]} for coalition {bad[0]}: expected a "
-                "finite number for every coalition; clip it, or choose another metric"
+                f"the metric is {values[bad[0]]} for coalition {bad[0]}, which has "
+                f"{describe_coalition(self.free[masks[bad[0]]])}; {FINITE}"
             )
         return values
 
@@ -87,14 +74,15 @@ class RepairedValueFunction(NetworkGame):
         leaves += leaves[-1:] * short
         changed = self._grams.changed
         stacks = [np.stack([row[k] for row in leaves]) for k in changed]
-        return np.asarray(self._value(stacks, rows), float)[: len(masks)]
+        values = self._value(stacks, rows, self._examples)
+        return np.asarray(values, float)[: len(masks)]
 
 
-def _make_value(players: Players, grams: Grams, metric: Metric, examples: Examples):
-    """(the parameters that change, mask) -> value."""
+def _make_value(players: Players, grams: Grams, metric: Metric):
+    """(the parameters that change, mask, examples) -> value."""
     passes, changed = grams.run.passes, grams.changed
 
-    def value(leaves: PyTree, mask: Any) -> Any:
+    def value(leaves: PyTree, mask: Any, examples: Examples) -> Any:
         own = list(grams.run.params)
         for k, leaf in zip(changed, leaves, strict=True):
             own[k] = leaf

@@ -17,7 +17,7 @@ from gamepruning.coalitions.repaired import RepairedValueFunction
 from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.options import make_options
 from gamepruning.players import Players
-from gamepruning.players.examples import check_examples
+from gamepruning.players.examples import Examples, check_examples
 from gamepruning.reconstruction.gram import Grams
 from gamepruning.types import InputError, Metric
 
@@ -123,7 +123,8 @@ def value_function(
         in.
       repair: what `gp.reconstruction.gather_grams` found of the network. The value of a
         coalition is then that of its repaired network: the weights that read who is
-        out are fitted anew, in closed form, before the network is evaluated.
+        out are fitted anew, in closed form, before the network is evaluated. Of the
+        options, those that say who is in and `progress` hold then.
       **options: fields of `ValueConfig`: always_in, always_out, chunk_size,
         rows_at_once, devices, progress.
 
@@ -158,7 +159,7 @@ def value_function(
     examples = check_examples(players, params, metric, inputs, labels)
     inside, free = _find_sides(players, varying, config)
     if repair is not None:
-        return _after_repair(players, repair, metric, examples, inside, free)
+        return _after_repair(players, repair, metric, examples, config, (inside, free))
     model = ScoredModel(players, params, metric, *examples)
     evaluator = Evaluator(
         model,
@@ -176,13 +177,30 @@ def value_function(
     return ValueFunction(chunks, lazy, free, inside, config.progress)
 
 
-def _after_repair(players, grams: Any, metric, examples, inside, free):
+def _after_repair(
+    players: Players,
+    grams: Any,
+    metric: Metric,
+    examples: Examples,
+    config: ValueConfig,
+    sides: tuple[np.ndarray, np.ndarray],
+) -> RepairedValueFunction:
     if not isinstance(grams, Grams):
         raise InputError(
             "expected repair as what gp.reconstruction.gather_grams(players, params, "
             f"inputs) returns, got {type(grams).__name__}"
         )
-    return RepairedValueFunction(players, grams, metric, examples, inside, free)
+    names = ("chunk_size", "rows_at_once", "devices")
+    given = [name for name in names if getattr(config, name) is not None]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: not for values after repair, where every coalition "
+            "has weights of its own; leave it out"
+        )
+    inside, free = sides
+    return RepairedValueFunction(
+        players, grams, metric, examples, inside, free, config.progress
+    )
 
 
 def _find_sides(

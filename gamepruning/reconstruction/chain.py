@@ -6,15 +6,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.reconstruction.entries import Entries, Views
+from gamepruning.reconstruction.entries import SAME_ENTRIES, Entries, Views
 from gamepruning.reconstruction.line import Line, Step
 from gamepruning.trace.primitives import ADDITIONS
 from gamepruning.trace.program import Lit, Operand
-
-_SAME = frozenset(
-    "convert_element_type copy copy_p optimization_barrier reduce_precision "
-    "sharding_constraint stop_gradient".split()
-)
 
 
 class Link(NamedTuple):
@@ -147,7 +142,7 @@ def _kind(line: Line, varying: set[int], link: Link) -> str | None:
     shape = line.shape(link.step.outs[0])
     if not line.is_float(link.step.outs[0]):
         return None
-    if name in _SAME or name in ("neg", "transpose"):
+    if name in SAME_ENTRIES or name in ("neg", "transpose"):
         return "move"
     if len(link.step.ins) != 2 or line.shape(link.step.ins[link.place]) != shape:
         return None

@@ -1,16 +1,18 @@
 """The sums of a reader's inputs and errors over all batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Shaped
+import numpy as np
+from jaxtyping import Bool, Shaped
 
 from gamepruning.reconstruction.moments import Moments, sum_moments
 from gamepruning.reconstruction.passes import Passes, Run
-from gamepruning.reconstruction.readers import Reader
+from gamepruning.reconstruction.readers import Reader, Shared
 from gamepruning.reconstruction.stretch import Values
+from gamepruning.types import InputError
 
 
 class Shift(NamedTuple):
@@ -87,6 +89,52 @@ def collect(
         found = sums if found is None else found.plus(sums)
     assert found is not None
     return Collected(found.train.exact(), found.held.exact(), found.shift)
+
+
+def collect_shared(
+    shared: Shared,
+    full: Run,
+    cut: Run | None,
+    mask: Bool[np.ndarray, " N"],
+    *,
+    streams: Mapping[Reader, int],
+    has_bias: bool,
+    held_out: float,
+) -> Collected:
+    """The sums of all readers of one matrix.
+
+    Args:
+      shared: the readers.
+      full: the full network, at or before the first of them.
+      cut: the network that gives the inputs; None for the full one.
+      mask: whose inputs are read there.
+      streams: by reader the other part of the sum that its result is added to.
+      has_bias, held_out: see `collect`.
+
+    Raises:
+      InputError: what they read is not finite.
+    """
+    found, shift = None, None
+    for reader in shared.readers:
+        full = full.at(full.passes.position[reader.step])
+        cut = None if cut is None else cut.at(full.position)
+        sums = collect(
+            reader,
+            full,
+            full.under(mask) if cut is None else cut,
+            stream=streams.get(reader),
+            has_bias=has_bias,
+            held_out=held_out,
+            shift=shift,
+        )
+        found, shift = sums.plus(found), sums.shift
+    assert found is not None
+    if not found.train.is_finite():
+        raise InputError(
+            f"what {shared.path!r} reads is not finite on the calibration examples "
+            "(NaN or infinite): look for NaN in the inputs and parameters"
+        )
+    return found
 
 
 def _program(

@@ -39,6 +39,7 @@ class _State:
     weights: np.ndarray
     entries: list[np.ndarray]  # of each player, those that are still in
     scale: float
+    is_shared: bool  # some inputs need several players, and leave with any of them
 
     def costs(self, alive: Sequence[int]) -> np.ndarray:
         """The loss when each of these players leaves alone."""
@@ -65,9 +66,8 @@ class _State:
         self.inverse -= columns @ change[:, num:]
         self.weights[index] = 0
         self.inverse[index] = self.inverse[:, index] = 0
-        for k, other in enumerate(self.entries):
-            if k != player and len(other):
-                self.entries[k] = other[~np.isin(other, index)]
+        if self.is_shared:
+            self.entries = [rows[~np.isin(rows, index)] for rows in self.entries]
         self.entries[player] = index[:0]
 
 
@@ -83,7 +83,8 @@ def eliminate(
       players: their numbers.
       grams: the matrices that read them; all other players stay.
       counts: at how many players left the weights are noted.
-      at_once: how many leave in one step, by how many are left.
+      at_once: how many leave in one step, by how many are left; their losses are then
+        added as if each had left alone.
 
     Returns:
       `Elimination`. Cost: K^2 (k + M) a player and matrix, of K inputs, k of them a
@@ -96,29 +97,27 @@ def eliminate(
     while alive:
         if len(alive) in counts:
             noted[len(alive)] = [np.stack([s.weights for s in g]) for g in states]
-            noted[len(alive)] = [weights.copy() for weights in noted[len(alive)]]
         costs = sum((state.costs(alive) for state in every), np.zeros(len(alive)))
         limits = [c - len(alive) for c in counts if c < len(alive)]
         number = min(at_once(len(alive)), -max(limits, default=-len(alive)))
-        for k in np.argsort(costs, kind="stable")[:number]:
+        leaving = np.argsort(costs, kind="stable")[:number].tolist()
+        for k in leaving:
             for state in every:
                 state.remove(alive[k])
             spent += float(costs[k])
             order.append(players[alive[k]])
             loss.append(spent)
-        gone = set(np.argsort(costs, kind="stable")[:number].tolist())
-        alive = [who for k, who in enumerate(alive) if k not in gone]
+        alive = [who for k, who in enumerate(alive) if k not in set(leaving)]
     return Elimination(np.array(order), np.array(loss), noted)
 
 
 def _states(gram: Gram, players: Sequence[int]) -> list[_State]:
     entries = [gram.entries(player) for player in players]
-    return [
-        _State(
-            np.linalg.inv(gram.moments[g]),
-            gram.weights[g].copy(),
-            [rows[g] for rows in entries],
-            1.0 / gram.energy,
-        )
-        for g in range(len(gram.weights))
-    ]
+    found = []
+    for g, weights in enumerate(gram.weights):
+        own = [rows[g] for rows in entries]
+        every = np.concatenate([*own, np.zeros(0, int)])
+        is_shared = len(np.unique(every)) < len(every)
+        inverse = np.linalg.inv(gram.moments[g])
+        found.append(_State(inverse, weights.copy(), own, 1 / gram.energy, is_shared))
+    return found

@@ -5,13 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gamepruning.reconstruction.line import Line, Row, Step
-from gamepruning.trace.primitives import RESHAPES
+from gamepruning.trace.primitives import RESHAPES, VIEWS
 from gamepruning.trace.program import Lit, Operand
 
-_SAME = frozenset(
-    "convert_element_type copy copy_p optimization_barrier reduce_precision "
-    "sharding_constraint stop_gradient".split()
-)
+# Entry k of the result is entry k of the operand, up to rounding.
+SAME_ENTRIES = (VIEWS - {"abs", "neg"}) | {"optimization_barrier"}
 
 
 class Entries(NamedTuple):
@@ -66,9 +64,8 @@ class Views:
         self._producers = line.producers()
         self.consumers = line.consumers()
         self._found: dict[int, Entries | None] = {
-            value: Entries(leaf, np.arange(np.prod(shape, dtype=int)).reshape(shape))
+            value: Entries(leaf, _number(line.shape(value)))
             for leaf, value in enumerate(leaves)
-            if (shape := line.shape(value)) is not None
         }
         self.leaves = leaves
         self._uses: dict[int, list[Use]] = {}
@@ -126,6 +123,11 @@ class Views:
         return found
 
 
+def _number(shape: tuple) -> np.ndarray:
+    """The places of the entries of an array in it, flattened."""
+    return np.arange(np.prod(shape, dtype=int)).reshape(shape)
+
+
 def _move(step: Step, index: np.ndarray, shape: tuple) -> np.ndarray | None:
     """The entries after a step that only moves them; None if it does more."""
     if isinstance(step.part, Row):
@@ -133,7 +135,7 @@ def _move(step: Step, index: np.ndarray, shape: tuple) -> np.ndarray | None:
     if step.part is not None:
         return None
     params, name = step.node.params, step.node.name
-    if name in _SAME:
+    if name in SAME_ENTRIES:
         return index
     if name in RESHAPES:
         return index.reshape(shape)

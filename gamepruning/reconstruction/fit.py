@@ -31,7 +31,6 @@ class Fit(NamedTuple):
         largest of the groups.
       before: sum of squares of the errors over all rows, as cut.
       after: the same after the repair.
-      held_out: the two for held-out rows, by a fit without them.
     """
 
     weights: Float[np.ndarray, "G K M"]
@@ -40,7 +39,6 @@ class Fit(NamedTuple):
     condition: float
     before: float
     after: float
-    held_out: tuple[float, float]
 
 
 def fit(
@@ -74,7 +72,6 @@ def fit(
             max((group.condition for group in groups), default=1.0),
             before,
             before,
-            (nothing, nothing),
         )
     ridge = ridges[best]
     changes = [group.solve(ridge) for group in groups]
@@ -86,7 +83,6 @@ def fit(
         max(group.condition for group in groups),
         before,
         float(after),
-        (nothing, float(errors[best]) if held.rows else nothing),
     )
 
 

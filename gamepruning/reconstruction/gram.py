@@ -19,7 +19,7 @@ import scipy.linalg
 from jaxtyping import Bool, Float, Int, PyTree
 
 from gamepruning.players import Players
-from gamepruning.reconstruction.collect import Collected, collect
+from gamepruning.reconstruction.collect import Collected, collect_shared
 from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
 from gamepruning.reconstruction.readers import Alone, Shared, find_readers
 from gamepruning.reconstruction.rows import Matrices
@@ -175,27 +175,17 @@ def gather_grams(
     grams = []
     for shared in passes.shared:
         bias = bias_places(start, shared)
-        here = run = run.at(passes.position[shared.readers[0].step])
-        found, shift = None, None
-        for reader in shared.readers:
-            here = here.at(passes.position[reader.step])
-            sums = collect(
-                reader,
-                here,
-                here,
-                stream=None,
-                has_bias=bias is not None,
-                held_out=0.0,
-                shift=shift,
-            )
-            found, shift = sums.plus(found), sums.shift
-        assert found is not None
-        if not found.train.is_finite():
-            raise InputError(
-                f"what {shared.path!r} reads is not finite on the calibration "
-                "examples: look for NaN in the inputs and parameters"
-            )
-        grams.append(_make(shared, found, start, ridge, bias))
+        run = run.at(passes.position[shared.readers[0].step])
+        sums = collect_shared(
+            shared,
+            run,
+            None,
+            everyone,
+            streams={},
+            has_bias=bias is not None,
+            held_out=0.0,
+        )
+        grams.append(_make(shared, sums, start, ridge, bias))
     return Grams(tuple(grams), readers.alone, start)
 
 

@@ -11,11 +11,11 @@ from jaxtyping import ArrayLike, PyTree
 
 from gamepruning.players import Players
 from gamepruning.players.unit_players import UnitPlayers
-from gamepruning.reconstruction.collect import Collected, collect
+from gamepruning.reconstruction.collect import collect_shared
 from gamepruning.reconstruction.fit import RIDGES, fit
 from gamepruning.reconstruction.order import order_corrected
-from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
-from gamepruning.reconstruction.readers import Shared, find_readers
+from gamepruning.reconstruction.passes import Passes, check_units, split_calls
+from gamepruning.reconstruction.readers import find_readers
 from gamepruning.reconstruction.report import ReaderReport, RepairReport, make_report
 from gamepruning.reconstruction.write import bias_places, write_fit
 from gamepruning.trees.examples import as_inputs
@@ -48,7 +48,9 @@ class RepairConfig:
         "one-shot": all see those of the full network, which takes one pass.
       ridges: what held-out rows choose from, as multiples of an input's mean square.
       held_out: the share of the rows, the last of each batch, that choose the ridge.
-      batch_size: examples a pass. All at once where they depend on each other.
+      batch_size: the most examples a pass. All batches have one size, so some last
+        examples are left out where it does not come out even: fewer than there are
+        batches. Examples that depend on each other are one batch.
 
     Example:
       >>> RepairConfig(held_out=1.0)
@@ -168,7 +170,15 @@ class _Repair:
                 cut = cut.at(start)
             bias = bias_places(cut, shared)
             has_bias = bias is not None
-            sums = self._collect(shared, full, cut, has_bias)
+            sums = collect_shared(
+                shared,
+                full,
+                cut if self._is_sequential else None,
+                self._mask,
+                streams=self._streams,
+                has_bias=has_bias,
+                held_out=self._config.held_out,
+            )
             found = fit(sums.train, sums.held, has_bias, ridges=self._config.ridges)
             if np.isfinite(found.ridge):
                 write_fit(cut, shared.readers[0], found, sums.shift, bias)
@@ -177,34 +187,6 @@ class _Repair:
         _warn_of_few_rows(reports)
         report = RepairReport(tuple(reports), self._passes.readers.alone)
         return Repaired(self._passes.with_params(cut.params), report)
-
-    def _collect(
-        self, shared: Shared, full: Run, cut: Run, has_bias: bool
-    ) -> Collected:
-        """The sums of all readers of one matrix."""
-        found, shift = None, None
-        for reader in shared.readers:
-            full = full.at(self._passes.position[reader.step])
-            if self._is_sequential:
-                cut = cut.at(full.position)
-            sums = collect(
-                reader,
-                full,
-                cut if self._is_sequential else full.under(self._mask),
-                stream=self._streams.get(reader),
-                has_bias=has_bias,
-                held_out=self._config.held_out,
-                shift=shift,
-            )
-            found, shift = sums.plus(found), sums.shift
-        assert found is not None
-        if not found.train.is_finite():
-            raise InputError(
-                f"what {shared.path!r} reads is not finite on the calibration examples "
-                "(NaN or infinite, in the full or in the cut network): look for NaN in "
-                "the inputs and parameters"
-            )
-        return found
 
 
 def _warn_of_few_rows(reports: Sequence[ReaderReport]) -> None:

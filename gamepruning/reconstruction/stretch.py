@@ -48,7 +48,6 @@ class Runner:
         self._trace = trace
         self._line = line
         self._varying = varying
-        self._num_players = num_players
         gated = Gated(trace.analysis, trace.columns, np.ones(num_players, bool))
         self._sites = gated.sites
         self._producers = line.producers()
