@@ -23,12 +23,13 @@ import numpy as np
 import optax
 
 import gamepruning as gp
+from experiments.fitting import fit
 from gamepruning.run.batches import evaluate
 from gamepruning.uncertainty.mcue import Bands, mcue
 from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.datasets import Dataset, Split, load_dataset
 from gamepruning.workbench.networks.models import build_model
-from gamepruning.workbench.training.loop import fit, make_train_step
+from gamepruning.workbench.training.loop import make_train_step
 
 HERE = Path(__file__).parent
 PAPER = {"LeNet-300-100": 0.825, "LeNet-5": 0.775, "LeNet-5, 0 against 1": None}

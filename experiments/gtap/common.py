@@ -15,11 +15,12 @@ import numpy as np
 import optax
 
 import gamepruning as gp
+from experiments.fitting import fit
 from gamepruning.selection import Progress
 from gamepruning.types import Scores
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.networks.models import Model
-from gamepruning.workbench.training.loop import fit, make_train_step
+from gamepruning.workbench.training.loop import make_train_step
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

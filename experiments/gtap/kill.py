@@ -23,12 +23,13 @@ import numpy as np
 import optax
 
 import gamepruning as gp
+from experiments.fitting import fit
 from gamepruning import metrics
 from gamepruning.coalitions.indices import banzhaf_values
 from gamepruning.coalitions.values import value_function
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import build_model
-from gamepruning.workbench.training.loop import fit, make_train_step
+from gamepruning.workbench.training.loop import make_train_step
 from gamepruning.workbench.training.run_folder import versions
 
 OUT = Path(__file__).with_name("kill.json")

@@ -16,12 +16,13 @@ import numpy as np
 import optax
 import torch
 
+from experiments.fitting import fit
 from gamepruning import metrics
 from gamepruning.run.batches import evaluate
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.datasets.splits import Split
 from gamepruning.workbench.networks.models import Model, build_model
-from gamepruning.workbench.training.loop import fit, make_train_step
+from gamepruning.workbench.training.loop import make_train_step
 
 LAYERS = ("hidden_0", "hidden_1", "output")
 BLOCKS, CHUNKS = (500, 2000, 10_000), (4, 8, 16)

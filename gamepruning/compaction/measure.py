@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple, overload
 
@@ -46,6 +47,68 @@ class Latency(NamedTuple):
     p10: float
     p90: float
     repeats: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a network costs to hold and to run.
+
+    Attributes:
+      params: entries of all its arrays.
+      num_bytes: bytes that they take.
+      macs: multiply-adds for one example.
+      latency_ms: the median for `latency_batch` examples, warm and waited for.
+      latency_p10_ms: the tenth percentile.
+      latency_p90_ms: the ninetieth percentile.
+      latency_batch: examples of a call.
+    """
+
+    params: int
+    num_bytes: int
+    macs: int
+    latency_ms: float
+    latency_p10_ms: float
+    latency_p90_ms: float
+    latency_batch: int
+
+
+def measure_costs(
+    networks: Mapping[str, tuple[Callable[..., Any], Any]],
+    inputs: Any,
+    *,
+    budget: float | None = None,
+) -> dict[str, Cost]:
+    """Size and speed of networks, timed in turns.
+
+    Args:
+      networks: name -> (apply, params), with apply(params, inputs).
+      inputs: a batch of examples, [B, ...].
+      budget: see `measure_latency`.
+
+    Returns:
+      The cost of each network by its name.
+
+    Example:
+      >>> costs = measure_costs(
+      ...     {"line": (lambda w, x: x @ w, jnp.ones(4))}, jnp.ones((9, 4))
+      ... )
+      >>> costs["line"].params, costs["line"].macs, costs["line"].latency_batch
+      (4, 4, 9)
+    """
+    calls = {name: (apply, (p, inputs)) for name, (apply, p) in networks.items()}
+    latencies = measure_latency(calls, budget=budget)
+    return {
+        name: Cost(
+            params=count_params(params),
+            num_bytes=count_bytes(params),
+            macs=count_macs(apply, params, inputs[:1]),
+            latency_ms=1e3 * latencies[name].median,
+            latency_p10_ms=1e3 * latencies[name].p10,
+            latency_p90_ms=1e3 * latencies[name].p90,
+            latency_batch=len(inputs),
+        )
+        for name, (apply, params) in networks.items()
+    }
 
 
 def count_params(tree: Any) -> int:

@@ -2,8 +2,8 @@
 
 from gamepruning.reconstruction.gram import Grams, gather_grams
 from gamepruning.reconstruction.readers import Alone
-from gamepruning.reconstruction.repair import RepairConfig, Repaired, repair
-from gamepruning.reconstruction.report import ReaderReport, RepairReport
+from gamepruning.reconstruction.repair import RepairConfig, repair
+from gamepruning.reconstruction.report import ReaderReport, Repaired, RepairReport
 from gamepruning.reconstruction.scores import (
     FamilyCurve,
     ReconstructionConfig,

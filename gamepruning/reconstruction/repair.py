@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
@@ -16,26 +16,18 @@ from gamepruning.reconstruction.fit import RIDGES, fit
 from gamepruning.reconstruction.order import order_corrected
 from gamepruning.reconstruction.passes import Passes, check_units, split_calls
 from gamepruning.reconstruction.readers import find_readers
-from gamepruning.reconstruction.report import ReaderReport, RepairReport, make_report
+from gamepruning.reconstruction.report import Repaired, RepairReport, make_report
+from gamepruning.reconstruction.stored import (
+    load_repaired,
+    repair_facts,
+    save_repaired,
+)
 from gamepruning.reconstruction.write import bias_places, write_fit
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
 
 MODES = ("sequential", "one-shot")
 Progress = Callable[[str, int, int], None]  # (parameter, number, of how many)
-
-
-class Repaired(NamedTuple):
-    """A network whose weights make up for the players that leave.
-
-    Attributes:
-      params: the parameters, at full shape; only weights and biases that read the axes
-        of cut players differ from those given.
-      report: what was fitted, how well, and what was left alone.
-    """
-
-    params: Params
-    report: RepairReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +78,7 @@ def repair(
     *,
     config: RepairConfig | None = None,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Repaired:
     """Fit the weights that read cut axes to what the full network computed there.
 
@@ -105,6 +98,7 @@ def repair(
         times places) than it has inputs.
       config: see `RepairConfig`.
       progress: called with (parameter, number, of how many) before each reader.
+      checkpoint: file to write at the end, and to read instead if it is there.
 
     Returns:
       `Repaired(params, report)`. On the rows that it is fitted to, no reader's error is
@@ -112,7 +106,7 @@ def repair(
 
     Raises:
       InputError: the mask or the inputs do not fit the network, the players are single
-        weights, or an activation is not finite.
+        weights, an activation is not finite, or the checkpoint is of another repair.
 
     Cost: about two passes over the examples, forward only, and K^2 multiply-adds a row
     and an eigendecomposition of [K, K] for each reader with K inputs left. Memory: the
@@ -138,8 +132,15 @@ def repair(
     inputs = as_inputs(inputs)
     players = check_units(players, params, inputs)
     mask = players.mask(mask)
+    path = None if checkpoint is None else Path(checkpoint)
+    facts = {} if path is None else repair_facts(params, mask, inputs, config)
+    if path is not None and path.is_file():
+        return load_repaired(path, facts, params)
     work = _Repair(players, params, mask, inputs, config)
-    return work.run(progress or (lambda *_: None))
+    repaired = work.run(progress or (lambda *_: None))
+    if path is not None:
+        save_repaired(path, facts, params, repaired)
+    return repaired
 
 
 class _Repair:
@@ -184,18 +185,7 @@ class _Repair:
                 write_fit(cut, shared.readers[0], found, sums.shift, bias)
             seconds = time.perf_counter() - begin
             reports.append(make_report(shared, sums, found, seconds))
-        _warn_of_few_rows(reports)
         report = RepairReport(tuple(reports), self._passes.readers.alone)
+        if report.few_rows:
+            warnings.warn(report.few_rows, stacklevel=3)
         return Repaired(self._passes.with_params(cut.params), report)
-
-
-def _warn_of_few_rows(reports: Sequence[ReaderReport]) -> None:
-    few = [r for r in reports if r.num_rows < r.num_inputs]
-    if few:
-        worst = min(few, key=lambda r: r.num_rows / r.num_inputs)
-        warnings.warn(
-            f"{worst.path!r} has {worst.num_inputs} inputs and saw {worst.num_rows} "
-            f"rows ({len(few)} readers have fewer rows than inputs): the ridge keeps "
-            "their weights near those given; more calibration examples help",
-            stacklevel=4,
-        )

@@ -1,11 +1,16 @@
 """What a repair did."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gamepruning.reconstruction.collect import Collected
 from gamepruning.reconstruction.fit import Fit
 from gamepruning.reconstruction.readers import Alone, Shared
+from gamepruning.types import Params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +62,52 @@ class RepairReport:
         """How long all readers took."""
         return sum(reader.seconds for reader in self.readers)
 
+    @property
+    def few_rows(self) -> str:
+        """A warning where readers saw fewer rows than they have inputs, or ""."""
+        few = [r for r in self.readers if r.num_rows < r.num_inputs]
+        if not few:
+            return ""
+        worst = min(few, key=lambda r: r.num_rows / r.num_inputs)
+        return (
+            f"{worst.path!r} has {worst.num_inputs} inputs and saw {worst.num_rows} "
+            f"rows ({len(few)} readers have fewer rows than inputs): the ridge keeps "
+            "their weights near those given; more calibration examples help"
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results must know, a sentence each.
+
+        Example:
+          >>> alone = Alone("out/kernel", "its weights are int8")
+          >>> RepairReport((), (alone,)).notes
+          ('Repair left out/kernel alone: its weights are int8.',)
+        """
+        found = [f"Repair: {self.few_rows}."] if self.few_rows else []
+        ordered = sorted(self.alone, key=lambda row: row.reason)
+        for reason, rows in groupby(ordered, lambda row: row.reason):
+            paths = [row.path for row in rows]
+            more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+            found.append(f"Repair left {', '.join(paths[:3])}{more} alone: {reason}.")
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-able data."""
+        """The report as JSON-able data; what is infinite is None."""
         return {
-            "readers": [vars(reader) for reader in self.readers],
+            "readers": [_finite(vars(reader)) for reader in self.readers],
             "alone": [row._asdict() for row in self.alone],
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "RepairReport":
+        """The inverse of `to_dict`."""
+        rows = [
+            {k: np.inf if v is None else v for k, v in row.items()}
+            for row in data["readers"]
+        ]
+        readers = tuple(ReaderReport(**row) for row in rows)
+        return cls(readers, tuple(Alone(**row) for row in data["alone"]))
 
     def __repr__(self) -> str:
         head = f"RepairReport: {len(self.readers)} readers repaired"
@@ -74,6 +119,23 @@ class RepairReport:
             )
         rows += [f"  {path}: left alone, {reason}" for path, reason in self.alone]
         return "\n".join(rows)
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if value == np.inf else value for name, value in row.items()}
+
+
+class Repaired(NamedTuple):
+    """A network whose weights make up for the players that leave.
+
+    Attributes:
+      params: the parameters, at full shape; only weights and biases that read the axes
+        of cut players differ from those given.
+      report: what was fitted, how well, and what was left alone.
+    """
+
+    params: Params
+    report: RepairReport
 
 
 def make_report(

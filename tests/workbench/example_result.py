@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from gamepruning.workbench.report.results import Contender, Cost, FamilyRow, RunResult
+from gamepruning.compaction.measure import Cost
+from gamepruning.workbench.report.results import Contender, FamilyRow, RunResult
 
 
 def make_contender(key, label, *, kept=(9, 6), **values) -> Contender:

@@ -67,7 +67,7 @@ def write_models(
     What a format cannot hold is left out, and a note says so: nothing else is lost.
     """
     notes = []
-    for name, tree in ("dense", compared.dense.before), ("full", choice.full.params):
+    for name, tree in ("dense", compared.dense.first), ("full", choice.full.params):
         try:
             export.export_safetensors(tree, folder / f"{name}.safetensors")
         except InputError as error:
@@ -78,7 +78,7 @@ def write_models(
     why = {"method": result.method, "settings": result.settings}
     plan = dataclasses.replace(small.plan, why=why)
     plan.save(folder / "plan.json")
-    params = pruned.after if result.shipped == "tuned" else pruned.before
+    params = pruned.stages[result.shipped]
     shipped = small._replace(params=params, plan=plan)
     inputs, skipped = jnp.asarray(task.dataset.train.inputs[:CHECKED]), {}
     options: Any = {"inputs": (inputs,), "batch": "auto", "skipped": skipped}

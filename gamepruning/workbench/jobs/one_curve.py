@@ -73,7 +73,7 @@ class Trained:
         full = Absorbed(task.network.apply, params, task.players, mask)
         counts = sizes.counts_of(task.players, mask)
         if counts in smalls:
-            return small_networks.cut_rival(task, full, smalls[counts], params, mask)
+            return small_networks.cut_alike(task, full, smalls[counts])
         return smalls.setdefault(counts, small_networks.make_small(task, full))
 
     def tune(self, small: SmallNetwork, method: str) -> Any:

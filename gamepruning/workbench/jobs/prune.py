@@ -45,7 +45,7 @@ def run_prune(settings: PruneSettings, **where: Unpack[Where]) -> Finished:
         made = prepare(
             settings,
             settings.seed,
-            rates=settings.rates,
+            rates=settings.settled_rates,
             has_budget=settings.has_budget,
             load=settings.load,
         )

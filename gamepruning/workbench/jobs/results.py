@@ -1,6 +1,7 @@
 """From the networks of a run to its result: judged on the test data, and measured."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from gamepruning import metrics
 from gamepruning.compaction import measure
 from gamepruning.compaction.gates import gated_network, run_gated
+from gamepruning.compaction.measure import Cost
 from gamepruning.compaction.verify import relative_error
 from gamepruning.run.batches import evaluate, predict
 from gamepruning.workbench.datasets import Dataset, majority
@@ -19,7 +21,6 @@ from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import (
     ClassFacts,
     Contender,
-    Cost,
     FamilyRow,
     RunResult,
 )
@@ -42,11 +43,7 @@ def summarise(
 ) -> RunResult:
     """Judge every network on the test data, and measure the dense and the small one."""
     data, costs = task.dataset, measure_costs(task, compared)
-    pruned = _judge(task, compared.pruned, "removed")
-    rivals = (
-        _judge(task, rival, None if rival.key == "scratch" else "removed")
-        for rival in compared.rivals
-    )
+    pruned, report = _judge(task, compared.pruned), compared.repair
     return RunResult(
         command=settings.command(),
         dataset=data.name,
@@ -58,31 +55,34 @@ def summarise(
         num_validation=len(data.validation.labels),
         num_test=len(data.test.labels),
         families=_family_rows(task, choice),
-        dense=_judge(task, compared.dense, "gated"),
+        dense=_judge(task, compared.dense),
         pruned=_with_gates(task, choice, pruned),
-        rivals=tuple(rivals),
+        rivals=tuple(_judge(task, rival) for rival in compared.rivals),
         cost_dense=costs["dense"],
         cost_small=costs["small"],
         max_error=end_to_end_error(task, choice, compared),
         shipped=choose_shipped(task, compared.pruned),
         seconds=dict(seconds),
-        notes=(*make_notes(task, settings, choice), *_never_named(data, pruned)),
+        notes=(
+            *make_notes(task, settings, choice),
+            *(() if report is None else report.notes),
+            *_never_named(data, pruned),
+        ),
         versions=versions(),
         data_notes=data.notes,
         classes=_class_facts(data),
+        repair=None if report is None else report.to_dict(),
     )
 
 
-def _judge(task: Task, entrant: Entrant, before: str | None) -> Contender:
-    """`before` names the stage that the parameters before fine-tuning belong to."""
-    apply, data = entrant.network.apply, task.dataset
-    last = entrant.before if entrant.after is None else entrant.after
-    value = evaluate(apply, last, data.validation, task.metric)
-    values: dict[str, Any] = {"validation": value}
-    if before is not None:
-        values[before] = evaluate(apply, entrant.before, data.test, task.metric)
-    if entrant.after is not None or before is None:
-        values["tuned"] = evaluate(apply, last, data.test, task.metric)
+def _judge(task: Task, entrant: Entrant) -> Contender:
+    """A network on the test data, at each of its stages."""
+    apply, data, last = entrant.network.apply, task.dataset, entrant.last
+    values: dict[str, Any] = {
+        stage: evaluate(apply, params, data.test, task.metric)
+        for stage, params in entrant.stages.items()
+    }
+    values["validation"] = evaluate(apply, last, data.validation, task.metric)
     if data.task == "classification":
         outputs = predict(apply, last, data.test.inputs)
         values |= metrics.class_scores(outputs, data.test.labels)._asdict()
@@ -117,13 +117,14 @@ def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
 
 
 def choose_shipped(task: Task, pruned: Entrant) -> str:
-    """Which weights the run folder gets: the better ones on the validation data."""
-    if pruned.after is None:
-        return "removed"
-    apply, data = pruned.network.apply, task.dataset.validation
-    before = evaluate(apply, pruned.before, data, task.metric)
-    after = evaluate(apply, pruned.after, data, task.metric)
-    return "tuned" if after >= before else "removed"
+    """The stage whose weights the run folder gets: the best on the validation data."""
+
+    def worth(stage: str) -> float:
+        apply, data = pruned.network.apply, task.dataset.validation
+        value = evaluate(apply, pruned.stages[stage], data, task.metric)
+        return -math.inf if math.isnan(value) else value
+
+    return max(reversed(pruned.stages), key=worth)  # of equal ones the last
 
 
 def end_to_end_error(task: Task, choice: Choice, compared: Comparison) -> float:
@@ -142,23 +143,9 @@ def end_to_end_error(task: Task, choice: Choice, compared: Comparison) -> float:
 def measure_costs(task: Task, compared: Comparison) -> dict[str, Cost]:
     """Size and speed of the dense and the small network, timed in turns."""
     examples = jnp.asarray(task.dataset.train.inputs[:LATENCY_BATCH])
-    calls = {
-        name: (entrant.network.apply, (entrant.before, examples))
-        for name, entrant in (("dense", compared.dense), ("small", compared.pruned))
-    }
-    latencies = measure.measure_latency(calls, budget=LATENCY_BUDGET)
-    return {
-        name: Cost(
-            params=measure.count_params(params),
-            num_bytes=measure.count_bytes(params),
-            macs=measure.count_macs(apply, params, examples[:1]),
-            latency_ms=1e3 * latencies[name].median,
-            latency_p10_ms=1e3 * latencies[name].p10,
-            latency_p90_ms=1e3 * latencies[name].p90,
-            latency_batch=len(examples),
-        )
-        for name, (apply, (params, _)) in calls.items()
-    }
+    both = {"dense": compared.dense, "small": compared.pruned}
+    networks = {n: (one.network.apply, one.first) for n, one in both.items()}
+    return measure.measure_costs(networks, examples, budget=LATENCY_BUDGET)
 
 
 def _family_rows(task: Task, choice: Choice) -> tuple[FamilyRow, ...]:

@@ -1,35 +1,49 @@
 """The networks that a run compares: how they are trained, cut and fine-tuned alike."""
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from gamepruning.compaction.gates import Absorbed
+from gamepruning.reconstruction import Repaired, RepairReport, repair
 from gamepruning.workbench.methods import small_networks
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
-from gamepruning.workbench.methods.subject import Choice
+from gamepruning.workbench.methods.subject import Choice, counting_bar
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import optimizers
 from gamepruning.workbench.training.loop import TrainStep, make_train_step
 from gamepruning.workbench.training.stages import Trainer, side_by_side, train_weights
 from gamepruning.workbench.training.task import Prepared, Task
 
+SCRATCH, REPAIR_ROWS = "from scratch", 2048  # a label; training examples
 SHARES = (1.0, optimizers.FINE_TUNE_RATE)  # of the learning rate, tried from scratch
 
 
 class Entrant(NamedTuple):
-    """A network before and after fine-tuning."""
+    """A network, and its parameters at each stage that it went through."""
 
     key: str  # "dense", the method's name, "magnitude", "random" or "scratch"
     label: str  # the name people read
     kept: tuple[int, ...]  # players in each family
     network: Any  # has apply and train_apply
-    before: Any  # parameters before fine-tuning
-    after: Any  # parameters after it; None without fine-tuning
+    stages: dict[str, Any]  # "gated" or "removed", "repaired", "tuned": as `Contender`
+
+    @property
+    def first(self) -> Any:
+        """The parameters before anything was done to them."""
+        return next(iter(self.stages.values()))
+
+    @property
+    def last(self) -> Any:
+        """The parameters at the end."""
+        return next(reversed(self.stages.values()))
 
 
 class Comparison(NamedTuple):
@@ -39,54 +53,87 @@ class Comparison(NamedTuple):
     pruned: Entrant  # the outcome of the method
     rivals: tuple[Entrant, ...]  # others of the same size
     small: SmallNetwork  # as `compact` returned it
+    repair: RepairReport | None  # of the outcome of the method
 
 
 def compare(
     made: Prepared, asked: PruneSettings, trainer: Trainer, dense: Any, choice: Choice
 ) -> Comparison:
-    """Take players out, find rivals of the same size, fine-tune all alike.
+    """Take players out, find rivals of the same size, repair and fine-tune all alike.
 
     The dense network, the largest, is fine-tuned beside the small ones.
     """
     tune_key, mask_key, scratch_key, order_key = jax.random.split(made.keys.rest, 4)
-    task, mask, small = made.task, choice.mask, make_small(made.task, choice.full)
-    tune, counts = Tuner(tune_key, task, trainer), counts_of(task.players, mask)
-
-    def enter(key: str, label: str, network: Any, params: Any, kept=counts) -> Entrant:
-        after = tune(key, label, network, params)
-        return Entrant(key, label, kept, network, params, after)
-
-    def enter_small() -> tuple[Entrant, tuple[Entrant, ...]]:
-        pruned, rivals = enter(asked.method, label_of(asked), small, small.params), []
-        if not asked.rivals or mask.all():
-            return pruned, ()
+    task, mask, full, key = made.task, choice.mask, choice.full, asked.method
+    small, counts = make_small(task, full), counts_of(task.players, mask)
+    fulls, tune = {key: full}, Tuner(tune_key, task, trainer)
+    has_rivals = asked.rivals and not mask.all()
+    if has_rivals:
         masks = small_networks.rival_masks(mask_key, task.players, dense, counts)
-        masks.pop(find_method(asked.method).name, None)
-        for name, own in masks.items():
-            rival = small_networks.cut_rival(task, choice.full, small, dense, own)
-            rivals.append(enter(name, name, rival, rival.params))
-        start = small_networks.scratch_params(scratch_key, task, choice.full, mask)
-        trained = train_scratch(order_key, task, trainer, small, start)
-        rivals.append(enter("scratch", "from scratch", small, trained))
-        return pruned, tuple(rivals)
+        masks.pop(find_method(key).name, None)
+        fulls |= {n: small_networks.as_rival(full, dense, m) for n, m in masks.items()}
+    cut, report = [], None
+    for name, own in fulls.items():
+        network = small if own is full else small_networks.cut_alike(task, own, small)
+        label, stages = label_of(asked, name), {"removed": network.params}
+        if (found := mend(name, label, task, trainer, own)) is not None:
+            own = own._replace(params=found.params)
+            alike = small_networks.cut_alike(task, own, network)
+            stages["repaired"], report = alike.params, report or found.report
+        cut.append(Entrant(name, label, counts, network, stages))
 
-    def enter_dense() -> Entrant:
-        sizes = tuple(family.size for family in task.players.families)
-        return enter("dense", "dense", task.network, dense, sizes)
+    def finish(entrant: Entrant) -> Entrant:
+        after = tune(entrant.key, entrant.label, entrant.network, entrant.last)
+        tuned = {} if after is None else {"tuned": after}
+        return entrant._replace(stages=entrant.stages | tuned)
 
-    whole, (pruned, rivals) = side_by_side(trainer, enter_dense, enter_small)
-    return Comparison(whole, pruned, rivals, small)
+    def finish_small() -> list[Entrant]:
+        done = [finish(entrant) for entrant in cut]
+        if has_rivals:
+            start = small_networks.scratch_params(scratch_key, task, full, mask)
+            trained = train_scratch(order_key, task, trainer, small, start)
+            stages = {"tuned": trained}
+            done.append(finish(Entrant("scratch", SCRATCH, counts, small, stages)))
+        return done
+
+    sizes = tuple(family.size for family in task.players.families)
+    whole = Entrant("dense", "dense", sizes, task.network, {"gated": dense})
+    whole, done = side_by_side(trainer, functools.partial(finish, whole), finish_small)
+    return Comparison(whole, done[0], tuple(done[1:]), small, report)
 
 
-def label_of(settings: PruneSettings) -> str:
-    """The method's name, and what the equilibrium was told.
+def mend(
+    name: str, label: str, task: Task, trainer: Trainer, full: Absorbed
+) -> Repaired | None:
+    """The repair of a network whose players leave; None where there is to be none.
+
+    It is fitted to training examples, and on file for a run that resumes.
+    """
+    if not trainer.training.repair or full.mask.all():
+        return None
+    inputs = jnp.asarray(task.dataset.train.inputs[:REPAIR_ROWS])
+    bar = counting_bar(trainer.progress, f"repair {label}")
+    with warnings.catch_warnings():  # what they say is in the report's notes
+        warnings.simplefilter("ignore")
+        return repair(
+            full.players,
+            full.params,
+            full.mask,
+            inputs,
+            progress=lambda path, number, count: bar(number + 1, count),
+            checkpoint=trainer.folder.checkpoints / f"repair_{name}.npz",
+        )
+
+
+def label_of(settings: PruneSettings, name: str) -> str:
+    """What people call a network: its name, and what the equilibrium was told.
 
     Example:
-      >>> label_of(PruneSettings.of(price=0.5))
+      >>> label_of(PruneSettings.of(price=0.5), "equilibrium")
       'equilibrium (l1_l2 x 0.5)'
     """
-    if find_method(settings.method).kind != "equilibrium":
-        return settings.method
+    if find_method(name).kind != "equilibrium":
+        return name
     if settings.has_budget:
         return f"equilibrium (keep {settings.size.keep} {settings.size.unit})"
     preset, price = settings.prices.preset, settings.prices.price

@@ -87,24 +87,25 @@ def rival_masks(
     return {name: np.asarray(mask) for name, mask in best.items()}
 
 
-def cut_rival(
-    task: Task, full: Absorbed, small: SmallNetwork, dense: Any, mask: np.ndarray
-) -> SmallNetwork:
-    """A rival at the size of `small`, which was made from `full`.
+def as_rival(full: Absorbed, dense: Any, mask: np.ndarray) -> Absorbed:
+    """The dense weights in the place of `full`'s; bool [N] over `task.players`."""
+    return full._replace(params=full.wrap(dense), mask=full.convert(mask))
 
-    It is cut from the dense weights, and shares the compiled small network where that
-    computes what it should. The mask is bool [N] over `task.players`.
+
+def cut_alike(task: Task, full: Absorbed, small: SmallNetwork) -> SmallNetwork:
+    """The small network of `full`, which has as many players as `small` has.
+
+    It shares the compiled small network where that computes what it should.
     """
-    wrapped, own = full.wrap(dense), full.convert(mask)
-    params = slice_tree(wrapped, _kept(task, full, own))
+    params = slice_tree(full.params, _kept(task, full, full.mask))
     if _shapes(params) == _shapes(small.params):
         inputs = checked_inputs(task)
-        gates = jnp.asarray(mask, jnp.float32)
-        expected = run_gated(task.players, dense, gates, inputs)
+        gates = jnp.asarray(full.mask, jnp.float32)
+        expected = run_gated(full.players, full.params, gates, inputs)
         found = predict(small.apply, params, inputs)
         if relative_error(expected, found) <= TOLERANCE:
             return small._replace(params=params)
-    return make_small(task, full._replace(params=wrapped, mask=own))
+    return make_small(task, full)
 
 
 def scratch_params(key: jax.Array, task: Task, full: Absorbed, mask: np.ndarray) -> Any:

@@ -13,6 +13,12 @@ from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.results import RunResult
 
+PANELS = {
+    "removed": "After removal",
+    "repaired": "Repaired",
+    "tuned": "Fine-tuned alike",
+}
+
 
 def validation_curve(
     records: Sequence[Mapping], stage: str
@@ -116,16 +122,14 @@ def _levels(places: np.ndarray) -> list[int]:
 def plot_contest(result: RunResult) -> Figure:
     """Test metric of each contender at the same size, with its standard error.
 
-    The left panel is the network right after players were taken out, the right one the
-    network at the end; without fine-tuning there is only one panel.
+    The left panel is the network right after players were taken out, the next ones what
+    it is after repair and at the end; without either there is only one panel.
     """
     rows = result.contenders[::-1]
-    panels = {"": [row.final for row in rows]}
-    if result.is_tuned:
-        panels = {
-            "Right after removal": [row.removed for row in rows],
-            "After the same fine-tuning": [row.tuned for row in rows],
-        }
+    stages = [stage for stage in PANELS if getattr(result.pruned, stage) is not None]
+    titles = [PANELS[stage] for stage in stages] if len(stages) > 1 else [""]
+    values = [[getattr(row, stage) for row in rows] for stage in stages[:-1]]
+    panels = dict(zip(titles, [*values, [row.final for row in rows]], strict=True))
     height = 0.5 * len(rows) + 1.3
     figure, panes = theme.new_figure(8.6, height, columns=len(panels), sharey=True)
     for axes, (title, values) in zip(panes, panels.items(), strict=True):
@@ -133,7 +137,8 @@ def plot_contest(result: RunResult) -> Figure:
             if value is not None:
                 _draw_mark(axes, place, rows[place].key, value, result)
         _finish_panel(axes, title, result)
-    panes[0].set_yticks(range(len(rows)), [row.label for row in rows])
+    names = [row.label.replace(" (", "\n(") for row in rows]
+    panes[0].set_yticks(range(len(rows)), names)
     for axes in panes:
         axes.tick_params(axis="y", labelcolor=theme.INK)
     panes[0].set_ylim(-0.55, len(rows) - 0.3)
@@ -167,7 +172,7 @@ def _finish_panel(axes: Axes, title: str, result: RunResult) -> None:
         axes.axvline(dense, **theme.DENSE)
         axes.text(dense, -0.5, "dense ", ha="right", va="bottom", color=theme.MUTED)
     axes.grid(False, axis="y")
-    axes.margins(x=0.14)
+    axes.margins(x=0.14 if len(axes.figure.axes) < 3 else 0.22)
     axes.spines["left"].set_visible(False)
     axes.set(xlabel=f"test {result.metric}", title=title)
     theme.show_metric(axes.xaxis, result.metric)

@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gamepruning.compaction.measure import Cost
+
 FORMAT = 1
 MAX_FAMILIES = 4  # that figures show
 
@@ -17,7 +19,8 @@ class Contender:
     label: str  # the name people read
     kept: tuple[int, ...]  # players left in each family
     gated: float | None = None  # with the gates still multiplying
-    removed: float | None = None  # players really taken out, nothing fine-tuned
+    removed: float | None = None  # players really taken out, nothing else done
+    repaired: float | None = None  # readers fitted in closed form, nothing fine-tuned
     tuned: float | None = None  # after fine-tuning (or, for "scratch", training)
     validation: float | None = None  # of what `final` judges, on the validation data
     recalls: tuple[float | None, ...] = ()  # by class, of what `final` judges
@@ -27,7 +30,7 @@ class Contender:
     @property
     def final(self) -> float | None:
         """The metric at the end of everything that was done to it."""
-        stages = (self.tuned, self.removed, self.gated)
+        stages = (self.tuned, self.repaired, self.removed, self.gated)
         return next((value for value in stages if value is not None), None)
 
 
@@ -52,19 +55,6 @@ class FamilyRow:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a network costs to hold and to run; latencies are warm and blocked."""
-
-    params: int
-    num_bytes: int
-    macs: int  # multiply-accumulates for one example
-    latency_ms: float  # median for `latency_batch` examples
-    latency_p10_ms: float  # tenth percentile
-    latency_p90_ms: float  # ninetieth percentile
-    latency_batch: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResult:
     """Everything that the final table says, and how it came about."""
 
@@ -84,12 +74,13 @@ class RunResult:
     cost_dense: Cost
     cost_small: Cost
     max_error: float  # small against gated full network, relative to the largest output
-    shipped: str  # "removed" or "tuned": which weights the run folder holds
+    shipped: str  # "removed", "repaired" or "tuned": the weights in the run folder
     seconds: Mapping[str, float]  # wall-clock time of each stage
     notes: tuple[str, ...]  # what a reader must know, one sentence each
     versions: Mapping[str, str]  # of the libraries used, and the device
     data_notes: tuple[str, ...] = ()  # what was done to the data, a line each
     classes: ClassFacts | None = None  # None for a regression
+    repair: Mapping[str, Any] | None = None  # what was fitted in the pruned network
 
     @property
     def num_players(self) -> int:
@@ -119,7 +110,7 @@ class RunResult:
     @property
     def shipped_value(self) -> float | None:
         """Test metric of the weights that the run folder holds."""
-        return self.pruned.tuned if self.shipped == "tuned" else self.pruned.removed
+        return getattr(self.pruned, self.shipped)
 
     def to_json(self) -> str:
         """The result as JSON text, keys as in the attributes."""

@@ -57,16 +57,20 @@ def render_report(
 def contest_table(result: RunResult) -> Table:
     """Test metric of the dense network and of each contender at each stage."""
     last = "fine-tuned" if result.is_tuned else "trained"  # only "scratch" has it then
+    stages = {"gated": "gates on", "removed": "after removal", "repaired": "repaired"}
+    if result.pruned.repaired is None:
+        del stages["repaired"]
     metric = functools.partial(formats.format_metric, metric=result.metric)
     columns = (
         *text_columns("network"),
         Column("players", format=formats.format_kept),
-        *number_columns("gates on", "after removal", format=metric),
+        *number_columns(*stages.values(), format=metric),
         Column(last, format=metric, is_key=True),
     )
     rows = []
     for row in (result.dense, *result.contenders):
-        cells = (row.label, row.kept, row.gated, row.removed, row.tuned)
+        values = (getattr(row, stage) for stage in stages)
+        cells = (row.label, row.kept, *values, row.tuned)
         rows.append(Row(cells, "hero" if row.key == result.pruned.key else ""))
     title = f"Test {result.metric} ({result.num_test:,} examples)"
     return Table(columns, rows, title)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from tyro.conf import arg
+from tyro.conf import DisallowNone, arg
 
 from gamepruning.errors import InputError
 from gamepruning.workbench.settings.base import Settings, Within, flag_of
@@ -153,12 +153,16 @@ class RateSettings(Settings):
         has fewer than 5000 steps).
       fine_tune: Passes over the training data after removal; 0 turns fine-tuning off
         (default: a quarter of --epochs).
+      repair: After removal, before fine-tuning, fit the weights that read removed
+        players to what the full network computed: closed form, no labels (default: for
+        all methods but the equilibrium game, which trains while it prunes).
     """
 
     optimizer: Literal["auto", "sgd", "adam"] = "auto"
     learning_rate: Annotated[float | None, X, Above] = None
     gate_learning_rate: Annotated[float | None, X, Above] = None
     fine_tune: Annotated[int | None, N, Within(0, 10**5)] = None
+    repair: Annotated[DisallowNone[bool | None], flag("")] = None
 
 
 NO_RATES = RateSettings()
@@ -243,6 +247,7 @@ class SettledTraining(NamedTuple):
     learning_rate: float
     gate_learning_rate: float
     fine_tune: int
+    repair: bool = False
 
 
 def settle(
@@ -289,4 +294,5 @@ def settle(
         learning_rate=rates.learning_rate or {"sgd": 0.1, "adam": 1e-3}[optimizer],
         gate_learning_rate=gate_rate,
         fine_tune=max(1, epochs // 4) if rates.fine_tune is None else rates.fine_tune,
+        repair=bool(rates.repair),
     )

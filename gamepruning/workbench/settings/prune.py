@@ -131,6 +131,7 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
       gamepruning prune --keep 0.1 --unit params
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20
+      gamepruning prune --method magnitude --keep 0.1 --repair --fine-tune 0
       gamepruning prune --method banzhaf --keep 0.05
       gamepruning prune --method shapley --selection top_n --keep 0.3
       gamepruning prune --method ucb1 --max-drop 0.01
@@ -171,6 +172,13 @@ class PruneSettings(parts.DatasetCommandSettings):
     def has_budget(self) -> bool:
         """Return True if the equilibrium game is to end at a given size."""
         return self.method == registry.EQUILIBRIUM and self.size.keep is not None
+
+    @property
+    def settled_rates(self) -> parts.RateSettings:
+        """The rates, with --repair decided: the game trains while it prunes."""
+        repair, kind = self.rates.repair, registry.find_method(self.method).kind
+        is_cut_at_once = kind != "equilibrium"
+        return self.rates.but(repair=is_cut_at_once if repair is None else repair)
 
     def problems(self) -> Iterator[str]:
         method, size = registry.find_method(self.method), self.size

@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from gamepruning.errors import InputError
 from gamepruning.run.batches import Measure
 from gamepruning.trees.paths import path_name
 from gamepruning.trees.trainable import put_trainable, take_trainable
@@ -46,13 +44,6 @@ class TrainStep(NamedTuple):
 
     init: Callable[[jax.Array, Any], Any]  # (key, params) -> state
     step: Step
-
-
-class Fit(NamedTuple):
-    """Where training ended."""
-
-    state: Any  # after the last epoch
-    infos: Any  # the mean of each epoch's infos, stacked: every leaf [epochs, ...]
 
 
 def make_train_step(
@@ -120,67 +111,6 @@ def keep_state(params: Any, fresh: Any, names: Container[str] | None) -> Any:
     )
 
 
-def fit(
-    key: jax.Array,
-    step: Step,
-    state: Any,
-    train: Split,
-    *,
-    epochs: int,
-    batch_size: int,
-    callback: Callable[[int, Any, Any], None] | None = None,
-) -> Fit:
-    """Run `step` over the data, in a new random order every epoch.
-
-    Args:
-      key: random key; decides the orders.
-      step: pure, (state, Split of one batch) -> (state, info). It is compiled once for
-        as long as the same function is passed.
-      state: where to start.
-      train: the data; moved to the device once.
-      epochs: passes over the data.
-      batch_size: rows of a step; if there are fewer rows, all of them. Rows that do not
-        fill a last batch wait for another epoch's order.
-      callback: called after every epoch with its number (from 1), the state, and the
-        mean of its infos.
-
-    Returns:
-      The last state, and the mean infos of every epoch.
-
-    Raises:
-      InputError: `info.loss` is not finite, or epochs or batch_size is below one.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> train = Split(jnp.arange(6.0), jnp.zeros(6))
-      >>> def add(total, batch):
-      ...     return total + batch.inputs.sum(), batch.inputs.mean()
-      >>> key = jax.random.key(0)
-      >>> done = fit(key, add, jnp.zeros(()), train, epochs=2, batch_size=3)
-      >>> float(done.state), done.infos.tolist()
-      (30.0, [2.5, 2.5])
-    """
-    if epochs < 1 or batch_size < 1:
-        raise InputError(
-            f"expected epochs and batch_size of at least 1, got {epochs} and "
-            f"{batch_size}"
-        )
-    data = Split(jnp.asarray(train.inputs), jnp.asarray(train.labels))
-    infos = []
-    for epoch, own in enumerate(jax.random.split(key, epochs), start=1):
-        state, info = run_epoch(own, step, state, data, batch_size=batch_size)
-        loss = getattr(info, "loss", None)
-        if loss is not None and not np.isfinite(loss):
-            raise InputError(
-                f"training diverged in epoch {epoch}: the loss is {float(loss)}; "
-                "choose a lower learning rate"
-            )
-        if callback is not None:
-            callback(epoch, state, info)
-        infos.append(info)
-    return Fit(state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos))
-
-
 def run_epoch(
     key: jax.Array, step: Step, state: Any, data: Split, *, batch_size: int
 ) -> tuple[Any, Any]:
@@ -192,8 +122,12 @@ def run_epoch(
 
     Args:
       key: random key; decides the order.
-      step, state, batch_size: as for `fit`.
+      step: pure, (state, Split of one batch) -> (state, info). It is compiled once for
+        as long as the same function is passed.
+      state: where to start.
       data: all rows, on the device.
+      batch_size: rows of a step; if there are fewer rows, all of them. Rows that do not
+        fill a last batch wait for another epoch's order.
     """
     batch_size = min(batch_size, len(data.labels))
     order = _order(key, len(data.labels), batch_size)

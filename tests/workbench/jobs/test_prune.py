@@ -268,6 +268,7 @@ def test_a_baseline_starts_from_a_run_and_prunes_it_as_it_is(game, tmp_path):
         method="magnitude",
         keep="0.5",
         fine_tune=0,
+        repair=False,
         load=folder,
         seed=1,
     )
