@@ -16,7 +16,7 @@ from tyro.conf import arg
 
 import gamepruning
 from gamepruning.errors import InputError
-from gamepruning.workbench.methods.registry import describe_methods
+from gamepruning.workbench.methods.registry import describe_flags, describe_methods
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import closest
 
@@ -226,7 +226,8 @@ def description_of(name: str) -> str:
     """What a command does, and its examples: the docstring of where its flags are."""
     command = COMMANDS[name]
     flags = _load(command.settings) if isinstance(command, RunCommand) else command
-    return re.split(r"\n\n(?:Args|Attributes):", inspect.getdoc(flags) or "")[0]
+    about = re.split(r"\n\n(?:Args|Attributes):", inspect.getdoc(flags) or "")[0]
+    return f"{about}\n\n{describe_flags()}" if name == "prune" else about
 
 
 def condense(box: str) -> str:

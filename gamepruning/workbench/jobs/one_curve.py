@@ -13,17 +13,13 @@ from gamepruning.compaction.gates import Absorbed, gated_network
 from gamepruning.compaction.measure import count_params
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.run.batches import evaluate
-from gamepruning.selection import (
-    SelectionTrace,
-    compression_curve,
-    masks_at,
-    top_n,
-)
+from gamepruning.selection import SelectionTrace, compression_curve, masks_at, top_n
+from gamepruning.selection.top_n import as_count
 from gamepruning.workbench.jobs.rivals import Tuner, train_dense
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods import sizes, small_networks
-from gamepruning.workbench.methods.rank import RANKERS, count_evaluations
-from gamepruning.workbench.methods.registry import find_method
+from gamepruning.workbench.methods.rank import RANKERS, Source, count_evaluations
+from gamepruning.workbench.methods.registry import Method, find_method
 from gamepruning.workbench.methods.small_networks import SmallNetwork
 from gamepruning.workbench.methods.subject import Rounds, Subject, counting_bar
 from gamepruning.workbench.settings.parts import RateSettings
@@ -49,7 +45,8 @@ class Trained:
         self.made, self.task, self.params = made, made.task, params
         self.settings, self.trainer = settings, trainer
         self.seed, self.label = seed, label
-        self.subject = Subject(made.task, params, settings.scoring, settings.bias)
+        scoring, bias, key = settings.scoring, settings.bias, made.keys.choose
+        self.subject = Subject(made.task, params, scoring, bias, key)
         self._tune = Tuner(made.keys.rest, made.task, trainer)
         self._smalls: dict[tuple[int, ...], SmallNetwork] = {}
 
@@ -121,25 +118,10 @@ def draw_curve(
     are the balanced accuracies of classes. Methods that score all players once keep
     `counts` in each family at the size that has as many in all.
     """
-    method, players = find_method(name), network.task.players
-    shares = sorted(network.settings.sizes)
-    label, trainer = f"{name}-{network.label}", network.trainer
-    told = f"choose by {name}, network {network.seed}"
-    rounds = Rounds(
-        smallest=round(shares[0] * players.num_players),
-        largest=round(shares[-1] * players.num_players),
-        checkpoint=trainer.folder.checkpoints / f"{label}.npz",
-        progress=counting_bar(trainer.progress, told),
-    )
+    method, shares = find_method(name), sorted(network.settings.sizes)
     start = time.perf_counter()
-    key = network.made.keys.choose
-    source = RANKERS[method.kind](key, method, network.subject, rounds)
+    source, masks = choose_at(method, network, counts)
     seconds = round(time.perf_counter() - start, 3)
-    scope = "family" if method.selection == "family" else "global"
-    masks = masks_at(source, shares, players=players, scope=scope)
-    if counts is not None and not isinstance(source, SelectionTrace):
-        same = masks.sum(axis=1) == sum(counts)
-        masks[same] = top_n(source, counts, players=players)
     curve = compression_curve(masks, network.judge_masks, shares)
     low, high = max(LOW, curve.fractions[0]), min(HIGH, curve.fractions[-1])
     row = {
@@ -165,6 +147,32 @@ def draw_curve(
     for kind, metric in judged.items() if after else ():
         row[f"{kind}tuned"] = [network.judge(a, p, metric) for a, p in after]
     return row
+
+
+def choose_at(
+    method: Method, network: Trained, counts: Sequence[int] | None = None
+) -> tuple[Source, np.ndarray]:
+    """What ranks the players, and who stays at each size, bool [K, N].
+
+    At a single size these are the players that `gamepruning prune` keeps. Rounds pass
+    all sizes on one path, on which exchanges at one size change what follows.
+    """
+    players, trainer = network.task.players, network.trainer
+    shares, name = sorted(network.settings.sizes), method.name
+    told = f"choose by {name}, network {network.seed}"
+    rounds = Rounds(
+        smallest=as_count(shares[0], players.num_players),
+        largest=as_count(shares[-1], players.num_players),
+        checkpoint=trainer.folder.checkpoints / f"{name}-{network.label}.npz",
+        progress=counting_bar(trainer.progress, told),
+    )
+    subject = network.subject
+    source = RANKERS[method.kind](subject.key, method, subject, rounds)
+    masks = masks_at(source, shares, players=players, scope=method.scope)
+    if counts is not None and not isinstance(source, SelectionTrace):
+        same = masks.sum(axis=1) == sum(counts)
+        masks[same] = top_n(source, counts, players=players)
+    return source, masks
 
 
 def _check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:

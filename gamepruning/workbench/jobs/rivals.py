@@ -70,7 +70,7 @@ def compare(
     has_rivals = asked.rivals and not mask.all()
     if has_rivals:
         masks = small_networks.rival_masks(mask_key, task.players, dense, counts)
-        masks.pop(find_method(key).name, None)
+        masks.pop(find_method(key).name.removesuffix("-family"), None)
         fulls |= {n: small_networks.as_rival(full, dense, m) for n, m in masks.items()}
     cut, report = [], None
     for name, own in fulls.items():

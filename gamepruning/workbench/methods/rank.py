@@ -24,6 +24,7 @@ from gamepruning.workbench.settings.parts import ScoringSettings
 SCORED = 2000  # training examples that a baseline looks at
 LAWS = ("shapley", "banzhaf", "biased_banzhaf")  # greedy and new scorers have none
 PER_PLAYER, PER_PLAYER_IN_ROUNDS = 10, 2  # evaluations of an estimate
+HALF = 0.5  # the bias of the Banzhaf value
 RARE = 1e-9  # chance that a player is in no coalition of an estimate, or in all
 PULL_ROWS = 10_000  # training examples that pulls draw mini-batches from, at most
 PULL_BATCH = 64
@@ -148,8 +149,9 @@ def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., 
     if method.scorer == "greedy":
         base = "empty" if method.selection == "building" else "full"
         return functools.partial(selection.greedy_scores, base=base)
-    given, bias = subject.scoring.evaluations, _bias(method, subject.bias)
+    given, bias = subject.scoring.evaluations, HALF
     if method.scorer == "biased_banzhaf":
+        bias = subject.bias
         usual = max(usual, math.ceil(math.log(RARE) / math.log1p(-min(bias, 1 - bias))))
     budget = usual if given is None else given
     if callable(method.scorer):
@@ -159,12 +161,8 @@ def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., 
     return functools.partial(banzhaf_values, bias=bias, num_evaluations=budget)
 
 
-def _bias(method: Method, bias: float) -> float:
-    return bias if method.scorer == "biased_banzhaf" else 0.5
-
-
 def check_scoring(
-    method: Method, scoring: ScoringSettings, bias: float, num_players: int
+    method: Method, scoring: ScoringSettings, bias: float | None, num_players: int
 ) -> None:
     """Raise `InputError` if a budget is too small, before anything is trained."""
     pulls, evaluations = scoring.pulls, scoring.evaluations
@@ -177,7 +175,8 @@ def check_scoring(
         return
     law = shapley(num_players)
     if method.scorer != "shapley":
-        law = banzhaf(num_players, _bias(method, bias))
+        given = bias if method.scorer == "biased_banzhaf" else None
+        law = banzhaf(num_players, HALF if given is None else given)
     try:
         choose_method(law, num_players, evaluations, False)
     except InputError as error:

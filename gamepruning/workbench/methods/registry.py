@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.settings.base import closest
+from gamepruning.workbench.settings.base import closest, flag_of
 
 Kind = Literal["equilibrium", "index", "bandit", "baseline"]
 Selection = Literal["game", "top_n", "family", "pruning", "building"]
@@ -17,10 +17,16 @@ Selection = Literal["game", "top_n", "family", "pruning", "building"]
 EQUILIBRIUM = "equilibrium"
 COMPARED = (EQUILIBRIUM, "building", "ucb1", "taylor", "magnitude", "random")
 """The methods that `gamepruning compare` takes unless told otherwise."""
-COALITIONS = ("value", "rows", "evaluations", "step", "swaps")
+KINDS: dict[Kind, tuple[str, str]] = {
+    "equilibrium": ("the equilibrium game", "played while the network trains"),
+    "index": ("power indices", "estimated once, or anew in every round"),
+    "bandit": ("bandits", "which remove the worst players round by round"),
+    "baseline": ("baselines", "which score all players once"),
+}
+ROUNDS = ("step", "swaps")  # power indices that are estimated once take none of these
 ASKS: dict[Kind, tuple[str, ...]] = {
     "equilibrium": ("preset", "price", "norm", "benefit", "threshold", "unit"),
-    "index": ("selection", "scope", *COALITIONS),
+    "index": ("selection", "scope", "value", "rows", "evaluations", *ROUNDS),
     "bandit": ("selection", "scope", "pulls", "max_drop"),
     "baseline": ("scope",),
 }
@@ -56,10 +62,16 @@ class Method:
         return self.selection in ("pruning", "building")
 
     @property
+    def scope(self) -> Literal["global", "family"]:
+        """Which players the best of one scoring are taken from."""
+        return "family" if self.selection == "family" else "global"
+
+    @property
     def asks(self) -> tuple[str, ...]:
         """Settings that only methods like this one take."""
         own = ("bias",) if self.scorer == "biased_banzhaf" else ()
-        return (*ASKS[self.kind], *own)
+        asks = (*ASKS[self.kind], *own)
+        return asks if self.is_iterated else tuple(a for a in asks if a not in ROUNDS)
 
 
 _INDICES = {
@@ -153,6 +165,14 @@ def names_of(*kinds: Kind) -> tuple[str, ...]:
 
 def describe_methods(*kinds: Kind) -> str:
     """A line for every method of these kinds, or of all: its name and its summary."""
-    names = names_of(*kinds)
-    width = max(map(len, names))
-    return "\n".join(f"{name:<{width}}  {METHODS[name].summary}" for name in names)
+    width, lines = max(map(len, METHODS)), []
+    for kind in kinds or ASKS:
+        lines += ["", ", ".join(KINDS[kind]).capitalize() + ":"]
+        lines += [f"  {n:<{width}}  {METHODS[n].summary}" for n in names_of(kind)]
+    return "\n".join(lines[1:])
+
+
+def describe_flags() -> str:
+    """A line for every kind of method: the flags that only some kinds take."""
+    kinds = [f"  {k:<13}{' '.join(map(flag_of, asks))}" for k, asks in ASKS.items()]
+    return "\n".join(["Flags that go with some kinds of --method only:", *kinds])

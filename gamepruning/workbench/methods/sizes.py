@@ -1,7 +1,4 @@
-"""How many players stay, and the mask of that many."""
-
-from collections.abc import Sequence
-from typing import Any
+"""How many players stay."""
 
 import numpy as np
 
@@ -29,7 +26,7 @@ def check_keep(players: Players, size: SizeSettings) -> int | tuple[int, ...]:
     nobody = np.zeros(players.num_players)
     if isinstance(keep, tuple):
         try:
-            take(players, nobody, keep, size)
+            top_n(nobody, keep, players=players)
         except InputError as error:
             raise InputError(f"--keep {size.keep}: {error}") from error
         return keep
@@ -42,7 +39,7 @@ def check_keep(players: Players, size: SizeSettings) -> int | tuple[int, ...]:
             f"--keep {size.keep} keeps {keep}, fewer than the {least} that {families} "
             f"families keep with {size.round_to} each"
         )
-    take(players, nobody, keep, size)
+    top_n(nobody, keep, players=players, round_to=size.round_to)
     return keep
 
 
@@ -54,18 +51,6 @@ def check_round_to(players: Players, size: SizeSettings) -> None:
             f"--round-to {size.round_to} is more than the {smallest.size} players of "
             f"{smallest.name}"
         )
-
-
-def take(
-    players: Players, scores: Any, keep: int | Sequence[int], size: SizeSettings
-) -> np.ndarray:
-    """The mask of the best by `Scores`, as --scope and --round-to ask for."""
-    if isinstance(keep, int):
-        scope, round_to = size.scope, size.round_to
-        mask = top_n(scores, keep, players=players, scope=scope, round_to=round_to)
-    else:
-        mask = top_n(scores, keep, players=players)
-    return np.asarray(mask)
 
 
 def counts_of(players: Players, mask: np.ndarray) -> tuple[int, ...]:

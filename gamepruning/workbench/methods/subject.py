@@ -17,10 +17,13 @@ from gamepruning.compaction.gates import Absorbed
 from gamepruning.errors import InputError
 from gamepruning.metrics import cross_entropy
 from gamepruning.types import Scores
+from gamepruning.uncertainty.mcue import mcue
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.training.task import Task
 
 CHECKED = 64  # validation examples on which exactness is checked
+UNSURE_ON = 500  # validation examples on which the bias is looked for
+BIAS_STREAM = 2**32 - 1  # of the key; no round has this number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +33,23 @@ class Subject:
     task: Task
     params: Any  # the trained weights
     scoring: ScoringSettings  # budgets, and what a coalition is worth
-    bias: float  # probability of a player to be in a coalition, for biased_banzhaf
+    given_bias: float | None  # see `bias`
+    key: jax.Array  # that players are ranked with
+
+    @functools.cached_property
+    def bias(self) -> float:
+        """The probability of a player to be in a coalition, for biased_banzhaf.
+
+        As given, or d = 1 - t*: there outputs vary most between coalitions.
+        """
+        if self.given_bias is not None:
+            return self.given_bias
+        data, players = self.task.dataset, self.task.players
+        output = "outputs" if data.task == "regression" else "probabilities"
+        key = jax.random.fold_in(self.key, BIAS_STREAM)
+        inputs = jnp.asarray(data.validation.inputs[:UNSURE_ON])
+        bands = mcue(key, players, self.params, inputs, output=output)
+        return float(np.clip(bands.bias, 0.05, 0.95))
 
     @functools.cached_property
     def game(self) -> ValueFunction:

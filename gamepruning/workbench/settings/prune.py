@@ -1,7 +1,7 @@
 """The settings of `gamepruning prune`, checked before anything is done."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from gamepruning.errors import InputError
@@ -9,12 +9,6 @@ from gamepruning.workbench.methods import registry
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import Settings, Within, flag_of
 
-KINDS: dict[registry.Kind, str] = {
-    "equilibrium": "the equilibrium game",
-    "index": "power indices",
-    "bandit": "bandits",
-    "baseline": "baselines",
-}
 MAX_DROP = (
     "--max-drop says when to stop: leave --keep, --selection top_n and --round-to out"
 )
@@ -88,8 +82,8 @@ class SizeSettings(Settings):
         this size, instead of taking --preset; all other methods need --keep.
       unit: What --keep counts in the equilibrium game: players, their parameters, or
         their multiply-adds.
-      scope: Whether the same share of every family stays, or the best of all players;
-        for baselines and --selection top_n.
+      scope: Whether the best of all players stay, or the same share of every family;
+        for baselines and --selection top_n. Auto is what the method's name says.
       round_to: Keep a multiple of this number of players in every family.
       max_drop: Instead of --keep: let a bandit remove players until the validation
         metric would be lower by more than this, such as 0.01.
@@ -97,15 +91,17 @@ class SizeSettings(Settings):
 
     keep: Annotated[str | None, parts.flag("SIZE")] = None
     unit: Literal["players", "params", "macs"] = "players"
-    scope: Literal["family", "global"] = "family"
+    scope: Literal["auto", "family", "global"] = "auto"
     round_to: Annotated[int, parts.N, Within(1, 10**6)] = 1
     max_drop: Annotated[float | None, parts.X, Within()] = None
 
     def problems(self) -> Iterator[str]:
         if self.keep is not None:
             parse_keep(self.keep)
-        if self.counts_families and self.unit != "players":
-            yield f"--keep {self.keep} counts players: leave --unit {self.unit} out"
+        for name, value in self.given().items() if self.counts_families else ():
+            if name != "keep":
+                flag = f"{flag_of(name)} {value}"
+                yield f"--keep {self.keep} counts players: leave {flag} out"
         if self.max_drop is not None and (self.keep is not None or self.round_to != 1):
             yield MAX_DROP
 
@@ -132,20 +128,20 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune --keep 0.1 --unit params
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20
       gamepruning prune --method magnitude --keep 0.1 --repair --fine-tune 0
-      gamepruning prune --method banzhaf --keep 0.05
-      gamepruning prune --method shapley --selection top_n --keep 0.3
+      gamepruning prune --method building-banzhaf --keep 0.05
+      gamepruning prune --method shapley --keep 0.3
       gamepruning prune --method ucb1 --max-drop 0.01
       gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
       gamepruning prune --resume --out runs/mine
 
     Attributes:
-      method: Method that chooses the players that leave: equilibrium, a power index
+      method: Method that chooses the players that stay: equilibrium, a power index
         such as shapley, a bandit such as ucb1, or a baseline such as taylor;
         gamepruning methods lists all.
       selection: How power indices and bandits decide: the best of one estimate stay
         (top_n), the worst leave round by round (pruning), or, by power indices, the
-        best enter round by round (building). Auto builds by power indices and prunes
-        by bandits, unless --keep counts each family.
+        best enter round by round (building). Auto is what the method's name says:
+        shapley and banzhaf estimate once, building-banzhaf builds, bandits prune.
       bias: Probability with which a player is in a coalition, for --method
         biased_banzhaf (default: where the outputs are least certain).
       seed: Seed of everything random.
@@ -180,10 +176,34 @@ class PruneSettings(parts.DatasetCommandSettings):
         is_cut_at_once = kind != "equilibrium"
         return self.rates.but(repair=is_cut_at_once if repair is None else repair)
 
+    @property
+    def selected(self) -> registry.Method:
+        """The method, with the selection that --selection and --scope give it.
+
+        Example:
+          >>> named = lambda **flags: PruneSettings.of(**flags).selected.selection
+          >>> named(method="banzhaf", keep="9"), named(method="ucb1", keep="9")
+          ('top_n', 'pruning')
+          >>> named(method="banzhaf", keep="9", selection="building")
+          'building'
+        """
+        method, scope = registry.find_method(self.method), self.size.scope
+        if "selection" in method.asks and self.selection != "auto":
+            method = dataclasses.replace(method, selection=self.selection)
+        if method.selection in ("top_n", "family") and scope != "auto":
+            selection = "family" if scope == "family" else "top_n"
+            method = dataclasses.replace(method, selection=selection)
+        return method
+
     def problems(self) -> Iterator[str]:
-        method, size = registry.find_method(self.method), self.size
-        for name in self.given():
-            yield from self._misfits(name, method)
+        method, size = self.selected, self.size
+        yield from misfits(self, "--method", [method])
+        for name in UNUSED_BY_BUDGETS if self.has_budget else ():
+            if name in self.given():
+                yield (
+                    f"{flag_of(name)} does nothing where --keep says how many stay: "
+                    "leave one of them out"
+                )
         if size.unit != "players" and not self.has_budget:
             yield f"--unit {size.unit} goes with --method equilibrium and --keep"
         if method.kind == "bandit" and self.selection == "building":
@@ -191,37 +211,35 @@ class PruneSettings(parts.DatasetCommandSettings):
                 "--selection building does not go with bandits, which remove players: "
                 "take pruning or top_n"
             )
-        if size.max_drop is not None and self.selection == "top_n":
+        if size.max_drop is not None and not method.is_iterated:
             yield MAX_DROP
-        if self.selection in ("pruning", "building") and size.counts_families:
-            yield (
-                f"--selection {self.selection} compares all players with each other: "
-                f"give --keep one number instead of {size.keep}, or take top_n"
-            )
-        if self.selection in ("pruning", "building") and size.round_to != 1:
-            yield (
-                f"--round-to {size.round_to} goes with --selection top_n, not "
-                f"{self.selection}"
-            )
+        if method.is_iterated:
+            for name, value in size.given().items():
+                if name in ("scope", "round_to") or "/" in str(value):
+                    yield (
+                        f"{flag_of(name)} {value} goes with --selection top_n: "
+                        f"{method.selection} compares all players with each other"
+                    )
         if size.keep is size.max_drop is None and method.kind != "equilibrium":
             yield (
                 f"--method {self.method} needs --keep: a fraction such as 0.1, a count "
                 "such as 77, or a count for each family such as 51/26"
             )
 
-    def _misfits(self, name: str, method: registry.Method) -> Iterator[str]:
-        """Say so if a setting that was given goes with other methods only."""
-        methods = registry.METHODS.values()
-        takers: list[registry.Kind] = [m.kind for m in methods if name in m.asks]
-        if takers and name not in method.asks:
-            all_of = " and ".join(
-                f"{KINDS[kind]} (--method {registry.names_of(kind)[0]})"
-                for kind in dict.fromkeys(takers)
+
+def misfits(
+    settings: Settings, flag: str, methods: Sequence[registry.Method]
+) -> Iterator[str]:
+    """Say so if a setting that was given goes with none of the methods of `flag`."""
+    for name in settings.given():
+        takers = [m for m in registry.METHODS.values() if name in m.asks]
+        if takers and not any(name in method.asks for method in methods):
+            first = {method.kind: method for method in reversed(takers)}
+            rounds = " in rounds" if name in registry.ROUNDS else ""
+            told = " and ".join(
+                f"{registry.KINDS[m.kind][0]}{rounds} ({flag} {m.name})"
+                for m in reversed(first.values())
             )
-            told = "--method biased_banzhaf" if name == "bias" else all_of
-            yield f"{flag_of(name)} goes with {told}, not with --method {self.method}"
-        if self.has_budget and name in UNUSED_BY_BUDGETS:
-            yield (
-                f"{flag_of(name)} does nothing where --keep says how many stay: "
-                "leave one of them out"
-            )
+            told = f"{flag} biased_banzhaf" if name == "bias" else told
+            own = " ".join(method.name for method in methods)
+            yield f"{flag_of(name)} goes with {told}, not with {flag} {own}"

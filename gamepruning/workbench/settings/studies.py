@@ -40,8 +40,8 @@ class CurveSettings(parts.DatasetCommandSettings):
       methods: Methods to compare; gamepruning methods lists all.
       sizes: Sizes to prune to, as fractions of the players.
       seeds: Number of networks to train and prune, with the seeds 0 to N - 1.
-      bias: Probability with which a player is in a coalition, for biased_banzhaf;
-        gamepruning bands finds one.
+      bias: Probability with which a player is in a coalition, for biased_banzhaf
+        (default: where the outputs are least certain).
       fine_tune: Passes over the training data after removal, at each size.
     """
 
@@ -51,7 +51,7 @@ class CurveSettings(parts.DatasetCommandSettings):
     )
     sizes: Shares = SIZES
     seeds: Seeds = 2
-    bias: Annotated[float, parts.X, parts.Share] = 0.2
+    bias: Annotated[float | None, parts.X, parts.Share] = None
     scoring: parts.ScoringSettings = parts.ScoringSettings()
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 0
 
@@ -59,6 +59,7 @@ class CurveSettings(parts.DatasetCommandSettings):
         methods = [find_method(name) for name in self.methods]
         yield from _once("--methods", methods, "a name")
         yield from _once("--sizes", self.sizes, "a value")
+        yield from prune.misfits(self, "--methods", methods)
         if EQUILIBRIUM in self.methods:
             yield (
                 "equilibrium has no curve, it ends at one size: take gamepruning "
@@ -84,6 +85,8 @@ class CompareSettings(parts.CommandSettings):
         count (77), or a count for each family (51/26).
       sizes: More sizes for the curves before fine-tuning, as fractions of the players.
       seeds: Number of networks to train on each data set, with the seeds 0 to N - 1.
+      bias: Probability with which a player is in a coalition, for biased_banzhaf
+        (default: where the outputs are least certain).
       fine_tune: Passes over the training data after removal.
       alpha: Significance level of the critical difference, in (0, 1).
     """
@@ -94,6 +97,7 @@ class CompareSettings(parts.CommandSettings):
     keep: Annotated[str, parts.flag("SIZE")] = "0.2"
     sizes: Shares = SIZES
     seeds: Seeds = 3
+    bias: Annotated[float | None, parts.X, parts.Share] = None
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 10
     alpha: Annotated[float, parts.X, parts.Share] = 0.05
     scoring: parts.ScoringSettings = parts.ScoringSettings()
@@ -102,6 +106,7 @@ class CompareSettings(parts.CommandSettings):
         methods = [find_method(name) for name in self.methods]
         yield from _once("--datasets", self.datasets, "a name")
         yield from _once("--methods", methods, "two names or more", least=2)
+        yield from prune.misfits(self, "--methods", methods)
         iterated = [name for name in self.methods if find_method(name).is_iterated]
         if self.counts is not None and iterated:
             yield (
@@ -138,6 +143,7 @@ class CompareSettings(parts.CommandSettings):
             methods=scored or ("random",),
             sizes=self.sizes,
             seeds=self.seeds,
+            bias=self.bias,
             scoring=self.scoring,
             fine_tune=self.fine_tune,
             data=self.data.fit_for(dataset),

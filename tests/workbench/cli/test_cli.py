@@ -28,7 +28,8 @@ from gamepruning.workbench.cli.commands import (
 )
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import sweep
-from gamepruning.workbench.methods.registry import METHODS
+from gamepruning.workbench.methods.registry import ASKS, METHODS
+from gamepruning.workbench.settings.base import flag_of
 
 HEAVY = {"jax", "numpy", "flax", "optax", "matplotlib", "sklearn", "pandas", "scipy"}
 README = Path(__file__).parents[3] / "README.md"
@@ -253,8 +254,18 @@ def test_bench_says_where_it_went(capsys):
 
 def test_methods_lists_the_registry(capsys):
     assert main(["methods"]) == 0
-    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in lines if line.startswith("  ")]
     assert names == list(METHODS)
+    heads = [line for line in lines if line.endswith(":")]
+    assert len(heads) == 4 and heads[2].startswith("Bandits, which remove the worst")
+
+
+def test_help_says_which_flags_go_with_which_kind_of_method():
+    lines = description_of("prune").splitlines()
+    for kind, flags in ASKS.items():
+        (line,) = [line for line in lines if line.split()[:1] == [kind]]
+        assert all(f" {flag_of(name)}" in line for name in flags)
 
 
 def test_help_and_bad_input_are_quick():

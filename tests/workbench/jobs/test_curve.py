@@ -28,6 +28,7 @@ SMALL = CurveSettings.of(
     epochs=6,
     rows=100,
 )
+ALONE = SMALL.but(methods=("random",), evaluations=None, step=0.1, rows=2000)
 
 
 def draw(settings, out, **options):
@@ -97,7 +98,7 @@ def test_it_goes_on_where_it_was_cut_off(done, tmp_path, monkeypatch):
 
     draw_curve = curving.draw_curve
     monkeypatch.setattr(curving, "draw_curve", interrupted)
-    few = SMALL.but(methods=("magnitude", "random"), seeds=2)
+    few = ALONE.but(methods=("magnitude", "random"), seeds=2)
     with pytest.raises(KeyboardInterrupt, match="curve --resume --out"):
         draw(few, tmp_path / "run")
     folder, _ = draw(CurveSettings(), tmp_path / "run", resume=True)
@@ -110,7 +111,7 @@ def test_it_goes_on_where_it_was_cut_off(done, tmp_path, monkeypatch):
 
 
 def test_fine_tuning_comes_after_removal(done, tmp_path):
-    settings = SMALL.but(methods=("random",), sizes=(0.4,), fine_tune=2)
+    settings = ALONE.but(sizes=(0.4,), fine_tune=2)
     folder, text = draw(settings, tmp_path / "run")
     (row,) = read(folder)["rows"]
     before = next(row for row in read(done[0])["rows"] if row["method"] == "random")

@@ -63,9 +63,7 @@ def game(tmp_path_factory) -> tuple[Finished, str]:
     [("banzhaf", "building"), ("biased_banzhaf", "top_n")],
 )
 def test_power_indices_choose(method, selection, tmp_path):
-    settings = BASELINE.but(
-        method=method, selection=selection, keep="9", scope="global"
-    )
+    settings = BASELINE.but(method=method, selection=selection, keep="9")
     (folder, result), _ = prune(settings, tmp_path / "run")
     assert result.num_kept == 9 and result.method == method
     with np.load(folder / "players.npz") as stored:
@@ -265,7 +263,7 @@ def test_a_baseline_starts_from_a_run_and_prunes_it_as_it_is(game, tmp_path):
     folder = game[0].folder
     settings = PruneSettings.of(
         widths=(24, 12),
-        method="magnitude",
+        method="magnitude-family",
         keep="0.5",
         fine_tune=0,
         repair=False,

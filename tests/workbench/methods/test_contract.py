@@ -3,6 +3,8 @@
 A new method joins by its entry in `METHODS`; only one of a new kind needs a line here.
 """
 
+import contextlib
+import dataclasses
 import io
 import json
 from typing import Any
@@ -18,6 +20,8 @@ from gamepruning.baselines import BASELINES, magnitude_scores
 from gamepruning.coalitions.estimators import ESTIMATORS
 from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.jobs.compare import _curve_of
+from gamepruning.workbench.jobs.one_curve import Trained, choose_at
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
 from gamepruning.workbench.methods.rank import _make_scorer
@@ -25,16 +29,22 @@ from gamepruning.workbench.methods.registry import METHODS, Method
 from gamepruning.workbench.methods.subject import Subject
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.studies import CompareSettings, CurveSettings
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 
 NETWORK = {"widths": (4, 3), "epochs": 2, "batch_size": 256}
 # What a method of each kind needs in so small a game.
+IN_ROUNDS = {"step": 2.0, "swaps": 1}
 NEEDED = {
     "equilibrium": {},
-    "index": {"evaluations": 30, "rows": 50, "step": 2.0, "swaps": 1},
+    "index": {"evaluations": 30, "rows": 50},
     "bandit": {"pulls": 20},
     "baseline": {},
 }
+SAME = (
+    *("magnitude", "taylor-family", "banzhaf", "biased_banzhaf"),
+    *("building-banzhaf", "pruning-greedy", "ucb1"),
+)
 ONE_OF_EACH = ("equilibrium", "shapley", "building-greedy", "ucb1", "random")
 
 
@@ -43,15 +53,25 @@ def made():
     return prepare(PruneSettings.of(**NETWORK), 0)
 
 
-def choose_by(name, made, out, *, keep):
-    """The choice of a method, of players of untrained weights."""
-    needed = NEEDED[METHODS[name].kind]
-    settings = PruneSettings.of(method=name, keep=keep, **NETWORK, **needed)
-    check_choice(made, settings)
+@contextlib.contextmanager
+def training(made, out):
     console = Console(file=io.StringIO())
     run = working_in(RunFolder(out, resume=False), "gamepruning prune")
     with run as folder, new_progress(console) as progress:
-        trainer = make_trainer(made.task, made.training, folder, progress)
+        yield make_trainer(made.task, made.training, folder, progress)
+
+
+def flags_for(name):
+    method = METHODS[name]
+    in_rounds = IN_ROUNDS if "step" in method.asks else {}
+    return {**NETWORK, **NEEDED[method.kind], **in_rounds}
+
+
+def choose_by(name, made, out, *, keep, **flags):
+    """The choice of a method, of players of untrained weights."""
+    settings = PruneSettings.of(method=name, keep=keep, **flags_for(name), **flags)
+    check_choice(made, settings)
+    with training(made, out) as trainer:
         return choose(made, settings, trainer, made.task.params)
 
 
@@ -75,8 +95,29 @@ def test_the_same_key_chooses_the_same_players(name, made, tmp_path):
 
 @pytest.mark.parametrize("name", ["equilibrium", "banzhaf", "thompson", "taylor"])
 def test_counts_for_each_family(name, made, tmp_path):
-    choice = choose_by(name, made, tmp_path / "run", keep="3/1")
+    once = {"selection": "top_n"} if METHODS[name].is_iterated else {}
+    choice = choose_by(name, made, tmp_path / "run", keep="3/1", **once)
     assert [choice.mask[:4].sum(), choice.mask[4:].sum()] == [3, 1]
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_one_name_keeps_the_same_players_in_every_command(name, made, tmp_path):
+    """At one size; rounds go through several sizes on one way."""
+    choice = choose_by(name, made, tmp_path / "prune", keep="4")
+    flags = {**flags_for(name), "sizes": (4 / 7,)}
+    curve = CurveSettings.of(methods=(name,), **flags)
+    compared = CompareSettings.of(methods=(name, "random"), keep="4", **flags)
+    for settings in (curve, _curve_of(compared, "digits", made)):
+        with training(made, tmp_path / settings.methods[-1]) as trainer:
+            network = Trained(made, settings, made.task.params, trainer, 0, "0")
+            masks = choose_at(METHODS[name], network)[1]
+        np.testing.assert_array_equal(masks, choice.mask[None])
+
+
+def test_the_equilibrium_is_told_the_same_by_every_command(made):
+    compared = CompareSettings.of(keep="4", fine_tune=1, **NETWORK)
+    told = PruneSettings.of(keep="4", fine_tune=1, **NETWORK)
+    assert compared.as_equilibrium("digits", 0) == told
 
 
 @pytest.fixture
@@ -131,10 +172,11 @@ def test_tables_of_the_library_are_covered():
 
 def test_a_biased_estimate_of_few_players_has_each_of_them_in_and_out(made):
     """Two coalitions a player are too few to be sure of that where a round has few."""
-    subject = Subject(made.task, made.task.params, ScoringSettings(), 0.2)
+    key = made.keys.choose
+    subject = Subject(made.task, made.task.params, ScoringSettings(), 0.2, key)
     scorer: Any = _make_scorer(METHODS["pruning-biased_banzhaf"], subject, 14)
     num_evaluations = scorer.keywords["num_evaluations"]
     assert 7 * 0.8**num_evaluations < 1e-8  # the chance that somebody is never in
-    own = Subject(made.task, made.task.params, ScoringSettings(evaluations=9), 0.2)
+    own = dataclasses.replace(subject, scoring=ScoringSettings(evaluations=9))
     scorer = _make_scorer(METHODS["pruning-biased_banzhaf"], own, 14)
     assert scorer.keywords["num_evaluations"] == 9  # as told

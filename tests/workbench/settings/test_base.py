@@ -65,7 +65,7 @@ def test_every_option_has_a_sentence(kind):
 @pytest.mark.parametrize(
     "settings",
     [
-        PruneSettings.of(method="biased_banzhaf", keep="9", bias=0.3, step=3.0),
+        PruneSettings.of(method="pruning-biased_banzhaf", keep="9", bias=0.3, step=3.0),
         PruneSettings.of(dataset="a b.csv", target="y", data_dir=Path("d")),
         CurveSettings.of(methods=("ucb1",), sizes=(0.1,), pulls=99, standardise=True),
         CompareSettings.of(datasets=("wine", "glass"), keep="0.1", alpha=0.1),
@@ -138,8 +138,19 @@ def test_nothing_is_left_to_choose(num_train, task):
         ({"max_drop": 0.1, "keep": "9"}, "--max-drop says when to stop"),
         ({"method": "taylor", "keep": "9", "preset": "l1_strong"}, "the equilibrium"),
         ({"scope": "global"}, "--scope goes with power indices .* and bandits .* and"),
+        (
+            {"method": "banzhaf", "keep": "9", "step": 2.0},
+            r"--step goes with power indices in rounds \(--method pruning\), not",
+        ),
     ],
 )
 def test_a_flag_of_other_methods_says_what_it_goes_with(flags, message):
     with pytest.raises(InputError, match=message):
         PruneSettings.of(**flags)
+
+
+@pytest.mark.parametrize("settings", [CurveSettings, CompareSettings])
+@pytest.mark.parametrize("flags", [{"pulls": 9}, {"bias": 0.3}, {"swaps": 0}])
+def test_a_flag_that_no_named_method_takes(settings, flags):
+    with pytest.raises(InputError, match="goes with .* --methods magnitude banzhaf"):
+        settings.of(methods=("magnitude", "banzhaf"), **flags)

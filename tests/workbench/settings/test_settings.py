@@ -52,6 +52,15 @@ DEFAULT = PruneSettings()
             {"method": "shapley", "keep": "9", "round_to": 8, "selection": "pruning"},
             "--round-to 8 goes with --selection top_n",
         ),
+        ({"method": "ucb1", "keep": "6/3"}, "--keep 6/3 goes with --selection top_n"),
+        (
+            {"method": "building", "keep": "9", "scope": "family"},
+            "--scope family goes with --selection top_n: building compares all",
+        ),
+        (
+            {"method": "taylor", "keep": "6/3", "scope": "family"},
+            "--keep 6/3 counts players: leave --scope family out",
+        ),
     ],
 )
 def test_out_of_range(settings, message):
