@@ -16,12 +16,14 @@ from pandas.api.types import (
     is_numeric_dtype,
 )
 
+from gamepruning.tabular.codes import fill_zeros
 from gamepruning.tabular.dates import read_dates
 from gamepruning.tabular.numerals import are_alike, read_numerals
 from gamepruning.types import InputError
 
 MAX_CATEGORIES = 32
 MAX_NUMBER = 1e18  # its square is a float32 too
+MAX_DAY = 1e7  # larger numbers of a column of dates are written as 20240131
 _ALWAYS = {"", "na", "n/a", "#n/a", "n.a.", "nan", "-nan", "null", "?"}
 _DASHES = {"-", "--", "—"}
 _AMONG_NUMBERS = {*_ALWAYS, *_DASHES, ".", "none"}
@@ -75,9 +77,11 @@ class Column:
           InputError: a cell is no number, or no date, or too large a number, or it has
             another unit.
         """
+        is_number = is_numeric_dtype(cells) and not is_bool_dtype(cells)
         if self.kind == "category":
-            return to_categories(cells, self.missing)
-        if is_numeric_dtype(cells) and not is_bool_dtype(cells):
+            kinds = to_categories(cells, self.missing)
+            return fill_zeros(kinds, self.categories) if is_number else kinds
+        if is_number and (self.kind == "number" or not (cells > MAX_DAY).any()):
             column = cells.astype(float)
         elif is_datetime64_any_dtype(cells):
             column = (cells - pd.Timestamp(0)) / pd.Timedelta(days=1)
@@ -87,7 +91,7 @@ class Column:
         return column.mask(column == 0) if self.zero_is_missing else column
 
     def _read(self, cells: pd.Series) -> pd.Series:
-        cells = cells.fillna("").astype(str).str.strip()
+        cells = to_text(cells)
         known = cells[~is_missing(cells, self.missing, among_numbers=True)]
         read = read_numerals if self.kind == "number" else read_dates
         values = read(known, hint=self.hint).values
@@ -166,10 +170,15 @@ def is_missing(
 
 def to_categories(cells: pd.Series, markers: tuple[str, ...] | None) -> pd.Series:
     """The cells as text, "" where one is missing; 1 and 1.0 are one category."""
+    cells = to_text(cells)
+    return to_canonical(cells).mask(is_missing(cells, markers, among_numbers=False), "")
+
+
+def to_text(cells: pd.Series) -> pd.Series:
+    """The cells as stripped text, "" where there is none."""
     if is_numeric_dtype(cells):
         cells = cells.map(lambda number: "" if pd.isna(number) else str(number))
-    cells = cells.fillna("").astype(str).str.strip()
-    return to_canonical(cells).mask(is_missing(cells, markers, among_numbers=False), "")
+    return cells.fillna("").astype(str).str.strip()
 
 
 def to_canonical(cells: pd.Series) -> pd.Series:

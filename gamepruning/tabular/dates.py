@@ -35,6 +35,17 @@ _FORMS = [
         rf"{_NAME}\s*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year>\d{{4}})",
     )
 ]
+_YEAR = r"(?P<year>(?:19|20)\d{2})"
+_COMPACT = [  # 20240131, 202401312359, 31012024, 202401; they look like numbers
+    re.compile(
+        rf"{_YEAR}(?P<month>\d{{2}})(?P<day>\d{{2}})"
+        r"(?:T?(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d)(?P<second>[0-5]\d)?)?"
+        r"(?P<half>)Z?(?:\.0)?"
+    ),
+    re.compile(rf"(?P<first>\d{{2}})(?P<second_>\d{{2}}){_YEAR}(?P<mark>)(?P<hour>)"),
+    re.compile(rf"{_YEAR}(?P<month>\d{{2}})(?P<day>)(?:\.0)?(?P<hour>)"),
+]
+LEAST_COMPACT = 6  # different cells; so many are no months by chance
 _TIME = re.compile(_CLOCK)
 
 
@@ -83,10 +94,40 @@ def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
     return Dates(cells.map(values).astype(float), order, example)
 
 
+def are_compact(cells: pd.Series) -> bool:
+    """Return True if whole numbers are dates, such as 20240131, of 1900 to 2099.
+
+    All must be days, or so many that the others are mistakes; months, such as 202401,
+    must be several.
+
+    Example:
+      >>> are_compact(pd.Series(["20240131", "20231231"]))
+      True
+      >>> are_compact(pd.Series(["20240131", "20240132"]))
+      False
+    """
+    if not any(map(_is_compact, cells[:LEAST_COMPACT])):
+        return False  # nearly always told by the first ones
+    kinds = pd.Series(cells.unique())
+    dates = read_dates(kinds[kinds.map(_is_compact)])
+    days = int(dates.values.notna().sum())
+    if dates.order == "mixed" or (days < LEAST_COMPACT and days < len(kinds)):
+        return False
+    if kinds.str.fullmatch(r"\d{6}(?:\.0)?").any():
+        return LEAST_COMPACT <= days == len(kinds)
+    return 2 * days > len(kinds)
+
+
+def _is_compact(cell: str) -> bool:
+    return any(form.fullmatch(cell) for form in _COMPACT)
+
+
 def _take_apart(cell: str) -> _Parts | None:
     if match := _TIME.fullmatch(cell):
         return _Parts(1970, 1, 1, _clock(match), False)
-    match = next((m for form in _FORMS if (m := form.fullmatch(cell))), None)
+    match = next(
+        (m for form in (*_FORMS, *_COMPACT) if (m := form.fullmatch(cell))), None
+    )
     if match is None:
         return None
     parts, clock = match.groupdict(), _clock(match)
@@ -104,7 +145,7 @@ def _take_apart(cell: str) -> _Parts | None:
 
 def _clock(match: re.Match) -> float:
     """The time of day, in days; 0 where there is none."""
-    if match["hour"] is None:
+    if not match["hour"]:
         return 0.0
     hour, minute = int(match["hour"]), int(match["minute"])
     if match["half"]:

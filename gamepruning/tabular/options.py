@@ -14,6 +14,7 @@ class TableOptions:
     Attributes:
       drop: columns to leave out.
       categorical: columns of numbers or dates that are codes of categories.
+      numeric: columns of quantities that look like dates (20240131) or codes (0123).
       zero_is_missing: columns whose zeros mean that nothing was measured.
       keep_column: columns that are read although they look like names of the rows.
       missing: cells that mean that a value is missing, as an empty one does; None for
@@ -24,6 +25,7 @@ class TableOptions:
 
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
     zero_is_missing: tuple[str, ...] = ()
     keep_column: tuple[str, ...] = ()
     missing: tuple[str, ...] | None = None

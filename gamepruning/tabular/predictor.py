@@ -77,6 +77,11 @@ class Predictor:
             made.append(np.asarray(self.call(np.pad(part, fill)))[: len(part)])
         return np.concatenate(made).astype(float)
 
+    def with_target(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that have a target."""
+        target = self.preprocessing.target
+        return rows[target.is_known(rows[target.name])]
+
     def score(self, rows: pd.DataFrame) -> float:
         """The accuracy on rows with their targets, or R^2 for a regression."""
         target, outputs = self.preprocessing.target, self.outputs(rows)

@@ -41,6 +41,10 @@ class Target:
         """The name of its column."""
         return self.column.name
 
+    def is_known(self, cells: pd.Series) -> pd.Series:
+        """Return True for each row that has a target."""
+        return ~is_untold(self.column.parse(cells))
+
     def read(self, cells: pd.Series) -> np.ndarray:
         """The class of each row, int32, or its target in the units of the table.
 
@@ -106,11 +110,21 @@ def classes_of(names: pd.Series) -> tuple[str, ...]:
     return tuple(kinds.sort_values(["number", "name"])["name"])
 
 
+def is_untold(parsed: pd.Series) -> pd.Series:
+    """Return True for each row whose target is missing."""
+    return parsed.isna() | (parsed == "")
+
+
 def check_targets(cells: pd.Series, parsed: pd.Series) -> None:
     """Raise InputError if a target is missing."""
-    for row, cell in cells[parsed.isna() | (parsed == "")][:1].items():
+    gone = cells[is_untold(parsed)]
+    for row, cell in gone[:1].items():
+        count = f"{len(gone)} of {len(cells)} rows have no target, the first is row "
+        mark = f", or name other markers than {cell!r} with --missing" if cell else ""
         raise InputError(
-            f"row {row}: the target is {cell or 'missing'}: mend or remove the row"
+            f"{count if len(gone) > 1 else 'row '}{row}: the target is "
+            f"{cell or 'missing'}: fill it in{mark}, or leave such rows out with "
+            "--missing-target drop"
         )
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from gamepruning.tabular import columns
+from gamepruning.tabular.codes import are_codes
 from gamepruning.tabular.columns import MAX_CATEGORIES, Column
-from gamepruning.tabular.dates import Dates, read_dates
+from gamepruning.tabular.dates import Dates, are_compact, read_dates
 from gamepruning.tabular.numerals import CURRENCY, Numerals, read_numerals, to_numbers
 from gamepruning.tabular.options import TableOptions
 from gamepruning.types import InputError
@@ -31,6 +32,10 @@ _ID_NAME = re.compile(
     r"num|number|record|serial|obs|observation|case|counter|unnamed: ?\d+)\.?|#|",
     re.IGNORECASE,
 )
+
+CODES = "digits with zeros in front, kept as names (--numeric NAME takes the number)"
+NONE = "the word None is a category, not a missing cell (--missing names such cells)"
+COMPACT = "numbers that are dates (--numeric NAME takes the number)"
 
 
 class Understood(NamedTuple):
@@ -47,6 +52,7 @@ class _Seen(NamedTuple):
     total: int  # cells that are not missing
     numbers: Numerals
     dates: Dates
+    is_code: bool = False  # digits that are names
 
     def is_all(self, kind: str) -> bool:
         """Return True if every cell is one of this kind."""
@@ -114,7 +120,7 @@ def understand(
 
 def leave_out_ids(found: Understood, options: TableOptions) -> Understood:
     """The columns that say something about the rows, instead of naming them."""
-    told = {*options.keep_column, *options.categorical}
+    told = {*options.keep_column, *options.categorical, *options.numeric}
     ids = [name for name in found.parsed if is_row_id(found.parsed[name])]
     ids = [name for name in ids if name not in told]
     own = tuple(column for column in found.columns if column.name not in ids)
@@ -166,7 +172,12 @@ def _look_at(cells: pd.Series, options: TableOptions) -> _Seen:
     if not _is_unit(numbers.unit) and cells.nunique() <= MAX_CATEGORIES:
         numbers = Numerals(pd.Series(np.nan, known.index), "either")
     if numbers.values.notna().all():
-        return _Seen(len(known), numbers, Dates(numbers.values.iloc[:0], "fixed"))
+        is_told = cells.name in options.numeric
+        if is_told or not are_compact(known):
+            dates = Dates(numbers.values.iloc[:0], "fixed")
+            is_code = not is_told and len(known) > 0 and are_codes(known)
+            return _Seen(len(known), numbers, dates, is_code)
+        numbers = Numerals(pd.Series(np.nan, known.index), "either")
     return _Seen(len(known), numbers, read_dates(known, hint=options.dates))
 
 
@@ -187,12 +198,20 @@ def _settle(cells: pd.Series, seen: _Seen | None, table: _Table) -> Column:
     text = Column(name=name, kind="category", missing=options.missing)
     if seen is None:
         return text
+    if seen.is_code:
+        example = next(cell for cell in cells if cell.startswith("0"))
+        table.facts[CODES].append(f"{example!r} in {name}")
+        return text
     is_zero = name in options.zero_is_missing
     number = dataclasses.replace(text, kind="number", zero_is_missing=is_zero)
     number = dataclasses.replace(number, unit=seen.numbers.unit)
     if seen.is_all("number"):
         return dataclasses.replace(number, hint=_decimal_of(name, seen, table))
     if seen.is_all("date"):
+        if are_compact(cells[seen.dates.values.index]):
+            table.facts[COMPACT].append(
+                f"{cells[seen.dates.values.index[0]]!r} in {name}"
+            )
         return dataclasses.replace(text, kind="date", hint=_order_of(name, seen, table))
     if name == table.target:
         return text
@@ -273,11 +292,18 @@ def _note(
 ) -> None:
     """Say what was read otherwise than it stands there."""
     is_number = column.kind != "category"
+    if column.missing is None and not is_number and _has_none(cells):
+        facts[NONE].append(str(cells.name))
     gone = columns.is_missing(cells, column.missing, among_numbers=is_number)
     if words := sorted(set(cells[gone]) - {""}):
         facts["cells read as missing"].append(f"{' '.join(words)} in {cells.name}")
     if column.kind != "number":
         return
-    for row, cell in cells[~gone & (to_numbers(cells) != parsed)][:1].items():
+    is_odd = (to_numbers(cells) != parsed) | cells.str.match(r"0\d")
+    for row, cell in cells[~gone & is_odd][:1].items():
         told = f"{cell!r} is {parsed[row]:.10g} in {cells.name}"
         facts["numbers as they were read"].append(told)
+
+
+def _has_none(cells: pd.Series) -> bool:
+    return bool((cells.str.lower() == "none").any())

@@ -1,5 +1,7 @@
 """Files as others write them: delimiters, quotes, encodings."""
 
+import re
+
 import pytest
 
 from gamepruning.tabular.read import read_table, scan_table
@@ -60,3 +62,46 @@ def test_what_is_no_table_is_one_line(tmp_path, data):
 
 def test_lines_as_old_macs_end_them(tmp_path):
     assert read_table(write(tmp_path, b"a,b\r1,x\r2,y\r"))["b"].tolist() == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "row", "said"),
+    [
+        ("# of 2024, by us\n#\na,b\n1,x\n", ["a", "b"], 4, "2 comment lines .* 2024"),
+        ("# a,b\n1,2\n", ["a", "b"], 2, ""),
+        ("#,b\n1,x\n", ["#", "b"], 2, ""),
+        ("#a,b\nx,y\n", ["a", "b"], 2, ""),
+        ("# by, us\na,b\nx,y\n", ["a", "b"], 3, "1 comment line"),
+        (" a  b\n1\t2,5 \n", ["a", "b"], 2, "split at spaces"),
+        ("# a b\n1 2\n", ["a", "b"], 2, "split at spaces"),
+        ("full name\nx\n", ["full name"], 2, ""),
+        ("a,b\n1,2,\n", ["a", "b"], 2, ""),
+    ],
+)
+def test_comments_and_spaces_where_they_are_certain(tmp_path, text, names, row, said):
+    table = scan_table(write(tmp_path, text))
+    assert (list(table.cells), table.cells.index[0]) == (names, row)
+    assert re.search(said, " ".join(table.notes)) and bool(table.notes) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a b\n1 2 3\n", "split at spaces the header has 2 cells, but row 2 has 3"),
+        ("My data\na,b,c\n1,2,3\n4,5,6\n", "put # before lines that stand above"),
+        ('a,b\n1,"x\n2,y\n', "row 2: the quotes do not match"),
+        ("sep=;\n\na;b\n1;2\n\n3\n", "row 6: expected 2 cells .* row 3, got 1"),
+        ('#\na,b\n"x\ny",1\nz\n', "row 5: expected 2 cells .* row 2, got 1"),
+    ],
+)
+def test_what_is_not_certain_is_refused_by_its_line(tmp_path, text, said):
+    with pytest.raises(InputError, match=rf"t\.csv: .*{said}"):
+        read_table(write(tmp_path, text))
+
+
+def test_a_guessed_encoding_is_told(tmp_path):
+    text = "größe;b\n1;2\n"
+    (note,) = scan_table(write(tmp_path, text.encode("cp1252"))).notes
+    assert "Windows-1252" in note and "'größe'" in note and "UTF-8" in note
+    with pytest.raises(InputError, match=r"row 2 .*0x81\): save the file as UTF-8"):
+        read_table(write(tmp_path, "a;b\nü;1\n".encode("cp850")))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gamepruning.tabular import TableOptions, understand
+from gamepruning.tabular import Column, TableOptions, understand
 from gamepruning.tabular.dates import read_dates
 from gamepruning.tabular.numerals import read_numerals
 from gamepruning.tabular.understand import is_id_name, leave_out_ids
@@ -130,6 +130,62 @@ def test_cells_that_mean_missing():
     }
     found = understand(table(a="1|-999|-999.0"), TableOptions(missing=("-999",)))
     assert found.parsed["a"].isna().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("cells", "days"),
+    [
+        ("19700102|19710101", [1, 365]),
+        ("19700102.0|19710101.0", [1, 365]),
+        ("02011970|13011970", [1, 12]),
+        ("197001021200|19700103000000", [1.5, 2]),
+        (
+            "|".join(f"1970{month:02}" for month in range(1, 7)),
+            [0, 31, 59, 90, 120, 151],
+        ),
+    ],
+)
+def test_numbers_that_are_dates(cells, days):
+    found = understand(table(x=cells), TableOptions())
+    np.testing.assert_allclose(found.parsed["x"], days)
+    assert any(note.startswith("numbers that are dates") for note in found.notes)
+    found = understand(table(x=cells), TableOptions(numeric=("x",)))
+    assert found.parsed["x"].tolist() == [float(cell) for cell in cells.split("|")]
+    typed = pd.Series([19700102, 19710101], name="x")
+    assert Column(name="x", kind="date").parse(typed).tolist() == [1, 365]
+
+
+def test_a_date_that_is_none_among_compact_dates():
+    cells = "|".join([*(f"2024010{day}" for day in range(1, 8)), "99991231"])
+    with pytest.raises(InputError, match="expected a date .* --missing '99991231'"):
+        understand(table(x=cells), TableOptions())
+    for numbers in ("19001301|19001302", "190001|190002", "18000101|18000102"):
+        assert understand(table(x=numbers), TableOptions()).columns[0].kind == "number"
+
+
+def test_digits_with_zeros_in_front():
+    cells = table(zip="01234|80331|", tel="030|0891|0", n="7|07|110", x="0.5|007.5|1")
+    found = understand(cells, TableOptions())
+    kinds = [column.kind for column in found.columns]
+    assert kinds == ["category", "category", "number", "number"]
+    assert found.parsed["zip"].tolist() == ["01234", "80331", ""]
+    told = "\n".join(found.notes)
+    assert "'01234' in zip" in told and "'07' is 7 in n" in told
+    found = understand(cells, TableOptions(numeric=("zip",)))
+    assert found.parsed["zip"].tolist()[:2] == [1234, 80331]
+    column = Column(name="zip", kind="category", categories=("01234", "80331"))
+    assert column.parse(pd.Series([1234, 80331])).tolist() == ["01234", "80331"]
+
+
+def test_none_is_a_category_and_told():
+    cells = table(x="None|NA|a", y="none|1|2")
+    found = understand(cells, TableOptions())
+    assert found.parsed["x"].tolist() == ["None", "", "a"]
+    assert found.parsed["y"].isna().tolist() == [True, False, False]
+    assert [note for note in found.notes if "None is a category" in note]
+    found = understand(cells, TableOptions(missing=("None", "none")))
+    assert found.parsed["x"].tolist() == ["", "NA", "a"]
+    assert not [note for note in found.notes if "None is a category" in note]
 
 
 def test_only_names_of_rows_are_left_out():

@@ -20,6 +20,7 @@ class Recipe(TableOptions):
         part of the split.
       test_file: another file of the same columns that is the test part.
       rare_classes: what to do with classes too small to split: "error" or "drop".
+      missing_target: what to do with rows whose target is missing, likewise.
       why: the reason for what was dropped or regrouped, for the report.
     """
 
@@ -28,6 +29,7 @@ class Recipe(TableOptions):
     group: str | None = None
     test_file: Path | None = None
     rare_classes: Literal["error", "drop"] = "error"
+    missing_target: Literal["error", "drop"] = "error"
     why: str = ""
 
     def told(self, **fields: Any) -> Self:

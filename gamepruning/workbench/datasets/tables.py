@@ -8,7 +8,6 @@ rows whose inputs are identical stay in one part of the split.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportReturnType=false, reportGeneralTypeIssues=false
 
-import dataclasses
 from pathlib import Path
 
 import jax
@@ -19,7 +18,8 @@ from gamepruning.tabular import split
 from gamepruning.tabular.builtin import builtin_table
 from gamepruning.tabular.preprocessing import Preprocessing
 from gamepruning.tabular.read import Table, naming, read_table, scan_table
-from gamepruning.tabular.target import Target, classes_of, understand_target
+from gamepruning.tabular.rows import deal_out, drop_rare, drop_untold
+from gamepruning.tabular.target import Target, understand_target
 from gamepruning.tabular.understand import Understood, leave_out_ids, understand
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import splits
@@ -42,7 +42,10 @@ def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset
         return made
     frame = read_table(recipe.test_file)
     with naming(recipe.test_file):
-        test = _to_split(Preprocessing.from_json(made.preprocessing), frame)
+        fitted = Preprocessing.from_json(made.preprocessing)
+        if recipe.missing_target == "drop" and recipe.target in frame:
+            frame = frame[fitted.target.is_known(frame[recipe.target])]
+        test = _to_split(fitted, frame)
     rows = made.rows and made.rows._replace(test=np.asarray(frame.index))
     told = split.note_shared(test.inputs, [made.train.inputs, made.validation.inputs])
     return made._replace(test=test, rows=rows, notes=(*made.notes, *told))
@@ -53,17 +56,23 @@ def _to_dataset(
 ) -> splits.Dataset:
     _check_names(table.cells, recipe)
     notes = [recipe.why] if recipe.why else []
-    if table.encoding != "utf-8":
-        notes.append(f"read as {table.encoding} text")
-    cells = table.cells.drop(columns=[*recipe.drop])
-    found = understand(cells, recipe, delimiter=table.delimiter, target=recipe.target)
-    target = _target_of(table.cells, found, recipe)
-    if target.task == "classification":
-        target, found = _drop_rare(target, table.cells, found, recipe, notes)
-    targets = target.read(table.cells.loc[found.parsed.index, recipe.target])
+    cells, name_of = table.cells.drop(columns=[*recipe.drop]), recipe.target
+    found = understand(cells, recipe, delimiter=table.delimiter, target=name_of)
+    if recipe.missing_target == "drop":
+        found = drop_untold(found, name_of)
+    goal = cells.loc[found.parsed.index, name_of]
+    target = _target_of(goal, found, recipe)
+    if target.task == "classification" and recipe.rare_classes == "drop":
+        found, target = drop_rare(found, target, goal)
+    targets = target.read(goal[found.parsed.index])
     found = leave_out_ids(_inputs_of(found, recipe), recipe)
-    rows = _split(
-        key, table.cells, found.parsed, (targets, target.classes), recipe, notes
+    rows, told = deal_out(
+        key,
+        found.parsed,
+        targets,
+        target.classes,
+        group=recipe.group and table.cells.loc[found.parsed.index, recipe.group],
+        test=0.25 if recipe.test_file is None else 0.0,
     )
     made = Preprocessing.fit(
         found.columns, found.parsed, rows.train, target.fit(targets[rows.train])
@@ -73,7 +82,7 @@ def _to_dataset(
         name,
         [splits.Split(inputs[part], labels[part]) for part in rows],
         classes=target.classes,
-        notes=(*notes, *found.notes, *made.notes()),
+        notes=(*notes, *table.notes, *found.notes, *told, *made.notes()),
         feature_names=made.features,
         target_mean=made.target.mean,
         target_scale=made.target.scale,
@@ -91,17 +100,17 @@ def _to_split(made: Preprocessing, frame: pd.DataFrame) -> splits.Split:
 
 def _check_names(cells: pd.DataFrame, recipe: Recipe) -> None:
     named = [recipe.target, *recipe.drop, *recipe.keep_column, *recipe.categorical]
-    for name in [*named, *recipe.zero_is_missing, recipe.group]:
+    for name in [*named, *recipe.numeric, *recipe.zero_is_missing, recipe.group]:
         if name is not None and name not in cells:
             raise InputError(f"no column {name!r}{closest(name, cells)}")
     if recipe.target in recipe.drop:
         raise InputError(f"--drop {recipe.target} leaves out the target: keep it")
 
 
-def _target_of(cells: pd.DataFrame, found: Understood, recipe: Recipe) -> Target:
+def _target_of(cells: pd.Series, found: Understood, recipe: Recipe) -> Target:
     name = recipe.target
     column = next(column for column in found.columns if column.name == name)
-    return understand_target(cells[name], found.parsed[name], column, recipe.task)
+    return understand_target(cells, found.parsed[name], column, recipe.task)
 
 
 def _inputs_of(found: Understood, recipe: Recipe) -> Understood:
@@ -111,63 +120,3 @@ def _inputs_of(found: Understood, recipe: Recipe) -> Understood:
     if not own:
         raise InputError("no column is left to learn from")
     return found._replace(columns=own, parsed=found.parsed[[c.name for c in own]])
-
-
-def _drop_rare(
-    target: Target,
-    cells: pd.DataFrame,
-    found: Understood,
-    recipe: Recipe,
-    notes: list[str],
-) -> tuple[Target, Understood]:
-    """Leave out classes too small to be in every part, if the recipe says so."""
-    names = target.column.parse(cells[recipe.target])
-    is_rare = names.map(names.value_counts()) < split.NUM_PARTS
-    if recipe.rare_classes == "error" or not is_rare.any():
-        return target, found
-    if names[~is_rare].nunique() < 2:
-        raise InputError(f"fewer than two classes have {split.NUM_PARTS} rows")
-    gone = ", ".join(classes_of(names[is_rare]))
-    notes.append(f"classes with fewer than {split.NUM_PARTS} rows, left out: {gone}")
-    target = dataclasses.replace(target, classes=classes_of(names[~is_rare]))
-    return target, found._replace(parsed=found.parsed[~is_rare])
-
-
-def _split(
-    key: jax.Array,
-    cells: pd.DataFrame,
-    parsed: pd.DataFrame,
-    goal: tuple[np.ndarray, tuple[str, ...]],
-    recipe: Recipe,
-    notes: list[str],
-) -> split.Rows:
-    """Rows with the same inputs, or of the same group, go to the same part."""
-    labels, classes = goal
-    strata = labels if classes and recipe.group is None else np.zeros(len(labels), int)
-    if recipe.group is not None:
-        groups = (
-            cells.loc[parsed.index]
-            .groupby(recipe.group, sort=False)
-            .ngroup()
-            .to_numpy()
-        )
-    elif len(parsed.columns):
-        by = list(parsed.columns)
-        groups = parsed.groupby(by, sort=False, dropna=False).ngroup().to_numpy()
-        groups, told = split.break_up(groups, strata, classes)
-        notes += told
-    else:
-        raise InputError("no column is left to learn from")
-    test = 0.25 if recipe.test_file is None else 0.0
-    rows = split.split_rows(
-        key, strata, groups=groups, validation=0.15, test=test, names=classes
-    )
-    for part, own in rows._asdict().items():
-        for label in set(range(len(classes))).difference(labels[own].tolist()):
-            if part == "test" and recipe.test_file is not None:
-                continue
-            raise InputError(
-                f"no row of class {classes[label]!r} is in the {part} part: too few "
-                "distinct rows; try another seed"
-            )
-    return rows

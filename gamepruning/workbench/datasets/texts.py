@@ -115,16 +115,17 @@ def _to_dataset(
 
 
 def _read_emotion(path: Path) -> pd.DataFrame:
-    lines = [line for line in read_text(path).split("\n") if line.strip()]
-    rows = [line.rpartition(";") for line in lines]
-    for row, (text, _, label) in enumerate(rows, start=1):
+    lines = enumerate(read_text(path).split("\n"), start=1)
+    rows = {row: line.rpartition(";") for row, line in lines if line.strip()}
+    for row, (text, _, label) in rows.items():
         if not text or label not in EMOTIONS:
             raise InputError(
                 f"{path}, line {row}: expected text;label with one of "
                 f"{', '.join(EMOTIONS)}, got label {label[:40]!r}"
             )
-    labels = [EMOTIONS.index(label) for _, _, label in rows]
-    return pd.DataFrame({"text": [text for text, _, _ in rows], "label": labels})
+    labels = [EMOTIONS.index(label) for _, _, label in rows.values()]
+    texts = [text for text, _, _ in rows.values()]
+    return pd.DataFrame({"text": texts, "label": labels})
 
 
 def _read_topic(path: Path) -> pd.DataFrame:

@@ -7,14 +7,14 @@ from rich.console import Console
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
 from gamepruning.tabular.predictor import load_predictor
-from gamepruning.tabular.read import naming, read_table
+from gamepruning.tabular.read import naming, scan_table
 from gamepruning.workbench.report.formats import format_metric
 
 
 def predict_rows(run: Path, rows: Path, out: Path | None) -> None:
     """Predict each row of a file; write CSV to `out`, or to the standard output.
 
-    If the file has the target column, the accuracy or R^2 is told on stderr.
+    The accuracy or R^2 of the rows that have a target is told on stderr.
 
     Raises:
       InputError: a file is missing or damaged, `out` exists, a column is missing, or a
@@ -22,8 +22,10 @@ def predict_rows(run: Path, rows: Path, out: Path | None) -> None:
     """
     if out is not None and out.exists():
         raise InputError(f"{out} exists: name another file with --out")
-    predictor, frame = load_predictor(run), read_table(rows)
+    predictor, (frame, *_, notes) = load_predictor(run), scan_table(rows)
     target, console = predictor.preprocessing.target, Console(stderr=True)
+    for note in notes:
+        console.print(f"{rows}: {note}", markup=False, style="yellow")
     with naming(rows):
         made = predictor(frame)
     made.index.name = "row"
@@ -37,7 +39,10 @@ def predict_rows(run: Path, rows: Path, out: Path | None) -> None:
         return
     metric = "accuracy" if target.task == "classification" else "R^2"
     try:
-        value = format_metric(predictor.score(frame), metric)
-        console.print(f"{metric} on these rows: {value}", markup=False)
-    except InputError as error:  # some rows have no target, or one that is new
+        known = predictor.with_target(frame)
+        which = "these rows" if len(known) == len(frame) else f"{len(known):,} of them"
+        if len(known):
+            value = format_metric(predictor.score(known), metric)
+            console.print(f"{metric} on {which}: {value}", markup=False)
+    except InputError as error:  # some rows have a target that is new
         console.print(f"no {metric}: {error}", markup=False, style="yellow")

@@ -52,6 +52,8 @@ class DataSettings(Settings):
       drop: Columns of a table to leave out.
       keep_column: Columns of a table to read although they look like names of the rows.
       categorical: Columns of a table whose numbers or dates are codes of categories.
+      numeric: Columns of a table that are numbers although they look like dates
+        (20240131) or codes (0123).
       missing: Cells of a table that mean that a value is missing, as empty ones do
         (default: NA, N/A, nan, null, ?, -).
       decimal: How a table's numbers are read where 1,138 may be a thousand or about
@@ -59,6 +61,7 @@ class DataSettings(Settings):
       dates: How a table's dates are read where the day or the month may come first.
       test_file: Another file of the same columns that is the test data.
       rare_classes: What to do with classes of a table that are too small to split.
+      missing_target: What to do with rows of a table whose target is missing.
       standardise: Give image pixels mean 0 and variance 1 instead of [0, 1].
       data_dir: Folder of the data sets that are not built in.
     """
@@ -68,11 +71,13 @@ class DataSettings(Settings):
     drop: Annotated[tuple[str, ...], COLUMNS] = ()
     keep_column: Annotated[tuple[str, ...], COLUMNS] = ()
     categorical: Annotated[tuple[str, ...], COLUMNS] = ()
+    numeric: Annotated[tuple[str, ...], COLUMNS] = ()
     missing: Annotated[tuple[str, ...] | None, flag("CELL ...")] = None
     decimal: Literal["auto", "point", "comma"] = "auto"
     dates: Literal["auto", "day-first", "month-first"] = "auto"
     test_file: Annotated[Path | None, flag("FILE.csv")] = None
     rare_classes: Literal["error", "drop"] = "error"
+    missing_target: Literal["error", "drop"] = "error"
     standardise: bool = False
     data_dir: Annotated[Path | None, FOLDER] = None
 

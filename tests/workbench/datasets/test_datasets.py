@@ -486,7 +486,7 @@ def test_a_messy_twin_is_the_same_data(tmp_path):
         np.testing.assert_array_equal(split.labels, other.labels)
     notes = "\n".join(two.notes)
     for said in (
-        "read as cp1252 text",
+        "read as Windows-1252",
         "left out: Kunden-ID",
         "dates, read as days: when",
         "numbers as they were read: '",
@@ -504,6 +504,18 @@ def test_rare_classes(tmp_path):
     table = load_dataset(path, seed=0, rare_classes="drop")
     assert table.class_names == ("a", "b") and sum(sizes(table)) == 60
     assert any(note.endswith("left out: c") for note in table.notes)
+
+
+def test_rows_without_a_target(tmp_path):
+    rows = simple_rows()
+    rows[3:5] = [(1, 2, ""), (3, 4, "NA")]
+    path = write(tmp_path / "t.csv", "x,y,target", rows)
+    said = "2 of 60 rows have no target, the first is row 5: .* --missing-target drop"
+    with pytest.raises(InputError, match=said):
+        load_dataset(path, seed=0)
+    made = load_dataset(path, seed=0, missing_target="drop", test_file=Path(path))
+    assert sizes(made)[2] == 58 and made.class_names == ("a", "b")
+    assert "rows without a target, left out: 2 (the first is row 5)" in made.notes
 
 
 def spoil(row: int, column: int, cell):
@@ -525,11 +537,15 @@ def spoil(row: int, column: int, cell):
         ("x,y,targte", simple_rows(), "did you mean targte"),
         ("x,x,target", simple_rows(), "two columns are called 'x'"),
         ("1,2,3", simple_rows(), "add a header"),
-        ("x,target", simple_rows(), "Expected 2 fields in line 2, saw 3"),
+        (
+            "x,target",
+            simple_rows(),
+            "row 2: expected 2 cells as in the header, row 1, got 3",
+        ),
         (
             "x,y,z,target",
             simple_rows(),
-            "row 2: expected 4 cells as in the header, got 3",
+            "row 2: expected 4 cells as in the header, row 1, got 3",
         ),
         ("x,y,target", [(1, i, "a") for i in range(30)], "every target is a"),
         ("x,y,target", [], "expected a header and rows"),
