@@ -34,7 +34,7 @@ _ID_NAME = re.compile(
 )
 
 CODES = "digits with zeros in front, kept as names (--numeric NAME takes the number)"
-NONE = "the word None is a category, not a missing cell (--missing names such cells)"
+NONE = "the word None is a category (--missing None NA takes both for missing)"
 COMPACT = "numbers that are dates (--numeric NAME takes the number)"
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from gamepruning.tabular import split
 from gamepruning.tabular.builtin import builtin_table
 from gamepruning.tabular.preprocessing import Preprocessing
-from gamepruning.tabular.read import Table, naming, read_table, scan_table
+from gamepruning.tabular.read import Table, naming, scan_table
 from gamepruning.tabular.rows import deal_out, drop_rare, drop_untold
 from gamepruning.tabular.target import Target, understand_target
 from gamepruning.tabular.understand import Understood, leave_out_ids, understand
@@ -40,7 +40,7 @@ def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset
         made = _to_dataset(Path(path).stem, table, jax.random.key(seed), recipe)
     if recipe.test_file is None:
         return made
-    frame = read_table(recipe.test_file)
+    frame, *_, said = scan_table(recipe.test_file)
     with naming(recipe.test_file):
         fitted = Preprocessing.from_json(made.preprocessing)
         if recipe.missing_target == "drop" and recipe.target in frame:
@@ -48,7 +48,8 @@ def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset
         test = _to_split(fitted, frame)
     rows = made.rows and made.rows._replace(test=np.asarray(frame.index))
     told = split.note_shared(test.inputs, [made.train.inputs, made.validation.inputs])
-    return made._replace(test=test, rows=rows, notes=(*made.notes, *told))
+    notes = (*made.notes, *(f"test file: {note}" for note in said), *told)
+    return made._replace(test=test, rows=rows, notes=notes)
 
 
 def _to_dataset(

@@ -72,7 +72,7 @@ class DataSettings(Settings):
     keep_column: Annotated[tuple[str, ...], COLUMNS] = ()
     categorical: Annotated[tuple[str, ...], COLUMNS] = ()
     numeric: Annotated[tuple[str, ...], COLUMNS] = ()
-    missing: Annotated[tuple[str, ...] | None, flag("CELL ...")] = None
+    missing: Annotated[tuple[str, ...], flag("CELL ...")] = ()
     decimal: Literal["auto", "point", "comma"] = "auto"
     dates: Literal["auto", "day-first", "month-first"] = "auto"
     test_file: Annotated[Path | None, flag("FILE.csv")] = None

@@ -104,6 +104,13 @@ def test_the_command(run, capsys, tmp_path):
         "row,prediction,probability of no,probability of yes\n2,"
     )
     assert "accuracy on these rows: " in told.err
+    assert "rows.csv: not UTF-8, so read as Windows-1252" in told.err
+    some = tmp_path / "some.csv"
+    lines = (run.folder.parent / "rows.csv").read_text(encoding="cp1252").splitlines()
+    untold = [line.rpartition(";")[0] + ";" for line in lines[1:6]]
+    some.write_text("\n".join([lines[0], *untold, *lines[6:]]), encoding="utf-8")
+    assert main(["predict", str(run.folder), str(some)]) == 0
+    assert "accuracy on 115 of them: " in capsys.readouterr().err
     out = tmp_path / "out.csv"
     assert main(["predict", str(run.folder), source, "--out", str(out)]) == 0
     assert out.read_text() == told.out
