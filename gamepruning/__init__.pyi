@@ -3,6 +3,7 @@ from . import (
     baselines as baselines,
     coalitions as coalitions,
     compaction as compaction,
+    distillation as distillation,
     equilibrium as equilibrium,
     metrics as metrics,
     players as players,

@@ -28,7 +28,7 @@ FLOORS = (
     {"trace"},
     {"run"},
     {"players"},
-    {"reconstruction"},
+    {"distillation", "reconstruction"},
     {"bandits", "baselines", "equilibrium", "uncertainty"},
     {"coalitions"},
     {"selection"},

@@ -192,6 +192,42 @@ def compact(
     )
 
 
+def compact_or_keep(
+    players: Players, params: Any, mask: np.ndarray, inputs: Sequence[Any]
+) -> CompactModel:
+    """The smaller model of `compact`; the same model where nobody leaves.
+
+    Args:
+      players: the players.
+      params: the full parameters.
+      mask: bool [N], True = kept.
+      inputs: inputs for the verification.
+
+    Returns:
+      The smaller model.
+
+    Raises:
+      InputError: see `compact`, which does not take a mask that keeps everybody.
+
+    Example:
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> apply = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((2, 4)), "out": jnp.ones((4, 3))}
+      >>> x = jnp.ones((1, 2))
+      >>> players = gp.find_players(apply, params, x)
+      >>> same = compact_or_keep(players, params, np.ones(4, bool), [x])
+      >>> same.params is params, same.report.params.ratio
+      (True, 1.0)
+    """
+    if not mask.all():
+        return compact(players, params, mask, inputs=inputs)
+    call = (players.apply, (params, *inputs))
+    families = [(f.name, f.size, f.size) for f in players.families]
+    report = make_report(call, call, families=families, max_error=0.0)
+    plan = make_plan(players, params, mask)
+    return CompactModel(players.apply, params, None, plan, report, {}, mask)
+
+
 class VerificationError(AssertionError):
     """The small model does not compute what the gated full model does."""
 

@@ -102,11 +102,7 @@ class RepairReport:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "RepairReport":
         """The inverse of `to_dict`."""
-        rows = [
-            {k: np.inf if v is None else v for k, v in row.items()}
-            for row in data["readers"]
-        ]
-        readers = tuple(ReaderReport(**row) for row in rows)
+        readers = tuple(ReaderReport(**_infinite(row)) for row in data["readers"])
         return cls(readers, tuple(Alone(**row) for row in data["alone"]))
 
     def __repr__(self) -> str:
@@ -123,6 +119,10 @@ class RepairReport:
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if value == np.inf else value for name, value in row.items()}
+
+
+def _infinite(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: np.inf if value is None else value for name, value in row.items()}
 
 
 class Repaired(NamedTuple):

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from gamepruning.trees.examples import count_rows
+
 Apply = Callable[[Any, Any], Array]  # (params, inputs) -> outputs [B, ...]
 Measure = Callable[[Array, Any], Array]  # (outputs, labels) -> scalar: loss or metric
 
@@ -19,7 +21,7 @@ def predict(apply: Apply, params: Any, inputs: Any, *, batch_size: int = 2000) -
     Args:
       apply: (params, inputs) -> outputs [B, ...].
       params: of the network.
-      inputs: [B, ...], B >= 1.
+      inputs: [B, ...], B >= 1; or a tree of such.
       batch_size: rows at a time; the last batch is filled up and cut again.
 
     Example:
@@ -27,12 +29,13 @@ def predict(apply: Apply, params: Any, inputs: Any, *, batch_size: int = 2000) -
       >>> predict(lambda w, x: w * x, 2.0, np.arange(5.0), batch_size=2).tolist()
       [0.0, 2.0, 4.0, 6.0, 8.0]
     """
-    num_rows = len(inputs)
+    num_rows = count_rows(inputs)
     if num_rows <= batch_size:
         return _call(apply, params, inputs)
     starts = np.arange(0, num_rows, batch_size)
     batches = (starts[:, None] + np.arange(batch_size)) % num_rows
-    outputs = [_call(apply, params, inputs[rows]) for rows in batches]
+    parts = (jax.tree.map(lambda leaf, at=at: leaf[at], inputs) for at in batches)
+    outputs = [_call(apply, params, part) for part in parts]
     return jnp.concatenate(outputs)[:num_rows]
 
 

@@ -47,7 +47,7 @@ class Trained:
         self.seed, self.label = seed, label
         scoring, bias, key = settings.scoring, settings.bias, made.keys.choose
         self.subject = Subject(made.task, params, scoring, bias, key)
-        self._tune = Tuner(made.keys.rest, made.task, trainer)
+        self._tune = Tuner(made.keys.rest, made.task, trainer, params)
         self._smalls: dict[tuple[int, ...], SmallNetwork] = {}
 
     def judge(self, apply: Callable, params: Any, metric: Any = None) -> float:

@@ -9,8 +9,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gamepruning import distillation, metrics
 from gamepruning.compaction.gates import Absorbed
 from gamepruning.reconstruction import Repaired, RepairReport, repair
+from gamepruning.run.batches import Measure
+from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.methods import small_networks
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.sizes import counts_of
@@ -66,7 +69,7 @@ def compare(
     tune_key, mask_key, scratch_key, order_key = jax.random.split(made.keys.rest, 4)
     task, mask, full, key = made.task, choice.mask, choice.full, asked.method
     small, counts = make_small(task, full), counts_of(task.players, mask)
-    fulls, tune = {key: full}, Tuner(tune_key, task, trainer)
+    fulls, tune = {key: full}, Tuner(tune_key, task, trainer, dense)
     has_rivals = asked.rivals and not mask.all()
     if has_rivals:
         masks = small_networks.rival_masks(mask_key, task.players, dense, counts)
@@ -189,11 +192,15 @@ def train_scratch(
 class Tuner:
     """Fine-tunes networks alike; those that share `apply` share a compiled step."""
 
-    def __init__(self, key: jax.Array, task: Task, trainer: Trainer):
+    def __init__(self, key: jax.Array, task: Task, trainer: Trainer, dense: Any):
         self.key, self.loss, self.trainer = key, task.loss, trainer
-        training = trainer.training
+        training, (inputs, labels) = trainer.training, trainer.train
         self.epochs = training.fine_tune
-        steps = len(trainer.train.labels) // training.batch_size * self.epochs
+        if training.distil and self.epochs:  # the full network says it once
+            said = distillation.teacher_outputs(task.network.apply, dense, inputs)
+            self.trainer = trainer._replace(train=Split(inputs, (labels, said)))
+            self.loss = _distilling(task)
+        steps = len(inputs) // training.batch_size * self.epochs
         self.tx = optimizers.fine_tuning_optimizer(training, steps)
         self._steps: dict[Callable, TrainStep] = {}
 
@@ -214,3 +221,14 @@ class Tuner:
             params=params,
             trainer=self.trainer,
         )
+
+
+def _distilling(task: Task) -> Measure:
+    """(outputs, (labels, those of the teacher)) -> the loss; see `distillation_loss`.
+
+    Outputs are logits where the loss is the usual one of classes.
+    """
+    is_usual = getattr(task.loss, "func", task.loss) is metrics.cross_entropy
+    temperature = distillation.TEMPERATURE if is_usual else None
+    how: Any = {"loss_fn": task.loss, "temperature": temperature}
+    return lambda outputs, known: distillation.distillation_loss(outputs, *known, **how)

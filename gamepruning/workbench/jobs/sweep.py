@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from gamepruning import equilibrium
+from gamepruning.compaction.compact import compact_or_keep
 from gamepruning.compaction.gates import absorb_gates, gated_network
 from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
@@ -19,7 +20,6 @@ from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.equilibrium import open_players
 from gamepruning.workbench.methods.sizes import counts_of
-from gamepruning.workbench.methods.small_networks import compact_or_keep
 from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.report.formats import format_count, format_metric
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv

@@ -13,10 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.baselines import magnitude_scores
-from gamepruning.compaction.compact import CompactModel, compact
+from gamepruning.compaction.compact import CompactModel, compact_or_keep
 from gamepruning.compaction.gates import TOLERANCE, Absorbed, run_gated
-from gamepruning.compaction.plan import make_plan
-from gamepruning.compaction.report import make_report
 from gamepruning.compaction.slicing import slice_tree
 from gamepruning.compaction.start import fit_variance
 from gamepruning.compaction.user_network import ignore_unread
@@ -60,19 +58,6 @@ def make_small(task: Task, full: Absorbed) -> SmallNetwork:
             small = small._replace(apply=ignore_unread(small.apply, small.params))
         small = small._replace(params=params)
     return SmallNetwork(small.apply, train_apply, small.params, small, state)
-
-
-def compact_or_keep(
-    players: Players, params: Any, mask: np.ndarray, inputs: tuple
-) -> CompactModel:
-    """The smaller model; the same model where nobody leaves."""
-    if not mask.all():
-        return compact(players, params, mask, inputs=inputs)
-    call = (players.apply, (params, *inputs))
-    families = [(f.name, f.size, f.size) for f in players.families]
-    report = make_report(call, call, families=families, max_error=0.0)
-    plan = make_plan(players, params, mask)
-    return CompactModel(players.apply, params, None, plan, report, {}, mask)
 
 
 def rival_masks(

@@ -161,6 +161,8 @@ class RateSettings(Settings):
       repair: After removal, before fine-tuning, fit the weights that read removed
         players to what the full network computed: closed form, no labels (default: for
         all methods but the equilibrium game, which trains while it prunes).
+      distil: Fine-tune with the full trained network as teacher: 0.9 of the loss is the
+        distance from its outputs, for classes at temperature 4, and 0.1 that on labels.
     """
 
     optimizer: Literal["auto", "sgd", "adam"] = "auto"
@@ -168,6 +170,11 @@ class RateSettings(Settings):
     gate_learning_rate: Annotated[float | None, X, Above] = None
     fine_tune: Annotated[int | None, N, Within(0, 10**5)] = None
     repair: Annotated[DisallowNone[bool | None], flag("")] = None
+    distil: bool = False
+
+    def problems(self) -> Iterator[str]:
+        if self.distil and self.fine_tune == 0:
+            yield "--distil is a way to fine-tune: leave --fine-tune 0 out"
 
 
 NO_RATES = RateSettings()
@@ -253,6 +260,7 @@ class SettledTraining(NamedTuple):
     gate_learning_rate: float
     fine_tune: int
     repair: bool = False
+    distil: bool = False
 
 
 def settle(
@@ -300,4 +308,5 @@ def settle(
         gate_learning_rate=gate_rate,
         fine_tune=max(1, epochs // 4) if rates.fine_tune is None else rates.fine_tune,
         repair=bool(rates.repair),
+        distil=rates.distil,
     )

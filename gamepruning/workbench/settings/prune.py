@@ -126,7 +126,7 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune
       gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
       gamepruning prune --keep 0.1 --unit params
-      gamepruning prune --method taylor --keep 0.1 --fine-tune 20
+      gamepruning prune --method taylor --keep 0.1 --fine-tune 20 --distil
       gamepruning prune --method magnitude --keep 0.1 --repair --fine-tune 0
       gamepruning prune --method building-banzhaf --keep 0.05
       gamepruning prune --method shapley --keep 0.3

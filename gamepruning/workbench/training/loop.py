@@ -129,8 +129,8 @@ def run_epoch(
       batch_size: rows of a step; if there are fewer rows, all of them. Rows that do not
         fill a last batch wait for another epoch's order.
     """
-    batch_size = min(batch_size, len(data.labels))
-    order = _order(key, len(data.labels), batch_size)
+    batch_size = min(batch_size, len(data.inputs))
+    order = _order(key, len(data.inputs), batch_size)
     if not is_slow_in_scan(step, state, data, batch_size=batch_size):
         return _scan_epoch(step, state, data, order)
     infos = []
@@ -161,7 +161,7 @@ def _order(key, num_rows: int, batch_size: int):
 
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _step_rows(step, state, data, rows):
-    return step(state, Split(data.inputs[rows], data.labels[rows]))
+    return step(state, jax.tree.map(lambda leaf: leaf[rows], data))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -16,6 +16,7 @@ from gamepruning.workbench.training.task import Task
 
 MOMENTUM = 0.9
 FINE_TUNE_RATE = 0.2  # of the training's learning rate, falling to zero by a cosine
+CLIP = 1.0  # of the gradient's norm: repaired weights, and teachers, are steep at first
 
 
 class GameState(NamedTuple):
@@ -35,7 +36,10 @@ def fine_tuning_optimizer(
 ) -> optax.GradientTransformation:
     """The optimizer after removal: a lower rate that falls to zero over all steps."""
     start = FINE_TUNE_RATE * training.learning_rate
-    return optimizer_at(training, optax.cosine_decay_schedule(start, max(num_steps, 1)))
+    tx = optimizer_at(training, optax.cosine_decay_schedule(start, max(num_steps, 1)))
+    if training.repair or training.distil:
+        return optax.chain(optax.clip_by_global_norm(CLIP), tx)
+    return tx
 
 
 def optimizer_at(training: SettledTraining, rate) -> optax.GradientTransformation:

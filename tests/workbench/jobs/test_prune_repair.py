@@ -12,13 +12,16 @@ from rich.console import Console
 import gamepruning as gp
 from gamepruning.compaction.export import import_safetensors
 from gamepruning.compaction.plan import Plan
+from gamepruning.distillation import softened_divergence
 from gamepruning.metrics import accuracy
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.jobs import rivals
 from gamepruning.workbench.jobs.prune import Finished, run_prune
 from gamepruning.workbench.networks.models import build_model
+from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training.task import make_task
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -140,3 +143,44 @@ def test_who_is_left_alone_is_told_with_the_reason(tmp_path, monkeypatch, capsys
     notes = json.loads((folder / "result.json").read_text())["notes"]
     assert any(note.startswith("Repair left out alone: ") for note in notes)
     assert np.isfinite(json.loads((folder / "result.json").read_text())["max_error"])
+
+
+def test_the_full_network_teaches(repaired, tmp_path):
+    """The same run but for the loss of fine-tuning, which every network has alike."""
+    settings = MAGNITUDE.but(distil=True, fine_tune=2)
+    (folder, result), _ = prune(settings, tmp_path / "run")
+    assert result.pruned.repaired == repaired[0].result.pruned.repaired
+    page = (folder / "report.html").read_text()
+    assert "follows the outputs of the full network" in page
+    small = import_safetensors(folder / "model" / "model.safetensors")
+    dense = import_safetensors(folder / "dense.safetensors")
+    rows = jnp.asarray(load_dataset("digits", seed=1).train.inputs)
+    full = build_model("mlp", input_shape=(8, 8, 1), num_outputs=10, widths=(24, 12))
+    narrow = build_model("mlp", input_shape=(8, 8, 1), num_outputs=10, widths=(10, 6))
+    other = import_safetensors(repaired[0].folder / "model" / "model.safetensors")
+
+    def distance(params):
+        pair = narrow.apply(params, rows), full.apply(dense, rows)
+        return float(softened_divergence(*pair))
+
+    assert result.shipped == "tuned"
+    assert distance(small) < distance(other)
+
+
+@pytest.mark.parametrize(("data", "is_soft"), [("digits", True), ("diabetes", False)])
+def test_classes_are_taught_by_softened_logits_and_numbers_as_they_are(
+    data, is_soft, key
+):
+    chosen = NetworkSettings(widths=(4,))
+    task = make_task(data, DataSettings(), chosen, seed=0, key=key)
+    inputs, labels = (jnp.asarray(part[:9]) for part in task.dataset.train)
+    said = task.network.apply(task.params, inputs)
+    found = rivals._distilling(task)(said + 1, (labels, said))
+    distance = 0.0 if is_soft else 1.0  # softmax does not see a shift
+    expected = 0.1 * task.loss(said + 1, labels) + 0.9 * distance
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_teacher_needs_fine_tuning():
+    with pytest.raises(gp.InputError, match="--distil is a way to fine-tune"):
+        MAGNITUDE.but(distil=True, fine_tune=0)

@@ -1,0 +1,171 @@
+"""Distillation: a small network learns from what the full one says, too.
+
+    outputs = gp.distillation.teacher_outputs(apply, params, inputs)   # once
+    loss = gp.distillation.distillation_loss(small_outputs, labels, outputs)
+
+The teacher's probabilities say more of an example than its label does: which other
+classes it resembles, and how sure one can be.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Float, PyTree
+
+from gamepruning.metrics import cross_entropy, squared_error
+from gamepruning.run.batches import predict
+from gamepruning.trees.examples import as_inputs, count_rows
+from gamepruning.types import InputError, Loss, Params
+
+TEMPERATURE = 4.0
+WEIGHT = 0.9  # of the teacher; the labels have the rest
+
+
+def distillation_loss(
+    outputs: ArrayLike,
+    labels: Any,
+    teacher: ArrayLike,
+    *,
+    loss_fn: Loss = cross_entropy,
+    temperature: float | None = TEMPERATURE,
+    weight: float = WEIGHT,
+) -> Float[jax.Array, ""]:
+    """Loss on labels and distance from a teacher, mixed.
+
+    L = (1 - weight) loss(outputs, labels) + weight D(teacher, outputs)
+
+    Args:
+      outputs: of the network that learns, float [..., C].
+      labels: what `loss_fn` takes.
+      teacher: the outputs of the full network for the same examples, float [..., C];
+        no gradient flows there.
+      loss_fn: (outputs, labels) -> scalar, to be minimised.
+      temperature: for logits; see `softened_divergence`. None for numbers: D is the
+        mean squared difference.
+      weight: of the teacher, in [0, 1].
+
+    Returns:
+      A scalar.
+
+    Raises:
+      InputError: the outputs differ in shape, the temperature is not above 0, or the
+        weight is not in [0, 1].
+
+    Example: outputs like the teacher's, far from the label.
+      >>> outputs = jnp.array([[2.0, 0.0]])
+      >>> loss = distillation_loss(outputs, jnp.array([1]), outputs)
+      >>> round(float(loss), 4)  # a tenth of 2.1269
+      0.2127
+
+    References:
+      Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network,
+      arXiv 1503.02531, section 2.
+    """
+    if not 0 <= weight <= 1:
+        raise InputError(f"expected a weight of the teacher in [0, 1], got {weight}")
+    if temperature is None:
+        _check_shapes(outputs, teacher)
+        distance = squared_error(outputs, jax.lax.stop_gradient(teacher))
+    else:
+        distance = softened_divergence(outputs, teacher, temperature=temperature)
+    return (1 - weight) * loss_fn(outputs, labels) + weight * distance
+
+
+def softened_divergence(
+    outputs: ArrayLike,
+    teacher: ArrayLike,
+    *,
+    temperature: float = TEMPERATURE,
+) -> Float[jax.Array, ""]:
+    """How far softened probabilities are from the teacher's.
+
+    T^2 KL(softmax(teacher / T) || softmax(outputs / T)), in nats. The factor keeps the
+    size of the gradient whatever T is.
+
+    Args:
+      outputs: logits, float [..., C], C >= 2.
+      teacher: the teacher's logits, float [..., C]; no gradient flows there.
+      temperature: T > 0; a higher one tells more of the unlikely classes.
+
+    Returns:
+      The mean over all examples, a scalar >= 0.
+
+    Raises:
+      InputError: the outputs differ in shape, there is one class only, or the
+        temperature is not above 0.
+
+    Example:
+      >>> logits = jnp.array([[2.0, 0.0, 1.0]])
+      >>> float(softened_divergence(logits + 5, logits))  # a shift changes nothing
+      0.0
+    """
+    _check_shapes(outputs, teacher)
+    if not 0 < temperature < np.inf:
+        raise InputError(f"expected a temperature above 0, got {temperature}")
+    if np.shape(outputs)[-1:] in ((), (1,)):
+        raise InputError(
+            f"expected logits of two classes or more, got shape {np.shape(outputs)}: "
+            "take temperature=None for numbers"
+        )
+    kind = jnp.promote_types(jnp.result_type(outputs), jnp.float32)
+    pair = jax.lax.stop_gradient(jnp.asarray(teacher, kind)), jnp.asarray(outputs, kind)
+    true, own = (jax.nn.log_softmax(logits / temperature) for logits in pair)
+    return temperature**2 * (jnp.exp(true) * (true - own)).sum(axis=-1).mean()
+
+
+def teacher_outputs(
+    apply: Callable[..., Any],
+    params: Params,
+    inputs: PyTree,
+    *,
+    batch_size: int = 256,
+) -> jax.Array:
+    """What the teacher says of all examples: evaluated once, to be kept.
+
+    Row k belongs to example k, whatever batches come later. Where examples are changed
+    at random in each epoch, there is nothing to keep: call the teacher in the step.
+
+    Args:
+      apply: apply(params, *inputs) -> outputs [B, ...], the full network in use.
+      params: its parameters.
+      inputs: examples, [B, ...], or a tuple of inputs.
+      batch_size: examples a pass.
+
+    Returns:
+      The outputs, [B, ...]. Cost: one forward pass over the examples.
+
+    Raises:
+      InputError: an output is not finite.
+
+    Example:
+      >>> apply = lambda params, x: x @ params
+      >>> outputs = teacher_outputs(apply, jnp.eye(3), jnp.ones((500, 3)))
+      >>> outputs.shape
+      (500, 3)
+    """
+    inputs = as_inputs(inputs)
+    size = min(batch_size, count_rows(inputs))
+    outputs = predict(_spread(apply), params, inputs, batch_size=size)
+    bad = ~np.isfinite(np.asarray(outputs, np.float32))
+    if bad.any():
+        row = int(np.argwhere(bad)[0, 0])
+        raise InputError(
+            f"the teacher's outputs are not finite, first for example {row}: look for "
+            "NaN in its weights or in the inputs"
+        )
+    return outputs
+
+
+def _spread(apply: Callable[..., Any]) -> Callable[[Any, tuple], Any]:
+    return lambda params, inputs: apply(params, *inputs)
+
+
+def _check_shapes(outputs: ArrayLike, teacher: ArrayLike) -> None:
+    if np.shape(outputs) != np.shape(teacher):
+        raise InputError(
+            f"expected the teacher's outputs of shape {np.shape(outputs)}, as the "
+            f"network's own, got {np.shape(teacher)}"
+        )
