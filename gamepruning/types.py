@@ -167,6 +167,29 @@ class Scorer(Protocol):
     ) -> Scores: ...
 
 
+def brief_repr(self: Any) -> str:
+    """The `repr` of a named tuple of arrays: their types and shapes, not their values.
+
+    Example:
+      >>> class Found(NamedTuple):
+      ...     mask: np.ndarray
+      ...     price: jax.Array
+      ...     __repr__ = brief_repr
+      >>> Found(np.ones(512, bool), jax.numpy.float32(0.5))
+      Found(mask=bool[512], price=0.5)
+    """
+    fields = (f"{n}={_brief(value)}" for n, value in self._asdict().items())
+    return f"{type(self).__name__}({', '.join(fields)})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, np.ndarray | jax.Array):
+        is_number = value.ndim == 0 and _is_known(value)
+        return f"{value}" if is_number else f"{value.dtype}{list(value.shape)}"
+    leaves = jax.tree.leaves(value)
+    return f"<{len(leaves)} arrays>" if any(map(_is_known, leaves)) else repr(value)
+
+
 def _is_known(array: Any) -> bool:
     """True if the values can be looked at: no tracer, no shape, not empty."""
     is_array = isinstance(array, np.ndarray | jax.Array)

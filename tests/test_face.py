@@ -1,10 +1,12 @@
 """The face: the names at the top, the namespaces, and help for names that are not."""
 
 import importlib
+import inspect
 import re
 import warnings
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
 
 import gamepruning as gp
@@ -80,3 +82,35 @@ def test_a_namespace_says_what_it_holds(name):
     public = getattr(module, "__all__", ())
     assert all(hasattr(module, item) for item in public)
     assert importlib.import_module(module.__name__) is module
+
+
+def records():
+    """The public named tuples that hold arrays."""
+    for name in NAMESPACES:
+        module = getattr(gp, name)
+        for item in getattr(module, "__all__", vars(module)):
+            kind = getattr(module, item)
+            if inspect.isclass(kind) and hasattr(kind, "_fields"):
+                if re.search("Array|ndarray|Params", str(kind.__annotations__)):
+                    yield kind
+
+
+@pytest.mark.parametrize("kind", sorted(set(records()), key=lambda kind: kind.__name__))
+def test_no_record_prints_arrays_by_the_page(kind):
+    """Functions that take arrays are no arrays."""
+    fields = kind.__annotations__.values()
+    if not all("Callable" in str(field) for field in fields):
+        assert kind.__repr__.__module__.startswith("gamepruning"), kind
+
+
+def test_a_record_of_arrays_is_short():
+    info = gp.equilibrium.EquilibriumInfo(jnp.float32(0.5), jnp.ones(500), jnp.ones(9))
+    told = "loss=0.5, mean_participation=float32[500], num_active=float32[9]"
+    assert repr(info) == f"EquilibriumInfo({told})"
+    repaired = gp.reconstruction.Repaired({"a": jnp.ones(99)}, None)  # type: ignore
+    assert repr(repaired) == "Repaired(params=<1 arrays>, report=None)"
+
+
+def test_policies_are_functions_with_names():
+    assert repr(gp.ucb1).startswith("<function ucb1 at")
+    assert gp.ucb1() is gp.ucb1() is not gp.ucb1(1.0)

@@ -8,8 +8,9 @@ the same settings give the same policy, so that nothing is compiled twice. K is 
 number of arms, T the number of pulls.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
 
 import chex
 import jax
@@ -19,9 +20,21 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gamepruning.trees.keys import as_key
-from gamepruning.types import InputError, KeyLike
+from gamepruning.types import InputError, KeyLike, brief_repr
 
 Rate = Callable[[Array, ArrayLike], ArrayLike]  # (open arms, horizon) -> rate
+Settings = ParamSpec("Settings")
+
+
+def remembered(make: "Callable[Settings, Policy]") -> "Callable[Settings, Policy]":
+    """The same policy for the same settings, so that nothing is compiled twice."""
+    cached = functools.cache(make)
+
+    @functools.wraps(make)
+    def policy(*args: Settings.args, **kwargs: Settings.kwargs) -> Policy:
+        return cached(*args, **kwargs)
+
+    return policy
 
 
 class PolicyState(NamedTuple):
@@ -40,6 +53,8 @@ class PolicyState(NamedTuple):
     log_weights: Float[Array, " K"]
     rate: Float[Array, ""]
     is_open: Bool[Array, " K"]
+
+    __repr__ = brief_repr
 
 
 class Policy(NamedTuple):

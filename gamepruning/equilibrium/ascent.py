@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gamepruning.types import InputError
+from gamepruning.types import InputError, brief_repr
 
 Transform = optax.GradientTransformation
 MOMENTUM = 0.9  # of the weights, where no transform is given
@@ -98,6 +98,8 @@ class JointState(NamedTuple):
 
     params: Any
     gates: Any
+
+    __repr__ = brief_repr
 
 
 def joint_optimizer(

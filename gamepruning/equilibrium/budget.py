@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from gamepruning.players import Players, Size
-from gamepruning.types import InputError, is_share
+from gamepruning.types import InputError, brief_repr, is_share
 
 Unit = Literal["players", "params", "macs"]
 
@@ -79,6 +79,8 @@ class Seats(NamedTuple):
     limits: Float[Array, " F"]
     size: Float[Array, ""]
 
+    __repr__ = brief_repr
+
 
 class MarketKeywords(TypedDict, total=False):
     """The schedule of `make_market_step`; see there."""
@@ -116,8 +118,9 @@ class MarketSchedule:
             )
         if not 1 <= self.every <= self.num_steps * self.end:
             raise InputError(
-                f"expected every in [1, {self.num_steps * self.end:.0f}], the steps "
-                f"until the budget has fallen, got {self.every}"
+                f"expected every, the steps between two clearings, in [1, "
+                f"{self.num_steps * self.end:.0f}], the steps until the budget has "
+                f"fallen, got {self.every}: give a smaller every= or more num_steps"
             )
         if not 0 <= self.decay < 1:
             raise InputError(f"expected decay in [0, 1), got {self.decay}")

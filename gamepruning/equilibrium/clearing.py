@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from gamepruning.equilibrium.budget import Seats
+from gamepruning.types import brief_repr
 
 
 class Clearing(NamedTuple):
@@ -23,6 +24,8 @@ class Clearing(NamedTuple):
 
     demand: Bool[Array, " N"]
     price: Float[Array, ""]
+
+    __repr__ = brief_repr
 
 
 def clear_market(

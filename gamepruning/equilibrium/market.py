@@ -51,7 +51,7 @@ from gamepruning.options import make_options
 from gamepruning.players import Players, size_of
 from gamepruning.players.examples import check_players
 from gamepruning.trees.trainable import take_trainable
-from gamepruning.types import InputError, Loss
+from gamepruning.types import InputError, Loss, brief_repr
 
 
 class MarketState(NamedTuple):
@@ -102,6 +102,8 @@ class MarketInfo(NamedTuple):
     price: Float[Array, ""]
     budget: Float[Array, ""]
     size: Float[Array, ""]
+
+    __repr__ = brief_repr
 
 
 class MarketStep(NamedTuple):

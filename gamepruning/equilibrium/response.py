@@ -31,6 +31,7 @@ from gamepruning.equilibrium.utility import (
     squared_norms,
 )
 from gamepruning.players import Players
+from gamepruning.types import brief_repr
 
 CHUNK = 256  # players whose inner products with all others are held at once
 
@@ -45,6 +46,8 @@ class OwnTerms(NamedTuple):
 
     slope: Float[Array, "*N"]
     curvature: Float[Array, "*N"]
+
+    __repr__ = brief_repr
 
     def utility(self, participation: ArrayLike) -> Float[Array, " N"]:
         """What each player gets for its own `participation`, float [N]."""

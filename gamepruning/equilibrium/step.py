@@ -14,7 +14,7 @@ from gamepruning.equilibrium.utility import squared_norms, utility_gradient
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
 from gamepruning.trees.trainable import put_trainable, take_trainable
-from gamepruning.types import InputError, Loss
+from gamepruning.types import InputError, Loss, brief_repr
 
 Updates = Literal["simultaneous", "alternating"]
 THRESHOLD = 0.01  # section 7.2: a player below it counts as pruned
@@ -51,6 +51,8 @@ class EquilibriumInfo(NamedTuple):
     loss: Float[Array, ""]
     mean_participation: Float[Array, ""]
     num_active: Int[Array, ""]
+
+    __repr__ = brief_repr
 
 
 class EquilibriumStep(NamedTuple):

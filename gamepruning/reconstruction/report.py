@@ -10,7 +10,7 @@ import numpy as np
 from gamepruning.reconstruction.collect import Collected
 from gamepruning.reconstruction.fit import Fit
 from gamepruning.reconstruction.readers import Alone, Shared
-from gamepruning.types import Params
+from gamepruning.types import Params, brief_repr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +136,8 @@ class Repaired(NamedTuple):
 
     params: Params
     report: RepairReport
+
+    __repr__ = brief_repr
 
 
 def make_report(

@@ -16,7 +16,7 @@ from gamepruning.reconstruction.eliminate import Elimination, eliminate
 from gamepruning.reconstruction.gram import RIDGE, Grams, gather_grams
 from gamepruning.reconstruction.passes import check_units
 from gamepruning.trees.examples import as_inputs
-from gamepruning.types import InputError, Outputs, Params, Scores
+from gamepruning.types import InputError, Outputs, Params, Scores, brief_repr
 
 ACROSS = ("network", "error", "share")
 SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
@@ -79,6 +79,8 @@ class FamilyCurve(NamedTuple):
     error: Float[np.ndarray, " n"]
     counts: Int[np.ndarray, " c"]
     loss: Float[np.ndarray, " c"]
+
+    __repr__ = brief_repr
 
 
 def reconstruction_scores(

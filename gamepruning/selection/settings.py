@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from gamepruning.selection.trace import Round
-from gamepruning.types import InputError, Scores, ValueFn, is_share
+from gamepruning.types import InputError, Scores, ValueFn, brief_repr, is_share
 
 
 @runtime_checkable
@@ -46,6 +46,8 @@ class Progress(NamedTuple):
     num_free: int
     num_fixed: int
     target: int
+
+    __repr__ = brief_repr
 
     def bias_for(self, size: int) -> float:
         """With what probability free players join coalitions of `size` on average.

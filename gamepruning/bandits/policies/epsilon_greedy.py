@@ -1,16 +1,20 @@
 """Epsilon-greedy: mostly the best arm so far, now and then any arm."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gamepruning.bandits.policy import Policy, PolicyState, means, policy_by_index
+from gamepruning.bandits.policy import (
+    Policy,
+    PolicyState,
+    means,
+    policy_by_index,
+    remembered,
+)
 from gamepruning.types import InputError
 
 
-@functools.cache
+@remembered
 def epsilon_greedy(epsilon: float = 0.1, *, decay: bool = False) -> Policy:
     """The arm of the best mean reward, but with probability epsilon any arm.
 

@@ -1,17 +1,21 @@
 """EXP3: exponential weights mixed with uniform pulls."""
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from gamepruning.bandits.policy import Policy, PolicyState, policy_by_probability
+from gamepruning.bandits.policy import (
+    Policy,
+    PolicyState,
+    policy_by_probability,
+    remembered,
+)
 from gamepruning.types import InputError
 
 
-@functools.cache
+@remembered
 def exp3(mixing: float | None = None) -> Policy:
     """p = (1 - gamma) w / sum(w) + gamma / K, and w *= exp(gamma reward / (p K)).
 

@@ -1,17 +1,21 @@
 """Hedge: multiplicative weights, with the losses that were not seen estimated."""
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from gamepruning.bandits.policy import Policy, PolicyState, policy_by_probability
+from gamepruning.bandits.policy import (
+    Policy,
+    PolicyState,
+    policy_by_probability,
+    remembered,
+)
 from gamepruning.types import InputError
 
 
-@functools.cache
+@remembered
 def hedge(learning_rate: float | None = None) -> Policy:
     """Multiplicative weights: an arm with probability p ~ w, and w *= exp(-eta loss).
 

@@ -1,6 +1,5 @@
 """Softmax: an arm the likelier, the better its mean reward."""
 
-import functools
 import math
 
 import jax
@@ -12,11 +11,12 @@ from gamepruning.bandits.policy import (
     means,
     one_each,
     policy_by_index,
+    remembered,
 )
 from gamepruning.types import InputError
 
 
-@functools.cache
+@remembered
 def softmax(temperature: float = 0.1) -> Policy:
     """An arm with probability proportional to exp(mean reward / temperature).
 

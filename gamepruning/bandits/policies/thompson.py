@@ -1,17 +1,22 @@
 """Thompson sampling: the best arm of a draw from what is believed of all."""
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gamepruning.bandits.policy import Policy, PolicyState, one_each, policy_by_index
+from gamepruning.bandits.policy import (
+    Policy,
+    PolicyState,
+    one_each,
+    policy_by_index,
+    remembered,
+)
 from gamepruning.types import InputError
 
 
-@functools.cache
+@remembered
 def thompson(scale: float = 1.0) -> Policy:
     """The arm of the largest draw from N(sum of rewards / (n + 1), scale^2 / (n + 1)).
 
@@ -38,7 +43,7 @@ def thompson(scale: float = 1.0) -> Policy:
     return policy_by_index("thompson", one_each(jax.random.normal), index, rate=scale)
 
 
-@functools.cache
+@remembered
 def thompson_beta() -> Policy:
     """The arm of the largest draw from Beta(1 + sum of rewards, 1 + sum of 1 - reward).
 

@@ -1,16 +1,21 @@
 """UCB1: the arm of the largest upper confidence bound."""
 
-import functools
 import math
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gamepruning.bandits.policy import Policy, PolicyState, means, policy_by_index
+from gamepruning.bandits.policy import (
+    Policy,
+    PolicyState,
+    means,
+    policy_by_index,
+    remembered,
+)
 from gamepruning.types import InputError
 
 
-@functools.cache
+@remembered
 def ucb1(width: float = 2.0) -> Policy:
     """The arm of the largest mean + sqrt(width ln t / n), after one pull of each.
 

@@ -1,14 +1,18 @@
 """Uniform pulls: the reference that a policy has to beat."""
 
-import functools
-
 import jax
 from jaxtyping import Array
 
-from gamepruning.bandits.policy import Policy, PolicyState, one_each, policy_by_index
+from gamepruning.bandits.policy import (
+    Policy,
+    PolicyState,
+    one_each,
+    policy_by_index,
+    remembered,
+)
 
 
-@functools.cache
+@remembered
 def uniform() -> Policy:
     """Any arm, each as likely: the reference that a policy has to beat.
 

@@ -138,6 +138,10 @@ class Estimator(NamedTuple):
     is_incremental: bool = False
     work: Callable[[int, int], OwnWork] | None = None
 
+    def __repr__(self) -> str:
+        kind = "incremental" if self.is_incremental else "by coalitions"
+        return f"Estimator({kind}, preference={self.preference})"
+
     def cost_for(self, semivalue: Semivalue, value_fn: ValueFn) -> SampleCost:
         """The cost with this game: no repeats where they are not needed."""
         cost = self.cost(semivalue)
