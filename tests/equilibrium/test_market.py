@@ -218,7 +218,11 @@ def test_a_budget_that_makes_no_sense(options, message):
         (gp.Budget(keep=(5, 1)), {}, "one count a family"),
         (gp.Budget(keep=(4, 1, 1)), {}, "one count a family"),
         (gp.Budget(keep=3), {"start": 0.9, "end": 0.5}, "start < end"),
-        (gp.Budget(keep=3), {"every": 1000}, "every, the steps between two clearings, in"),
+        (
+            gp.Budget(keep=3),
+            {"every": 1000},
+            "every, the steps between two clearings, in",
+        ),
         (gp.Budget(keep=3), {"decay": 1.0}, "decay in"),
     ],
 )

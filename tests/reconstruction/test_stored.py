@@ -1,5 +1,7 @@
 """A finished repair on file: read back whole, and only for the same repair."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +31,8 @@ def make(kind=jnp.float32):
 def test_a_repair_is_read_back(kind, tmp_path, monkeypatch):
     path, made = tmp_path / "repair.npz", make(kind)
     first = gp.repair(*made, checkpoint=path)
-    monkeypatch.setattr("gamepruning.reconstruction.repair.fit", None)
+    module = importlib.import_module("gamepruning.reconstruction.repair")
+    monkeypatch.setattr(module, "fit", None)
     again = gp.repair(*made, checkpoint=path)
     for one, two in zip(
         jax.tree.leaves(first.params), jax.tree.leaves(again.params), strict=True
