@@ -90,9 +90,10 @@ def records():
         module = getattr(gp, name)
         for item in getattr(module, "__all__", vars(module)):
             kind = getattr(module, item)
-            if inspect.isclass(kind) and hasattr(kind, "_fields"):
-                if re.search("Array|ndarray|Params", str(kind.__annotations__)):
-                    yield kind
+            fields = str(getattr(kind, "__annotations__", "") or "")
+            is_record = inspect.isclass(kind) and hasattr(kind, "_fields")
+            if is_record and re.search("Array|ndarray|Params", fields):
+                yield kind
 
 
 @pytest.mark.parametrize("kind", sorted(set(records()), key=lambda kind: kind.__name__))
