@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.trees.arrays import is_array
-from gamepruning.trees.paths import path_name
+from gamepruning.trees.paths import flatten, path_name
 from gamepruning.types import InputError, Params
 
 TreeDef = Any  # a jax.tree_util.PyTreeDef, which type checkers cannot read
@@ -135,7 +135,7 @@ def split_call(
       inputs: the inputs.
       first: the first call, with params of the same paths; None if this is it.
     """
-    given, treedef = jax.tree_util.tree_flatten((params, *inputs))
+    given, treedef = flatten((params, *inputs))
     num = len(jax.tree_util.tree_leaves(params))
     before = [None] * num if first is None else first.param_leaves()
     leaves = [
@@ -210,7 +210,7 @@ def check_paths(params: Params, first: CallSpec) -> None:
     Raises:
       InputError: they do not.
     """
-    structure, before = jax.tree_util.tree_structure(params), first.params_treedef
+    (_, structure), before = flatten(params), first.params_treedef
     if structure == before or _paths(structure) == _paths(before):
         return
     found, paths = _paths(structure), _paths(before)

@@ -14,6 +14,7 @@ from gamepruning.trace.labels import LabelAnalysis, Labels
 from gamepruning.trace.program import Program
 from gamepruning.trace.rules import RULES
 from gamepruning.trace.units import Atom, Columns, find_atoms
+from gamepruning.trees.paths import array_paths
 from gamepruning.types import Apply, InputError
 
 Signature = tuple  # what identifies a unit in any trace of a model
@@ -179,8 +180,9 @@ def _explain(call: CallSpec, error: Exception) -> None:
     """Say what the model was called with; its own errors come through as they are.
 
     Raises:
-      InputError: an output is no tree of arrays.
+      InputError: an output is no tree of arrays, or params lack a key.
     """
+    _check_has_params(call, error)
     line = next(iter(str(error).splitlines()), "")
     if "not a valid JAX type" in line:
         raise InputError(
@@ -192,6 +194,23 @@ def _explain(call: CallSpec, error: Exception) -> None:
     shapes = ", ".join(str(tuple(np.shape(call.arrays[k]))) for k in call.input_range)
     where = f"inputs of shape {shapes}" if shapes else "no inputs"
     error.add_note(f"The model was called with params and {where}.")
+
+
+def _check_has_params(call: CallSpec, error: Exception) -> None:
+    """Raise InputError if the model failed for want of a parameter."""
+    params, *_ = call.rebuild(call.arrays)
+    paths, told = array_paths(params), f"{type(error).__name__}: {error}"
+    if not paths:
+        raise InputError(
+            f"expected params with arrays, got {params!r:.60}; the model failed with "
+            f"{told:.200}"
+        ) from error
+    key = str(error.args[0]) if isinstance(error, KeyError) and error.args else None
+    if key is not None and not any(key in path.split("/") for path in paths):
+        raise InputError(
+            f"the model looks up {key!r}, which is not in params: they have "
+            f"{', '.join(paths[:20])}"
+        ) from error
 
 
 def _out_leaves(

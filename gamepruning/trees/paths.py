@@ -22,6 +22,38 @@ def path_name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def flatten(tree: Any) -> tuple[list, Any]:
+    """`jax.tree.flatten`, which sorts the keys of dictionaries.
+
+    Raises:
+      InputError: a dictionary has keys that cannot be sorted.
+
+    Example:
+      >>> flatten({"dense": {0: 1.0, "bias": 2.0}})  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      gamepruning.types.InputError: keys of one dictionary must be of one type, ...
+    """
+    try:
+        return jax.tree_util.tree_flatten(tree)
+    except ValueError:
+        _check_keys(tree)
+        raise
+
+
+def _check_keys(tree: Any) -> None:
+    if not isinstance(tree, dict | list | tuple):
+        return
+    kinds = {type(key).__name__: key for key in tree} if isinstance(tree, dict) else {}
+    if len(kinds) > 1:
+        some = " and ".join(f"{key!r} ({kind})" for kind, key in kinds.items())
+        raise InputError(
+            "keys of one dictionary must be of one type, since JAX sorts them, got "
+            f"{some}: write str(key) for each"
+        ) from None
+    for child in tree.values() if isinstance(tree, dict) else tree:
+        _check_keys(child)
+
+
 def named_leaves(tree: Any) -> dict[str, Any]:
     """The leaves of a tree by path, in the tree's own order.
 

@@ -238,3 +238,33 @@ def test_nothing_to_prune_names_what_is_not_understood():
             params,
             jnp.ones((1, 3)),
         )
+
+
+# -- params that the model cannot read -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({}, r"expected params with arrays, got \{\}; .* KeyError: 'scale'"),
+        (None, "expected params with arrays, got None"),
+        ({"two": np.ones((4, 2))}, "looks up 'scale', which is not in params: .* two"),
+    ],
+)
+def test_a_model_that_lacks_a_parameter(params, said):
+    with pytest.raises(gp.InputError, match=said):
+        gp.find_players(apply_scaled, params, np.ones((5, 3)))
+
+
+def test_keys_that_jax_cannot_sort(key):
+    params, x = make_scaled(key)
+    mixed = {"layers": [{0: params["one"], "b": params["two"]}]}
+    said = r"of one type.* got 0 \(int\) and 'b' \(str\): write str\(key\)"
+    players = gp.find_players(apply_scaled, params, x)
+    for call in (
+        lambda: gp.find_players(lambda p, x: x, mixed, x),
+        lambda: players.gated(mixed, jnp.ones(4), x),
+        lambda: gp.compact(players, mixed, np.ones(4, bool)),
+    ):
+        with pytest.raises(gp.InputError, match=said):
+            call()

@@ -8,7 +8,6 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from gamepruning import metrics
 from gamepruning.errors import InputError
 from gamepruning.statistics import MethodComparison
 from gamepruning.workbench.jobs import one_curve
@@ -54,7 +53,7 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
     with run.writing(*prepared):
         rows = _run_all(run, prepared)
         found = comparison.rank(settings, rows)
-        _write(run, rows, found)
+        _write(run, prepared, rows, found)
     run.console.print(comparison.headline(settings, found))
     run.console.print(comparison.comparison_table(settings, rows, found))
     return run.tell("report", "compare.html")
@@ -107,7 +106,7 @@ def _run(settings: CompareSettings, dataset: str, name: str, network: Trained) -
         "of": row["num_players"],
         "before": row["values"][place],
         "after": row["tuned"][0] if "tuned" in row else None,
-        "balanced": row.get("balanced tuned", row.get("balanced", [None])[place:])[0],
+        **_of_classes(row, place),
         **{key: row[key] for key in ("seconds", "evaluations", "sizes", "values")},
     }
 
@@ -125,25 +124,34 @@ def _equilibrium(settings: CompareSettings, dataset: str, network: Trained) -> d
 
 def _facts(network: Trained, mask: np.ndarray, small: SmallNetwork, name: str) -> dict:
     """What a network is worth that no scores led to, before and after fine-tuning."""
-    after, balanced = network.tune(small, name), None
-    if network.task.dataset.task == "classification":
-        last = small.params if after is None else after
-        balanced = network.judge(small.apply, last, metrics.balanced_accuracy)
+    after = network.tune(small, name)
+    last = small.params if after is None else after
     return {
         "kept": int(mask.sum()),
         "of": len(mask),
         "before": network.judge(small.apply, small.params),
         "after": None if after is None else network.judge(small.apply, after),
-        "balanced": balanced,
+        **_of_classes(network.score_classes([(small.apply, last)]), 0),
         "seconds": None,
         "evaluations": 0,
     }
 
 
+def _of_classes(row: dict[str, Any], place: int) -> dict[str, Any]:
+    """Balanced accuracy and recalls, after fine-tuning if there was any."""
+    stage, place = (" tuned", 0) if "balanced tuned" in row else ("", place)
+    found = {kind: row.get(f"{kind}{stage}") for kind in ("balanced", "recalls")}
+    return {k: None if values is None else values[place] for k, values in found.items()}
+
+
 def _write(
-    run: Run[CompareSettings], rows: Sequence[dict], found: MethodComparison | None
+    run: Run[CompareSettings],
+    prepared: Sequence[Prepared],
+    rows: Sequence[dict],
+    found: MethodComparison | None,
 ) -> None:
-    facts: dict[str, Any] = {"rows": list(rows)}
+    names = {made.task.dataset.name: made.task.dataset.class_names for made in prepared}
+    facts: dict[str, Any] = {"classes": names, "rows": list(rows)}
     if found is not None:
         facts["ranks"] = {
             "methods": list(found.names),

@@ -46,7 +46,7 @@ def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
         check_curve(run.settings, first.task)
     with run.writing(first):
         dense, rows = _draw_all(run, first)
-        _write(run, dense, rows)
+        _write(run, first.task.dataset.class_names, dense, rows)
     for metric, full in dense.items():
         run.console.print(_table(run.settings, metric, full, rows))
     return run.tell("report", "report.html")
@@ -91,7 +91,10 @@ def _draw_all(
 
 
 def _write(
-    run: Run[CurveSettings], dense: Mapping[str, list[float]], rows: Sequence[dict]
+    run: Run[CurveSettings],
+    classes: tuple[str, ...],
+    dense: Mapping[str, list[float]],
+    rows: Sequence[dict],
 ) -> None:
     from gamepruning.workbench.report.method_plots import plot_curves
 
@@ -105,7 +108,7 @@ def _write(
         values, look = _by_method(settings, rows, kind), {"dense": mean, "stage": stage}
         figures[name] = plot_curves(values, sizes, metric=metric, **look)
     facts = {"metric": metric, "dense": full, **{f"dense {n}": v for n, v in others}}
-    facts["rows"] = list(rows)
+    facts |= {"classes": classes, "rows": list(rows)}
     tables = [_table(settings, m, own, rows) for m, own in dense.items()]
     run.write(facts, _csv(metric, full, rows), figures, tables)
 

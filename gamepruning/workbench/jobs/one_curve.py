@@ -12,7 +12,7 @@ from gamepruning import metrics
 from gamepruning.compaction.gates import Absorbed, gated_network
 from gamepruning.compaction.measure import count_params
 from gamepruning.files.run_folder import RunFolder
-from gamepruning.run.batches import evaluate
+from gamepruning.run.batches import evaluate, predict
 from gamepruning.selection import SelectionTrace, compression_curve, masks_at, top_n
 from gamepruning.selection.top_n import as_count
 from gamepruning.workbench.jobs.rivals import Tuner, train_dense
@@ -55,11 +55,29 @@ class Trained:
         metric = metric or self.task.metric
         return evaluate(apply, params, self.task.dataset.test, metric)
 
-    def judge_masks(self, masks: np.ndarray, metric: Any = None) -> np.ndarray:
+    def judge_masks(self, masks: np.ndarray) -> np.ndarray:
         """Masks [K, N] -> the same without the players left out, [K]."""
+        return np.array([self.judge(*gated) for gated in self.gate(masks)])
+
+    def gate(self, masks: np.ndarray) -> list[tuple[Callable, Any]]:
+        """The networks without the players left out, and their parameters."""
         gated = gated_network(self.task.players)
         gates = [jnp.asarray(mask, jnp.float32) for mask in masks]
-        return np.array([self.judge(gated, (self.params, g), metric) for g in gates])
+        return [(gated, (self.params, gate)) for gate in gates]
+
+    def score_classes(
+        self, networks: Sequence[tuple[Callable, Any]], stage: str = ""
+    ) -> dict[str, list]:
+        """What test data say of each network's classes; nothing of a regression."""
+        test = self.task.dataset.test
+        if self.task.dataset.task == "regression":
+            return {}
+        outputs = (predict(apply, params, test.inputs) for apply, params in networks)
+        scores = [metrics.class_scores(made, test.labels) for made in outputs]
+        return {
+            f"balanced{stage}": [own.balanced_accuracy for own in scores],
+            f"recalls{stage}": [own.recalls for own in scores],
+        }
 
     def cut(self, mask: np.ndarray) -> SmallNetwork:
         """The network of those who stay, bool [N], verified by `compact`.
@@ -115,8 +133,9 @@ def draw_curve(
 
     "values" are test metrics right after removal. Where there is fine-tuning, "tuned"
     are those after it, at the sizes `tuned`, or at all; "balanced" and "balanced tuned"
-    are the balanced accuracies of classes. Methods that score all players once keep
-    `counts` in each family at the size that has as many in all.
+    are the balanced accuracies of classes, "recalls" and "recalls tuned" the recalls of
+    each class. Methods that score all players once keep `counts` in each family at the
+    size that has as many in all.
     """
     method, shares = find_method(name), sorted(network.settings.sizes)
     start = time.perf_counter()
@@ -139,13 +158,10 @@ def draw_curve(
         if network.settings.fine_tune and (tuned is None or share in tuned)
     ]
     after = [(small.apply, network.tune(small, name)) for small in smalls]
-    judged: dict[str, Any] = {"": None}
-    if network.task.dataset.task == "classification":
-        judged["balanced "] = metrics.balanced_accuracy
-        balanced = network.judge_masks(masks, metrics.balanced_accuracy)
-        row["balanced"] = balanced.tolist()
-    for kind, metric in judged.items() if after else ():
-        row[f"{kind}tuned"] = [network.judge(a, p, metric) for a, p in after]
+    row |= network.score_classes(network.gate(masks))
+    if after:
+        row["tuned"] = [network.judge(*one) for one in after]
+        row |= network.score_classes(after, " tuned")
     return row
 
 

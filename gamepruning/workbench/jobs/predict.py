@@ -25,7 +25,7 @@ def predict_rows(run: Path, rows: Path, out: Path | None) -> None:
     predictor, (frame, *_, notes) = load_predictor(run), scan_table(rows)
     target, console = predictor.preprocessing.target, Console(stderr=True)
     for note in notes:
-        console.print(f"{rows}: {note}", markup=False, style="yellow")
+        console.print(f"{rows}: {note}", markup=False, style="yellow", soft_wrap=True)
     with naming(rows):
         made = predictor(frame)
     made.index.name = "row"

@@ -79,7 +79,7 @@ def rank_by_index(
         key,
         game,
         n,
-        step=scoring.step if scoring.step < 1 else int(scoring.step),
+        step=scoring.step,
         swaps=scoring.swaps,
         swaps_at_once=max(scoring.swaps // 2, 1),
         make_scorer=make,

@@ -140,8 +140,8 @@ def _to_json(value: Plain) -> Any:
 def _from_json(value: Any, kind: Any) -> Any:
     """The setting of this type that JSON data stands for, or `TypeError`."""
     origin, args = get_origin(kind), get_args(kind)
-    if origin is UnionType:  # with None
-        return None if value is None else _from_json(value, args[0])
+    if origin is UnionType:  # with None, or of int and float
+        return value if type(value) in args else _from_json(value, args[0])
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_from_json(item, args[0]) for item in value)
     if kind is Path and isinstance(value, str):

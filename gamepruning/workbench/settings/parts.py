@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from tyro.conf import DisallowNone, arg
 
 from gamepruning.errors import InputError
+from gamepruning.types import is_share
 from gamepruning.workbench.settings.base import Settings, Within, flag_of
 
 DEFAULT_MODEL = "mlp"
@@ -191,8 +193,8 @@ class ScoringSettings(Settings):
       rows: Validation examples on which coalitions are evaluated.
       evaluations: Coalitions evaluated for each estimate of a power index (default: 10
         per player, or 2 per player in each round of building and pruning).
-      step: Players decided on in each round: a count, or a fraction of those that are
-        still in.
+      step: Players decided on in each round: a count such as 1, or a fraction such as
+        0.1 or 1.0 of those that are still in.
       swaps: Players exchanged at most after each round of building or pruning, as long
         as that raises the value.
       pulls: Pulls of a bandit in each round; a pull removes one player on one
@@ -202,15 +204,16 @@ class ScoringSettings(Settings):
     value: Literal["auto", "metric", "loss", "calibrated"] = "auto"
     rows: Annotated[int, N, AT_LEAST_ONE] = 2000
     evaluations: Annotated[int | None, N, AT_LEAST_ONE] = None
-    step: Annotated[float, flag("N|SHARE")] = 0.1
+    step: Annotated[int | float, flag("N|SHARE")] = 0.1
     swaps: Annotated[int, N, Within(0, 10**9)] = 16
     pulls: Annotated[int | None, N, AT_LEAST_ONE] = None
 
     def problems(self) -> Iterator[str]:
-        if not (0 < self.step < 1 or (self.step >= 1 and self.step == int(self.step))):
+        is_count = 1 <= self.step < math.inf and self.step == int(self.step)
+        if not (is_count or is_share(self.step)):
             yield (
-                "expected --step as a number of players, or as a fraction in (0, 1) of "
-                f"those that are in, got {self.step:g}"
+                "expected --step as a number of players such as 1, or as a fraction in "
+                f"(0, 1] of those that are in such as 1.0, got {self.step:g}"
             )
 
 

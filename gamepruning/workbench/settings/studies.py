@@ -6,7 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
 from gamepruning.uncertainty.names import McueOutput
-from gamepruning.workbench.methods.registry import COMPARED, EQUILIBRIUM, find_method
+from gamepruning.workbench.methods.registry import (
+    COMPARED,
+    EQUILIBRIUM,
+    Kind,
+    find_method,
+    names_of,
+)
 from gamepruning.workbench.settings import parts, prune
 from gamepruning.workbench.settings.base import Within
 
@@ -25,6 +31,11 @@ def _once(
         yield f"{flag} needs {needs}, and each only once"
 
 
+def _all_of(methods: tuple[str, ...], *kinds: Kind) -> tuple[str, ...]:
+    """The methods, or all of these kinds in the place of the word all."""
+    return names_of(*kinds) if "all" in methods else methods
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CurveSettings(parts.DatasetCommandSettings):
     """Compare methods of pruning at many sizes: compression curves.
@@ -37,7 +48,7 @@ class CurveSettings(parts.DatasetCommandSettings):
       gamepruning curve --resume --out runs/mine
 
     Attributes:
-      methods: Methods to compare; gamepruning methods lists all.
+      methods: Methods to compare, or all; gamepruning methods lists them.
       sizes: Sizes to prune to, as fractions of the players.
       seeds: Number of networks to train and prune, with the seeds 0 to N - 1.
       bias: Probability with which a player is in a coalition, for biased_banzhaf
@@ -54,6 +65,11 @@ class CurveSettings(parts.DatasetCommandSettings):
     bias: Annotated[float | None, parts.X, parts.Share] = None
     scoring: parts.ScoringSettings = parts.ScoringSettings()
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 0
+
+    def __post_init__(self):
+        kinds: tuple[Kind, ...] = ("index", "bandit", "baseline")
+        object.__setattr__(self, "methods", _all_of(self.methods, *kinds))
+        super().__post_init__()
 
     def problems(self) -> Iterator[str]:
         methods = [find_method(name) for name in self.methods]
@@ -80,7 +96,7 @@ class CompareSettings(parts.CommandSettings):
     Attributes:
       datasets: Data sets, by name (see gamepruning datasets) or as CSV files. Two or
         more are the blocks of the tests; of a single one, its seeds are.
-      methods: Methods to compare; gamepruning methods lists all.
+      methods: Methods to compare, or all; gamepruning methods lists them.
       keep: Size at which the methods are compared: a fraction of the players (0.1), a
         count (77), or a count for each family (51/26).
       sizes: More sizes for the curves before fine-tuning, as fractions of the players.
@@ -101,6 +117,10 @@ class CompareSettings(parts.CommandSettings):
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 10
     alpha: Annotated[float, parts.X, parts.Share] = 0.05
     scoring: parts.ScoringSettings = parts.ScoringSettings()
+
+    def __post_init__(self):
+        object.__setattr__(self, "methods", _all_of(self.methods))
+        super().__post_init__()
 
     def problems(self) -> Iterator[str]:
         methods = [find_method(name) for name in self.methods]

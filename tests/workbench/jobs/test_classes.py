@@ -172,15 +172,20 @@ def test_every_study_shows_balanced_accuracy_where_accuracy_misleads(tmp_path):
         assert "balanced accuracy" in text and "of the class &#39;common&#39;" in text
         facts = json.dumps(data)
         assert "balanced" in facts
+        classes = ["common", "rare"]
         if command in ("bands", "sweep"):
             rows = data["rows"] if command == "sweep" else [data]
             (row,) = rows
             balanced = row.get("test balanced", row.get("test balanced accuracy"))
             assert balanced == pytest.approx(np.mean(row["recalls"]))
         if command == "curve":
-            assert len(data["rows"][0]["balanced"]) == 1
+            row, classes = data["rows"][0], data["classes"]
+            assert row["balanced"] == [pytest.approx(np.mean(row["recalls"][0]))]
         if command == "compare":
-            assert all(0 <= row["balanced"] <= 1 for row in data["rows"])
+            classes = data["classes"]["t"]
+            for row in data["rows"]:
+                assert row["balanced"] == pytest.approx(np.mean(row["recalls"]))
+        assert classes == ["common", "rare"]
     assert "balanced accuracy" in console.file.getvalue()  # type: ignore[attr-defined]
 
 

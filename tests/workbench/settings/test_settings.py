@@ -8,8 +8,10 @@ import pytest
 
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.commands import parse
+from gamepruning.workbench.methods.registry import names_of
 from gamepruning.workbench.settings.parts import settle
 from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
+from gamepruning.workbench.settings.studies import CompareSettings, CurveSettings
 
 DEFAULT = PruneSettings()
 
@@ -148,3 +150,18 @@ def test_automatic_choices_depend_on_sizes_only():
 def test_a_batch_larger_than_the_data():
     with pytest.raises(InputError, match="--batch-size at most 40"):
         settled(PruneSettings.of(batch_size=64), num_train=40)
+
+
+@pytest.mark.parametrize(("given", "step"), [("1", 1), ("1.0", 1.0), ("0.5", 0.5)])
+def test_a_step_is_a_count_or_a_share_as_in_the_library(given, step):
+    words = ["prune", "--method", "pruning", "--keep", "0.1", "--step", given]
+    settings = parse(words).keywords["settings"]  # type: ignore[attr-defined]
+    assert (settings.scoring.step, type(settings.scoring.step)) == (step, type(step))
+    assert PruneSettings.from_dict(settings.to_dict()) == settings
+
+
+def test_all_methods_are_one_word():
+    assert CompareSettings(methods=("all",)).methods == names_of()
+    curve = CurveSettings(methods=("all",))
+    assert {*names_of()} - {*curve.methods} == {"equilibrium"}
+    assert CurveSettings.from_dict(curve.to_dict()) == curve
