@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from tyro.conf import DisallowNone, arg
 
 from gamepruning.errors import InputError
-from gamepruning.types import is_share
 from gamepruning.workbench.settings.base import Settings, Within, flag_of
 
 DEFAULT_MODEL = "mlp"
@@ -210,7 +209,7 @@ class ScoringSettings(Settings):
 
     def problems(self) -> Iterator[str]:
         is_count = 1 <= self.step < math.inf and self.step == int(self.step)
-        if not (is_count or is_share(self.step)):
+        if not (is_count or 0 < self.step <= 1):
             yield (
                 "expected --step as a number of players such as 1, or as a fraction in "
                 f"(0, 1] of those that are in such as 1.0, got {self.step:g}"
