@@ -105,6 +105,13 @@ class Preprocessing:
         made = [column.encode(parsed[column.name]) for column in used]
         return np.concatenate(made, axis=1, dtype=float).astype(np.float32)
 
+    def read(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """The inputs of a network, as of `transform`, and what it is to say of them."""
+        if self.target.name not in frame:
+            raise InputError(f"no column {self.target.name!r}, which is the target")
+        targets = self.target.read(frame[self.target.name])
+        return self.transform(frame), self.target.to_labels(targets)
+
     def to_json(self) -> str:
         """The preprocessing as JSON text; the inverse of `from_json`."""
         data: dict[str, Any] = {"format": FORMAT, "version": VERSION}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from gamepruning.tabular.columns import Column
 from gamepruning.tabular.numerals import to_numbers
+from gamepruning.tabular.understand import Understood
 from gamepruning.types import InputError
 
 Task = Literal["classification", "regression"]
@@ -76,9 +77,9 @@ class Target:
 
 
 def understand_target(
-    cells: pd.Series, parsed: pd.Series, column: Column, task: Task | Literal["auto"]
+    cells: pd.Series, found: Understood, task: Task | Literal["auto"]
 ) -> Target:
-    """Tell the task and the classes by the cells of the target column.
+    """Tell the task and the classes by the cells of the target, a column of `found`.
 
     Numbers are classes if they are whole, of at most 20 kinds, with 5 rows or more of
     each. Classes that are numbers come first, in their order.
@@ -86,6 +87,8 @@ def understand_target(
     Raises:
       InputError: a target is missing, all are the same, or a regression has no numbers.
     """
+    parsed = found.parsed[cells.name]
+    (column,) = (own for own in found.columns if own.name == cells.name)
     check_targets(cells, parsed)
     if parsed.nunique() == 1:
         raise InputError(f"every target is {cells.iloc[0]}: there is nothing to learn")

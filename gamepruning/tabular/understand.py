@@ -118,6 +118,14 @@ def understand(
     return Understood(tuple(own), frame, tuple(sorted(notes)))
 
 
+def without(found: Understood, *names: str | None) -> Understood:
+    """The columns but for some, such as the target."""
+    own = tuple(column for column in found.columns if column.name not in names)
+    if not own:
+        raise InputError("no column is left to learn from")
+    return found._replace(columns=own, parsed=found.parsed[[c.name for c in own]])
+
+
 def leave_out_ids(found: Understood, options: TableOptions) -> Understood:
     """The columns that say something about the rows, instead of naming them."""
     told = {*options.keep_column, *options.categorical, *options.numeric}

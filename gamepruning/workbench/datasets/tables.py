@@ -19,8 +19,8 @@ from gamepruning.tabular.builtin import builtin_table
 from gamepruning.tabular.preprocessing import Preprocessing
 from gamepruning.tabular.read import Table, naming, scan_table
 from gamepruning.tabular.rows import deal_out, drop_rare, drop_untold
-from gamepruning.tabular.target import Target, understand_target
-from gamepruning.tabular.understand import Understood, leave_out_ids, understand
+from gamepruning.tabular.target import understand_target
+from gamepruning.tabular.understand import leave_out_ids, understand, without
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import splits
 from gamepruning.workbench.datasets.recipes import Recipe
@@ -45,7 +45,7 @@ def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset
         fitted = Preprocessing.from_json(made.preprocessing)
         if recipe.missing_target == "drop" and recipe.target in frame:
             frame = frame[fitted.target.is_known(frame[recipe.target])]
-        test = _to_split(fitted, frame)
+        test = splits.Split(*fitted.read(frame))
     rows = made.rows and made.rows._replace(test=np.asarray(frame.index))
     told = split.note_shared(test.inputs, [made.train.inputs, made.validation.inputs])
     notes = (*made.notes, *(f"test file: {note}" for note in said), *told)
@@ -62,11 +62,11 @@ def _to_dataset(
     if recipe.missing_target == "drop":
         found = drop_untold(found, name_of)
     goal = cells.loc[found.parsed.index, name_of]
-    target = _target_of(goal, found, recipe)
+    target = understand_target(goal, found, recipe.task)
     if target.task == "classification" and recipe.rare_classes == "drop":
         found, target = drop_rare(found, target, goal)
     targets = target.read(goal[found.parsed.index])
-    found = leave_out_ids(_inputs_of(found, recipe), recipe)
+    found = leave_out_ids(without(found, name_of, recipe.group), recipe)
     rows, told = deal_out(
         key,
         found.parsed,
@@ -92,13 +92,6 @@ def _to_dataset(
     )
 
 
-def _to_split(made: Preprocessing, frame: pd.DataFrame) -> splits.Split:
-    if made.target.name not in frame:
-        raise InputError(f"no column {made.target.name!r}, which is the target")
-    targets = made.target.read(frame[made.target.name])
-    return splits.Split(made.transform(frame), made.target.to_labels(targets))
-
-
 def _check_names(cells: pd.DataFrame, recipe: Recipe) -> None:
     named = [recipe.target, *recipe.drop, *recipe.keep_column, *recipe.categorical]
     for name in [*named, *recipe.numeric, *recipe.zero_is_missing, recipe.group]:
@@ -106,18 +99,3 @@ def _check_names(cells: pd.DataFrame, recipe: Recipe) -> None:
             raise InputError(f"no column {name!r}{closest(name, cells)}")
     if recipe.target in recipe.drop:
         raise InputError(f"--drop {recipe.target} leaves out the target: keep it")
-
-
-def _target_of(cells: pd.Series, found: Understood, recipe: Recipe) -> Target:
-    name = recipe.target
-    column = next(column for column in found.columns if column.name == name)
-    return understand_target(cells, found.parsed[name], column, recipe.task)
-
-
-def _inputs_of(found: Understood, recipe: Recipe) -> Understood:
-    """The columns but for the target and the group."""
-    others = (recipe.target, recipe.group)
-    own = tuple(column for column in found.columns if column.name not in others)
-    if not own:
-        raise InputError("no column is left to learn from")
-    return found._replace(columns=own, parsed=found.parsed[[c.name for c in own]])
