@@ -26,12 +26,23 @@ _MOVED = {
     "bench": "bench is no command: run `python -m benchmarks` in a checkout of the "
     "repository"
 }
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _SIMPLER = {
     r"^Error parsing [\w.]+: ": "",  # the name of a group of settings
     r"^Error parsing (--[\w-]+): no type matching (.+) could be instantiated from "
     r"\[(.*)\]": r"expected \1 as \2, got \3",
     r"^Error parsing (--[\w-]+): Could not find valid parse for arguments: "
     r"\[(.*)\]": r"\1 cannot be \2",
+    r"^(--[\w-]+ cannot be .*,.*)": r"\1: put spaces between values, not commas",
+    r"^(expected --[\w-]+ as )INT": r"\1a whole number",
+    r"^(expected --[\w-]+ as )FLOAT": r"\1a number",
+    r"^Unrecognized options: (\S+?)(,.*)?$": r"no such option: \1",
+    r"^Missing value for argument '(\S+)'.*": r"\1 needs a value",
+    r"^Missing from [^:]+(?=:)": "missing",
+    r" \(required\)": "",
+    r"^invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)": (
+        r"expected \2 to be one of \3, got \1"
+    ),
 }
 
 
@@ -231,22 +242,23 @@ def description_of(name: str) -> str:
 
 
 def condense(box: str) -> str:
-    """One line of the box in which tyro complains.
+    """One line of the box in which tyro complains: a title, the complaint, a hint.
+
+    The box is drawn in colour on a terminal, and by dashes where there is no UTF-8.
 
     Example:
       >>> condense("╭─ Value error ─╮\\n│ Error parsing --seed: │\\n│ not a number. │")
       'Error parsing --seed: not a number'
     """
-    body = []
-    for line in (line.strip(" │┃|") for line in box.splitlines()):
-        if line.startswith(("─", "╰")) and body:
-            break
-        if line and not line.startswith(("╭", "─")):
-            body.append(line)
-    text = re.sub(r"\s*Got errors:.*", "", " ".join(body))
+    lines = [line.strip(" │┃|╰╯") for line in _COLOURS.sub("", box).splitlines()]
+    body = " ".join([line for line in lines if line][1:])
+    told, *more = [part for part in re.split(r"\s*[─-]{3,}\s*", body) if part] or [""]
+    text = re.sub(r"\s*Got errors:.*", "", told)
     text = text.replace("{None}|", "")  # how tyro says that there is a default
     for pattern, told in _SIMPLER.items():
         text = re.sub(pattern, told, text)
+    meant = re.search(r"Perhaps you meant: (-\S+)", " ".join(more))
+    text += f": did you mean {meant[1]}?" if meant else ""
     return text.rstrip(". ") or "bad arguments"
 
 

@@ -6,6 +6,7 @@ from gamepruning.errors import InputError
 from gamepruning.players import Players
 from gamepruning.selection import top_n
 from gamepruning.selection.curves import possible_sizes
+from gamepruning.selection.top_n import as_count
 from gamepruning.workbench.settings.prune import SizeSettings
 from gamepruning.workbench.settings.studies import SIZES
 
@@ -22,24 +23,19 @@ def fit_sizes(
 def check_keep(players: Players, size: SizeSettings) -> int | tuple[int, ...]:
     """A count, or one for each family; raises `InputError` if it cannot be met."""
     check_round_to(players, size)
-    keep = size.target
-    nobody = np.zeros(players.num_players)
-    if isinstance(keep, tuple):
-        try:
-            top_n(nobody, keep, players=players)
-        except InputError as error:
-            raise InputError(f"--keep {size.keep}: {error}") from error
-        return keep
+    keep, families = size.target, len(players.families)
     if isinstance(keep, float):
-        keep = max(round(keep * players.num_players), 1)
-    families = len(players.families)
-    least = size.round_to * families
-    if keep < least:
+        keep = as_count(keep, players.num_players)
+    least, nobody = size.round_to * families, np.zeros(players.num_players)
+    if isinstance(keep, int) and keep < least:
         raise InputError(
             f"--keep {size.keep} keeps {keep}, fewer than the {least} that {families} "
             f"families keep with {size.round_to} each"
         )
-    top_n(nobody, keep, players=players, round_to=size.round_to)
+    try:
+        top_n(nobody, keep, players=players, round_to=size.round_to)
+    except InputError as error:
+        raise InputError(f"--keep {size.keep}: {error}") from error
     return keep
 
 

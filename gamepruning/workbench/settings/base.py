@@ -168,6 +168,7 @@ def closest(name: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     guesses = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    guess = f"did you mean {guesses[0]}? " if guesses else ""
-    rest = f"There are {', '.join(known)}" if len(known) <= 12 else ""
-    return f": {guess}{rest}".rstrip(": ")
+    told = [f"did you mean {guesses[0]}?"] if guesses else []
+    there = f"{'There' if guesses else 'there'} {'are' if len(known) > 1 else 'is'}"
+    told += [f"{there} {', '.join(known)}"] if len(known) <= 12 else []
+    return f": {' '.join(told)}".rstrip(": ")

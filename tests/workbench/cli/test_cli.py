@@ -1,6 +1,7 @@
 """The command line: every bad input is one line on stderr and exit code 2."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -469,6 +470,33 @@ def test_a_sweep_takes_all_cores_before_jax_starts(monkeypatch, capsys):
     monkeypatch.setattr(sweep, "use_cores_as_devices", stop)
     assert main(["sweep"]) == 2
     assert capsys.readouterr().err == "gamepruning: cores first\n"
+
+
+COMPLAINTS = {
+    "prune --methd ucb1": "no such option: --methd: did you mean --method?",
+    "prune extra": "no such option: extra",
+    "prune --keep 0": "expected --keep as a fraction in (0, 1) such as 0.1",
+    "prune --method": "--method needs a value",
+    "prune --preset l1": "expected --preset to be one of 'very_high_beta', ",
+    "prune --epochs many": "expected --epochs as a whole number, got 'many'",
+    "curve --sizes 0.1,0.2": "--sizes cannot be '0.1,0.2': put spaces between values",
+    "apply-plan": "missing: --plan plan.json Plan of a run. --checkpoint",
+}
+
+
+@pytest.mark.parametrize("terminal", ["colours", "utf-8", "ascii"])
+def test_a_complaint_is_one_line_on_every_terminal(terminal, monkeypatch, capsys):
+    """What draws boxes looks at the standard output, and draws them in three ways."""
+    encoding = "ascii" if terminal == "ascii" else "utf-8"
+    screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(screen, "isatty", lambda: terminal == "colours")
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    for words, told in COMPLAINTS.items():
+        assert main(words.split()) == 2
+        line = capsys.readouterr().err
+        assert line.startswith(f"gamepruning: {told}"), line
+        assert "--help" not in line and "\x1b" not in line and "--- " not in line
 
 
 def test_condense_keeps_the_first_complaint():

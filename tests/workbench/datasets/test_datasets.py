@@ -533,7 +533,7 @@ def spoil(row: int, column: int, cell):
         ("x,y,target", spoil(3, 1, "1e99"), "row 5, column 'y' is 1e99"),
         ("x,y,target", spoil(3, 2, ""), "row 5: the target is missing"),
         ("x,y,target", spoil(3, 2, "NaN"), "row 5: the target is NaN"),
-        ("x,y,z", simple_rows(), "no column 'target': There are x, y, z"),
+        ("x,y,z", simple_rows(), "no column 'target': there are x, y, z"),
         ("x,y,targte", simple_rows(), "did you mean targte"),
         ("x,x,target", simple_rows(), "two columns are called 'x'"),
         ("1,2,3", simple_rows(), "add a header"),
