@@ -2,11 +2,11 @@
 
 python -m experiments.runs.kill
 
-Each kill is a SIGKILL at a random moment of a run or of its resumption. Before five of
-them the disk is full (a small file system where the user may mount one, else a limit on
-the size of files) or the data file has changed: then the run must end by itself, with
-one line. Every run that was killed must at last leave the files of a run that was not,
-bit for bit. Takes about ten minutes.
+Each kill is a SIGKILL at a random moment of a run or of its resumption, from about when
+it writes its first file to its end. Before five of them the disk is full (a small file
+system where the user may mount one, else a limit on the size of files) or the data file
+has changed: then the run must end by itself, with one line. Every run that was killed
+must at last leave the files of a run that was not, bit for bit. Takes about ten minutes.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import json
 import os
 import random
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -33,17 +34,17 @@ from gamepruning.workbench.versions import versions
 OUT = Path(__file__).with_name("kill.json")
 SMALL = "--widths 24 12 --fine-tune 4 --no-rivals"
 RUNS = {
-    "equilibrium, digits": f"{SMALL} --epochs 25",
-    "magnitude, table": f"{SMALL} --epochs 60 --method magnitude --keep 0.4",
-    "ucb1, table": f"{SMALL} --epochs 40 --method ucb1 --keep 0.4",
-    "banzhaf, digits": f"{SMALL} --epochs 15 --method banzhaf --keep 0.3",
+    "equilibrium, digits": f"{SMALL} --epochs 80",
+    "magnitude, table": f"{SMALL} --epochs 4000 --method magnitude --keep 0.4",
+    "ucb1, table": f"{SMALL} --epochs 4000 --method ucb1 --keep 0.4",
+    "banzhaf, digits": f"{SMALL} --epochs 80 --method banzhaf --keep 0.3",
 }
 ACCIDENTS = ("full disk", "data changed", "full disk", "data changed", "full disk")
 SAME = (
     *("metrics.jsonl", "dense.safetensors", "full.safetensors", "players.npz"),
     *("plan.json", "model/model.safetensors", "model/model.stablehlo"),
 )
-UNTIMED = ("seconds", "cost_dense", "cost_small", "versions", "command")
+TIMED = ("seconds", "cost_dense", "cost_small", "versions", "command")
 
 
 class Place(NamedTuple):
@@ -143,12 +144,33 @@ def finish(command: list[str], **options: Any) -> tuple[int, list[str]]:
     return done.returncode, done.stderr.strip().splitlines()
 
 
+def time_whole(command: list[str], partial: Path) -> tuple[float, float]:
+    """The seconds until a run has begun, and until it has ended."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (partial / "config.json").is_file():
+            time.sleep(0.02)
+        begun = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(f"{shlex.join(command)} ended with {process.returncode}")
+    return begun, time.perf_counter() - start
+
+
+def untimed(data: Any) -> Any:
+    """What a result file says, but for how long anything took and where it ran."""
+    if isinstance(data, list):
+        return [untimed(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    return {name: untimed(own) for name, own in data.items() if name not in TIMED}
+
+
 def differences(whole: Path, found: Path) -> list[str]:
     """The files of two runs that are not the same."""
     wrong = [x for x in SAME if (whole / x).read_bytes() != (found / x).read_bytes()]
-    one, two = (json.loads((x / "result.json").read_text()) for x in (whole, found))
-    for name in UNTIMED:
-        del one[name], two[name]
+    one, two = (
+        untimed(json.loads((x / "result.json").read_text())) for x in (whole, found)
+    )
     left = {path.name for path in whole.iterdir()} ^ {p.name for p in found.iterdir()}
     return [*wrong, *(["result.json"] if one != two else []), *sorted(left)]
 
@@ -174,12 +196,9 @@ def study(place: Place, *, kills: int, seed: int) -> dict[str, Any]:
     """Kill runs in turns until there were enough kills; all found, as JSON."""
     rng, wholes, seconds = random.Random(seed), {}, {}
     for name in RUNS:
-        start = time.perf_counter()
-        code, lines = finish(place.command(name, f"whole {name}", resume=False))
-        if code:
-            raise RuntimeError(f"{name}: {lines}")
-        seconds[name] = time.perf_counter() - start
-        wholes[name] = place.folder / f"whole {name}"
+        whole = wholes[name] = place.folder / f"whole {name}"
+        command = place.command(name, whole.name, resume=False)
+        seconds[name] = time_whole(command, whole.with_name(f"{whole.name}.partial"))
     history, ends, number = [], [], 0
     accidents = list(ACCIDENTS)
     gap = max(kills // (len(accidents) + 1), 1)
@@ -190,7 +209,8 @@ def study(place: Place, *, kills: int, seed: int) -> dict[str, Any]:
         for _ in range(rng.randint(1, 4)):
             is_begun = (partial / "config.json").is_file()
             before = work_on_file(partial)
-            delay = rng.uniform(0, 1.0) * seconds[name]
+            begun, end = seconds[name]
+            delay = rng.uniform(0.9 * begun, end)
             if not kill_after(place.command(name, out, resume=is_begun), delay):
                 break
             row = {"run": name, "after": round(delay, 2), "had begun": is_begun}
@@ -218,7 +238,11 @@ def study(place: Place, *, kills: int, seed: int) -> dict[str, Any]:
         ends.append({"run": name, "differs": wrong})
         shutil.rmtree(place.folder / out)
         print(json.dumps(ends[-1]), flush=True)
-    return {"seconds without a kill": seconds, "kills": history, "ends": ends}
+    told = {
+        name: dict(zip(("begun", "end"), own, strict=True))
+        for name, own in seconds.items()
+    }
+    return {"seconds without a kill": told, "kills": history, "ends": ends}
 
 
 def main() -> None:

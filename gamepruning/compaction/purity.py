@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction.verify import relative_error, tolerance
 from gamepruning.files.fingerprint import fingerprint
-from gamepruning.trees.paths import named_leaves, named_shapes
+from gamepruning.trees.finite import blame_not_finite, count_not_finite
+from gamepruning.trees.paths import named_leaves
 from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
@@ -49,6 +51,11 @@ def check_pure(apply: Callable[..., Any], params: Any, *inputs: Any) -> None:
             f"mode does: {EVALUATE}"
         )
     if relative_error(one, two) > 0:
+        if any(map(count_not_finite, jax.tree.leaves(one))):
+            raise InputError(
+                "apply(params, *inputs) gives NaN or infinity on the example inputs"
+                f"{blame_not_finite(params, inputs)}"
+            )
         raise InputError(
             "apply(params, *inputs) gives other outputs when it is called again: it "
             f"draws random numbers, such as dropout, or counts; {EVALUATE}"
@@ -105,14 +112,22 @@ def state_of(
             "params, copy=True)"
         )
     is_pair = isinstance(made, tuple) and len(made) == 2
-    if not is_pair or named_shapes(made[1]) != named_shapes(params):
-        raise InputError("expected (outputs, params), params like those it was given")
+    if not is_pair or _forms(made[1]) != _forms(params):
+        raise InputError(
+            "expected (outputs, params), params of the shapes and types it was given"
+        )
     new = named_leaves(made[1])
     return frozenset(
         name
         for name, leaf in old.items()
         if not is_trainable(leaf) or not np.array_equal(leaf, new[name], equal_nan=True)
     )
+
+
+def _forms(tree: Any) -> dict[str, tuple]:
+    """The shapes and number types of a tree's leaves by path."""
+    leaves = named_leaves(tree)
+    return {k: (np.shape(own), jnp.result_type(own)) for k, own in leaves.items()}
 
 
 def statistics_in(names: Iterable[str]) -> list[str]:

@@ -12,7 +12,10 @@ from gamepruning.compaction.export import import_safetensors
 from gamepruning.compaction.purity import check_pure, statistics_in
 from gamepruning.files.python import load_function, told
 from gamepruning.players import Players
-from gamepruning.trees.paths import named_leaves
+from gamepruning.players.find import check_apply
+from gamepruning.trees.arrays import is_array
+from gamepruning.trees.examples import as_inputs
+from gamepruning.trees.paths import flatten, named_leaves, named_shapes
 from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
@@ -38,8 +41,11 @@ def load_user_network(spec: str) -> UserNetwork:
     """
     factory, path = load_function(spec), spec.rpartition(":")[0]
     with told(f"{spec} failed", path):
-        network = _read(spec, factory())
+        network = _read(factory())
     apply, params, inputs = network[:3]
+    with told(f"{spec} failed", path):
+        check_apply(apply)
+        _check_arrays(params)
     with told(f"{spec}: apply(params, *inputs) failed", path):
         leaves = jax.tree.leaves((params, inputs))
         if not any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
@@ -48,7 +54,7 @@ def load_user_network(spec: str) -> UserNetwork:
     return network
 
 
-def _read(spec: str, made: Any) -> UserNetwork:
+def _read(made: Any) -> UserNetwork:
     """What a factory returned, by name."""
     fields = UserNetwork._fields
     given: Any = made
@@ -59,18 +65,26 @@ def _read(spec: str, made: Any) -> UserNetwork:
     if not isinstance(given, dict) or not given.keys() >= set(fields[:3]):
         size = f" of {len(made)}" if isinstance(made, tuple) else ""
         raise InputError(
-            f"expected {spec} to return (apply, params, inputs), or a dictionary with "
+            "expected it to return (apply, params, inputs), or a dictionary with "
             f"these, got {type(made).__name__}{size}"
         )
     for key, value in given.items():
         if key not in fields:
             known = ", ".join(fields)
-            raise InputError(f"{spec} returned {key!r}: expected some of {known}")
+            raise InputError(f"it returned {key!r}: expected some of {known}")
         if key not in ("params", "inputs") and not (callable(value) or value is None):
-            raise InputError(f"{spec}: expected {key} as a function, got {value!r:.60}")
-    inputs = given["inputs"]
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    return UserNetwork(**{**given, "inputs": inputs})
+            raise InputError(f"expected {key} as a function, got {value!r:.60}")
+    return UserNetwork(**{**given, "inputs": as_inputs(given["inputs"])})
+
+
+def _check_arrays(params: Any) -> None:
+    flatten(params)
+    for name, leaf in named_leaves(params).items():
+        if not isinstance(leaf, bool | int | float | complex) and not is_array(leaf):
+            raise InputError(
+                f"expected params of arrays, but {name!r} is {type(leaf).__name__}: "
+                "leave it to apply, as eqx.partition(module, eqx.is_inexact_array) does"
+            )
 
 
 def statistics_note(spec: str, params: Any, *, is_loaded: bool) -> str:
@@ -126,6 +140,46 @@ def shuffled_start(params: Any, state: Container[str]) -> Callable[[jax.Array], 
         return jax.tree.unflatten(treedef, list(made))
 
     return init
+
+
+def checked_start(
+    spec: str, init: Callable[[jax.Array], Any], like: Any
+) -> Callable[[jax.Array], Any]:
+    """The user's `init`, key -> params, which must be of the form of `like`."""
+    path, wanted = spec.rpartition(":")[0], named_shapes(like)
+
+    def start(key):
+        with told(f"{spec}: init(key) failed", path):
+            params = init(key)
+            given = named_shapes(params)
+            if given != wanted:
+                name = next(
+                    n for n in [*wanted, *given] if given.get(n) != wanted.get(n)
+                )
+                raise InputError(
+                    f"expected {name!r} of shape {wanted.get(name)} as the factory "
+                    f"returned it, got {given.get(name)}"
+                )
+        return params
+
+    return start
+
+
+def probabilities_note(spec: str, outputs: Any) -> tuple[str, ...]:
+    """A note if the outputs for some examples look like probabilities.
+
+    Example:
+      >>> probabilities_note("net.py:make", np.array([[0.1, 0.9], [0.5, 0.5]]))[0][:37]
+      'net.py:make returns probabilities: an'
+    """
+    if getattr(outputs, "ndim", 0) != 2 or outputs.shape[1] < 2:
+        return ()
+    shares = np.asarray(outputs, float)
+    sums = shares.sum(axis=1)
+    if (shares < 0).any() or not np.allclose(sums, 1, atol=1e-3):
+        return ()
+    told = "an output of logits, before softmax, is what the usual loss needs"
+    return (f"{spec} returns probabilities: {told}",)
 
 
 def load_weights(path: Path, like: Any) -> Any:

@@ -39,6 +39,8 @@ def told(what: str, path: str | Path = "") -> Iterator[None]:
         raise InputError(f"{what.removesuffix(' failed')}: {error}") from error
     except (Exception, SystemExit) as error:
         place = place_in(error, path) if path else ""
+        if isinstance(error, FileNotFoundError) and place:
+            place += "; Path(__file__).parent is the folder of the module"
         raise InputError(f"{what}: {_text_of(error)}{place}") from error
 
 
@@ -81,10 +83,12 @@ def _import_file(path: Path):
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look annotations up
     sys.path.insert(0, folder)
     try:
         with told(f"importing {path} failed", path):
             spec.loader.exec_module(module)
     finally:
         sys.path.remove(folder)
+    sys.path.append(folder)  # what a function imports later
     return module

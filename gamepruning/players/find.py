@@ -89,7 +89,7 @@ def find_players(
     """
     _check_choice("reductions", reductions, ("freeze", "gate"))
     _check_choice("granularity", granularity, ("unit", "layer", "weight"))
-    _check_apply(apply)
+    check_apply(apply)
     inputs = as_inputs(inputs)
     call = split_call(params, inputs)
     paths = array_paths(params)
@@ -116,14 +116,22 @@ def find_players(
     return UnitPlayers(model, names, granularity)
 
 
-def _check_apply(apply: Any) -> None:
-    """Refuse modules, and arguments in another order."""
+def check_apply(apply: Any) -> None:
+    """Refuse modules, and arguments in another order.
+
+    Raises:
+      InputError: `apply` is no function of params and inputs.
+    """
     kinds = [kind.__module__ for kind in type(apply).__mro__]
     adapter = ""
     if any(kind.startswith("flax.nnx") for kind in kinds):
         adapter = ": apply, params = gp.from_nnx(module)"
     elif any(kind.startswith("flax.linen") for kind in kinds):
         adapter = ": apply, params = gp.from_linen(module, variables)"
+    elif any(kind.startswith("equinox") for kind in kinds):
+        adapter = (
+            ": lambda params, x: jax.vmap(params)(x), say, with the module as params"
+        )
     if adapter or not callable(apply):
         raise InputError(
             "expected apply first, a function (params, *inputs) -> outputs, got "

@@ -10,6 +10,8 @@ from gamepruning.compaction.purity import check_rows_alone, state_of
 from gamepruning.compaction.stablehlo import symbolic_problem
 from gamepruning.compaction.user_network import (
     UserNetwork,
+    checked_start,
+    probabilities_note,
     shuffled_start,
     statistics_note,
 )
@@ -38,6 +40,8 @@ def as_model(
         check_rows_alone(apply, params, inputs)
     with told(f"{spec}: train_apply(params, inputs, key) failed", path):
         state = state_of(network.train_apply, params, inputs)
+    if network.loss is None:
+        notes += probabilities_note(spec, apply(params, inputs))
     if problem := symbolic_problem(apply, params, [inputs]):
         notes.append(
             f"{spec} cannot be exported for any batch size: model.stablehlo will have "
@@ -49,9 +53,12 @@ def as_model(
     def as_in_use(params, x, key):
         return apply(params, x), params
 
+    start = shuffled_start(params, state)
+    if network.init is not None:
+        start = checked_start(spec, network.init, params)
     model = Model(
         name=f"{Path(path).name}:{factory}",
-        init=network.init or shuffled_start(params, state),
+        init=start,
         apply=apply,
         train_apply=network.train_apply or as_in_use,
         is_plain=network.train_apply is None and not state,

@@ -199,7 +199,7 @@ def _check_outputs(
     if shape != wanted and not (is_free and shape[:1] == wanted[:1]):
         raise InputError(
             f"expected {network.name} to return outputs of shape {wanted} for "
-            f"{dataset.name}, got {shape}"
+            f"{dataset.name}, got {shape or type(outputs).__name__}"
         )
     for name, measure in zip(("loss", "metric"), measures, strict=True):
         with told(f"{network.name}: {name}(outputs, labels) failed", path):

@@ -102,6 +102,40 @@ BAD = {
         "params['u'] = jnp.eye(8); more = {'train_apply': train}",
         "expected one network",
     ),
+    "params that are no arrays": (
+        "import math; params['act'] = math.sin",
+        "params of arrays, but 'act' is builtin_function_or_method: leave it to apply",
+    ),
+    "keys of several types": ("params[0] = 1.0", "got 'v' .str. and 0 .int."),
+    "weights that are NaN": (
+        "params['w'] = params['w'] * jnp.nan",
+        "gives NaN or infinity .* .parameter 'w' holds NaN",
+    ),
+    "a module in the place of apply": (
+        "import equinox as eqx; apply = eqx.nn.Linear(64, 10, key=key)",
+        "a function .params, .inputs. -> outputs, got Linear: lambda params, x",
+    ),
+    "outputs in a dictionary": (
+        "apply = lambda p, x: {'y': x @ p['w'] @ p['v']}",
+        "outputs of shape .8, 10. for digits, got dict",
+    ),
+    "a start of another shape": (
+        "more = {'init': lambda key: {**params, 'w': jnp.ones((64, 9))}}",
+        r"init.key.: expected 'w' of shape .64, 8. .* got .64, 9.",
+    ),
+    "a start that takes no key": (
+        "more = {'init': lambda: params}",
+        "init.key. failed: TypeError",
+    ),
+    "training in other numbers": (
+        "more = {'train_apply': lambda p, x, key: (apply(p, x), "
+        "jax.tree.map(jnp.float16, p))}",
+        "expected .outputs, params., params of the shapes and types",
+    ),
+    "a file of another folder": (
+        "more = {'init': lambda key: open('weights.npy')}",
+        "FileNotFoundError.*; Path.__file__..parent is the folder of the module",
+    ),
     "training that returns no params": (
         "more = {'train_apply': lambda p, x, key: apply(p, x)}",
         "train_apply.*: expected .outputs, params.",
@@ -125,6 +159,22 @@ def test_a_network_that_cannot_be_pruned_is_refused_at_once(name, tmp_path):
     (tmp_path / "net.py").write_text(FACTORY % textwrap.dedent(code))
     with pytest.raises(InputError, match=message):
         task_of(tmp_path / "net.py")
+
+
+def test_probabilities_are_told(tmp_path):
+    code = "apply = lambda p, x: jax.nn.softmax(x @ p['w'] @ p['v'])"
+    (tmp_path / "net.py").write_text(FACTORY % code)
+    assert "returns probabilities" in task_of(tmp_path / "net.py").notes[0]
+
+
+def test_a_module_with_neighbours_and_late_annotations(tmp_path):
+    """What a factory imports lies beside its file; annotations are text."""
+    (tmp_path / "beside_net.py").write_text("WIDTH = 8")
+    late = "    from beside_net import WIDTH\n    assert Shape(WIDTH).width\n    return"
+    code = "import dataclasses\n@dataclasses.dataclass\nclass Shape:\n    width: int\n"
+    text = "from __future__ import annotations" + (FACTORY % code)
+    (tmp_path / "net.py").write_text(text.replace("    return", late))
+    assert task_of(tmp_path / "net.py").players.num_players == 8
 
 
 def test_statistics_that_were_trained_elsewhere_stay_with_a_note(tmp_path):
