@@ -6,7 +6,7 @@ Each kill is a SIGKILL at a random moment of a run or of its resumption, from ab
 it writes its first file to its end. Before five of them the disk is full (a small file
 system where the user may mount one, else a limit on the size of files) or the data file
 has changed: then the run must end by itself, with one line. Every run that was killed
-must at last leave the files of a run that was not, bit for bit. Takes about ten minutes.
+must at last leave the files of a run that was not, bit for bit. Takes ten minutes.
 """
 
 import argparse
