@@ -142,10 +142,13 @@ def shuffled_start(params: Any, state: Container[str]) -> Callable[[jax.Array], 
     return init
 
 
-def checked_start(
-    spec: str, init: Callable[[jax.Array], Any], like: Any
+def start_of(
+    spec: str, network: UserNetwork, state: Container[str]
 ) -> Callable[[jax.Array], Any]:
-    """The user's `init`, key -> params, which must be of the form of `like`."""
+    """key -> other parameters: by the network's own `init`, checked, or shuffled."""
+    init, like = network.init, network.params
+    if init is None:
+        return shuffled_start(like, state)
     path, wanted = spec.rpartition(":")[0], named_shapes(like)
 
     def start(key):
@@ -153,9 +156,8 @@ def checked_start(
             params = init(key)
             given = named_shapes(params)
             if given != wanted:
-                name = next(
-                    n for n in [*wanted, *given] if given.get(n) != wanted.get(n)
-                )
+                names = [*wanted, *given]
+                name = next(n for n in names if given.get(n) != wanted.get(n))
                 raise InputError(
                     f"expected {name!r} of shape {wanted.get(name)} as the factory "
                     f"returned it, got {given.get(name)}"

@@ -10,9 +10,8 @@ from gamepruning.compaction.purity import check_rows_alone, state_of
 from gamepruning.compaction.stablehlo import symbolic_problem
 from gamepruning.compaction.user_network import (
     UserNetwork,
-    checked_start,
     probabilities_note,
-    shuffled_start,
+    start_of,
     statistics_note,
 )
 from gamepruning.files.python import told
@@ -53,12 +52,9 @@ def as_model(
     def as_in_use(params, x, key):
         return apply(params, x), params
 
-    start = shuffled_start(params, state)
-    if network.init is not None:
-        start = checked_start(spec, network.init, params)
     model = Model(
         name=f"{Path(path).name}:{factory}",
-        init=start,
+        init=start_of(spec, network, state),
         apply=apply,
         train_apply=network.train_apply or as_in_use,
         is_plain=network.train_apply is None and not state,
