@@ -74,6 +74,36 @@ def distillation_loss(
     return (1 - weight) * loss_fn(outputs, labels) + weight * distance
 
 
+def student_loss(loss_fn: Loss) -> Callable[[Any, tuple[Any, Any]], jax.Array]:
+    """The loss for examples whose labels come with what the teacher says of them.
+
+    The outputs are taken to be logits where `loss_fn` is `cross_entropy` (with class
+    weights or not), else they are compared as they are.
+
+    Args:
+      loss_fn: (outputs, labels) -> scalar, to be minimised.
+
+    Returns:
+      (outputs, (labels, those of the teacher)) -> scalar; see `distillation_loss`.
+
+    Example:
+      >>> outputs = jnp.array([[2.0, 0.0]])
+      >>> loss = student_loss(cross_entropy)(outputs, (jnp.array([1]), outputs))
+      >>> round(float(loss), 4)
+      0.2127
+    """
+    is_logits = getattr(loss_fn, "func", loss_fn) is cross_entropy
+    temperature = TEMPERATURE if is_logits else None
+
+    def loss(outputs, known):
+        labels, teacher = known
+        return distillation_loss(
+            outputs, labels, teacher, loss_fn=loss_fn, temperature=temperature
+        )
+
+    return loss
+
+
 def softened_divergence(
     outputs: ArrayLike,
     teacher: ArrayLike,

@@ -7,7 +7,8 @@ the whole set. `METRICS` names all that judge.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -129,6 +130,42 @@ class ClassScores(NamedTuple):
     accuracy: float
     balanced_accuracy: float  # the mean recall
     recalls: tuple[float | None, ...]  # of each class; None without examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFacts:
+    """The classes, and how well the dumbest guess does on the test data."""
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...]  # test examples of each
+    majority: str  # the most frequent class of training
+    majority_share: float  # of the test examples: the accuracy of always naming it
+
+
+def class_facts(
+    train_labels: ArrayLike, test_labels: ArrayLike, names: Sequence[str]
+) -> ClassFacts:
+    """How often each class occurs, and what naming the most frequent one is worth.
+
+    Args:
+      train_labels: classes of the training examples, integers [B] in [0, C).
+      test_labels: those of the test examples, integers [T].
+      names: of the C classes.
+
+    Example:
+      >>> train, test = np.array([0, 1, 1]), np.array([0, 0, 0, 1])
+      >>> facts = class_facts(train, test, ("red", "blue"))
+      >>> facts.counts, facts.majority, facts.majority_share
+      ((3, 1), 'blue', 0.25)
+    """
+    test = np.asarray(test_labels)
+    most = int(np.bincount(np.asarray(train_labels)).argmax())
+    return ClassFacts(
+        names=tuple(names),
+        counts=tuple(np.bincount(test, minlength=len(names)).tolist()),
+        majority=names[most],
+        majority_share=float((test == most).mean()),
+    )
 
 
 def class_scores(outputs: ArrayLike, labels: ArrayLike) -> ClassScores:

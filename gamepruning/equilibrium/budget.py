@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from gamepruning.players import Players, Size
 from gamepruning.types import InputError, brief_repr, is_share
 
-Unit = Literal["players", "params", "macs"]
+Unit = Literal["players", "params", "bytes", "macs"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Budget:
     Attributes:
       keep: a fraction of the whole in (0, 1], a number in the unit, or a number of
         players for each family, in their order or by name.
-      unit: what is counted: "players", "params" or "macs".
+      unit: what is counted: "players", "params", "bytes" or "macs".
       min_units: players that each family keeps at least.
 
     Raises:

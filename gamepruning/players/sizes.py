@@ -1,6 +1,6 @@
-"""What a network costs as a function of who stays: parameters and multiply-adds.
+"""What a network costs as a function of who stays: parameters, bytes, multiply-adds.
 
-Both are sums of products of axis lengths, and the trace knows of every axis which
+All are sums of products of axis lengths, and the trace knows of every axis which
 players its entries belong to. So the size under any mask follows without another trace,
 and its derivative by a gate is what a player adds to the size while the others stay.
 """
@@ -38,10 +38,10 @@ class Size:
     """A size of the network as a function of who stays, in JAX.
 
     With gates between 0 and 1 the length of an axis is the sum of its entries' gates,
-    so that the function is smooth. The two sizes are exact, to float32, for a mask.
+    so that the function is smooth. The sizes are exact, to float32, for a mask.
 
     Attributes:
-      unit: "players", "params" or "macs".
+      unit: "players", "params", "bytes" or "macs".
       num_players: N.
     """
 
@@ -76,6 +76,21 @@ class Size:
             total += factor * prod((lengths[axis] for axis in axes), start=1.0)
         return total
 
+    def count(self, mask: ArrayLike) -> int:
+        """The size of the network of those who stay, exactly; on the host.
+
+        Args:
+          mask: who stays, bool [N].
+        """
+        here = np.concatenate([[True], np.asarray(mask, bool)])
+        lengths = [int(here[columns].all(axis=1).sum()) for columns in self._axes]
+        return round(
+            sum(
+                factor * prod(lengths[axis] for axis in axes)
+                for factor, axes in self._terms
+            )
+        )
+
     def __repr__(self) -> str:
         return f"Size({self.unit} of {self.num_players} players)"
 
@@ -102,9 +117,9 @@ def size_of(players: Players, unit: str = "params") -> Size:
 
     Args:
       players: the `Players` of the network.
-      unit: "players", "params" (entries of all parameter arrays) or "macs" (multiply-
-        adds of one call with the inputs that `find_players` saw, counted as
-        `count_macs` does).
+      unit: "players", "params" (entries of all parameter arrays), "bytes" (that they
+        take) or "macs" (multiply-adds of one call with the inputs that `find_players`
+        saw, counted as `count_macs` does).
 
     Returns:
       A `Size`.
@@ -134,10 +149,15 @@ def size_of(players: Players, unit: str = "params") -> Size:
             'with a whole unit; count in "players"'
         )
     trace, columns = players.model.base, players.model.base.columns
-    if unit == "params":
+    if unit in ("params", "bytes"):
         example = players.model.example
+        is_bytes = unit == "bytes"
         terms = [
-            _term(1.0, zip(labels, leaf.shape, strict=True), columns)
+            _term(
+                float(leaf.dtype.itemsize) if is_bytes else 1.0,
+                zip(labels, leaf.shape, strict=True),
+                columns,
+            )
             for labels, leaf in zip(
                 trace.param_labels,
                 example.arrays[: example.num_params],
@@ -147,7 +167,9 @@ def size_of(players: Players, unit: str = "params") -> Size:
     elif unit == "macs":
         terms = list(_contractions(trace.analysis, trace.program.graph, columns, 1))
     else:
-        raise ValueError(f"expected unit 'players', 'params' or 'macs', got {unit!r}")
+        raise ValueError(
+            f"expected unit 'players', 'params', 'bytes' or 'macs', got {unit!r}"
+        )
     return Size(unit, players.num_players, terms)
 
 

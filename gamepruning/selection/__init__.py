@@ -13,6 +13,7 @@ from gamepruning.selection.settings import (
 )
 from gamepruning.selection.top_n import top_n
 from gamepruning.selection.trace import Round, SelectionTrace
+from gamepruning.selection.within import SizeLimit, limit_size, most_within
 
 __all__ = [
     "Curve",
@@ -23,13 +24,16 @@ __all__ = [
     "RemovalOptions",
     "Round",
     "SelectionTrace",
+    "SizeLimit",
     "compression_curve",
     "greedy_scores",
     "iterated_building",
     "iterated_pruning",
+    "limit_size",
     "local_search",
     "marginal_values",
     "masks_at",
+    "most_within",
     "round_mask",
     "safe_removal",
     "top_n",

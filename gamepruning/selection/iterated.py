@@ -77,6 +77,8 @@ def iterated_pruning(
       about: JSON-able settings of the scorer: a checkpoint resumes only under the
         same ones.
       callback: called with every new `Round`.
+      until: who is in, bool [N] -> True to end after this round, though n are not
+        reached; see `most_within`.
 
     Returns:
       `SelectionTrace`. Cost: that of the scorer and one evaluation a round, and
@@ -147,6 +149,8 @@ def iterated_building(
       about: JSON-able settings of the scorer: a checkpoint resumes only under the
         same ones.
       callback: called with every new `Round`.
+      until: who is in, bool [N] -> True to end after this round, though n are not
+        reached; see `most_within`.
 
     Returns:
       `SelectionTrace`. Cost: that of the scorer and one evaluation a round, and
@@ -224,7 +228,7 @@ class _Selection:
         )
         facts = self._facts(total, num_evaluations, players)
         trace, least = self._load(total, facts), self._least(total)
-        while int(trace.mask.sum()) != self.pace.n:
+        while int(trace.mask.sum()) != self.pace.n and not self._is_over(trace):
             new = play_round(rules, trace)
             if new.value < least:
                 break
@@ -235,6 +239,10 @@ class _Selection:
                 options.callback(new)
         _warn_if_blind(trace)
         return trace
+
+    def _is_over(self, trace: SelectionTrace) -> bool:
+        until = self.options.until
+        return until is not None and len(trace.rounds) > 0 and until(trace.mask)
 
     @property
     def _max_drop(self) -> float | None:

@@ -33,6 +33,7 @@ class RemovalKeywords(TypedDict, total=False):
     protect: Sequence[str]
     checkpoint: str | Path | None
     callback: Callable[[Round], None] | None
+    until: Callable[[np.ndarray], bool] | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class RemovalOptions:
     protect: Sequence[str] = ()
     checkpoint: str | Path | None = None
     callback: Callable[[Round], None] | None = None
+    until: Callable[[np.ndarray], bool] | None = None
 
 
 def safe_removal(
@@ -85,6 +87,7 @@ def safe_removal(
       protect: names of families of which nobody leaves.
       checkpoint: file to write after every round, and to resume from if it is there.
       callback: called with every new `Round`.
+      until: who is in, bool [N] -> True to end after this round.
 
     Returns:
       `SelectionTrace`. Cost: `num_pulls` pulls, one pass over the arms' examples and
@@ -133,6 +136,7 @@ def safe_removal(
         checkpoint=chosen.checkpoint,
         about=_facts(policy, arms, chosen),
         callback=chosen.callback,
+        until=chosen.until,
     )
 
 

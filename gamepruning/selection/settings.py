@@ -77,6 +77,7 @@ class IterationKeywords(TypedDict, total=False):
     checkpoint: str | Path | None
     about: Mapping[str, Any] | None
     callback: Callable[[Round], None] | None
+    until: Callable[[np.ndarray], bool] | None
 
 
 class PruningKeywords(IterationKeywords, total=False):
@@ -102,6 +103,7 @@ class IterationOptions:
     checkpoint: str | Path | None = None
     about: Mapping[str, Any] | None = None
     callback: Callable[[Round], None] | None = None
+    until: Callable[[np.ndarray], bool] | None = None
 
     def __post_init__(self):
         if self.swaps < 0:

@@ -14,7 +14,7 @@ def players() -> gp.Players:
     return make_mlp(jax.random.key(0))[0]
 
 
-@pytest.mark.parametrize("unit", ["players", "params", "macs"])
+@pytest.mark.parametrize("unit", ["players", "params", "bytes", "macs"])
 def test_what_a_player_adds_is_the_difference_it_makes(players, unit):
     size = gp.players.size_of(players, unit)
     mask = np.arange(players.num_players) % 3 > 0
@@ -34,8 +34,8 @@ def test_it_runs_compiled_and_mapped(players):
 
 
 def test_another_unit_is_an_error(players):
-    with pytest.raises(ValueError, match="players', 'params' or 'macs', got 'bytes"):
-        gp.players.size_of(players, "bytes")
+    with pytest.raises(ValueError, match="'bytes' or 'macs', got 'grams"):
+        gp.players.size_of(players, "grams")
 
 
 def test_single_weights_have_no_size_but_their_number(key):

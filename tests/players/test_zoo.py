@@ -32,7 +32,7 @@ from tests.zoo import CASES, Case
 from tests.zoo.turns import SINGLE, TURNS
 
 KEEP = 0.6
-UNITS = ("players", "params", "macs")
+UNITS = ("players", "params", "bytes", "macs")
 THOROUGH = os.environ.get("GAMEPRUNING_THOROUGH", "0") != "0"
 
 
@@ -211,10 +211,14 @@ def test_the_size_of_a_mask_is_that_of_the_smaller_network(sized: Bench):
     small = slice_tree(sized.model.params, players.kept_indices(mask))
     inputs = shrink_inputs(sized.model, players.input_kept(mask))
     macs = gp.compaction.count_macs(players.compact_apply(mask), small, *inputs)
-    size = {unit: float(gp.players.size_of(players, unit)(mask)) for unit in UNITS}
+    found = {unit: gp.players.size_of(players, unit) for unit in UNITS}
+    size = {unit: float(found[unit](mask)) for unit in UNITS}
     assert size["params"] == gp.compaction.count_params(small)
     assert size["macs"] == pytest.approx(macs, rel=1e-6)
     assert size["players"] == mask.sum()
+    assert found["params"].count(mask) == gp.compaction.count_params(small)
+    assert found["bytes"].count(mask) == gp.compaction.measure.count_bytes(small)
+    assert found["macs"].count(mask) == macs
 
 
 # -- equal when they leave -------------------------------------------------------------

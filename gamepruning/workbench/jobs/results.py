@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from gamepruning import metrics
 from gamepruning.compaction import measure
@@ -14,12 +13,13 @@ from gamepruning.compaction.gates import gated_network, run_gated
 from gamepruning.compaction.measure import Cost
 from gamepruning.compaction.verify import relative_error
 from gamepruning.run.batches import evaluate, predict
-from gamepruning.workbench.datasets import Dataset, majority
+from gamepruning.workbench.datasets import Dataset
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
+from gamepruning.workbench.methods.sizes import limit_of
+from gamepruning.workbench.methods.small_networks import SmallNetwork
 from gamepruning.workbench.methods.subject import CHECKED, Choice
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import (
-    ClassFacts,
     Contender,
     FamilyRow,
     RunResult,
@@ -43,6 +43,7 @@ def summarise(
 ) -> RunResult:
     """Judge every network on the test data, and measure the dense and the small one."""
     data, costs = task.dataset, measure_costs(task, compared)
+    names = data.class_names or tuple(map(str, range(data.num_outputs)))
     pruned, report = _judge(task, compared.pruned), compared.repair
     return RunResult(
         command=settings.command(),
@@ -60,17 +61,19 @@ def summarise(
         rivals=tuple(_judge(task, rival) for rival in compared.rivals),
         cost_dense=costs["dense"],
         cost_small=costs["small"],
-        max_error=end_to_end_error(task, choice, compared),
+        max_error=_largest_error(task, choice, compared.small),
         shipped=choose_shipped(task, compared.pruned),
         seconds=dict(seconds),
         notes=(
-            *make_notes(task, settings, choice),
+            *make_notes(task, settings, choice, costs),
             *(() if report is None else report.notes),
             *_never_named(data, pruned),
         ),
         versions=versions(),
         data_notes=data.notes,
-        classes=_class_facts(data),
+        classes=None
+        if data.task == "regression"
+        else metrics.class_facts(data.train.labels, data.test.labels, names),
         repair=None if report is None else report.to_dict(),
     )
 
@@ -87,16 +90,6 @@ def _judge(task: Task, entrant: Entrant) -> Contender:
         outputs = predict(apply, last, data.test.inputs)
         values |= metrics.class_scores(outputs, data.test.labels)._asdict()
     return Contender(key=entrant.key, label=entrant.label, kept=entrant.kept, **values)
-
-
-def _class_facts(data: Dataset) -> ClassFacts | None:
-    if data.task == "regression":
-        return None
-    counts = np.bincount(data.test.labels, minlength=data.num_outputs).tolist()
-    names = data.class_names or tuple(map(str, range(data.num_outputs)))
-    name, share = majority(data)
-    facts = {"names": names, "counts": tuple(counts)}
-    return ClassFacts(majority=name, majority_share=share, **facts)
 
 
 def _never_named(data: Dataset, pruned: Contender) -> tuple[str, ...]:
@@ -127,17 +120,17 @@ def choose_shipped(task: Task, pruned: Entrant) -> str:
     return max(reversed(pruned.stages), key=worth)  # of equal ones the last
 
 
-def end_to_end_error(task: Task, choice: Choice, compared: Comparison) -> float:
-    """The small network against the full one with the game's own gates, and against
-    the full one with players masked: the larger relative difference."""
-    found = float(compared.small.compacted.report.max_error)
+def _largest_error(task: Task, choice: Choice, small: SmallNetwork) -> float:
+    """The relative difference that removal made, with the game's own gates, too."""
+    found = float(small.compacted.report.max_error)
     if choice.gates is None:
         return found
     inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
     gates = jnp.where(jnp.asarray(choice.mask), choice.gates, 0.0)
     expected = run_gated(task.players, choice.params, gates, inputs)
-    actual = predict(compared.small.apply, compared.small.params, inputs)
-    return max(found, relative_error(expected, actual))
+    return max(
+        found, relative_error(expected, predict(small.apply, small.params, inputs))
+    )
 
 
 def measure_costs(task: Task, compared: Comparison) -> dict[str, Cost]:
@@ -160,10 +153,19 @@ def _family_rows(task: Task, choice: Choice) -> tuple[FamilyRow, ...]:
     )
 
 
-def make_notes(task: Task, settings: PruneSettings, choice: Choice) -> tuple[str, ...]:
+def make_notes(
+    task: Task, settings: PruneSettings, choice: Choice, costs: Mapping[str, Cost]
+) -> tuple[str, ...]:
     """What a reader must know, one sentence each."""
+    size, budget = settings.size, None
+    if (limit := limit_of(task.players, size)) is not None:
+        name = {"bytes": "num_bytes"}.get(size.counted, size.counted)
+        whole, found = (getattr(cost, name) for cost in costs.values())
+        budget = {"told": size.told, "unit": size.counted, "most": limit.limit}
+        budget |= {"reckoned": limit.size(choice.mask), "found": found, "whole": whole}
     text = render(
         "notes.txt",
+        budget=budget,
         families=_family_rows(task, choice),
         all_stay=choice.mask.all(),
         threshold=settings.game.threshold,

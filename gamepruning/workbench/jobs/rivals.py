@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gamepruning import distillation, metrics
+from gamepruning import distillation
 from gamepruning.compaction.gates import Absorbed
 from gamepruning.reconstruction import Repaired, RepairReport, repair
-from gamepruning.run.batches import Measure
+from gamepruning.selection.controls import control_masks
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.methods import small_networks
 from gamepruning.workbench.methods.registry import find_method
@@ -72,7 +72,7 @@ def compare(
     fulls, tune = {key: full}, Tuner(tune_key, task, trainer, dense)
     has_rivals = asked.rivals and not mask.all()
     if has_rivals:
-        masks = small_networks.rival_masks(mask_key, task.players, dense, counts)
+        masks = control_masks(mask_key, task.players, dense, counts)
         masks.pop(find_method(key).name.removesuffix("-family"), None)
         fulls |= {n: small_networks.as_rival(full, dense, m) for n, m in masks.items()}
     cut, report = [], None
@@ -138,7 +138,8 @@ def label_of(settings: PruneSettings, name: str) -> str:
     if find_method(name).kind != "equilibrium":
         return name
     if settings.has_budget:
-        return f"equilibrium (keep {settings.size.keep} {settings.size.unit})"
+        told = settings.size.told.replace("--unit ", "")
+        return f"equilibrium ({told[2:]})"
     preset, price = settings.prices.preset, settings.prices.price
     return f"equilibrium ({preset}{'' if price == 1.0 else f' x {price:g}'})"
 
@@ -199,7 +200,7 @@ class Tuner:
         if training.distil and self.epochs:  # the full network says it once
             said = distillation.teacher_outputs(task.network.apply, dense, inputs)
             self.trainer = trainer._replace(train=Split(inputs, (labels, said)))
-            self.loss = _distilling(task)
+            self.loss = distillation.student_loss(task.loss)
         steps = len(inputs) // training.batch_size * self.epochs
         self.tx = optimizers.fine_tuning_optimizer(training, steps)
         self._steps: dict[Callable, TrainStep] = {}
@@ -221,14 +222,3 @@ class Tuner:
             params=params,
             trainer=self.trainer,
         )
-
-
-def _distilling(task: Task) -> Measure:
-    """(outputs, (labels, those of the teacher)) -> the loss; see `distillation_loss`.
-
-    Outputs are logits where the loss is the usual one of classes.
-    """
-    is_usual = getattr(task.loss, "func", task.loss) is metrics.cross_entropy
-    temperature = distillation.TEMPERATURE if is_usual else None
-    how: Any = {"loss_fn": task.loss, "temperature": temperature}
-    return lambda outputs, known: distillation.distillation_loss(outputs, *known, **how)

@@ -6,7 +6,7 @@ import numpy as np
 
 from gamepruning.compaction.gates import Absorbed
 from gamepruning.errors import InputError
-from gamepruning.selection import SelectionTrace, top_n
+from gamepruning.selection import SelectionTrace, most_within, top_n
 from gamepruning.types import Scores
 from gamepruning.workbench.methods import sizes
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
@@ -43,7 +43,8 @@ def check_choice(made: Prepared, settings: PruneSettings) -> None:
         make_game_step(made.task, settings, made.training)
         return
     if size.max_drop is None:
-        sizes.check_keep(players, size)
+        if sizes.limit_of(players, size) is None:
+            sizes.check_keep(players, size)
     elif size.max_drop >= 1 and made.task.dataset.task == "classification":
         raise InputError(
             f"expected --max-drop below 1, since {made.task.metric_name} is a fraction "
@@ -60,28 +61,32 @@ def _choose_by_rank(
     task, size, players = made.task, settings.size, made.task.players
     method, key = settings.selected, made.keys.choose
     subject = Subject(task, dense, settings.scoring, settings.bias, key)
-    keep = len(players.families)  # with --max-drop rounds go on to one a family
-    if size.max_drop is None:
+    limit = sizes.limit_of(players, size)
+    keep = smallest = size.round_to * len(players.families)  # until it is told to end
+    largest, fits = players.num_players - 1, limit and limit.fits
+    if limit is None and size.max_drop is None:
         keep = sizes.check_keep(players, size)
-    count = sum(keep) if isinstance(keep, tuple) else keep
+        smallest = largest = sum(keep) if isinstance(keep, tuple) else keep
     note = f"bias {subject.bias:.3f}" if method.scorer == "biased_banzhaf" else ""
     label = f"choose by {settings.method}, {method.selection}"
     rounds = Rounds(
-        smallest=count,
-        largest=count,
+        smallest=smallest,
+        largest=largest,
         checkpoint=trainer.folder.checkpoints / f"{method.kind}.npz",
         progress=counting_bar(trainer.progress, label, note),
         max_drop=size.max_drop,
+        fits=fits,
     )
     source = RANKERS[method.kind](key, method, subject, rounds)
+    how: Any = {"players": players, "scope": method.scope, "round_to": size.round_to}
     if isinstance(source, SelectionTrace):
         value, mask, scores = _read(source, size.max_drop)
         measure = "score when last scored"
     else:
         value, scores, measure = np.asarray(source.value), source, "score"
-        scope, round_to = method.scope, size.round_to
-        best = top_n(source, keep, players=players, scope=scope, round_to=round_to)
-        mask = np.asarray(best)
+        mask = np.asarray(top_n(source, keep, **how))
+    if fits is not None:
+        mask = most_within(source, fits, **how)
     if method.kind == "bandit":
         means = np.asarray(scores.value) - CAUTION * np.asarray(scores.stderr)
         scores, measure = scores._replace(value=means), "mean loss change without it"

@@ -66,7 +66,7 @@ def rank_by_index(
     if not method.is_iterated:
         scorer = _make_scorer(method, subject, PER_PLAYER * total)
         return scorer(key, game, total, progress=rounds.progress)
-    building = method.selection == "building"
+    building, fits = method.selection == "building", rounds.fits
     n = rounds.largest if building else rounds.smallest
     start, decisions = (0, n) if building else (total, total - n)
 
@@ -85,6 +85,7 @@ def rank_by_index(
         make_scorer=make,
         players=subject.task.players,
         checkpoint=rounds.checkpoint,
+        until=fits and (lambda kept: fits(kept) != building),
     )
     rounds.progress(decisions, decisions)
     return trace
@@ -125,6 +126,7 @@ def rank_by_bandit(
         players=task.players,
         checkpoint=rounds.checkpoint,
         callback=lambda now: rounds.progress(total - int(now.kept.sum()), total - n),
+        until=rounds.fits,
         **pulls,
     )
     rounds.progress(total - n, total - n)

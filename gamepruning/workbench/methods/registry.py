@@ -25,7 +25,7 @@ KINDS: dict[Kind, tuple[str, str]] = {
 }
 ROUNDS = ("step", "swaps")  # power indices that are estimated once take none of these
 ASKS: dict[Kind, tuple[str, ...]] = {
-    "equilibrium": ("preset", "price", "norm", "benefit", "threshold", "unit"),
+    "equilibrium": ("preset", "price", "norm", "benefit", "threshold"),
     "index": ("selection", "scope", "value", "rows", "evaluations", *ROUNDS),
     "bandit": ("selection", "scope", "pulls", "max_drop"),
     "baseline": ("scope",),

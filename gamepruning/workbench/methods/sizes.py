@@ -1,14 +1,18 @@
 """How many players stay."""
 
+from typing import Any
+
 import numpy as np
 
+from gamepruning.equilibrium import Budget
 from gamepruning.errors import InputError
-from gamepruning.players import Players
-from gamepruning.selection import top_n
+from gamepruning.players import Players, size_of
+from gamepruning.selection import SizeLimit, limit_size, top_n
 from gamepruning.selection.curves import possible_sizes
 from gamepruning.selection.top_n import as_count
 from gamepruning.workbench.settings.prune import SizeSettings
 from gamepruning.workbench.settings.studies import SIZES
+from gamepruning.workbench.training.task import EXAMPLES
 
 
 def fit_sizes(
@@ -18,6 +22,33 @@ def fit_sizes(
     if sizes == SIZES:
         sizes = possible_sizes((*SIZES, *own), players) or SIZES
     return tuple(sorted({*sizes, *own})) if own else sizes
+
+
+def limit_of(players: Players, size: SizeSettings) -> SizeLimit | None:
+    """The limit that --unit and --speed-up mean; None where players are counted.
+
+    Multiply-adds are those of one example, of which the trace saw several.
+    """
+    if size.counted == "players" or not size.is_given:
+        return None
+    check_round_to(players, size)
+    count, rows = size_of(players, size.counted).count, 1
+    keep: Any = size.target  # no count for each family, which counts players
+    if size.counted == "macs":
+        rows = EXAMPLES
+    try:
+        per_row = lambda mask: count(mask) / rows  # noqa: E731
+        return limit_size(players, per_row, keep, round_to=size.round_to)
+    except InputError as error:
+        raise InputError(f"{size.told}: {error}") from error
+
+
+def game_budget(players: Players, size: SizeSettings) -> Budget:
+    """What the equilibrium game may keep; of multiply-adds those of all examples."""
+    limit, keep, unit = limit_of(players, size), size.target, size.counted
+    if limit is not None and (size.speed_up or isinstance(keep, int)):
+        keep = int(limit.limit * (EXAMPLES if unit == "macs" else 1))
+    return Budget(keep=keep, unit=unit)
 
 
 def check_keep(players: Players, size: SizeSettings) -> int | tuple[int, ...]:

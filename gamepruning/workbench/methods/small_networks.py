@@ -5,23 +5,20 @@ dense network (or, from scratch, from a new one), and gets the same epochs, batc
 optimizer and fine-tuning.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.baselines import magnitude_scores
 from gamepruning.compaction.compact import CompactModel, compact_or_keep
 from gamepruning.compaction.gates import TOLERANCE, Absorbed, run_gated
 from gamepruning.compaction.slicing import slice_tree
 from gamepruning.compaction.start import fit_variance
 from gamepruning.compaction.user_network import ignore_unread
 from gamepruning.compaction.verify import relative_error
-from gamepruning.players import Players
 from gamepruning.run.batches import predict
-from gamepruning.selection import top_n
 from gamepruning.trees.paths import named_shapes
 from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.training.task import Task
@@ -58,18 +55,6 @@ def make_small(task: Task, full: Absorbed) -> SmallNetwork:
             small = small._replace(apply=ignore_unread(small.apply, small.params))
         small = small._replace(params=params)
     return SmallNetwork(small.apply, train_apply, small.params, small, state)
-
-
-def rival_masks(
-    key: jax.Array, players: Players, dense: Any, counts: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """Masks by "magnitude" and at "random", with so many players in each family."""
-    values = {
-        "magnitude": magnitude_scores(players, dense).value,
-        "random": jax.random.uniform(key, (players.num_players,)),
-    }
-    best = {n: top_n(v, counts, players=players) for n, v in values.items()}
-    return {name: np.asarray(mask) for name, mask in best.items()}
 
 
 def as_rival(full: Absorbed, dense: Any, mask: np.ndarray) -> Absorbed:

@@ -85,6 +85,7 @@ class Rounds(NamedTuple):
     checkpoint: Path  # a `.npz` file
     progress: Callable[[int, int], None]  # called with (done, total)
     max_drop: float | None = None  # of the validation metric, before removal ends
+    fits: Callable[[np.ndarray], bool] | None = None  # within a limit of another unit
 
 
 class Choice(NamedTuple):

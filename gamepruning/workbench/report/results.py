@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gamepruning.compaction.measure import Cost
+from gamepruning.metrics import ClassFacts
 
 FORMAT = 1
 MAX_FAMILIES = 4  # that figures show
@@ -32,16 +33,6 @@ class Contender:
         """The metric at the end of everything that was done to it."""
         stages = (self.tuned, self.repaired, self.removed, self.gated)
         return next((value for value in stages if value is not None), None)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassFacts:
-    """The classes, and how well the dumbest guess does on the test data."""
-
-    names: tuple[str, ...]
-    counts: tuple[int, ...]  # test examples of each
-    majority: str  # the most frequent class of training
-    majority_share: float  # of the test examples: the accuracy of always naming it
 
 
 @dataclasses.dataclass(frozen=True)

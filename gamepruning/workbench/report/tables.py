@@ -8,10 +8,11 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from gamepruning.metrics import ClassFacts
 from gamepruning.workbench.datasets import DatasetInfo
 from gamepruning.workbench.report import formats
 from gamepruning.workbench.report.page import render
-from gamepruning.workbench.report.results import MAX_FAMILIES, ClassFacts, RunResult
+from gamepruning.workbench.report.results import MAX_FAMILIES, RunResult
 from gamepruning.workbench.report.table import (
     Column,
     Row,

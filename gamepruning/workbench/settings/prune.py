@@ -10,10 +10,12 @@ from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import Settings, Within, flag_of
 
 MAX_DROP = (
-    "--max-drop says when to stop: leave --keep, --selection top_n and --round-to out"
+    "--max-drop says when to stop: leave --keep, --speed-up, --selection top_n and "
+    "--round-to out"
 )
 UNUSED_BY_BUDGETS = ("preset", "price", "norm", "benefit", "round_to")
 Keep = float | int | tuple[int, ...]
+Unit = Literal["players", "params", "macs", "bytes"]
 Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
 
 
@@ -79,9 +81,11 @@ class SizeSettings(Settings):
     Attributes:
       keep: Size to prune to: a fraction of the players (0.1), a count (77), or a count
         for each family (51/26). The equilibrium game raises its prices until it meets
-        this size, instead of taking --preset; all other methods need --keep.
-      unit: What --keep counts in the equilibrium game: players, their parameters, or
-        their multiply-adds.
+        this size, instead of taking --preset; all others need --keep or --speed-up.
+      unit: What --keep counts: players, parameters, multiply-adds of one example, or
+        bytes. As many players stay as that size allows.
+      speed_up: Instead of --keep: as many players stay as leave this many times fewer
+        multiply-adds, such as 2.1.
       scope: Whether the best of all players stay, or the same share of every family;
         for baselines and --selection top_n. Auto is what the method's name says.
       round_to: Keep a multiple of this number of players in every family.
@@ -90,7 +94,8 @@ class SizeSettings(Settings):
     """
 
     keep: Annotated[str | None, parts.flag("SIZE")] = None
-    unit: Literal["players", "params", "macs"] = "players"
+    unit: Unit = "players"
+    speed_up: Annotated[float | None, parts.X, Within(1, is_open=True)] = None
     scope: Literal["auto", "family", "global"] = "auto"
     round_to: Annotated[int, parts.N, Within(1, 10**6)] = 1
     max_drop: Annotated[float | None, parts.X, Within()] = None
@@ -102,8 +107,28 @@ class SizeSettings(Settings):
             if name != "keep":
                 flag = f"{flag_of(name)} {value}"
                 yield f"--keep {self.keep} counts players: leave {flag} out"
-        if self.max_drop is not None and (self.keep is not None or self.round_to != 1):
+        if self.max_drop is not None and (self.is_given or self.round_to != 1):
             yield MAX_DROP
+        if self.speed_up is not None and self.keep is not None:
+            yield "--speed-up and --keep both say how much stays: leave one out"
+        if self.unit != "players" and self.keep is None:
+            yield f"--unit {self.unit} says what --keep counts: give --keep"
+
+    @property
+    def is_given(self) -> bool:
+        """Return True if --keep or --speed-up says how much stays."""
+        return self.keep is not None or self.speed_up is not None
+
+    @property
+    def counted(self) -> Unit:
+        """What the size is counted in."""
+        return self.unit if self.speed_up is None else "macs"
+
+    @property
+    def told(self) -> str:
+        """The size as it was given."""
+        told = f"--keep {self.keep} --unit {self.unit}"
+        return told if self.speed_up is None else f"--speed-up {self.speed_up:g}"
 
     @property
     def counts_families(self) -> bool:
@@ -112,7 +137,9 @@ class SizeSettings(Settings):
 
     @property
     def target(self) -> Keep:
-        """What --keep says, read; an `InputError` where it was not given."""
+        """The size, read; an `InputError` where it was not given."""
+        if self.speed_up is not None:
+            return 1 / self.speed_up
         if self.keep is None:
             raise InputError("--keep is needed: it says how many players stay")
         return parse_keep(self.keep)
@@ -126,6 +153,7 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune
       gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
       gamepruning prune --keep 0.1 --unit params
+      gamepruning prune --method taylor --speed-up 2.1
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20 --distil
       gamepruning prune --method magnitude --keep 0.1 --repair --fine-tune 0
       gamepruning prune --method building-banzhaf --keep 0.05
@@ -167,7 +195,7 @@ class PruneSettings(parts.DatasetCommandSettings):
     @property
     def has_budget(self) -> bool:
         """Return True if the equilibrium game is to end at a given size."""
-        return self.method == registry.EQUILIBRIUM and self.size.keep is not None
+        return self.method == registry.EQUILIBRIUM and self.size.is_given
 
     @property
     def settled_rates(self) -> parts.RateSettings:
@@ -204,8 +232,6 @@ class PruneSettings(parts.DatasetCommandSettings):
                     f"{flag_of(name)} does nothing where --keep says how many stay: "
                     "leave one of them out"
                 )
-        if size.unit != "players" and not self.has_budget:
-            yield f"--unit {size.unit} goes with --method equilibrium and --keep"
         if method.kind == "bandit" and self.selection == "building":
             yield (
                 "--selection building does not go with bandits, which remove players: "
@@ -220,10 +246,11 @@ class PruneSettings(parts.DatasetCommandSettings):
                         f"{flag_of(name)} {value} goes with --selection top_n: "
                         f"{method.selection} compares all players with each other"
                     )
-        if size.keep is size.max_drop is None and method.kind != "equilibrium":
+        is_open = not size.is_given and size.max_drop is None
+        if is_open and method.kind != "equilibrium":
             yield (
                 f"--method {self.method} needs --keep: a fraction such as 0.1, a count "
-                "such as 77, or a count for each family such as 51/26"
+                "such as 77, or a count for each family such as 51/26; or --speed-up"
             )
 
 

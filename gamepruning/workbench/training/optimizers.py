@@ -8,6 +8,7 @@ import optax
 
 from gamepruning import equilibrium
 from gamepruning.equilibrium import EquilibriumState, MarketState, UtilityConfig
+from gamepruning.workbench.methods.sizes import game_budget
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import loop
@@ -62,7 +63,7 @@ def make_game_step(
     make: Any
     if settings.has_budget:
         make = equilibrium.make_market_step
-        rules = equilibrium.Budget(keep=settings.size.target, unit=settings.size.unit)
+        rules = game_budget(task.players, settings.size)
         num_epoch = len(task.dataset.train.labels) // training.batch_size
         num_steps = training.epochs * num_epoch
         options = {"num_steps": num_steps, "every": max(1, min(20, num_steps // 100))}

@@ -144,6 +144,9 @@ def test_a_budget_is_met(tmp_path):
     assert result.pruned.gated == result.pruned.removed  # gates end at 0 and 1
     assert result.cost_dense.params == 1990
     assert 380 <= result.cost_small.params <= 398
+    (note,) = (note for note in result.notes if "allows" in note)
+    assert note.startswith("--keep 0.2 --unit params allows 398 parameters: ")
+    assert f"the small network has {result.cost_small.params} of 1,990" in note
     records = read_records(folder / "metrics.jsonl")
     prices = [record["price"] for record in records if "price" in record]
     assert len(prices) == GAME.flat()["epochs"] and any(prices)

@@ -19,6 +19,8 @@ from gamepruning.bandits.policy import one_each, policy_by_index
 from gamepruning.baselines import BASELINES, magnitude_scores
 from gamepruning.coalitions.estimators import ESTIMATORS
 from gamepruning.files.run_folder import RunFolder, working_in
+from gamepruning.players import size_of
+from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs.compare import _curve_of
 from gamepruning.workbench.jobs.one_curve import Trained, choose_at
@@ -98,6 +100,27 @@ def test_counts_for_each_family(name, made, tmp_path):
     once = {"selection": "top_n"} if METHODS[name].is_iterated else {}
     choice = choose_by(name, made, tmp_path / "run", keep="3/1", **once)
     assert [choice.mask[:4].sum(), choice.mask[4:].sum()] == [3, 1]
+
+
+@pytest.mark.parametrize("size", [{"keep": "0.7", "unit": "bytes"}, {"speed_up": 1.5}])
+@pytest.mark.parametrize("name", (*ONE_OF_EACH, "pruning-greedy", "taylor-family"))
+def test_every_kind_of_method_meets_a_budget(name, size, made, tmp_path):
+    choice = choose_by(name, made, tmp_path / "run", **({"keep": None} | size))
+    unit, share = ("macs", 1 / 1.5) if "speed_up" in size else ("bytes", 0.7)
+    count = size_of(made.task.players, unit).count
+    assert 3 <= choice.mask.sum() < 7
+    assert count(choice.mask) <= share * count(np.ones(7, bool))
+
+
+def test_a_budget_out_of_reach_is_told_with_its_flags(made):
+    for size, told in (
+        ({"speed_up": 1e5}, "--speed-up 100000: expected a size from 75 "),
+        ({"keep": "0.001", "unit": "params"}, "--keep 0.001 --unit params: expected"),
+        ({"keep": "9999", "unit": "macs"}, "got 9,999"),
+    ):
+        for name in ("taylor", "equilibrium"):
+            with pytest.raises(InputError, match=told):
+                check_choice(made, PruneSettings.of(method=name, **size))
 
 
 @pytest.mark.parametrize("name", SAME)

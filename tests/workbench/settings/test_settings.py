@@ -22,7 +22,7 @@ DEFAULT = PruneSettings()
         ({"keep": "0.1", "preset": "l1_strong"}, "--preset does nothing where --keep"),
         ({"keep": "0.1", "round_to": 8}, "--round-to does nothing where --keep"),
         ({"keep": "3/2", "unit": "macs"}, "leave --unit macs out"),
-        ({"unit": "macs"}, "goes with --method equilibrium and --keep"),
+        ({"unit": "macs"}, "--unit macs says what --keep counts"),
         ({"method": "taylor"}, "--method taylor needs --keep"),
         ({"method": "taylor", "keep": "1.5"}, "--keep as a fraction"),
         ({"method": "taylor", "keep": "3/0"}, "--keep as a fraction"),
@@ -165,3 +165,19 @@ def test_all_methods_are_one_word():
     curve = CurveSettings(methods=("all",))
     assert {*names_of()} - {*curve.methods} == {"equilibrium"}
     assert CurveSettings.from_dict(curve.to_dict()) == curve
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"speed_up": 2.1, "keep": "0.1"}, "--speed-up and --keep both say"),
+        ({"speed_up": 1.0}, "expected --speed-up > 1"),
+        ({"unit": "bytes"}, "--unit bytes says what --keep counts: give --keep"),
+        ({"keep": "5/4", "unit": "macs"}, "--keep 5/4 counts players"),
+        ({"method": "taylor"}, "--method taylor needs --keep: .*or --speed-up"),
+        ({"method": "ucb1", "max_drop": 0.1, "speed_up": 2.0}, "--max-drop says when"),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_refused(flags, told):
+    with pytest.raises(InputError, match=told):
+        PruneSettings.of(**flags)
