@@ -1,6 +1,6 @@
 """A network that a user brings as a function in a Python file, read and checked."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning import metrics
 from gamepruning.compaction.export import import_safetensors
 from gamepruning.compaction.purity import check_pure, statistics_in
 from gamepruning.files.python import load_function, told
 from gamepruning.players import Players
 from gamepruning.players.find import check_apply
+from gamepruning.run.batches import Measure
 from gamepruning.trees.arrays import is_array
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.paths import flatten, named_leaves, named_shapes
@@ -120,6 +122,54 @@ def check_same_players(name: str, one: Players, other: Players) -> None:
             f"expected one network, but apply of {name} has the players "
             f"{names[0]}, and train_apply {names[1]}{opaque}"
         )
+
+
+def check_outputs(
+    network: Any,
+    params: Any,
+    dataset: Any,
+    examples: tuple[Any, Any],
+    measures: Sequence[Measure],
+    path: str,
+) -> None:
+    """Check that a network's outputs are what data, loss and metric need.
+
+    Args:
+      network: has name and apply.
+      params: its parameters.
+      dataset: has name, task and num_outputs.
+      examples: some inputs [B, ...] and their labels, or more of them.
+      measures: the loss and the metric, (outputs, labels) -> scalar each.
+      path: of the user's file.
+
+    Raises:
+      InputError: they do not fit.
+    """
+    inputs = examples[0]
+    labels = jnp.asarray(examples[1][: len(inputs)])
+    try:
+        outputs = jax.eval_shape(network.apply, params, inputs)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{network.name} cannot read inputs of shape {inputs.shape}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    shape, wanted = getattr(outputs, "shape", ()), (len(inputs), dataset.num_outputs)
+    is_own = not {metrics.cross_entropy, metrics.squared_error}.intersection(measures)
+    is_free = dataset.task == "regression" and (is_own or len(shape) == 1)
+    if shape != wanted and not (is_free and shape[:1] == wanted[:1]):
+        raise InputError(
+            f"expected {network.name} to return outputs of shape {wanted} for "
+            f"{dataset.name}, got {shape or type(outputs).__name__}"
+        )
+    for name, measure in zip(("loss", "metric"), measures, strict=True):
+        with told(f"{network.name}: {name}(outputs, labels) failed", path):
+            found = jax.eval_shape(measure, outputs, labels)
+        if getattr(found, "shape", None) != ():
+            raise InputError(
+                f"expected the {name} of {network.name} to return one number, got "
+                f"{found}"
+            )
 
 
 def shuffled_start(params: Any, state: Container[str]) -> Callable[[jax.Array], Any]:

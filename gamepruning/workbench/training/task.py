@@ -11,11 +11,11 @@ import numpy as np
 from gamepruning import metrics
 from gamepruning.compaction.user_network import (
     UserNetwork,
+    check_outputs,
     check_same_players,
     load_user_network,
 )
 from gamepruning.errors import InputError
-from gamepruning.files.python import told
 from gamepruning.players import Players, find_players
 from gamepruning.run.batches import Measure
 from gamepruning.workbench.datasets import Dataset, load_dataset
@@ -103,7 +103,8 @@ def make_task(
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
     measures = _measures(dataset, judged, brought)
     path = (chosen.module or "").rpartition(":")[0]
-    _check_outputs(network, params, dataset, measures[:2], path)
+    examples = jnp.asarray(dataset.train.inputs[:EXAMPLES]), dataset.train.labels
+    check_outputs(network, params, dataset, examples, measures[:2], path)
     players = train_players = find_players(network.apply, params, inputs)
     if not network.is_plain:
         call = (params, inputs, jax.random.key(0))
@@ -175,37 +176,3 @@ def _reshaped(dataset: Dataset, spec: str, network: UserNetwork) -> Dataset:
         if part in ("train", "validation", "test")
     }
     return dataset._replace(**parts, input_shape=shape)
-
-
-def _check_outputs(
-    network: Model,
-    params: Any,
-    dataset: Dataset,
-    measures: tuple[Measure, Measure],
-    path: str,  # of the user's file
-) -> None:
-    """Check that the network's outputs are what the data, loss and metric need."""
-    inputs, labels = (jnp.asarray(part[:EXAMPLES]) for part in dataset.train)
-    try:
-        outputs = jax.eval_shape(network.apply, params, inputs)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{network.name} cannot read inputs of shape {inputs.shape}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    shape, wanted = getattr(outputs, "shape", ()), (len(inputs), dataset.num_outputs)
-    is_own = not {metrics.cross_entropy, metrics.squared_error}.intersection(measures)
-    is_free = dataset.task == "regression" and (is_own or len(shape) == 1)
-    if shape != wanted and not (is_free and shape[:1] == wanted[:1]):
-        raise InputError(
-            f"expected {network.name} to return outputs of shape {wanted} for "
-            f"{dataset.name}, got {shape or type(outputs).__name__}"
-        )
-    for name, measure in zip(("loss", "metric"), measures, strict=True):
-        with told(f"{network.name}: {name}(outputs, labels) failed", path):
-            found = jax.eval_shape(measure, outputs, labels)
-        if getattr(found, "shape", None) != ():
-            raise InputError(
-                f"expected the {name} of {network.name} to return one number, got "
-                f"{found}"
-            )
