@@ -149,11 +149,12 @@ def sources_of(
     """Fingerprints of the data, and of the network where that is the user's."""
     given, task = settings.flat(), made[0].task
     names = given.get("datasets") or (given["dataset"],)
-    data = [one.task.dataset for one in made]
-    found = {
-        name: fingerprint(d.train, d.validation, d.test)
-        for name, d in zip(names, data, strict=True)
-    }
+    found, test = {}, settings.data.test_file
+    for name, one in zip(names, made, strict=True):
+        d = one.task.dataset
+        found[name] = fingerprint(d.train, d.validation, None if test else d.test)
+        if test is not None:
+            found[f"{test}"] = fingerprint(d.test)
     if settings.network.module:
         example = jax.ShapeDtypeStruct((1, *task.dataset.input_shape), np.float32)
         program = jax.jit(task.network.apply).lower(task.params, example).as_text()
