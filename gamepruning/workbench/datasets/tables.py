@@ -30,10 +30,9 @@ from gamepruning.workbench.settings.base import closest
 def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset:
     """Read a file or, by its name, a table of scikit-learn.
 
-    15 % of the rows are for validation, 25 % for the test. Numbers and dates are
-    standardised. A missing one becomes the median, beside a feature that says so. Text
-    becomes one feature for each of its 32 most frequent categories. Columns that do not
-    vary or only name the rows are left out. A regression's target is standardised.
+    15 % of the rows are for validation, 25 % for the test. Numbers, dates and targets
+    that are numbers are standardised. What is missing becomes the median, beside a
+    feature that says so, and a text one feature for each of its most frequent kinds.
     """
     table = builtin_table(path) if isinstance(path, str) else scan_table(path)
     with naming(path):
@@ -56,7 +55,6 @@ def _to_dataset(
     name: str, table: Table, key: jax.Array, recipe: Recipe
 ) -> splits.Dataset:
     _check_names(table.cells, recipe)
-    notes = [recipe.why] if recipe.why else []
     cells, name_of = table.cells.drop(columns=[*recipe.drop]), recipe.target
     found = understand(cells, recipe, delimiter=table.delimiter, target=name_of)
     if recipe.missing_target == "drop":
@@ -79,11 +77,12 @@ def _to_dataset(
         found.columns, found.parsed, rows.train, target.fit(targets[rows.train])
     )
     inputs, labels = made.encode(found.parsed), made.target.to_labels(targets)
+    notes = (recipe.why, *table.notes, *found.notes, *told, *made.notes())
     return splits.make_dataset(
         name,
         [splits.Split(inputs[part], labels[part]) for part in rows],
         classes=target.classes,
-        notes=(*notes, *table.notes, *found.notes, *told, *made.notes()),
+        notes=tuple(filter(None, notes)),
         feature_names=made.features,
         target_mean=made.target.mean,
         target_scale=made.target.scale,

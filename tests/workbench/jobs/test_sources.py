@@ -1,4 +1,4 @@
-"""A run that is resumed reads what it read when it began, or says which file changed."""
+"""A resumed run reads what it read when it began, or says which file changed."""
 
 import json
 
