@@ -67,7 +67,7 @@ def check_curve(settings: CurveSettings, task: Task) -> None:
         raise InputError(f"--sizes {largest:g} keeps all {total} players")
     masks_at(np.arange(total, dtype=float), settings.sizes, players=players)
     for name in settings.methods:
-        check_scoring(find_method(name), settings.scoring, settings.bias, total)
+        check_scoring(find_method(name), settings.scoring, total)
 
 
 def _draw_all(

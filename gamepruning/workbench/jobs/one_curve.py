@@ -18,7 +18,7 @@ from gamepruning.selection.top_n import as_count
 from gamepruning.workbench.jobs.rivals import Tuner, train_dense
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods import sizes, small_networks
-from gamepruning.workbench.methods.rank import RANKERS, Source, count_evaluations
+from gamepruning.workbench.methods.rank import Source, count_evaluations, rank
 from gamepruning.workbench.methods.registry import Method, find_method
 from gamepruning.workbench.methods.small_networks import SmallNetwork
 from gamepruning.workbench.methods.subject import Rounds, Subject, counting_bar
@@ -45,8 +45,7 @@ class Trained:
         self.made, self.task, self.params = made, made.task, params
         self.settings, self.trainer = settings, trainer
         self.seed, self.label = seed, label
-        scoring, bias, key = settings.scoring, settings.bias, made.keys.choose
-        self.subject = Subject(made.task, params, scoring, bias, key)
+        self.subject = Subject(made.task, params, settings.scoring, made.keys.choose)
         self._tune = Tuner(made.keys.rest, made.task, trainer, params)
         self._smalls: dict[tuple[int, ...], SmallNetwork] = {}
 
@@ -182,8 +181,7 @@ def choose_at(
         checkpoint=trainer.folder.checkpoints / f"{name}-{network.label}.npz",
         progress=counting_bar(trainer.progress, told),
     )
-    subject = network.subject
-    source = RANKERS[method.kind](subject.key, method, subject, rounds)
+    source = rank(method, network.subject, rounds)
     masks = masks_at(source, shares, players=players, scope=method.scope)
     if counts is not None and not isinstance(source, SelectionTrace):
         same = masks.sum(axis=1) == sum(counts)

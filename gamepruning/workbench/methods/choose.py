@@ -10,7 +10,7 @@ from gamepruning.selection import SelectionTrace, most_within, top_n
 from gamepruning.types import Scores
 from gamepruning.workbench.methods import sizes
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
-from gamepruning.workbench.methods.rank import CAUTION, RANKERS, check_scoring
+from gamepruning.workbench.methods.rank import CAUTION, check_scoring, rank
 from gamepruning.workbench.methods.subject import Choice, Rounds, Subject, counting_bar
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.optimizers import make_game_step
@@ -51,7 +51,7 @@ def check_choice(made: Prepared, settings: PruneSettings) -> None:
             f"of 1, got {size.max_drop:g}: type --max-drop {size.max_drop / 100:g} for "
             f"{size.max_drop:g} percentage points"
         )
-    check_scoring(method, settings.scoring, settings.bias, players.num_players)
+    check_scoring(method, settings.scoring, players.num_players)
 
 
 def _choose_by_rank(
@@ -59,8 +59,8 @@ def _choose_by_rank(
 ) -> Choice:
     """Rank the players of the trained network; the best stay."""
     task, size, players = made.task, settings.size, made.task.players
-    method, key = settings.selected, made.keys.choose
-    subject = Subject(task, dense, settings.scoring, settings.bias, key)
+    method = settings.selected
+    subject = Subject(task, dense, settings.scoring, made.keys.choose)
     limit = sizes.limit_of(players, size)
     keep = smallest = size.round_to * len(players.families)  # until it is told to end
     largest, fits = players.num_players - 1, limit and limit.fits
@@ -77,7 +77,7 @@ def _choose_by_rank(
         max_drop=size.max_drop,
         fits=fits,
     )
-    source = RANKERS[method.kind](key, method, subject, rounds)
+    source = rank(method, subject, rounds)
     how: Any = {"players": players, "scope": method.scope, "round_to": size.round_to}
     if isinstance(source, SelectionTrace):
         value, mask, scores = _read(source, size.max_drop)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.types import Scores
 from gamepruning.workbench.methods.registry import Kind, Method
 from gamepruning.workbench.methods.subject import Rounds, Subject
+from gamepruning.workbench.settings.base import closest
 from gamepruning.workbench.settings.parts import ScoringSettings
 
 SCORED = 2000  # training examples that a baseline looks at
@@ -46,7 +47,7 @@ def rank_by_baseline(
     key: jax.Array, method: Method, subject: Subject, rounds: Rounds
 ) -> Scores:
     """Scores of a baseline on training examples."""
-    score = method.scorer if callable(method.scorer) else BASELINES[method.scorer]
+    score = _scorer_of(method, BASELINES)
     inputs, labels = _training_rows(subject, SCORED)
     task = subject.task
     scores = score(key, task.players, subject.params, task.loss, inputs, labels)
@@ -110,7 +111,7 @@ def rank_by_bandit(
         batch_size=PULL_BATCH,
         key=arms_key,
     )
-    make = method.scorer if callable(method.scorer) else POLICIES[method.scorer]
+    make = _scorer_of(method, POLICIES)
     pulls: dict[str, Any] = {"num_pulls": subject.scoring.pulls, "caution": CAUTION}
     if not method.is_iterated:
         return play_bandit(play_key, make(), arms, progress=rounds.progress, **pulls)
@@ -138,7 +139,22 @@ RANKERS: dict[Kind, Callable[[jax.Array, Method, Subject, Rounds], Source]] = {
     "index": rank_by_index,
     "bandit": rank_by_bandit,
 }
-"""How the players of a trained network are ranked, by the kind of the method."""
+
+
+def rank(method: Method, subject: Subject, rounds: Rounds) -> Source:
+    """The ranking by a method, the same for every command."""
+    source = RANKERS[method.kind](subject.key, method, subject, rounds)
+    if not isinstance(source, Source):
+        told = f"the scorer of {method.name} to return gp.Scores"
+        raise InputError(f"expected {told}, got {type(source).__name__}")
+    return source
+
+
+def _scorer_of(method: Method, table: Mapping[str, Callable]) -> Callable[..., Any]:
+    name = method.scorer
+    if isinstance(name, str) and name not in table:
+        raise InputError(f"{method.name} has no scorer {name!r}{closest(name, table)}")
+    return table[name] if isinstance(name, str) else name
 
 
 def _training_rows(subject: Subject, most: int) -> tuple[jax.Array, jax.Array]:
@@ -163,9 +179,7 @@ def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., 
     return functools.partial(banzhaf_values, bias=bias, num_evaluations=budget)
 
 
-def check_scoring(
-    method: Method, scoring: ScoringSettings, bias: float | None, num_players: int
-) -> None:
+def check_scoring(method: Method, scoring: ScoringSettings, num_players: int) -> None:
     """Raise `InputError` if a budget is too small, before anything is trained."""
     pulls, evaluations = scoring.pulls, scoring.evaluations
     if method.kind == "bandit" and pulls is not None and pulls < num_players:
@@ -177,7 +191,7 @@ def check_scoring(
         return
     law = shapley(num_players)
     if method.scorer != "shapley":
-        given = bias if method.scorer == "biased_banzhaf" else None
+        given = scoring.bias if method.scorer == "biased_banzhaf" else None
         law = banzhaf(num_players, HALF if given is None else given)
     try:
         choose_method(law, num_players, evaluations, False)

@@ -6,7 +6,7 @@ a name means the same everywhere and a new method is one entry.
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gamepruning.errors import InputError
 from gamepruning.workbench.settings.base import closest, flag_of
@@ -56,6 +56,13 @@ class Method:
     selection: Selection = "top_n"
     aliases: tuple[str, ...] = ()  # other names for it
 
+    def __post_init__(self):
+        for name, kind in (("kind", Kind), ("selection", Selection)):
+            known, given = get_args(kind), getattr(self, name)
+            if given not in known:
+                told = f"method {self.name!r} has no {name} {given!r}"
+                raise InputError(f"{told}{closest(given, known)}")
+
     @property
     def is_iterated(self) -> bool:
         """Return True if players are decided on round by round."""
@@ -103,6 +110,10 @@ _WAYS: dict[Selection, str] = {
     "pruning": "removes the worst",
     "building": "adds the best",
 }
+_SHARES: tuple[tuple[Selection, str, str], ...] = (
+    ("top_n", "", ""),
+    ("family", "-family", ", the same share of every family"),
+)
 
 
 def _methods() -> Iterator[Method]:
@@ -119,17 +130,11 @@ def _methods() -> Iterator[Method]:
             yield Method(f"{way}-{name}", "index", told, name, way)
     for name, what in _BANDITS.items():
         yield Method(name, "bandit", what, name, "pruning")
-    for name, what in _BASELINES.items():
-        yield _baseline(name, name, what, "top_n")
-    for name, what in _BASELINES.items():
-        told = f"{what}, the same share of every family"
-        yield _baseline(f"{name}-family", name, told, "family")
-
-
-def _baseline(name: str, scorer: str, told: str, how: Selection) -> Method:
-    full = {"magnitude": "magnitude_l2"}.get(scorer, scorer)
-    aliases = () if full == scorer else (name.replace(scorer, full),)
-    return Method(name, "baseline", told, full, how, aliases)
+    for how, end, share in _SHARES:
+        for name, what in _BASELINES.items():
+            full = {"magnitude": "magnitude_l2"}.get(name, name)
+            aliases = () if full == name else (full + end,)
+            yield Method(name + end, "baseline", what + share, full, how, aliases)
 
 
 METHODS: dict[str, Method] = {method.name: method for method in _methods()}
@@ -167,7 +172,7 @@ def describe_methods(*kinds: Kind) -> str:
     """A line for every method of these kinds, or of all: its name and its summary."""
     width, lines = max(map(len, METHODS)), []
     for kind in kinds or ASKS:
-        lines += ["", ", ".join(KINDS[kind]).capitalize() + ":"]
+        lines += ["", f"{', '.join(KINDS[kind]).capitalize()}:"]
         lines += [f"  {n:<{width}}  {METHODS[n].summary}" for n in names_of(kind)]
     return "\n".join(lines[1:])
 

@@ -33,7 +33,6 @@ class Subject:
     task: Task
     params: Any  # the trained weights
     scoring: ScoringSettings  # budgets, and what a coalition is worth
-    given_bias: float | None  # see `bias`
     key: jax.Array  # that players are ranked with
 
     @functools.cached_property
@@ -42,8 +41,8 @@ class Subject:
 
         As given, or d = 1 - t*: there outputs vary most between coalitions.
         """
-        if self.given_bias is not None:
-            return self.given_bias
+        if self.scoring.bias is not None:
+            return self.scoring.bias
         data, players = self.task.dataset, self.task.players
         output = "outputs" if data.task == "regression" else "probabilities"
         key = jax.random.fold_in(self.key, BIAS_STREAM)

@@ -127,7 +127,7 @@ def cost_table(result: RunResult) -> Table:
     lines = {
         "params": ("parameters", "{:,}".format),
         "num_bytes": ("size", formats.format_bytes),
-        "macs": ("multiply-accumulates, one example", "{:,}".format),
+        "macs": ("multiply-adds, one example", "{:,}".format),
         "latency_ms": (f"latency, {examples}, median", "{:.3g} ms".format),
     }
     rows = []

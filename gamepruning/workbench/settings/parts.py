@@ -190,6 +190,8 @@ class ScoringSettings(Settings):
         or the negative loss at the best of five temperatures (calibrated, for classes
         only); auto is the loss, or the metric that --metric names.
       rows: Validation examples on which coalitions are evaluated.
+      bias: Probability with which a player is in a coalition, for biased_banzhaf
+        (default: where the outputs are least certain).
       evaluations: Coalitions evaluated for each estimate of a power index (default: 10
         per player, or 2 per player in each round of building and pruning).
       step: Players decided on in each round: a count such as 1, or a fraction such as
@@ -202,6 +204,7 @@ class ScoringSettings(Settings):
 
     value: Literal["auto", "metric", "loss", "calibrated"] = "auto"
     rows: Annotated[int, N, AT_LEAST_ONE] = 2000
+    bias: Annotated[float | None, X, Share] = None
     evaluations: Annotated[int | None, N, AT_LEAST_ONE] = None
     step: Annotated[int | float, flag("N|SHARE")] = 0.1
     swaps: Annotated[int, N, Within(0, 10**9)] = 16

@@ -170,8 +170,6 @@ class PruneSettings(parts.DatasetCommandSettings):
         (top_n), the worst leave round by round (pruning), or, by power indices, the
         best enter round by round (building). Auto is what the method's name says:
         shapley and banzhaf estimate once, building-banzhaf builds, bandits prune.
-      bias: Probability with which a player is in a coalition, for --method
-        biased_banzhaf (default: where the outputs are least certain).
       seed: Seed of everything random.
       load: Weights to start from: a .safetensors file or a run folder. All methods but
         the equilibrium game prune them as they are.
@@ -185,7 +183,6 @@ class PruneSettings(parts.DatasetCommandSettings):
     prices: PriceSettings = PriceSettings()
     game: GameSettings = GameSettings()
     size: SizeSettings = SizeSettings()
-    bias: Annotated[float | None, parts.X, parts.Share] = None
     scoring: parts.ScoringSettings = parts.ScoringSettings()
     rates: parts.RateSettings = parts.RateSettings()
     seed: parts.Seed = 0
@@ -212,16 +209,14 @@ class PruneSettings(parts.DatasetCommandSettings):
           >>> named = lambda **flags: PruneSettings.of(**flags).selected.selection
           >>> named(method="banzhaf", keep="9"), named(method="ucb1", keep="9")
           ('top_n', 'pruning')
-          >>> named(method="banzhaf", keep="9", selection="building")
-          'building'
         """
         method, scope = registry.find_method(self.method), self.size.scope
+        selection = method.selection
         if "selection" in method.asks and self.selection != "auto":
-            method = dataclasses.replace(method, selection=self.selection)
-        if method.selection in ("top_n", "family") and scope != "auto":
+            selection = self.selection
+        if selection in ("top_n", "family") and scope != "auto":
             selection = "family" if scope == "family" else "top_n"
-            method = dataclasses.replace(method, selection=selection)
-        return method
+        return dataclasses.replace(method, selection=selection)
 
     def problems(self) -> Iterator[str]:
         method, size = self.selected, self.size
@@ -267,6 +262,5 @@ def misfits(
                 f"{registry.KINDS[m.kind][0]}{rounds} ({flag} {m.name})"
                 for m in reversed(first.values())
             )
-            told = f"{flag} biased_banzhaf" if name == "bias" else told
             own = " ".join(method.name for method in methods)
             yield f"{flag_of(name)} goes with {told}, not with {flag} {own}"

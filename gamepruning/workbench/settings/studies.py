@@ -51,8 +51,6 @@ class CurveSettings(parts.DatasetCommandSettings):
       methods: Methods to compare, or all; gamepruning methods lists them.
       sizes: Sizes to prune to, as fractions of the players.
       seeds: Number of networks to train and prune, with the seeds 0 to N - 1.
-      bias: Probability with which a player is in a coalition, for biased_banzhaf
-        (default: where the outputs are least certain).
       fine_tune: Passes over the training data after removal, at each size.
     """
 
@@ -62,7 +60,6 @@ class CurveSettings(parts.DatasetCommandSettings):
     )
     sizes: Shares = SIZES
     seeds: Seeds = 2
-    bias: Annotated[float | None, parts.X, parts.Share] = None
     scoring: parts.ScoringSettings = parts.ScoringSettings()
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 0
 
@@ -101,8 +98,6 @@ class CompareSettings(parts.CommandSettings):
         count (77), or a count for each family (51/26).
       sizes: More sizes for the curves before fine-tuning, as fractions of the players.
       seeds: Number of networks to train on each data set, with the seeds 0 to N - 1.
-      bias: Probability with which a player is in a coalition, for biased_banzhaf
-        (default: where the outputs are least certain).
       fine_tune: Passes over the training data after removal.
       alpha: Significance level of the critical difference, in (0, 1).
     """
@@ -113,7 +108,6 @@ class CompareSettings(parts.CommandSettings):
     keep: Annotated[str, parts.flag("SIZE")] = "0.2"
     sizes: Shares = SIZES
     seeds: Seeds = 3
-    bias: Annotated[float | None, parts.X, parts.Share] = None
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 10
     alpha: Annotated[float, parts.X, parts.Share] = 0.05
     scoring: parts.ScoringSettings = parts.ScoringSettings()
@@ -163,7 +157,6 @@ class CompareSettings(parts.CommandSettings):
             methods=scored or ("random",),
             sizes=self.sizes,
             seeds=self.seeds,
-            bias=self.bias,
             scoring=self.scoring,
             fine_tune=self.fine_tune,
             data=self.data.fit_for(dataset),

@@ -108,8 +108,7 @@ def test_the_metric_that_is_named_chooses(tmp_path):
     outputs = np.eye(2)[np.zeros(30, int)]  # always the first class
     labels = task.dataset.validation.labels[:30]
     assert float(task.metric(outputs, labels)) == 0.5
-    key = jax.random.key(0)  # of the bias, which is given
-    game = Subject(task, task.params, ScoringSettings(), 0.5, key).game
+    game = Subject(task, task.params, ScoringSettings(), jax.random.key(0)).game
     everybody = np.ones((1, task.players.num_players), bool)
     inputs = jax.numpy.asarray(task.dataset.validation.inputs)
     values = task.network.apply(task.params, inputs)

@@ -18,6 +18,7 @@ from gamepruning.bandits import POLICIES
 from gamepruning.bandits.policy import one_each, policy_by_index
 from gamepruning.baselines import BASELINES, magnitude_scores
 from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.errors import InputError
 from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.players import size_of
 from gamepruning.types import InputError
@@ -26,7 +27,7 @@ from gamepruning.workbench.jobs.compare import _curve_of
 from gamepruning.workbench.jobs.one_curve import Trained, choose_at
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
-from gamepruning.workbench.methods.rank import _make_scorer
+from gamepruning.workbench.methods.rank import RANKERS, _make_scorer
 from gamepruning.workbench.methods.registry import METHODS, Method
 from gamepruning.workbench.methods.subject import Subject
 from gamepruning.workbench.settings.parts import ScoringSettings
@@ -185,6 +186,16 @@ def test_new_ones_run_through_compare(toys, tmp_path, monkeypatch):
     assert found["toy_policy"]["evaluations"] > 0 == found["toy_scores"]["evaluations"]
 
 
+def test_a_scorer_that_cannot_be_is_one_line(made, tmp_path, monkeypatch):
+    toy = Method("toy", "baseline", "a toy", "magnitud")
+    monkeypatch.setitem(METHODS, "toy", toy)
+    with pytest.raises(InputError, match="toy has no scorer 'magnitud': did you mean"):
+        choose_by("toy", made, tmp_path / "one", keep="4")
+    monkeypatch.setitem(RANKERS, "baseline", lambda *args: 3)
+    with pytest.raises(InputError, match="scorer of toy to return gp.Scores, got int"):
+        choose_by("toy", made, tmp_path / "two", keep="4")
+
+
 def test_tables_of_the_library_are_covered():
     scorers = {kind: set() for kind in ("baseline", "bandit")}
     for method in METHODS.values():
@@ -195,11 +206,11 @@ def test_tables_of_the_library_are_covered():
 
 def test_a_biased_estimate_of_few_players_has_each_of_them_in_and_out(made):
     """Two coalitions a player are too few to be sure of that where a round has few."""
-    key = made.keys.choose
-    subject = Subject(made.task, made.task.params, ScoringSettings(), 0.2, key)
+    scoring = ScoringSettings(bias=0.2)
+    subject = Subject(made.task, made.task.params, scoring, made.keys.choose)
     scorer: Any = _make_scorer(METHODS["pruning-biased_banzhaf"], subject, 14)
     num_evaluations = scorer.keywords["num_evaluations"]
     assert 7 * 0.8**num_evaluations < 1e-8  # the chance that somebody is never in
-    own = dataclasses.replace(subject, scoring=ScoringSettings(evaluations=9))
+    own = dataclasses.replace(subject, scoring=scoring.but(evaluations=9))
     scorer = _make_scorer(METHODS["pruning-biased_banzhaf"], own, 14)
     assert scorer.keywords["num_evaluations"] == 9  # as told

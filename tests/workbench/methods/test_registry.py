@@ -1,5 +1,7 @@
 """The registry of methods: names, aliases, and what each can be told."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from gamepruning.baselines import BASELINES
@@ -58,3 +60,16 @@ def test_a_new_method_is_one_entry(monkeypatch):
     assert find_method("toy").scorer == "random"
     assert "toy" in names_of("baseline")
     assert "a toy" in describe_methods("baseline")
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"kind": "indx"}, "method 'toy' has no kind 'indx': did you mean index"),
+        ({"selection": "bilding"}, "no selection 'bilding': did you mean building"),
+    ],
+)
+def test_a_method_that_cannot_be(given, message):
+    with pytest.raises(InputError, match=message):
+        toy = {"name": "toy", "kind": "index", "selection": "top_n"}
+        Method.__post_init__(SimpleNamespace(**{**toy, **given}))  # type: ignore

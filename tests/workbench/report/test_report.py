@@ -150,7 +150,7 @@ def test_the_terminal_tables():
         "234×",
         "3.2 ms",
         "2.88 to 4.16",
-        "multiply-accumulates, one example",
+        "multiply-adds, one example",
     ):
         assert words in said
     assert max(map(len, said.splitlines())) <= 80

@@ -41,9 +41,12 @@ DEFAULT = PruneSettings()
         ({"widths": (8, 0)}, "--widths >= 1"),
         ({"module": "net.py:make", "model": "mlp"}, "--model does not change"),
         ({"round_to": 0}, "--round-to >= 1"),
-        ({"bias": 0.2}, "--bias goes with --method biased_banzhaf, not"),
+        (
+            {"bias": 0.2},
+            r"--bias goes with power indices \(--method biased_banzhaf\), not",
+        ),
         ({"method": "taylor", "keep": "9", "selection": "top_n"}, "--selection goes"),
-        ({"method": "banzhaf", "keep": "9", "bias": 0.2}, "--bias goes with --method"),
+        ({"method": "banzhaf", "keep": "9", "bias": 0.2}, "--bias goes with power"),
         ({"method": "biased_banzhaf", "keep": "9", "bias": 1.0}, r"in \(0, 1\), got 1"),
         ({"method": "banzhaf"}, "--method banzhaf needs --keep"),
         (
