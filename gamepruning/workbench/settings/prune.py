@@ -203,13 +203,7 @@ class PruneSettings(parts.DatasetCommandSettings):
 
     @property
     def selected(self) -> registry.Method:
-        """The method, with the selection that --selection and --scope give it.
-
-        Example:
-          >>> named = lambda **flags: PruneSettings.of(**flags).selected.selection
-          >>> named(method="banzhaf", keep="9"), named(method="ucb1", keep="9")
-          ('top_n', 'pruning')
-        """
+        """The method, with the selection that --selection and --scope give it."""
         method, scope = registry.find_method(self.method), self.size.scope
         selection = method.selection
         if "selection" in method.asks and self.selection != "auto":

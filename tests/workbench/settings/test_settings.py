@@ -73,6 +73,22 @@ def test_out_of_range(settings, message):
         PruneSettings.of(**settings)
 
 
+@pytest.mark.parametrize(
+    "flags, selection",
+    [
+        ({"method": "banzhaf"}, "top_n"),
+        ({"method": "building-banzhaf"}, "building"),
+        ({"method": "banzhaf", "selection": "building"}, "building"),
+        ({"method": "ucb1"}, "pruning"),
+        ({"method": "taylor-family"}, "family"),
+        ({"method": "taylor", "scope": "family"}, "family"),
+        ({"method": "building", "selection": "top_n", "scope": "family"}, "family"),
+    ],
+)
+def test_a_name_says_how_it_selects_unless_a_flag_does(flags, selection):
+    assert PruneSettings.of(keep="9", **flags).selected.selection == selection
+
+
 def test_keep_in_three_forms():
     assert parse_keep("0.25") == 0.25
     assert parse_keep("1e-1") == 0.1
