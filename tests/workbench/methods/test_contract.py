@@ -18,7 +18,6 @@ from gamepruning.bandits import POLICIES
 from gamepruning.bandits.policy import one_each, policy_by_index
 from gamepruning.baselines import BASELINES, magnitude_scores
 from gamepruning.coalitions.estimators import ESTIMATORS
-from gamepruning.errors import InputError
 from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.players import size_of
 from gamepruning.types import InputError
