@@ -85,23 +85,21 @@ def test_a_namespace_says_what_it_holds(name):
 
 
 def records():
-    """The public named tuples that hold arrays."""
+    """The public named tuples that hold arrays; functions of arrays are none."""
     for name in NAMESPACES:
         module = getattr(gp, name)
         for item in getattr(module, "__all__", vars(module)):
             kind = getattr(module, item)
-            fields = str(getattr(kind, "__annotations__", "") or "")
-            is_record = inspect.isclass(kind) and hasattr(kind, "_fields")
-            if is_record and re.search("Array|ndarray|Params", fields):
-                yield kind
+            if inspect.isclass(kind) and hasattr(kind, "_fields"):
+                fields = map(str, kind.__annotations__.values())
+                values = " ".join(f for f in fields if "Callable" not in f)
+                if re.search("Array|ndarray|Params|Any", values):
+                    yield kind
 
 
 @pytest.mark.parametrize("kind", sorted(set(records()), key=lambda kind: kind.__name__))
 def test_no_record_prints_arrays_by_the_page(kind):
-    """Functions that take arrays are no arrays."""
-    fields = kind.__annotations__.values()
-    if not all("Callable" in str(field) for field in fields):
-        assert kind.__repr__.__module__.startswith("gamepruning"), kind
+    assert kind.__repr__.__module__.startswith("gamepruning"), kind
 
 
 def test_a_record_of_arrays_is_short():
