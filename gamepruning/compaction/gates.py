@@ -2,14 +2,16 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players, find_players
+from gamepruning.run.batches import predict
 from gamepruning.trees.paths import named_leaves
 
 TOLERANCE = 1e-4  # relative to the largest output, in float32
@@ -115,3 +117,38 @@ def _carry(apply, players, params, gates, mask, inputs) -> Absorbed:
         return new.mask_from_kept(kept)
 
     return Absorbed(gated, joint, new, convert(mask), wrap, convert, "gates")
+
+
+class Gated(Protocol):
+    """A full network, who stays, and the gates at which it was chosen."""
+
+    @property
+    def params(self) -> Any: ...
+    @property
+    def mask(self) -> np.ndarray: ...
+    @property
+    def gates(self) -> jax.Array | None: ...
+
+
+def removal_error(
+    players: Players, chosen: Gated, small: CompactModel, inputs: jax.Array
+) -> float:
+    """How far a small network is from the one it was cut from, with its gates, too.
+
+    Args:
+      players: of the full network.
+      chosen: its params without the gates, the mask, and the gates or None.
+      small: what `compact` made, the gates in its weights.
+      inputs: examples, [B, ...].
+
+    Returns:
+      The larger relative difference: from the full network with players masked, and
+      from that with the gates of those who stay.
+    """
+    found = float(small.report.max_error)
+    if chosen.gates is None:
+        return found
+    gates = jnp.where(jnp.asarray(chosen.mask), chosen.gates, 0.0)
+    expected = run_gated(players, chosen.params, gates, inputs)
+    actual = predict(small.apply, small.params, inputs)
+    return max(found, relative_error(expected, actual))

@@ -14,11 +14,16 @@ from gamepruning.workbench.jobs import one_curve
 from gamepruning.workbench.jobs.curve import check_curve
 from gamepruning.workbench.jobs.forecast import forecast
 from gamepruning.workbench.jobs.one_curve import Trained
+from gamepruning.workbench.jobs.rivals import mend
 from gamepruning.workbench.jobs.run import Run, Where, open_run, settle_for
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
 from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.sizes import check_keep, fit_sizes
-from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
+from gamepruning.workbench.methods.small_networks import (
+    SmallNetwork,
+    cut_alike,
+    make_small,
+)
 from gamepruning.workbench.report import comparison
 from gamepruning.workbench.report.comparison import DENSE
 from gamepruning.workbench.settings.prune import SizeSettings
@@ -119,7 +124,10 @@ def _equilibrium(settings: CompareSettings, dataset: str, network: Trained) -> d
     made = network.made._replace(training=training)
     trainer = network.trainer._replace(training=training)
     choice = play_equilibrium(made, asked, trainer, f"equilibrium_{network.label}")
-    return _facts(network, choice.mask, make_small(task, choice.full), "equilibrium")
+    small, full = make_small(task, choice.full), choice.full
+    if (found := mend(f"equilibrium_{network.label}", task, trainer, full)) is not None:
+        small = cut_alike(task, full._replace(params=found.params), small)
+    return _facts(network, choice.mask, small, "equilibrium")
 
 
 def _facts(network: Trained, mask: np.ndarray, small: SmallNetwork, name: str) -> dict:

@@ -26,6 +26,7 @@ from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Prepared, Task
 
 BALANCED = "balanced accuracy"
+FIRST = {False: "after removal", True: "after repair"}  # the first stage, by --repair
 
 
 def run_curves(settings: CurveSettings, **where: Unpack[Where]) -> Path:
@@ -101,7 +102,7 @@ def _write(
     (metric, full), *others = dense.items()
     settings, figures = run.settings, {}
     sizes, mean = sorted(settings.sizes), float(np.mean(full))
-    stages = {"curve": ("values", "after removal")}
+    stages = {"curve": ("values", FIRST[settings.repair])}
     if settings.fine_tune:
         stages["fine_tuned"] = ("tuned", "after fine-tuning")
     for name, (kind, stage) in stages.items():
@@ -146,7 +147,7 @@ def _table(
     kind = "tuned" if settings.fine_tune else "values"
     if metric == BALANCED and "balanced" in rows[0]:
         kind = "balanced tuned" if settings.fine_tune else "balanced"
-    stage = "after fine-tuning" if settings.fine_tune else "after removal"
+    stage = "after fine-tuning" if settings.fine_tune else FIRST[settings.repair]
     title = (
         f"Test {metric} {stage} by % of players kept, mean of "
         f"{settings.seeds} {'network' if settings.seeds == 1 else 'networks'} "

@@ -1,7 +1,7 @@
 """The curve of one method on one network: choose, take out, judge on test data."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,11 +11,12 @@ from rich.progress import Progress
 from gamepruning import metrics
 from gamepruning.compaction.gates import Absorbed, gated_network
 from gamepruning.compaction.measure import count_params
+from gamepruning.files.fingerprint import fingerprint
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.run.batches import evaluate, predict
 from gamepruning.selection import SelectionTrace, compression_curve, masks_at, top_n
 from gamepruning.selection.top_n import as_count
-from gamepruning.workbench.jobs.rivals import Tuner, train_dense
+from gamepruning.workbench.jobs.rivals import Tuner, mend, train_dense
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods import sizes, small_networks
 from gamepruning.workbench.methods.rank import Source, count_evaluations, rank
@@ -58,14 +59,21 @@ class Trained:
         """Masks [K, N] -> the same without the players left out, [K]."""
         return np.array([self.judge(*gated) for gated in self.gate(masks)])
 
-    def gate(self, masks: np.ndarray) -> list[tuple[Callable, Any]]:
+    def gate(self, masks: np.ndarray) -> Iterator[tuple[Callable, Any]]:
         """The networks without the players left out, and their parameters."""
         gated = gated_network(self.task.players)
-        gates = [jnp.asarray(mask, jnp.float32) for mask in masks]
-        return [(gated, (self.params, gate)) for gate in gates]
+        for mask in masks:
+            yield gated, (self.full(mask).params, jnp.asarray(mask, jnp.float32))
+
+    def full(self, mask: np.ndarray) -> Absorbed:
+        """The full network of those who stay, bool [N], repaired with --repair."""
+        apply, players = self.task.network.apply, self.task.players
+        full, name = Absorbed(apply, self.params, players, mask), fingerprint(mask)
+        found = mend(f"{self.label}-{name}", self.task, self.trainer, full)
+        return full if found is None else full._replace(params=found.params)
 
     def score_classes(
-        self, networks: Sequence[tuple[Callable, Any]], stage: str = ""
+        self, networks: Iterable[tuple[Callable, Any]], stage: str = ""
     ) -> dict[str, list]:
         """What test data say of each network's classes; nothing of a regression."""
         test = self.task.dataset.test
@@ -83,8 +91,7 @@ class Trained:
 
         Networks of the same size in every family share one compiled program.
         """
-        task, params, smalls = self.task, self.params, self._smalls
-        full = Absorbed(task.network.apply, params, task.players, mask)
+        task, smalls, full = self.task, self._smalls, self.full(mask)
         counts = sizes.counts_of(task.players, mask)
         if counts in smalls:
             return small_networks.cut_alike(task, full, smalls[counts])
@@ -99,7 +106,8 @@ class Trained:
 
 def prepare_curve(settings: CurveSettings, seed: int) -> Prepared:
     """The task of a seed; its networks are fine-tuned as the settings say."""
-    return prepare(settings, seed, rates=RateSettings(fine_tune=settings.fine_tune))
+    rates = RateSettings(fine_tune=settings.fine_tune, repair=settings.repair)
+    return prepare(settings, seed, rates=rates)
 
 
 def train_networks(
@@ -130,10 +138,10 @@ def draw_curve(
 ) -> dict[str, Any]:
     """The curve of one method on one network, as a row of `curve.json`.
 
-    "values" are test metrics right after removal. Where there is fine-tuning, "tuned"
-    are those after it, at the sizes `tuned`, or at all; "balanced" and "balanced tuned"
-    are the balanced accuracies of classes, "recalls" and "recalls tuned" the recalls of
-    each class. Methods that score all players once keep `counts` in each family at the
+    "values" are test metrics after removal (and repair), "tuned" those after fine-
+    tuning, at the sizes `tuned`, or at all; "balanced" and "balanced tuned" are the
+    balanced accuracies of classes, "recalls" and "recalls tuned" the recalls of each.
+    Methods that score all players once keep `counts` in each family at the
     size that has as many in all.
     """
     method, shares = find_method(name), sorted(network.settings.sizes)
@@ -192,14 +200,10 @@ def choose_at(
 def _check_removal(network: Trained, mask: np.ndarray, expected: float) -> float:
     """The metric after the players were taken out for real; must be as expected.
 
-    `compact` compares all outputs; the metric may still differ where rounding decides
-    between two classes, in one example of a thousand.
+    Outputs were compared: it may differ where rounding decides between two classes.
     """
-    small = network.cut(mask)
+    small, total = network.cut(mask), len(network.task.dataset.test.labels)
     found = network.judge(small.apply, small.params)
-    if abs(found - expected) > max(1e-3, 1.5 / len(network.task.dataset.test.labels)):
-        raise RuntimeError(
-            f"a network of {int(mask.sum())} players has {network.task.metric_name} "
-            f"{found}, and {expected} with the others gated off"
-        )
+    if abs(found - expected) > max(1e-3, 1.5 / total):
+        raise RuntimeError(f"{expected} with players gated off, {found} without them")
     return found

@@ -9,15 +9,13 @@ import jax.numpy as jnp
 
 from gamepruning import metrics
 from gamepruning.compaction import measure
-from gamepruning.compaction.gates import gated_network, run_gated
+from gamepruning.compaction.gates import gated_network, removal_error
 from gamepruning.compaction.measure import Cost
-from gamepruning.compaction.verify import relative_error
 from gamepruning.run.batches import evaluate, predict
 from gamepruning.workbench.datasets import Dataset
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.sizes import limit_of
-from gamepruning.workbench.methods.small_networks import SmallNetwork
-from gamepruning.workbench.methods.subject import CHECKED, Choice
+from gamepruning.workbench.methods.subject import Choice, checked_inputs
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import (
     Contender,
@@ -61,7 +59,9 @@ def summarise(
         rivals=tuple(_judge(task, rival) for rival in compared.rivals),
         cost_dense=costs["dense"],
         cost_small=costs["small"],
-        max_error=_largest_error(task, choice, compared.small),
+        max_error=removal_error(
+            task.players, choice, compared.small.compacted, checked_inputs(task)
+        ),
         shipped=choose_shipped(task, compared.pruned),
         seconds=dict(seconds),
         notes=(
@@ -118,19 +118,6 @@ def choose_shipped(task: Task, pruned: Entrant) -> str:
         return -math.inf if math.isnan(value) else value
 
     return max(reversed(pruned.stages), key=worth)  # of equal ones the last
-
-
-def _largest_error(task: Task, choice: Choice, small: SmallNetwork) -> float:
-    """The relative difference that removal made, with the game's own gates, too."""
-    found = float(small.compacted.report.max_error)
-    if choice.gates is None:
-        return found
-    inputs = jnp.asarray(task.dataset.validation.inputs[:CHECKED])
-    gates = jnp.where(jnp.asarray(choice.mask), choice.gates, 0.0)
-    expected = run_gated(task.players, choice.params, gates, inputs)
-    return max(
-        found, relative_error(expected, predict(small.apply, small.params, inputs))
-    )
 
 
 def measure_costs(task: Task, compared: Comparison) -> dict[str, Cost]:

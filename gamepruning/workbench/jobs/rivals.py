@@ -79,7 +79,7 @@ def compare(
     for name, own in fulls.items():
         network = small if own is full else small_networks.cut_alike(task, own, small)
         label, stages = label_of(asked, name), {"removed": network.params}
-        if (found := mend(name, label, task, trainer, own)) is not None:
+        if (found := mend(name, task, trainer, own, label)) is not None:
             own = own._replace(params=found.params)
             alike = small_networks.cut_alike(task, own, network)
             stages["repaired"], report = alike.params, report or found.report
@@ -106,16 +106,16 @@ def compare(
 
 
 def mend(
-    name: str, label: str, task: Task, trainer: Trainer, full: Absorbed
+    name: str, task: Task, trainer: Trainer, full: Absorbed, label: str = ""
 ) -> Repaired | None:
     """The repair of a network whose players leave; None where there is to be none.
 
-    It is fitted to training examples, and on file for a run that resumes.
+    It is fitted to training examples, and on file for whoever needs it again.
     """
     if not trainer.training.repair or full.mask.all():
         return None
     inputs = jnp.asarray(task.dataset.train.inputs[:REPAIR_ROWS])
-    bar = counting_bar(trainer.progress, f"repair {label}")
+    bar = counting_bar(trainer.progress, f"repair {label}") if label else None
     with warnings.catch_warnings():  # what they say is in the report's notes
         warnings.simplefilter("ignore")
         return repair(
@@ -123,7 +123,7 @@ def mend(
             full.params,
             full.mask,
             inputs,
-            progress=lambda path, number, count: bar(number + 1, count),
+            progress=bar and (lambda path, number, count: bar(number + 1, count)),
             checkpoint=trainer.folder.checkpoints / f"repair_{name}.npz",
         )
 

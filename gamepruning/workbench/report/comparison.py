@@ -90,7 +90,7 @@ def comparison_table(
     metric = functools.partial(format_metric, metric=rows[0]["metric"])
     columns = {
         "method": Column("method", "text"),
-        "before": Column("removed", format=metric),
+        "before": Column("repaired" if settings.repair else "removed", format=metric),
         "after": Column("fine-tuned", format=metric, is_key=True),
         "balanced": Column("balanced", format=format_percent),
         "rank": Column("mean rank", format="{:.2f}".format),

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from gamepruning.uncertainty.names import McueOutput
 from gamepruning.workbench.methods.registry import (
@@ -17,6 +17,7 @@ from gamepruning.workbench.settings import parts, prune
 from gamepruning.workbench.settings.base import Within
 
 MOST_POINTS = 256
+SHARED = "network training scoring sizes seeds fine_tune repair".split()
 SIZES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
 Shares = Annotated[tuple[float, ...], parts.flag("SHARE ..."), parts.Share]
 Seeds = Annotated[int, parts.N, Within(1, 2**32)]
@@ -44,7 +45,7 @@ class CurveSettings(parts.DatasetCommandSettings):
       gamepruning curve
       gamepruning curve --methods building pruning-banzhaf taylor --sizes 0.05 0.1 0.2
       gamepruning curve --dataset mnist --data-dir DATA --model lenet_300_100 --seeds 5
-      gamepruning curve --methods building random --fine-tune 5
+      gamepruning curve --methods building random --repair --fine-tune 5
       gamepruning curve --resume --out runs/mine
 
     Attributes:
@@ -52,6 +53,7 @@ class CurveSettings(parts.DatasetCommandSettings):
       sizes: Sizes to prune to, as fractions of the players.
       seeds: Number of networks to train and prune, with the seeds 0 to N - 1.
       fine_tune: Passes over the training data after removal, at each size.
+      repair: After removal, fit the weights that read removed players in closed form.
     """
 
     COMMAND: ClassVar[str] = "curve"
@@ -62,6 +64,7 @@ class CurveSettings(parts.DatasetCommandSettings):
     seeds: Seeds = 2
     scoring: parts.ScoringSettings = parts.ScoringSettings()
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 0
+    repair: bool = False
 
     def __post_init__(self):
         kinds: tuple[Kind, ...] = ("index", "bandit", "baseline")
@@ -99,6 +102,7 @@ class CompareSettings(parts.CommandSettings):
       sizes: More sizes for the curves before fine-tuning, as fractions of the players.
       seeds: Number of networks to train on each data set, with the seeds 0 to N - 1.
       fine_tune: Passes over the training data after removal.
+      repair: After removal, fit the weights that read removed players in closed form.
       alpha: Significance level of the critical difference, in (0, 1).
     """
 
@@ -109,6 +113,7 @@ class CompareSettings(parts.CommandSettings):
     sizes: Shares = SIZES
     seeds: Seeds = 3
     fine_tune: Annotated[int, parts.N, Within(0, 10**5)] = 10
+    repair: bool = False
     alpha: Annotated[float, parts.X, parts.Share] = 0.05
     scoring: parts.ScoringSettings = parts.ScoringSettings()
 
@@ -151,17 +156,9 @@ class CompareSettings(parts.CommandSettings):
     def as_curve(self, dataset: str) -> CurveSettings:
         """The part that `gamepruning curve` does, on one data set, but for --keep."""
         scored = tuple(name for name in self.methods if name != EQUILIBRIUM)
-        return CurveSettings(
-            dataset=dataset,
-            network=self.network,
-            methods=scored or ("random",),
-            sizes=self.sizes,
-            seeds=self.seeds,
-            scoring=self.scoring,
-            fine_tune=self.fine_tune,
-            data=self.data.fit_for(dataset),
-            training=self.training,
-        )
+        shared: dict[str, Any] = {name: getattr(self, name) for name in SHARED}
+        data, methods = self.data.fit_for(dataset), scored or ("random",)
+        return CurveSettings(dataset=dataset, data=data, methods=methods, **shared)
 
     def as_equilibrium(self, dataset: str, seed: int) -> prune.PruneSettings:
         """The part that `gamepruning prune --keep` does, on one data set."""
@@ -171,7 +168,9 @@ class CompareSettings(parts.CommandSettings):
             size=prune.SizeSettings(keep=self.keep),
             data=self.data.fit_for(dataset),
             training=self.training,
-            rates=parts.RateSettings(fine_tune=self.fine_tune),
+            rates=parts.RateSettings(
+                fine_tune=self.fine_tune, repair=self.repair or None
+            ),
             seed=seed,
         )
 

@@ -1,10 +1,12 @@
 """`gamepruning compare`, and `prune` by bandits."""
 
+import io
 import json
 import re
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from gamepruning.statistics import compare_methods
 from gamepruning.types import InputError
@@ -300,3 +302,20 @@ def test_bad_bandit_settings(given, message):
 def test_too_few_pulls(folder, capsys):
     assert main("prune --method exp3 --keep 0.1 --pulls 7".split()) == 2
     assert "fewer than the 768 players" in capsys.readouterr().err
+
+
+def test_all_methods_are_repaired_alike(tmp_path):
+    settings = CompareSettings.of(
+        widths=(16, 8),
+        epochs=3,
+        fine_tune=1,
+        methods=("equilibrium", "magnitude"),
+        seeds=1,
+        repair=True,
+    )
+    assert settings.as_equilibrium("digits", 0).settled_rates.repair
+    console = Console(file=io.StringIO(), width=100)
+    out = comparing.run_compare(settings, out=tmp_path / "run", console=console)
+    rows = json.loads((out / "compare.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["dense", "equilibrium", "magnitude"]
+    assert " repaired " in console.file.getvalue()  # type: ignore[attr-defined]

@@ -174,3 +174,19 @@ def test_default_sizes_are_those_that_a_small_network_can_have():
     assert sizes == (0.2, 0.25, 0.3, 0.4, 0.5, 0.6)  # 2, 3, 4, 5, 6, 7 of 12
     assert fit_sizes(CurveSettings().sizes, players, 3 / 12, 0.9)[1:2] == (0.25,)
     assert fit_sizes((0.2, 0.21), players, 0.3) == (0.2, 0.21, 0.3)  # as typed
+
+
+def test_curves_after_repair_are_higher_and_are_checked(tmp_path):
+    settings = CurveSettings.of(
+        widths=(16, 8), epochs=5, methods=("magnitude",), sizes=(0.5, 0.75), seeds=1
+    )
+    values = {}
+    for repaired in (False, True):
+        out, console = tmp_path / f"{repaired}", Console(file=io.StringIO(), width=100)
+        run_curves(settings.but(repair=repaired), out=out, console=console)
+        (row,) = json.loads((out / "curve.json").read_text())["rows"]
+        values[repaired] = row["values"]
+        stage = "after repair" if repaired else "after removal"
+        assert f"Test accuracy {stage} by" in console.file.getvalue()  # type: ignore[attr-defined]
+        assert row["compacted"] == pytest.approx(row["values"][0], abs=2e-3)
+    assert values[True][0] > values[False][0]
