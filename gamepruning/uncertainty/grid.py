@@ -87,15 +87,21 @@ def variance_of(
     counts = moments.counts[chosen]
     total = counts.sum()
     part = counts / total
-    square, own = (x[:, chosen] @ part for x in (moments.square, moments.own))
+    square, own = (_times(x[:, chosen], part) for x in (moments.square, moments.own))
     gram = moments.gram[:, chosen][..., chosen]
     gram = np.einsum("kglh,g,h->kl", gram, part, part)
     every = np.arange(len(gram))
     gram[every, every] = (total * gram[every, every] - own) / (total - 1)
     norms = gram[every, every]
     steps = norms[1:] + norms[:-1] - 2 * gram[every[1:], every[:-1]]
-    mean = np.einsum("...k,kl,...l->...", law.weights, gram, law.weights, optimize=True)
-    return law.weights @ square - law.between @ steps - mean
+    half = np.einsum("...k,kl->...l", law.weights, gram)
+    mean = np.einsum("...l,...l->...", half, law.weights)
+    return _times(law.weights, square) - _times(law.between, steps) - mean
+
+
+def _times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """The product, summed in one order: that of BLAS depends on where arrays lie."""
+    return np.einsum("...k,k->...", matrix, vector)
 
 
 def peak_of(
