@@ -89,10 +89,12 @@ class Stream(NamedTuple):
     Attributes:
       links: from the result to the sum.
       other: what it is added to.
+      step: the sum.
     """
 
     links: tuple[Link, ...]
     other: Operand
+    step: Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +104,14 @@ class Chain:
     Attributes:
       bias: the first parameter that is added to it, if there is one.
       stream: the first sum with something that depends on the inputs, if any.
+      links: all affine steps from the result to the sum, or to where the way ends.
+      end: the value there: the sum, or what the last link makes.
     """
 
-    bias: Bias | None = None
-    stream: Stream | None = None
+    bias: Bias | None
+    stream: Stream | None
+    links: tuple[Link, ...]
+    end: int
 
 
 def follow(line: Line, views: Views, varying: set[int], result: int) -> Chain:
@@ -124,14 +130,15 @@ def follow(line: Line, views: Views, varying: set[int], result: int) -> Chain:
         link = Link(*consumers[value][0])
         kind = _kind(line, varying, link)
         if kind == "sum":
-            return Chain(bias, Stream(tuple(links), link.other))
+            stream = Stream(tuple(links), link.other, link.step)
+            return Chain(bias, stream, tuple(links), link.step.outs[0])
         if kind is None:
             break
         links.append(link)
         if bias is None and kind == "shift":
             bias = _bias(line, views, tuple(links))
         value = link.step.outs[0]
-    return Chain(bias)
+    return Chain(bias, None, tuple(links), value)
 
 
 def _kind(line: Line, varying: set[int], link: Link) -> str | None:

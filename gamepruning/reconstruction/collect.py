@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from gamepruning.reconstruction.aims import Aim
 from gamepruning.reconstruction.moments import Moments, sum_moments
 from gamepruning.reconstruction.passes import Passes, Run
 from gamepruning.reconstruction.readers import Reader, Shared
@@ -56,6 +57,7 @@ def collect(
     stream: int | None,
     has_bias: bool,
     held_out: float,
+    aim: Aim = Aim.SAME,
     shift: Shift | None = None,
 ) -> Collected:
     """Sum over all batches what a fit of the reader needs.
@@ -68,10 +70,11 @@ def collect(
         has lost is added to the target. None for no correction.
       has_bias: a bias is fitted, too.
       held_out: the share of the rows of each batch, the last, that is held out.
+      aim: what the errors are measured by.
       shift: of the sums; None for one that suits the first batch.
     """
     names = [reader.source] if stream is None else [reader.source, stream]
-    run, used = _program(reader, full.passes, names, has_bias, held_out)
+    run, used = _program(reader, full.passes, names, has_bias, held_out, aim)
     keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
     there = reader.has_input[:, keep_x], reader.has_output[:, keep_z]
     found, program = None, None
@@ -100,6 +103,7 @@ def collect_shared(
     streams: Mapping[Reader, int],
     has_bias: bool,
     held_out: float,
+    aims: Mapping[Reader, Aim] | None = None,
 ) -> Collected:
     """The sums of all readers of one matrix.
 
@@ -110,6 +114,7 @@ def collect_shared(
       mask: whose inputs are read there.
       streams: by reader the other part of the sum that its result is added to.
       has_bias, held_out: see `collect`.
+      aims: by reader what its errors are measured by; None: by the result itself.
 
     Raises:
       InputError: what they read is not finite.
@@ -125,6 +130,7 @@ def collect_shared(
             stream=streams.get(reader),
             has_bias=has_bias,
             held_out=held_out,
+            aim=(aims or {}).get(reader, Aim.SAME),
             shift=shift,
         )
         found, shift = sums.plus(found), sums.shift
@@ -143,32 +149,41 @@ def _program(
     names: Sequence[int],
     has_bias: bool,
     held_out: float,
+    aim: Aim,
 ):
     """The sums of one batch as a function to compile, and the parameters it reads."""
     step, product, runner = reader.step, reader.product, passes.runner
-    links = reader.chain.stream.links if len(names) > 1 and reader.chain.stream else ()
-    factors = [link.other for link in links if link.has_other]
-    constants = runner.constants([step.ins[product.weights], *factors])
-    used = passes.used([*constants, step, *(link.step for link in links)])
+    chain = reader.chain
+    is_corrected = len(names) > 1 and chain.stream is not None
+    links = chain.links if is_corrected or aim is not Aim.SAME else ()
+    way = [step, *(link.step for link in links)] if aim is not Aim.SAME else [step]
+    if aim is not Aim.SAME and chain.stream is not None:
+        way.append(chain.stream.step)
+    others = [link.other for link in links if link.has_other]
+    constants = runner.constants([step.ins[product.weights], *others])
+    used = passes.used([*constants, *way, *(link.step for link in links)])
 
-    def result(leaves, value, mask) -> tuple[Any, Values]:
+    def result(network, mask) -> tuple[Any, Values]:
+        leaves, values = network
         env = passes.env(used, leaves)
         runner.run(constants, env, mask)
-        env[names[0]] = value
-        runner.run([step], env, mask)
+        env.update(zip(names, values, strict=True))
+        runner.run(way, env, mask)
         return env[step.outs[0]], env
 
     def lost(env: Values, change: Any) -> Any:
-        """A change of the stream as a change of the reader's result."""
+        """A change at the end of the way as a change of the reader's result."""
         for link in reversed(links):
             change = link.backward(change, runner.factor(env, link))
         return change
 
     def run(full, cut, kept, shift, mask):
         keep_x, keep_z, there = kept
-        target, env = result(full[0], full[1][0], jnp.ones_like(mask))
-        ours, _ = result(cut[0], cut[1][0], mask)
-        if len(names) > 1:
+        target, env = result(full, jnp.ones_like(mask))
+        ours, own = result(cut, mask)
+        if aim is not Aim.SAME:
+            target = ours + lost(env, aim.change(env[chain.end], own[chain.end]))
+        elif is_corrected:
             target = target + lost(env, full[1][1] - cut[1][1])
         x = product.rows(cut[1][0])[:, :, keep_x]
         target = product.results(target)[:, :, keep_z]

@@ -34,6 +34,7 @@ class Passes:
       runner: evaluates steps of the line.
       programs: what is compiled.
       calls: the batches, as calls of the model.
+      num_players: how many players the masks have.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Passes:
         self.runner = Runner(trace, readers.line, readers.varying, num_players)
         self.programs = Programs()
         self.calls = calls
+        self.num_players = num_players
         self._inputs = trace.program.graph.inputs
         self.num_params = calls[0].num_params
         self.position = {step: k for k, step in enumerate(readers.line.steps)}

@@ -1,7 +1,7 @@
 """Who reads the axes that a mask cuts, and which of them can be repaired."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -246,7 +246,7 @@ class _Finder:
         has_output = np.any(product.results(there), axis=1, keepdims=True)[:, 0]
         chain = follow(self._line, self._views, self._varying, result)
         if chain.bias and self._is_used_elsewhere(chain.bias.entries, chain):
-            chain = Chain(None, chain.stream)
+            chain = replace(chain, bias=None)
         return Reader(step, product, weights, players, has_input, has_output, chain)
 
     # -- what else reads a parameter ---------------------------------------------------

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from jaxtyping import ArrayLike, PyTree
 
 from gamepruning.players import Players
 from gamepruning.players.unit_players import UnitPlayers
-from gamepruning.reconstruction.collect import collect_shared
-from gamepruning.reconstruction.fit import RIDGES, fit
+from gamepruning.reconstruction.aims import Aim, aim_of
+from gamepruning.reconstruction.collect import Collected, collect_shared
+from gamepruning.reconstruction.fit import RIDGES, Fit, fit
 from gamepruning.reconstruction.order import order_corrected
-from gamepruning.reconstruction.passes import Passes, check_units, split_calls
-from gamepruning.reconstruction.readers import find_readers
+from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
+from gamepruning.reconstruction.readers import Reader, Shared, find_readers
 from gamepruning.reconstruction.report import Repaired, RepairReport, make_report
 from gamepruning.reconstruction.stored import (
     load_repaired,
@@ -27,6 +28,7 @@ from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
 
 MODES = ("sequential", "one-shot")
+CLASS_ROUNDS = 30  # of the last reader: they are many, and it is small
 Progress = Callable[[str, int, int], None]  # (parameter, number, of how many)
 
 
@@ -43,6 +45,12 @@ class RepairConfig:
       batch_size: the most examples a pass. All batches have one size, so some last
         examples are left out where it does not come out even: fewer than there are
         batches. Examples that depend on each other are one batch.
+      rounds: how often a reader in front of max(z, 0) is fitted again, when what is
+        negative in the full network may be anything negative; "sequential" only. Each
+        costs what the first fit does.
+      classes: the model's output is logits of classes along its last axis, and the
+        reader that makes it is fitted to the full network's probabilities, by the
+        Kullback-Leibler divergence; "sequential" only.
 
     Example:
       >>> RepairConfig(held_out=1.0)
@@ -55,6 +63,8 @@ to below 1
     ridges: Sequence[float] = RIDGES
     held_out: float = 0.25
     batch_size: int = 256
+    rounds: int = 5
+    classes: bool = False
 
     def __post_init__(self):
         if self.mode not in MODES:
@@ -68,6 +78,8 @@ to below 1
             raise InputError(f"ridges={self.ridges}: expected numbers above 0")
         if self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size}: expected at least 1")
+        if self.rounds < 0:
+            raise InputError(f"rounds={self.rounds}: expected at least 0")
 
 
 def repair(
@@ -169,23 +181,62 @@ class _Repair:
             full = full.at(start)
             if self._is_sequential:
                 cut = cut.at(start)
-            bias = bias_places(cut, shared)
-            has_bias = bias is not None
-            sums = collect_shared(
-                shared,
-                full,
-                cut if self._is_sequential else None,
-                self._mask,
-                streams=self._streams,
-                has_bias=has_bias,
-                held_out=self._config.held_out,
-            )
-            found = fit(sums.train, sums.held, has_bias, ridges=self._config.ridges)
-            if np.isfinite(found.ridge):
-                write_fit(cut, shared.readers[0], found, sums.shift, bias)
+            sums, found = self._fit(shared, full, cut)
             seconds = time.perf_counter() - begin
             reports.append(make_report(shared, sums, found, seconds))
         report = RepairReport(tuple(reports), self._passes.readers.alone)
         if report.few_rows:
             warnings.warn(report.few_rows, stacklevel=3)
         return Repaired(self._passes.with_params(cut.params), report)
+
+    def _fit(self, shared: Shared, full: Run, cut: Run) -> tuple[Collected, Fit]:
+        """Fit the readers of one matrix: to the result, then to what counts of it.
+
+        Returns:
+          The sums of the first fit, and it with the error of the last.
+        """
+        first = self._fit_to(shared, full, cut, {})
+        _, best = first
+        aims = self._aims(shared)
+        is_classes = Aim.CLASSES in aims.values()
+        rounds = CLASS_ROUNDS if is_classes else self._config.rounds
+        for _ in range(rounds if set(aims.values()) - {Aim.SAME} else 0):
+            _, found = self._fit_to(shared, full, cut, aims)
+            if not np.isfinite(found.ridge):
+                break
+            after = best.after if is_classes else found.after
+            best = found._replace(before=first[1].before, after=after)
+        return first[0], best
+
+    def _fit_to(
+        self, shared: Shared, full: Run, cut: Run, aims: Mapping[Reader, Aim]
+    ) -> tuple[Collected, Fit]:
+        bias = bias_places(cut, shared)
+        sums = collect_shared(
+            shared,
+            full,
+            cut if self._is_sequential else None,
+            self._mask,
+            streams=self._streams,
+            has_bias=bias is not None,
+            held_out=self._config.held_out,
+            aims=aims,
+        )
+        ridges = self._config.ridges
+        found = fit(sums.train, sums.held, bias is not None, ridges=ridges)
+        if np.isfinite(found.ridge):
+            write_fit(cut, shared.readers[0], found, sums.shift, bias)
+        return sums, found
+
+    def _aims(self, shared: Shared) -> dict[Reader, Aim]:
+        if not self._is_sequential or not self._config.rounds:
+            return {}
+        return {
+            reader: aim_of(
+                reader,
+                self._passes,
+                classes=self._config.classes,
+                corrected=reader in self._streams,
+            )
+            for reader in shared.readers
+        }
