@@ -1,8 +1,9 @@
 """Backward elimination by the exact cost of leaving: Optimal Brain Surgeon on blocks.
 
 The loss of a reader when the inputs b of a player leave, and the others' weights make
-up for them, is tr(W_b' [(C^-1)_bb]^-1 W_b). The player with the smallest loss leaves; W
-and C^-1 are brought up to date by one block step, and the next is found.
+up for them, is tr(W_b' [(C^-1)_bb]^-1 W_b G), where G says what an error of the results
+counts. The player with the smallest loss leaves; W and C^-1 are brought up to date by
+one block step, and the next is found.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gamepruning.reconstruction.gram import Gram
+from gamepruning.reconstruction.sensitivity import Metrics, root
 
 
 class Elimination(NamedTuple):
@@ -37,6 +39,7 @@ class _State:
 
     inverse: np.ndarray
     weights: np.ndarray
+    lens: np.ndarray | None  # errors count by what they are behind it
     entries: list[np.ndarray]  # of each player, those that are still in
     scale: float
     is_shared: bool  # some inputs need several players, and leave with any of them
@@ -49,9 +52,14 @@ class _State:
             which = np.flatnonzero(sizes == size)
             index = np.stack([self.entries[alive[int(k)]] for k in which])
             block = self.inverse[index[:, :, None], index[:, None, :]]
-            rows = self.weights[index]
+            rows = self._seen(self.weights[index])
             found[which] = (rows * np.linalg.solve(block, rows)).sum(axis=(1, 2))
         return found * self.scale
+
+    def _seen(self, errors: np.ndarray) -> np.ndarray:
+        if self.lens is None:
+            return errors
+        return errors * self.lens if self.lens.ndim == 1 else errors @ self.lens
 
     def remove(self, player: int) -> None:
         """Take a player's inputs out; the others' weights make up for them."""
@@ -76,6 +84,7 @@ def eliminate(
     grams: Sequence[Gram],
     counts: Sequence[int] = (),
     at_once: Callable[[int], int] = lambda left: max(left // 128, 1),
+    metrics: Metrics | None = None,
 ) -> Elimination:
     """Let the players of a family leave, the one whose loss is smallest first.
 
@@ -85,12 +94,14 @@ def eliminate(
       counts: at how many players left the weights are noted.
       at_once: how many leave in one step, by how many are left; their losses are then
         added as if each had left alone.
+      metrics: what an error of each matrix's results counts, by `Reader.matrix`; None:
+        its square over the energy of the results.
 
     Returns:
       `Elimination`. Cost: K^2 (k + M) a player and matrix, of K inputs, k of them a
       player's, and M outputs.
     """
-    states = [_states(gram, players) for gram in grams]
+    states = [_states(gram, players, metrics) for gram in grams]
     every = [state for group in states for state in group]
     alive, order, loss, noted = list(range(len(players))), [], [], {}
     spent = 0.0
@@ -111,13 +122,18 @@ def eliminate(
     return Elimination(np.array(order), np.array(loss), noted)
 
 
-def _states(gram: Gram, players: Sequence[int]) -> list[_State]:
+def _states(
+    gram: Gram, players: Sequence[int], metrics: Metrics | None
+) -> list[_State]:
     entries = [gram.entries(player) for player in players]
+    metric = (metrics or {}).get(gram.shared.readers[0].matrix)
     found = []
     for g, weights in enumerate(gram.weights):
         own = [rows[g] for rows in entries]
         every = np.concatenate([*own, np.zeros(0, int)])
         is_shared = len(np.unique(every)) < len(every)
         inverse = np.linalg.inv(gram.moments[g])
-        found.append(_State(inverse, weights.copy(), own, 1 / gram.energy, is_shared))
+        lens = None if metric is None else root(metric[g])
+        scale = 1 / gram.energy if metric is None else 1.0
+        found.append(_State(inverse, weights.copy(), lens, own, scale, is_shared))
     return found

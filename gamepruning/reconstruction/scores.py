@@ -15,10 +15,12 @@ from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.eliminate import Elimination, eliminate
 from gamepruning.reconstruction.gram import RIDGE, Grams, gather_grams
 from gamepruning.reconstruction.passes import check_units
+from gamepruning.reconstruction.sensitivity import sensitivities
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Outputs, Params, Scores, brief_repr
 
 ACROSS = ("network", "error", "share")
+METRICS = ("outputs", "results")
 SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
 Divergence = Callable[[Outputs, Outputs], Float[Array, ""]]  # (full, cut) -> scalar
 
@@ -38,6 +40,9 @@ class ReconstructionConfig:
       divergence: (outputs of the full network, of the cut one) -> what is lost. None:
         the Kullback-Leibler divergence of the classes for outputs [..., C] of one
         array with 2 classes or more, else the squared difference over the variance.
+      metric: what an error of a reader's results counts. "outputs": by what it does to
+        the outputs, as the full network's gradients say (Fisher's metric); "results":
+        its square over the energy of the reader's results.
       ridge: of the fits, as a multiple of an input's mean square.
       batch_size: examples a pass.
 
@@ -51,6 +56,7 @@ class ReconstructionConfig:
     shares: Sequence[float] = SHARES
     num_examples: int = 384
     divergence: Divergence | None = None
+    metric: str = "outputs"
     ridge: float = RIDGE
     batch_size: int = 256
 
@@ -59,6 +65,8 @@ class ReconstructionConfig:
             raise InputError(
                 f"across={self.across!r}: expected network, error or share"
             )
+        if self.metric not in METRICS:
+            raise InputError(f"metric={self.metric!r}: expected outputs or results")
         if any(not 0 < share < 1 for share in self.shares) or not self.shares:
             raise InputError(f"shares={self.shares}: expected shares between 0 and 1")
 
@@ -164,6 +172,8 @@ def reconstruction_curves(
         players, params, inputs, batch_size=config.batch_size, ridge=config.ridge
     )
     ask = _Ask(players, params, inputs, config) if config.across == "network" else None
+    by_outputs = config.metric == "outputs"
+    metrics = sensitivities(players, params, inputs) if by_outputs else None
     curves, evaluations = [], 1
     for number, family in enumerate(players.families):
         if progress is not None:
@@ -172,7 +182,7 @@ def reconstruction_curves(
         counts = sorted({max(1, round(s * family.size)) for s in config.shares})
         counts = [c for c in counts if c < family.size] if ask else []
         readers = grams.of(numbers)
-        found = eliminate(numbers, readers, counts)
+        found = eliminate(numbers, readers, counts, metrics=metrics)
         loss = [ask(grams, found, count) for count in counts] if ask else []
         evaluations += len(loss)
         curves.append(

@@ -1,0 +1,147 @@
+"""What an error of a reader's results does to the outputs: Fisher's metric."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree, Shaped
+
+from gamepruning.players.unit_players import UnitPlayers
+from gamepruning.reconstruction.moments import HIGHEST
+from gamepruning.reconstruction.passes import Passes, split_calls
+from gamepruning.reconstruction.readers import Reader, find_readers
+from gamepruning.types import Params
+
+LARGE = 2048  # results: more have a metric of their diagonal only
+RIDGE = 1e-3  # of the metric's mean diagonal, so that no error is free
+DRAWS = 4  # directions a batch
+BATCH = 64  # examples whose activations are all kept for the backward pass
+
+Metrics = dict[tuple, Float[np.ndarray, "G n *n"]]  # by `Reader.matrix`
+
+
+def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metrics:
+    """For each matrix of weights the metric of its results: the sum of g g'.
+
+    g is the gradient, with respect to the results, of the outputs along a random
+    direction: where they are one array of logits [..., C] with 2 classes or more, one
+    whose second moment is Fisher's matrix of the classes; else any, each output over
+    its deviation. The square of an error in this metric is, up to one factor for all,
+    the divergence of the outputs that it causes.
+
+    Args:
+      players: units or layers of the network.
+      params: the full network's parameters.
+      inputs: calibration examples.
+
+    Returns:
+      [G, M, M], or the diagonal [G, M] for more than 2,048 results; nothing (with a
+      warning) for a network that has no gradient.
+
+    Cost: one forward and four backward passes over the examples, and M^2 a place.
+    """
+    calls = split_calls(players, params, inputs, BATCH)
+    trace = players.model.trace(calls[0])
+    passes = Passes(
+        trace, find_readers(trace, players.paths, None), calls, players.num_players
+    )
+    readers = [reader for shared in passes.shared for reader in shared.readers]
+    start = passes.start(np.ones(players.num_players, bool))
+    program = jax.jit(_program(passes, readers))
+    metrics: Metrics = {}
+    try:
+        for number, values in enumerate(start.values):
+            key = jax.random.fold_in(jax.random.key(0), number)
+            sums = program(start.params, values, key)
+            for reader, part in zip(readers, sums, strict=True):
+                metrics[reader.matrix] = metrics.get(reader.matrix, 0) + _exact(part)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        warnings.warn(
+            f"the network has no gradient ({why}): errors of all results count alike",
+            stacklevel=4,
+        )
+        return {}
+    return metrics
+
+
+def root(metric: Float[np.ndarray, "n *n"]) -> Float[np.ndarray, "n *n"]:
+    """L with L L' = the metric and a little of the identity; of a diagonal, its root.
+
+    Example:
+      >>> root(np.array([4.0, 4.0])).round(3).tolist()
+      [2.001, 2.001]
+    """
+    if metric.ndim == 1:
+        return np.sqrt(metric + max(RIDGE * metric.mean(), 1e-30))
+    size = max(RIDGE * float(np.trace(metric)) / len(metric), 1e-30)
+    return np.linalg.cholesky(metric + size * np.eye(len(metric)))
+
+
+def _exact(part: Any) -> Float[np.ndarray, "G n *n"]:
+    return np.asarray(part, float)
+
+
+def _program(passes: Passes, readers: Sequence[Reader]):
+    """(parameters, one batch, key) -> for each reader the sum of g g'."""
+    runner, line = passes.runner, passes.readers.line
+    number = {reader.step: k for k, reader in enumerate(readers)}
+    mask = jnp.ones(passes.num_players, bool)
+
+    def run(leaves, values, key):
+        def outputs(errors: Sequence[Any]) -> list[Any]:
+            env = passes.env(range(len(leaves)), leaves)
+            env.update(values)
+            for step in line.steps:
+                runner.run([step], env, mask)
+                if step in number:
+                    env[step.outs[0]] = env[step.outs[0]] + errors[number[step]]
+            found = (jnp.asarray(runner.read(env, out)) for out in line.outputs)
+            return [out for out in found if jnp.issubdtype(out.dtype, jnp.inexact)]
+
+        results = [reader.step.outs[0] for reader in readers]
+        avals = [line.analysis.program.aval(line.original(value)) for value in results]
+        zeros = [jnp.zeros(aval.shape, aval.dtype) for aval in avals]
+        found, pull = jax.vjp(outputs, zeros)
+
+        def one(key):
+            (gradients,) = pull(_directions(found, key))
+            pairs = zip(readers, gradients, strict=True)
+            return [_sum_of_squares(*pair) for pair in pairs]
+
+        drawn = jax.lax.map(one, jax.random.split(key, DRAWS))
+        return jax.tree.map(lambda leaf: leaf.sum(axis=0), drawn)
+
+    return run
+
+
+def _directions(outputs: Sequence[Array], key: Key[Array, ""]) -> list[Array]:
+    """What the gradient is taken of: a root of Fisher's matrix, or any direction.
+
+    With random signs r, the sum over classes of r_c sqrt(p_c) (e_c - p) has diag(p) -
+    p p' as its second moment. A class drawn from p has it, too, but where the network
+    is sure the classes that it doubts would hardly be drawn.
+    """
+    if len(outputs) == 1 and outputs[0].ndim > 1 and outputs[0].shape[-1] > 1:
+        (logits,) = outputs
+        chances = jax.nn.softmax(logits)
+        signs = jax.random.rademacher(key, logits.shape, logits.dtype)
+        drawn = signs * jnp.sqrt(chances)
+        return [drawn - chances * drawn.sum(axis=-1, keepdims=True)]
+    keys = jax.random.split(key, max(len(outputs), 1))
+    return [_direction(*pair) for pair in zip(outputs, keys, strict=False)]
+
+
+def _direction(output: Array, key: Key[Array, ""]) -> Array:
+    drawn = jax.random.normal(key, output.shape, output.dtype)
+    return drawn / jnp.maximum(jnp.std(output), 1e-6).astype(output.dtype)
+
+
+def _sum_of_squares(reader: Reader, gradient: Array) -> Shaped[Array, "G n *n"]:
+    g = jnp.asarray(reader.product.results(gradient), jnp.float32)
+    if g.shape[-1] > LARGE:
+        return jnp.square(g).sum(axis=1)
+    return jnp.einsum("gri,grj->gij", g, g, precision=HIGHEST)
