@@ -1,6 +1,7 @@
 """A pruned network made good in closed form, before it is trained."""
 
 from gamepruning.reconstruction.gram import Grams, gather_grams
+from gamepruning.reconstruction.market import Traded, trade
 from gamepruning.reconstruction.readers import Alone
 from gamepruning.reconstruction.repair import RepairConfig, repair
 from gamepruning.reconstruction.report import ReaderReport, Repaired, RepairReport
@@ -20,8 +21,10 @@ __all__ = [
     "RepairConfig",
     "RepairReport",
     "Repaired",
+    "Traded",
     "gather_grams",
     "reconstruction_curves",
     "reconstruction_scores",
     "repair",
+    "trade",
 ]

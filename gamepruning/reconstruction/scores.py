@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gamepruning.players import Players
 from gamepruning.players.unit_players import UnitPlayers
@@ -166,43 +166,61 @@ def reconstruction_curves(
       The curves in the order of the families, and the number of evaluations.
     """
     config = ReconstructionConfig() if config is None else config
+    found = family_curves(players, params, inputs, config=config, progress=progress)
+    _warn_of_unread(players, found.ask.grams, found.families)
+    return found.families, 1 + sum(len(curve.loss) for curve in found.families)
+
+
+class Curves(NamedTuple):
+    """A curve for each family, and who may ask the network more.
+
+    Attributes:
+      families: the curves.
+      ask: mask -> what the network loses under it after one-shot repair.
+    """
+
+    families: tuple[FamilyCurve, ...]
+    ask: "_Ask"
+
+
+def family_curves(
+    players: Players,
+    params: Params,
+    inputs: PyTree,
+    *,
+    config: ReconstructionConfig,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Curves:
+    """Eliminate every family, and ask the network what it loses at some sizes."""
     inputs = as_inputs(inputs)
     players = check_units(players, params, inputs)
     grams = gather_grams(
         players, params, inputs, batch_size=config.batch_size, ridge=config.ridge
     )
-    ask = _Ask(players, params, inputs, config) if config.across == "network" else None
+    ask = _Ask(players, params, inputs, config, grams)
     by_outputs = config.metric == "outputs"
     metrics = sensitivities(players, params, inputs) if by_outputs else None
-    curves, evaluations = [], 1
+    curves = []
     for number, family in enumerate(players.families):
         if progress is not None:
             progress(family.name, number, len(players.families))
         numbers = list(range(family.start, family.stop))
         counts = sorted({max(1, round(s * family.size)) for s in config.shares})
-        counts = [c for c in counts if c < family.size] if ask else []
-        readers = grams.of(numbers)
-        found = eliminate(numbers, readers, counts, metrics=metrics)
-        loss = [ask(grams, found, count) for count in counts] if ask else []
-        evaluations += len(loss)
-        curves.append(
-            FamilyCurve(
-                family.name,
-                found.order,
-                found.loss,
-                np.array(counts, int),
-                np.array(loss, float),
-            )
-        )
-    _warn_of_unread(players, grams, curves)
-    return tuple(curves), evaluations
+        is_asked = config.across == "network"
+        counts = [c for c in counts if c < family.size] if is_asked else []
+        found = eliminate(numbers, grams.of(numbers), counts, metrics=metrics)
+        loss = [ask.after(found, count) for count in counts]
+        noted = np.array(counts, int), np.array(loss, float)
+        curves.append(FamilyCurve(family.name, found.order, found.loss, *noted))
+    return Curves(tuple(curves), ask)
 
 
 class _Ask:
-    """What the whole network loses when one family is cut and repaired."""
+    """What the whole network loses under a mask, after one-shot repair."""
 
-    def __init__(self, players: UnitPlayers, params, inputs, config):
+    def __init__(self, players: UnitPlayers, params, inputs, config, grams: Grams):
         self._players = players
+        self.grams = grams
         num = config.num_examples
         self._inputs = jax.tree.map(
             lambda leaf: leaf[:num] if np.ndim(leaf) else leaf, inputs
@@ -213,14 +231,21 @@ class _Ask:
         divergence = config.divergence or _divergence(full)
         self._lost = jax.jit(lambda p, m, x: divergence(full, gated(p, m, *x)))
 
-    def __call__(self, grams: Grams, found: Elimination, count: int) -> float:
+    def __call__(self, mask: Bool[np.ndarray, " N"]) -> float:
+        return self._loss(self.grams.repaired(mask), mask)
+
+    def after(self, found: Elimination, count: int) -> float:
+        """The loss when one family is cut to a count at which weights were noted."""
         mask = np.ones(self._players.num_players, bool)
         mask[found.order[: len(found.order) - count]] = False
-        leaves = list(grams.run.params)
-        readers = grams.of(found.order.tolist())
+        leaves = list(self.grams.run.params)
+        readers = self.grams.of(found.order.tolist())
         for gram, weights in zip(readers, found.weights[count], strict=True):
             gram.write(leaves, gram.stays(mask), weights)
-        params = grams.run.passes.with_params(leaves)
+        return self._loss(leaves, mask)
+
+    def _loss(self, leaves, mask: Bool[np.ndarray, " N"]) -> float:
+        params = self.grams.run.passes.with_params(leaves)
         return float(self._lost(params, mask, self._inputs))
 
 

@@ -1,0 +1,189 @@
+"""The market without training: how much each family keeps, and who stays.
+
+Families sell size to each other. One price clears the budget; then a family gives up
+its next players to leave, and another takes back those of its own that left last, as
+long as the network after repair gets better.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, PyTree
+
+from gamepruning.players import Players
+from gamepruning.players.sizes import Size, size_of
+from gamepruning.reconstruction.scores import (
+    Curves,
+    ReconstructionConfig,
+    family_curves,
+    price,
+)
+from gamepruning.types import InputError, Params
+
+Progress = Callable[[str, int, int], None]  # (what, number, of how many)
+SHARES = (1 / 4, 1 / 8, 1 / 16, 1 / 32, 0.0)  # of its players a family gives at once
+
+
+class Traded(NamedTuple):
+    """Who stays, and what the network loses.
+
+    Attributes:
+      mask: who stays, bool [N].
+      size: what they come to, in the unit asked for.
+      cleared: what the network lost at one price for all, after one-shot repair.
+      loss: what it loses after the trades.
+      asks: how many networks were tried.
+    """
+
+    mask: Bool[np.ndarray, " N"]
+    size: float
+    cleared: float
+    loss: float
+    asks: int
+
+
+def trade(
+    players: Players,
+    params: Params,
+    inputs: PyTree,
+    target: float,
+    *,
+    unit: str = "players",
+    asks: int = 200,
+    config: ReconstructionConfig | None = None,
+    progress: Progress | None = None,
+) -> Traded:
+    """Choose who stays by elimination, at one price for all families, then by trades.
+
+    Args:
+      players: what `find_players` found, N players, units or layers.
+      params: the full network's parameters.
+      inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
+      target: the size to keep, in `unit`.
+      unit: "players", "params" or "macs": see `gp.players.size_of`.
+      asks: the most networks that are tried, each with its one-shot repair.
+      config: see `ReconstructionConfig`; `across` is "network".
+      progress: called with (family, number, of how many) and ("trades", asks, most).
+
+    Returns:
+      `Traded`. Repair the network with its mask: see `gp.repair`.
+
+    Raises:
+      InputError: no network is so small: each family keeps one player.
+
+    Cost: that of `reconstruction_scores`, and for each network tried the solves of the
+    readers that are cut and one pass over `config.num_examples`.
+
+    Example: the second family repeats itself, and sells all but one of its players.
+      >>> import jax, jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return (jnp.tanh(x @ params["a"]) @ params["b"]) @ params["c"]
+      >>> keys = jax.random.split(jax.random.key(0), 3)
+      >>> params = {
+      ...     "a": jax.random.normal(keys[0], (3, 6)),
+      ...     "b": jnp.ones((6, 4)),
+      ...     "c": jax.random.normal(keys[1], (4, 2)),
+      ... }
+      >>> x = jax.random.normal(keys[2], (99, 3))
+      >>> players = gp.find_players(apply, params, x)
+      >>> found = trade(players, params, x, 6)
+      >>> [int(found.mask[f.start : f.stop].sum()) for f in players.families]
+      [5, 1]
+    """
+    config = ReconstructionConfig() if config is None else config
+    curves = family_curves(players, params, inputs, config=config, progress=progress)
+    market = _Market(players, curves, size_of(players, unit), float(target))
+    found = market.clear()
+    best = cleared = curves.ask(found)
+    tried = 1
+    for share in SHARES:
+        helped = True
+        while helped and tried < asks:
+            helped = False
+            for other in market.trades(found, share):
+                if tried >= asks:
+                    break
+                if progress is not None:
+                    progress("trades", tried, asks)
+                tried += 1
+                loss = curves.ask(other)
+                if loss < best:
+                    best, found, helped = loss, other, True
+                    break
+    return Traded(found, float(market.size(found)), cleared, best, tried)
+
+
+@dataclass(frozen=True, eq=False)
+class _Market:
+    """Families, the order in which their players leave, and a budget."""
+
+    players: Players
+    curves: Curves
+    size: Size
+    target: float
+
+    def clear(self) -> Bool[np.ndarray, " N"]:
+        """All who are worth the price at which the budget is met."""
+        everyone = np.ones(self.players.num_players, bool)
+        price_of = np.zeros(len(everyone))
+        for curve in self.curves.families:
+            price_of[curve.order] = price(curve)
+            price_of[curve.order[-1]] = np.inf  # one stays
+        each = np.maximum(np.asarray(self.size.marginal(everyone), float), 1e-30)
+        leaving = np.argsort(price_of / each, kind="stable")
+        most = len(leaving) - len(self.curves.families)
+        low, high = 0, most
+        while low < high:
+            middle = (low + high) // 2
+            if self._fits(self._without(leaving[:middle])):
+                high = middle
+            else:
+                low = middle + 1
+        found = self._without(leaving[:low])
+        if not self._fits(found):
+            raise InputError(
+                f"no network of {self.target:g} {self.size.unit}: with one player of "
+                f"each family left it still has {float(self.size(found)):g}"
+            )
+        return found
+
+    def trades(
+        self, mask: Bool[np.ndarray, " N"], share: float
+    ) -> Iterator[Bool[np.ndarray, " N"]]:
+        """What one family gives, and another takes."""
+        families = self.curves.families
+        numbers = np.random.default_rng(int(mask.sum()))
+        pairs = [(a, b) for a in families for b in families if a is not b]
+        for k in numbers.permutation(len(pairs)):
+            giver, taker = pairs[int(k)]
+            there = giver.order[mask[giver.order]]
+            gone = taker.order[~mask[taker.order]][::-1]
+            number = max(1, round(share * len(there)))
+            if number >= len(there) or not len(gone):
+                continue
+            other = mask.copy()
+            other[there[:number]] = False
+            taken = self._room(other, gone)
+            if taken:
+                other[gone[:taken]] = True
+                yield other
+
+    def _room(self, mask: Bool[np.ndarray, " N"], gone: Sequence[int]) -> int:
+        """How many of those that left may come back."""
+        low, high = 0, len(gone)
+        while low < high:
+            middle = (low + high + 1) // 2
+            other = mask.copy()
+            other[gone[:middle]] = True
+            low, high = (middle, high) if self._fits(other) else (low, middle - 1)
+        return low
+
+    def _without(self, leaving: Sequence[int]) -> Bool[np.ndarray, " N"]:
+        mask = np.ones(self.players.num_players, bool)
+        mask[leaving] = False
+        return mask
+
+    def _fits(self, mask: Bool[np.ndarray, " N"]) -> bool:
+        return float(self.size(mask)) <= self.target * (1 + 1e-6)
