@@ -185,13 +185,14 @@ def gather_grams(
             has_bias=bias is not None,
             held_out=0.0,
         )
-        grams.append(_make(shared, sums, start, ridge, bias))
+        grams.append(make_gram(shared, sums, start, ridge, bias))
     return Grams(tuple(grams), readers.alone, start)
 
 
-def _make(
+def make_gram(
     shared: Shared, sums: Collected, start: Run, ridge: float, bias: BiasPlaces | None
 ) -> Gram:
+    """The second moments of a matrix from the sums over all rows."""
     reader = shared.readers[0]
     rows, x = float(sums.train.rows), sums.train.x
     moments = sums.train.xx / rows

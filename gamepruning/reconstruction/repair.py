@@ -148,14 +148,14 @@ def repair(
     facts = {} if path is None else repair_facts(params, mask, inputs, config)
     if path is not None and path.is_file():
         return load_repaired(path, facts, params)
-    work = _Repair(players, params, mask, inputs, config)
+    work = Repairing(players, params, mask, inputs, config)
     repaired = work.run(progress or (lambda *_: None))
     if path is not None:
         save_repaired(path, facts, params, repaired)
     return repaired
 
 
-class _Repair:
+class Repairing:
     """A repair under way."""
 
     def __init__(self, players: UnitPlayers, params, mask, inputs, config):
@@ -166,7 +166,9 @@ class _Repair:
         self._is_sequential = config.mode == "sequential"
         self._streams = order_corrected(readers) if self._is_sequential else {}
         self._passes = Passes(trace, readers, calls, players.num_players)
-        self._mask = mask
+        self._players = players
+        everyone = np.ones(players.num_players, bool)
+        self._mask = everyone if mask is None else mask
 
     def run(self, progress: Progress) -> Repaired:
         """Reader after reader, in the order of the program."""
@@ -181,6 +183,9 @@ class _Repair:
             full = full.at(start)
             if self._is_sequential:
                 cut = cut.at(start)
+            shared, cut = self._settle(shared, full, cut)
+            if shared is None:
+                continue
             sums, found = self._fit(shared, full, cut)
             seconds = time.perf_counter() - begin
             reports.append(make_report(shared, sums, found, seconds))
@@ -188,6 +193,10 @@ class _Repair:
         if report.few_rows:
             warnings.warn(report.few_rows, stacklevel=3)
         return Repaired(self._passes.with_params(cut.params), report)
+
+    def _settle(self, shared: Shared, full: Run, cut: Run) -> tuple[Shared | None, Run]:
+        """Who stays of what is read here is given."""
+        return shared, cut
 
     def _fit(self, shared: Shared, full: Run, cut: Run) -> tuple[Collected, Fit]:
         """Fit the readers of one matrix: to the result, then to what counts of it.

@@ -68,7 +68,7 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
     return metrics
 
 
-def root(metric: Float[np.ndarray, "m *m"]) -> Float[np.ndarray, "m *m"]:
+def root(metric: np.ndarray) -> np.ndarray:
     """L with L L' = the metric and a little of the identity; of a diagonal, its root.
 
     Example:

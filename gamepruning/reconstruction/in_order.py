@@ -1,0 +1,166 @@
+"""Elimination and repair in one pass: each family is chosen from what reaches it.
+
+One-shot elimination sees every family as it is in the full network. Here a family is
+decided when its reader is reached: by what the network, cut and repaired before that
+place, really gives the reader. So whoever can no longer be computed well from what is
+left is worth less.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import ArrayLike, Bool, PyTree
+
+from gamepruning.players import Players
+from gamepruning.reconstruction.collect import collect_shared
+from gamepruning.reconstruction.eliminate import eliminate
+from gamepruning.reconstruction.gram import RIDGE, Gram, make_gram
+from gamepruning.reconstruction.passes import Run, check_units
+from gamepruning.reconstruction.readers import Shared
+from gamepruning.reconstruction.repair import Progress, RepairConfig, Repairing
+from gamepruning.reconstruction.report import RepairReport
+from gamepruning.reconstruction.sensitivity import Metrics, sensitivities
+from gamepruning.reconstruction.write import bias_places
+from gamepruning.trees.examples import as_inputs
+from gamepruning.types import InputError, Params
+
+
+class Eliminated(NamedTuple):
+    """A network cut and repaired in the order of its program.
+
+    Attributes:
+      mask: who stays, bool [N].
+      params: the parameters, at full shape, as `gp.repair` leaves them.
+      report: what was fitted, how well, and what was left alone.
+    """
+
+    mask: Bool[np.ndarray, " N"]
+    params: Params
+    report: RepairReport
+
+
+def eliminate_in_order(
+    players: Players,
+    params: Params,
+    mask: ArrayLike,
+    inputs: PyTree,
+    *,
+    config: RepairConfig | None = None,
+    progress: Progress | None = None,
+) -> Eliminated:
+    """Choose anew who stays in each family, and repair, in one pass.
+
+    As many players stay in each family as the mask keeps. A family that one matrix of
+    weights reads is decided there, by elimination from what the network repaired so far
+    gives it; one that several read keeps whom the mask keeps.
+
+    Args:
+      players: what `find_players` found, N players, units or layers.
+      params: the full network's parameters.
+      mask: how many stay, bool [N]: from `trade` or any other choice.
+      inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
+      config: see `RepairConfig`; `mode` is "sequential".
+      progress: called with (parameter, number, of how many) before each reader.
+
+    Returns:
+      `Eliminated(mask, params, report)`.
+
+    Raises:
+      InputError: see `gp.repair`; or mode="one-shot".
+
+    Cost: that of `gp.repair`, twice the sums, and one gradient of the network.
+
+    Example: with the first two inputs gone, the hidden unit that needs them is worth
+    nothing, though it was the larger.
+      >>> import jax, jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     return (jnp.tanh(x @ params["a"]) @ params["b"]) @ params["c"]
+      >>> keys = jax.random.split(jax.random.key(0), 3)
+      >>> shapes = {"a": (3, 8), "b": (8, 6), "c": (6, 2)}
+      >>> params = {k: jax.random.normal(key, shapes[k]) for k, key in zip("abc", keys)}
+      >>> x = jax.random.normal(jax.random.key(1), (99, 3))
+      >>> players = gp.find_players(apply, params, x)
+      >>> start = jnp.arange(players.num_players) % 2 == 0
+      >>> found = eliminate_in_order(players, params, start, x)
+      >>> [int(found.mask[f.start : f.stop].sum()) for f in players.families]
+      [4, 3]
+
+    References:
+      Elimination: see `reconstruction_scores`; repair: see `gp.repair`.
+    """
+    config = RepairConfig() if config is None else config
+    if config.mode != "sequential":
+        raise InputError(f"mode={config.mode!r}: expected sequential")
+    inputs = as_inputs(inputs)
+    players = check_units(players, params, inputs)
+    work = _InOrder(players, params, players.mask(mask), inputs, config)
+    repaired = work.run(progress or (lambda *_: None))
+    return Eliminated(work.mask, *repaired)
+
+
+class _InOrder(Repairing):
+    """A repair that decides who stays on its way."""
+
+    def __init__(self, players, params, mask, inputs, config):
+        super().__init__(players, params, None, inputs, config)
+        self._metrics: Metrics = sensitivities(players, params, inputs)
+        read_by = [self._read(shared) for shared in self._passes.shared]
+        self._counts: dict[int, int] = {}
+        self.mask = np.ones(players.num_players, bool)
+        for number, family in enumerate(players.families):
+            where = slice(family.start, family.stop)
+            if sum(number in numbers for numbers in read_by) == 1:
+                self._counts[number] = int(mask[where].sum())
+            else:
+                self.mask[where] = mask[where]
+
+    def _read(self, shared: Shared) -> set[int]:
+        """The families that a matrix reads."""
+        numbers = np.unique(shared.readers[0].players)
+        family_of = np.asarray(self._players.family_of)
+        return set(family_of[numbers[numbers > 0] - 1].tolist())
+
+    def _settle(self, shared: Shared, full: Run, cut: Run) -> tuple[Shared | None, Run]:
+        """Decide on the families that are read here and nowhere else."""
+        cut = cut.under(self.mask)
+        undecided = [n for n in self._read(shared) if n in self._counts]
+        for number in sorted(undecided):
+            family = self._players.families[number]
+            numbers = list(range(family.start, family.stop))
+            gram = self._gram(self._under_mask(shared), full, cut)
+            order = eliminate(numbers, [gram], metrics=self._metrics).order
+            self.mask[order[: len(order) - self._counts.pop(number)]] = False
+            cut = cut.under(self.mask)
+        now = self._under_mask(shared)
+        return (now if any(r.is_cut() for r in now.readers) else None), cut
+
+    def _gram(self, shared: Shared, full: Run, cut: Run) -> Gram:
+        """The moments of what reaches a reader, and its best weights there."""
+        bias = bias_places(cut, shared)
+        sums = collect_shared(
+            shared,
+            full,
+            cut,
+            self.mask,
+            streams=self._streams,
+            has_bias=bias is not None,
+            held_out=0.0,
+        )
+        gram = make_gram(shared, sums, cut, RIDGE, bias)
+        rows, train = float(sums.train.rows), sums.train
+        missing = train.xe / rows
+        if bias is not None:
+            missing = missing - train.x[:, :, None] * train.e[:, None, :] / rows**2
+        change = np.linalg.solve(gram.moments, missing)
+        return replace(gram, weights=gram.weights + change)
+
+    def _under_mask(self, shared: Shared) -> Shared:
+        there = np.append(True, self.mask)
+        readers = []
+        for reader in shared.readers:
+            has_input = np.asarray(there[reader.players].all(axis=-1))
+            readers.append(replace(reader, has_input=has_input))
+            if reader in self._streams:
+                self._streams[readers[-1]] = self._streams[reader]
+        return Shared(shared.path, readers)
