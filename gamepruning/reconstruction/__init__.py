@@ -1,6 +1,7 @@
 """A pruned network made good in closed form, before it is trained."""
 
 from gamepruning.reconstruction.gram import Grams, gather_grams
+from gamepruning.reconstruction.in_order import Eliminated, eliminate_in_order
 from gamepruning.reconstruction.market import Traded, trade
 from gamepruning.reconstruction.readers import Alone
 from gamepruning.reconstruction.repair import RepairConfig, repair
@@ -14,6 +15,7 @@ from gamepruning.reconstruction.scores import (
 
 __all__ = [
     "Alone",
+    "Eliminated",
     "FamilyCurve",
     "Grams",
     "ReaderReport",
@@ -22,6 +24,7 @@ __all__ = [
     "RepairReport",
     "Repaired",
     "Traded",
+    "eliminate_in_order",
     "gather_grams",
     "reconstruction_curves",
     "reconstruction_scores",

@@ -40,6 +40,15 @@ class Fit(NamedTuple):
     before: float
     after: float
 
+    def times(self, factor: float) -> "Fit":
+        """The change, so many times."""
+        return self._replace(weights=factor * self.weights, bias=factor * self.bias)
+
+    def plus(self, other: "Fit", factor: float) -> "Fit":
+        """This change and so many times another."""
+        weights = self.weights + factor * other.weights
+        return self._replace(weights=weights, bias=self.bias + factor * other.bias)
+
 
 def fit(
     train: Moments, held: Moments, has_bias: bool, ridges: Sequence[float] = RIDGES

@@ -5,12 +5,12 @@ its next players to leave, and another takes back those of its own that left las
 long as the network after repair gets better.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, PyTree
+from jaxtyping import Bool, Int, PyTree
 
 from gamepruning.players import Players
 from gamepruning.players.sizes import Size, size_of
@@ -170,7 +170,7 @@ class _Market:
                 other[gone[:taken]] = True
                 yield other
 
-    def _room(self, mask: Bool[np.ndarray, " N"], gone: Sequence[int]) -> int:
+    def _room(self, mask: Bool[np.ndarray, " N"], gone: Int[np.ndarray, " k"]) -> int:
         """How many of those that left may come back."""
         low, high = 0, len(gone)
         while low < high:
@@ -180,7 +180,7 @@ class _Market:
             low, high = (middle, high) if self._fits(other) else (low, middle - 1)
         return low
 
-    def _without(self, leaving: Sequence[int]) -> Bool[np.ndarray, " N"]:
+    def _without(self, leaving: Int[np.ndarray, " k"]) -> Bool[np.ndarray, " N"]:
         mask = np.ones(self.players.num_players, bool)
         mask[leaving] = False
         return mask

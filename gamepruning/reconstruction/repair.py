@@ -28,7 +28,7 @@ from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
 
 MODES = ("sequential", "one-shot")
-CLASS_ROUNDS = 30  # of the last reader: they are many, and it is small
+CLASS_ROUNDS = 60  # of the last reader: they are many, and it is small
 Progress = Callable[[str, int, int], None]  # (parameter, number, of how many)
 
 
@@ -204,18 +204,39 @@ class Repairing:
         Returns:
           The sums of the first fit, and it with the error of the last.
         """
-        first = self._fit_to(shared, full, cut, {})
-        _, best = first
+        sums, first = self._fit_to(shared, full, cut, {})
         aims = self._aims(shared)
-        is_classes = Aim.CLASSES in aims.values()
-        rounds = CLASS_ROUNDS if is_classes else self._config.rounds
-        for _ in range(rounds if set(aims.values()) - {Aim.SAME} else 0):
+        if Aim.CLASSES in aims.values():
+            self._fit_classes(shared, full, cut, aims)
+            return sums, first
+        best = first
+        for _ in range(self._config.rounds if Aim.RECTIFIED in aims.values() else 0):
             _, found = self._fit_to(shared, full, cut, aims)
             if not np.isfinite(found.ridge):
                 break
-            after = best.after if is_classes else found.after
-            best = found._replace(before=first[1].before, after=after)
-        return first[0], best
+            best = found._replace(before=first.before)
+        return sums, best
+
+    def _fit_classes(
+        self, shared: Shared, full: Run, cut: Run, aims: Mapping[Reader, Aim]
+    ) -> None:
+        """Fit to probabilities: each fit starts ahead of the last (Nesterov, 1983)."""
+        reader, bias = shared.readers[0], bias_places(cut, shared)
+        ahead, moved = 0.0, None
+        for number in range(CLASS_ROUNDS):
+            sums, found = self._fit_to(shared, full, cut, aims)
+            if np.isfinite(found.ridge):
+                moved = found if moved is None else found.plus(moved, ahead)
+                ahead = number / (number + 3)
+            elif moved is None or not ahead:
+                return
+            else:  # too far: go back to where the last fit ended
+                write_fit(cut, reader, moved.times(-ahead), sums.shift, bias)
+                ahead = 0.0
+                continue
+            is_last = number == CLASS_ROUNDS - 1
+            change = 0.0 if is_last else ahead
+            write_fit(cut, reader, moved.times(change), sums.shift, bias)
 
     def _fit_to(
         self, shared: Shared, full: Run, cut: Run, aims: Mapping[Reader, Aim]

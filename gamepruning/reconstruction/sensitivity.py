@@ -13,11 +13,12 @@ from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.moments import HIGHEST
 from gamepruning.reconstruction.passes import Passes, split_calls
 from gamepruning.reconstruction.readers import Reader, find_readers
+from gamepruning.trees.examples import count_rows
 from gamepruning.types import Params
 
 LARGE = 2048  # results: more have a metric of their diagonal only
 RIDGE = 1e-3  # of the metric's mean diagonal, so that no error is free
-DRAWS = 4  # directions a batch
+DRAWS, ENOUGH = 4, 20_000  # directions a batch; examples times directions
 BATCH = 64  # examples whose activations are all kept for the backward pass
 
 Metrics = dict[tuple, Float[np.ndarray, "G n *n"]]  # by `Reader.matrix`
@@ -41,7 +42,8 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
       [G, M, M], or the diagonal [G, M] for more than 2,048 results; nothing (with a
       warning) for a network that has no gradient.
 
-    Cost: one forward and four backward passes over the examples, and M^2 a place.
+    Cost: one forward and four backward passes over the examples (up to 32 for less
+    than 5,000 examples), and M^2 a place.
     """
     calls = split_calls(players, params, inputs, BATCH)
     trace = players.model.trace(calls[0])
@@ -50,7 +52,8 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
     )
     readers = [reader for shared in passes.shared for reader in shared.readers]
     start = passes.start(np.ones(players.num_players, bool))
-    program = jax.jit(_program(passes, readers))
+    number = max(DRAWS, min(32, ENOUGH // count_rows(inputs)))
+    program = jax.jit(_program(passes, readers, number))
     metrics: Metrics = {}
     try:
         for number, values in enumerate(start.values):
@@ -85,7 +88,7 @@ def _exact(part: Any) -> Float[np.ndarray, "G n *n"]:
     return np.asarray(part, float)
 
 
-def _program(passes: Passes, readers: Sequence[Reader]):
+def _program(passes: Passes, readers: Sequence[Reader], draws: int):
     """(parameters, one batch, key) -> for each reader the sum of g g'."""
     runner, line = passes.runner, passes.readers.line
     number = {reader.step: k for k, reader in enumerate(readers)}
@@ -112,7 +115,7 @@ def _program(passes: Passes, readers: Sequence[Reader]):
             pairs = zip(readers, gradients, strict=True)
             return [_sum_of_squares(*pair) for pair in pairs]
 
-        drawn = jax.lax.map(one, jax.random.split(key, DRAWS))
+        drawn = jax.lax.map(one, jax.random.split(key, draws))
         return jax.tree.map(lambda leaf: leaf.sum(axis=0), drawn)
 
     return run
