@@ -11,9 +11,11 @@ come by tensorflow-datasets (`TFDS_DATA_DIR`), weights from `resnet_cifar10` und
 """
 
 import argparse
+import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,12 @@ import tensorflow_datasets as tfds
 import gamepruning as gp
 from experiments.cifar.networks import CifarResNet, load_torch, normalise
 from experiments.gtap.common import write_json
-from gamepruning.reconstruction import ReconstructionConfig, reconstruction_scores
+from gamepruning.reconstruction import (
+    ReconstructionConfig,
+    RepairConfig,
+    family_curves,
+    trade_curves,
+)
 
 HERE = Path(__file__).parent
 ASKED = 256  # images on which the whole network is asked what it lost
@@ -39,20 +46,6 @@ def load(split: str, number: int | None = None, seed: int = 0) -> tuple[Any, Any
     rows: list[Any] = [source[int(k)] for k in order]
     images = np.stack([row["image"] for row in rows])
     return normalise(images), np.array([row["label"] for row in rows])
-
-
-def choose(players: gp.Players, price: np.ndarray, speed_up: float) -> np.ndarray:
-    """Those with the lowest price leave until the network is so much cheaper."""
-    size = gp.players.size_of(players, "macs")
-    mask = np.ones(players.num_players, bool)
-    full = float(size(mask))
-    for player in np.argsort(price, kind="stable"):
-        family = players.families[players.family_of[player]]
-        if mask[family.start : family.stop].sum() > 1:
-            mask[player] = False
-        if full / float(size(mask)) >= speed_up:
-            return mask
-    raise ValueError(f"no {speed_up} x: one channel of each block is left")
 
 
 def main() -> None:
@@ -78,33 +71,48 @@ def main() -> None:
         return float(np.mean(np.concatenate(hits)))
 
     everyone = np.ones(players.num_players, bool)
-    start = time.perf_counter()
-    config = ReconstructionConfig(num_examples=ASKED)
-    scores = reconstruction_scores(players, params, images, config=config)
+    macs = gp.players.size_of(players, "macs")
+    whole = float(macs(everyone))
     rows: list[dict[str, Any]] = []
     result = {
         "command": f"python -m experiments.cifar.run {options.depth}",
         "images": options.images,
         "full": accuracy(params, everyone),
-        "score_seconds": round(time.perf_counter() - start, 1),
         "rows": rows,
     }
-    macs = gp.players.size_of(players, "macs")
-    price = np.asarray(scores.value) / np.asarray(macs.marginal(everyone))
+    start = time.perf_counter()
+    config = ReconstructionConfig(num_examples=ASKED)
+    curves = family_curves(players, params, images, config=config)
+    result["score_seconds"] = round(time.perf_counter() - start, 1)
     for speed_up in options.speed_ups:
-        mask = choose(players, price, speed_up)
-        start = time.perf_counter()
-        repaired = gp.repair(players, params, mask, images)
-        row = {
-            "speed_up": round(float(macs(everyone)) / float(macs(mask)), 3),
+        row: dict[str, Any] = {}
+        with timed(row, "trade_seconds"):
+            traded = trade_curves(
+                players, curves, whole / speed_up, unit="macs", asks=options.asks
+            )
+        mask = traded.mask
+        row |= {
+            "speed_up": round(whole / float(macs(mask)), 3),
             "kept": [int(mask[f.start : f.stop].sum()) for f in players.families],
-            "repair_seconds": round(time.perf_counter() - start, 1),
+            "divergence": [round(traded.cleared, 4), round(traded.loss, 4)],
             "cut": accuracy(params, mask),
-            "repaired": accuracy(repaired.params, mask),
         }
+        for rounds in options.rounds:
+            repair = RepairConfig(rounds=rounds)
+            with timed(row, f"repair_seconds_{rounds}"):
+                repaired = gp.repair(players, params, mask, images, config=repair)
+            row[f"repaired_{rounds}"] = accuracy(repaired.params, mask)
+            print(json.dumps(row), flush=True)
         rows.append(row)
-        print(json.dumps(row), flush=True)
         write_json(HERE / f"resnet{options.depth}.json", result)
+
+
+@contextlib.contextmanager
+def timed(row: dict[str, Any], name: str) -> Iterator[None]:
+    """Note how long something took."""
+    start = time.perf_counter()
+    yield
+    row[name] = round(time.perf_counter() - start, 1)
 
 
 def read_options() -> argparse.Namespace:
@@ -113,6 +121,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("depth", type=int, choices=(20, 56))
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--speed-ups", type=float, nargs="+", default=[2.11, 2.55])
+    parser.add_argument("--asks", type=int, default=60, help="networks in trades")
+    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 5])
     return parser.parse_args()
 
 

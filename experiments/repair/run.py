@@ -27,8 +27,11 @@ from experiments.gtap.common import Network, find, write_json
 from experiments.markdown import read
 from gamepruning.reconstruction import (
     ReconstructionConfig,
+    RepairConfig,
+    eliminate_in_order,
     gather_grams,
     reconstruction_scores,
+    trade,
 )
 
 HERE = Path(__file__).parent
@@ -148,8 +151,54 @@ def run_seed(study: Study, seed: int) -> dict[str, Any]:
                     better = bench.exchanged(mask, by_family, seed)
                     name = "elimination, exchanged"
                     rows.append(measure(bench, name, scope, size, better))
+    for size in study.sizes:
+        rows.append(in_market(bench, size))
     dense = dense_accuracy(bench)
     return {"seed": seed, "dense": dense, "rows": rows, "seconds": bench.seconds}
+
+
+def in_market(bench: Bench, size: Any) -> dict[str, Any]:
+    """Counts by trades (or as given), then elimination and repair in one pass."""
+    start = time.perf_counter()
+    players, params = bench.players, bench.network.params
+    if isinstance(size, tuple):
+        counts, scope = size, "given"
+    else:
+        target = size if isinstance(size, int) else round(size * players.num_players)
+        config = ReconstructionConfig(num_examples=VALIDATION_ROWS)
+        mask = trade(players, params, bench.inputs, target, config=config).mask
+        counts, scope = (
+            [int(mask[f.start : f.stop].sum()) for f in players.families],
+            "global",
+        )
+    chosen = time.perf_counter() - start
+    first = [
+        np.arange(f.size) < k for f, k in zip(players.families, counts, strict=True)
+    ]
+    found = eliminate_in_order(
+        players,
+        params,
+        np.concatenate(first),
+        bench.inputs,
+        config=RepairConfig(classes=True),
+    )
+    row = {
+        "method": "market, in order",
+        "scope": scope,
+        "size": size,
+        "kept": list(counts),
+        "cut": bench.accuracy(params, found.mask),
+        "repaired": bench.accuracy(found.params, found.mask),
+        "seconds": round(chosen, 2),
+        "repair_seconds": round(time.perf_counter() - start - chosen, 2),
+    }
+    print(row, flush=True)
+    return row
+
+
+def count_by_family(mask: np.ndarray, players: gp.Players) -> list[int]:
+    """How many of each family stay."""
+    return [int(mask[f.start : f.stop].sum()) for f in players.families]
 
 
 def choose(scores, size: Any, players: gp.Players, scope: str) -> np.ndarray:
@@ -172,13 +221,14 @@ def measure(bench: Bench, method: str, scope: str, size: Any, mask) -> dict[str,
     """As cut and repaired, on the test part."""
     start = time.perf_counter()
     params = bench.network.params
-    repaired = gp.repair(bench.players, params, mask, bench.inputs)
+    config = RepairConfig(classes=True)
+    repaired = gp.repair(bench.players, params, mask, bench.inputs, config=config)
     seconds = time.perf_counter() - start
     row = {
         "method": method,
         "scope": scope,
         "size": size,
-        "kept": [int(mask[f.start : f.stop].sum()) for f in bench.players.families],
+        "kept": count_by_family(mask, bench.players),
         "cut": bench.accuracy(params, mask),
         "repaired": bench.accuracy(repaired.params, mask),
         "repair_seconds": round(seconds, 2),

@@ -2,19 +2,22 @@
 
 from gamepruning.reconstruction.gram import Grams, gather_grams
 from gamepruning.reconstruction.in_order import Eliminated, eliminate_in_order
-from gamepruning.reconstruction.market import Traded, trade
+from gamepruning.reconstruction.market import Traded, trade, trade_curves
 from gamepruning.reconstruction.readers import Alone
 from gamepruning.reconstruction.repair import RepairConfig, repair
 from gamepruning.reconstruction.report import ReaderReport, Repaired, RepairReport
 from gamepruning.reconstruction.scores import (
+    Curves,
     FamilyCurve,
     ReconstructionConfig,
+    family_curves,
     reconstruction_curves,
     reconstruction_scores,
 )
 
 __all__ = [
     "Alone",
+    "Curves",
     "Eliminated",
     "FamilyCurve",
     "Grams",
@@ -25,9 +28,11 @@ __all__ = [
     "Repaired",
     "Traded",
     "eliminate_in_order",
+    "family_curves",
     "gather_grams",
     "reconstruction_curves",
     "reconstruction_scores",
     "repair",
     "trade",
+    "trade_curves",
 ]

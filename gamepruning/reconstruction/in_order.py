@@ -23,7 +23,7 @@ from gamepruning.reconstruction.report import RepairReport
 from gamepruning.reconstruction.sensitivity import Metrics, sensitivities
 from gamepruning.reconstruction.write import bias_places
 from gamepruning.trees.examples import as_inputs
-from gamepruning.types import InputError, Params
+from gamepruning.types import InputError, Params, brief_repr
 
 
 class Eliminated(NamedTuple):
@@ -38,6 +38,8 @@ class Eliminated(NamedTuple):
     mask: Bool[np.ndarray, " N"]
     params: Params
     report: RepairReport
+
+    __repr__ = brief_repr
 
 
 def eliminate_in_order(

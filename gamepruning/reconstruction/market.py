@@ -20,7 +20,7 @@ from gamepruning.reconstruction.scores import (
     family_curves,
     price,
 )
-from gamepruning.types import InputError, Params
+from gamepruning.types import InputError, Params, brief_repr
 
 Progress = Callable[[str, int, int], None]  # (what, number, of how many)
 SHARES = (1 / 4, 1 / 8, 1 / 16, 1 / 32, 0.0)  # of its players a family gives at once
@@ -42,6 +42,8 @@ class Traded(NamedTuple):
     cleared: float
     loss: float
     asks: int
+
+    __repr__ = brief_repr
 
 
 def trade(
@@ -94,6 +96,24 @@ def trade(
     """
     config = ReconstructionConfig() if config is None else config
     curves = family_curves(players, params, inputs, config=config, progress=progress)
+    return trade_curves(
+        players, curves, target, unit=unit, asks=asks, progress=progress
+    )
+
+
+def trade_curves(
+    players: Players,
+    curves: Curves,
+    target: float,
+    *,
+    unit: str = "players",
+    asks: int = 200,
+    progress: Progress | None = None,
+) -> Traded:
+    """The same for families that are eliminated already: for several targets.
+
+    Args: see `trade`; curves: what `family_curves` found.
+    """
     market = _Market(players, curves, size_of(players, unit), float(target))
     found = market.clear()
     best = cleared = curves.ask(found)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import jax
@@ -13,12 +14,12 @@ from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.moments import HIGHEST
 from gamepruning.reconstruction.passes import Passes, split_calls
 from gamepruning.reconstruction.readers import Reader, find_readers
-from gamepruning.trees.examples import count_rows
 from gamepruning.types import Params
 
 LARGE = 2048  # results: more have a metric of their diagonal only
 RIDGE = 1e-3  # of the metric's mean diagonal, so that no error is free
-DRAWS, ENOUGH = 4, 20_000  # directions a batch; examples times directions
+DRAWS = (4, 32)  # directions a batch, at least and at most
+ENOUGH = 20_000  # gradients for the matrix that sees the fewest places
 BATCH = 64  # examples whose activations are all kept for the backward pass
 
 Metrics = dict[tuple, Float[np.ndarray, "G n *n"]]  # by `Reader.matrix`
@@ -42,8 +43,8 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
       [G, M, M], or the diagonal [G, M] for more than 2,048 results; nothing (with a
       warning) for a network that has no gradient.
 
-    Cost: one forward and four backward passes over the examples (up to 32 for less
-    than 5,000 examples), and M^2 a place.
+    Cost: one forward and four backward passes over the examples (up to 32 where a
+    matrix sees less than 5,000 places), and M^2 a place.
     """
     calls = split_calls(players, params, inputs, BATCH)
     trace = players.model.trace(calls[0])
@@ -52,8 +53,7 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
     )
     readers = [reader for shared in passes.shared for reader in shared.readers]
     start = passes.start(np.ones(players.num_players, bool))
-    number = max(DRAWS, min(32, ENOUGH // count_rows(inputs)))
-    program = jax.jit(_program(passes, readers, number))
+    program = jax.jit(_program(passes, readers, _draws(passes, readers)))
     metrics: Metrics = {}
     try:
         for number, values in enumerate(start.values):
@@ -69,6 +69,14 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
         )
         return {}
     return metrics
+
+
+def _draws(passes: Passes, readers: Sequence[Reader]) -> int:
+    """More directions where there are few examples."""
+    shape = passes.readers.line.shape
+    sizes = [prod(shape(r.step.outs[0])) // r.has_output.size for r in readers]
+    least, most = DRAWS
+    return max(least, min(most, ENOUGH // (min(sizes, default=1) * len(passes.calls))))
 
 
 def root(metric: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gamepruning import distillation
+from gamepruning import distillation, metrics
 from gamepruning.compaction.gates import Absorbed
-from gamepruning.reconstruction import Repaired, RepairReport, repair
+from gamepruning.reconstruction import RepairConfig, Repaired, RepairReport, repair
 from gamepruning.selection.controls import control_masks
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.methods import small_networks
@@ -123,6 +123,7 @@ def mend(
             full.params,
             full.mask,
             inputs,
+            config=RepairConfig(classes=task.loss is metrics.cross_entropy),
             progress=bar and (lambda path, number, count: bar(number + 1, count)),
             checkpoint=trainer.folder.checkpoints / f"repair_{name}.npz",
         )
