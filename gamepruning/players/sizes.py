@@ -167,7 +167,7 @@ def size_of(players: Players, unit: str = "params") -> Size:
     elif unit == "macs":
         terms = list(_contractions(trace.analysis, trace.program.graph, columns, 1))
     else:
-        raise ValueError(
+        raise InputError(
             f"expected unit 'players', 'params', 'bytes' or 'macs', got {unit!r}"
         )
     return Size(unit, players.num_players, terms)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.reconstruction.line import Line
+from gamepruning.reconstruction.moments import wide
 from gamepruning.reconstruction.passes import Passes
 from gamepruning.reconstruction.readers import Reader
 from gamepruning.trace.program import Lit
@@ -38,6 +39,7 @@ class Aim(enum.Enum):
         is z where z > 0, and otherwise whatever is negative already. CLASSES: the
         Hessian of the divergence is at most 1/2 (Böhning, 1992).
         """
+        full, ours = map(wide, (full, ours))
         if self is Aim.RECTIFIED:
             return jnp.where(full > 0, full, jnp.minimum(ours, 0)) - ours
         if self is Aim.CLASSES:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from gamepruning.reconstruction.aims import Aim
-from gamepruning.reconstruction.moments import Moments, sum_moments
+from gamepruning.reconstruction.moments import Moments, sum_moments, wide
 from gamepruning.reconstruction.passes import Passes, Run
 from gamepruning.reconstruction.readers import Reader, Shared
 from gamepruning.reconstruction.stretch import Values
@@ -188,7 +188,7 @@ def _program(
         x = product.rows(cut[1][0])[:, :, keep_x]
         target = product.results(target)[:, :, keep_z]
         error = target - product.results(ours)[:, :, keep_z]
-        x, target, error = map(_wide, (x, target, error))
+        x, target, error = map(wide, (x, target, error))
         has_x, has_z = (each[:, None] for each in there)
         target, error = (jnp.where(has_z, each, 0) for each in (target, error))
         x = jnp.where(has_x, x, 0)
@@ -203,7 +203,3 @@ def _program(
         return (*sums, shift)
 
     return run, used
-
-
-def _wide(array: Any) -> Any:
-    return jnp.asarray(array, jnp.promote_types(array.dtype, jnp.float32))

@@ -202,11 +202,13 @@ def make_gram(
         moments = moments - level[:, :, None] * level[:, None, :]
         mean = level + sums.shift.x
     leaf = np.asarray(start.params[reader.weights.leaf], float).reshape(-1)
-    weights = leaf[reader.weights.places]
+    keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
+    weights = leaf[reader.weights.places[:, keep_x][:, :, keep_z]]
+    players = reader.players[:, keep_x]
     energy = float((weights * (moments @ weights)).sum())
     size = np.trace(moments, axis1=1, axis2=2) / max(moments.shape[1], 1)
     least = max(float(size.max(initial=0)) * 1e-9, 1e-30)
     eye = np.eye(moments.shape[1])
     moments = moments + np.maximum(ridge * size, least)[:, None, None] * eye
     energy = max(energy, 1e-30)
-    return Gram(shared, reader.players, mean, moments, weights, energy, bias)
+    return Gram(shared, players, mean, moments, weights, energy, bias)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Bool, PyTree
+from jaxtyping import ArrayLike, Bool, Int, PyTree
 
 from gamepruning.players import Players
 from gamepruning.reconstruction.collect import collect_shared
@@ -55,7 +55,8 @@ def eliminate_in_order(
 
     As many players stay in each family as the mask keeps. A family that one matrix of
     weights reads is decided there, by elimination from what the network repaired so far
-    gives it; one that several read keeps whom the mask keeps.
+    gives it; one that several read, or something that cannot be fitted, keeps whom the
+    mask keeps.
 
     Args:
       players: what `find_players` found, N players, units or layers.
@@ -109,17 +110,38 @@ class _InOrder(Repairing):
         self._metrics: Metrics = sensitivities(players, params, inputs)
         read_by = [self._read(shared) for shared in self._passes.shared]
         self._counts: dict[int, int] = {}
+        elsewhere = self._read_elsewhere()
         self.mask = np.ones(players.num_players, bool)
         for number, family in enumerate(players.families):
             where = slice(family.start, family.stop)
-            if sum(number in numbers for numbers in read_by) == 1:
+            readers = sum(number in numbers for numbers in read_by)
+            if readers == 1 and number not in elsewhere:
                 self._counts[number] = int(mask[where].sum())
             else:
                 self.mask[where] = mask[where]
+        self._mask = self.mask.copy()  # of the network before its first reader
 
     def _read(self, shared: Shared) -> set[int]:
         """The families that a matrix reads."""
-        numbers = np.unique(shared.readers[0].players)
+        return self._families(shared.readers[0].players)
+
+    def _read_elsewhere(self) -> set[int]:
+        """The families that something reads which cannot be fitted."""
+        passes = self._passes
+        fitted = {r.step: r for shared in passes.shared for r in shared.readers}
+        steps = passes.readers.line.steps
+        found: set[int] = set()
+        for node, operand, dim in self._trace.analysis.sites:
+            here = [fitted.get(step) for step in steps if step.node is node]
+            if here and all(r and r.product.inputs == operand for r in here):
+                continue
+            label = self._trace.analysis.label(node.ins[operand])[dim]
+            columns = self._trace.columns(label)
+            found |= set() if columns is None else self._families(columns)
+        return found
+
+    def _families(self, columns: Int[np.ndarray, "..."]) -> set[int]:
+        numbers = np.unique(columns)
         family_of = np.asarray(self._players.family_of)
         return set(family_of[numbers[numbers > 0] - 1].tolist())
 
@@ -132,6 +154,7 @@ class _InOrder(Repairing):
             numbers = list(range(family.start, family.stop))
             gram = self._gram(self._under_mask(shared), full, cut)
             order = eliminate(numbers, [gram], metrics=self._metrics).order
+            self.mask = self.mask.copy()  # a run may still read the last
             self.mask[order[: len(order) - self._counts.pop(number)]] = False
             cut = cut.under(self.mask)
         now = self._under_mask(shared)

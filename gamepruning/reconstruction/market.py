@@ -65,7 +65,8 @@ def trade(
       inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
       target: the size to keep, in `unit`.
       unit: "players", "params" or "macs": see `gp.players.size_of`.
-      asks: the most networks that are tried, each with its one-shot repair.
+      asks: the most networks that are tried (one always is), each with its one-shot
+        repair.
       config: see `ReconstructionConfig`; `across` is "network".
       progress: called with (family, number, of how many) and ("trades", asks, most).
 
@@ -73,7 +74,8 @@ def trade(
       `Traded`. Repair the network with its mask: see `gp.repair`.
 
     Raises:
-      InputError: no network is so small: each family keeps one player.
+      InputError: the target is no number, or no network is so small: each family keeps
+        one player; `across` is not "network"; the outputs are not finite.
 
     Cost: that of `reconstruction_scores`, and for each network tried the solves of the
     readers that are cut and one pass over `config.num_examples`.
@@ -95,6 +97,9 @@ def trade(
       [5, 1]
     """
     config = ReconstructionConfig() if config is None else config
+    if config.across != "network":
+        raise InputError(f"across={config.across!r}: expected network")
+    _check_target(target, unit)
     curves = family_curves(players, params, inputs, config=config, progress=progress)
     return trade_curves(
         players, curves, target, unit=unit, asks=asks, progress=progress
@@ -114,6 +119,7 @@ def trade_curves(
 
     Args: see `trade`; curves: what `family_curves` found.
     """
+    _check_target(target, unit)
     market = _Market(players, curves, size_of(players, unit), float(target))
     found = market.clear()
     best = cleared = curves.ask(found)
@@ -133,6 +139,12 @@ def trade_curves(
                     best, found, helped = loss, other, True
                     break
     return Traded(found, float(market.size(found)), cleared, best, tried)
+
+
+def _check_target(target: float, unit: str) -> None:
+    value = np.asarray(target)
+    if value.ndim or value.dtype.kind not in "iuf" or np.isnan(value):
+        raise InputError(f"target={target!r}: expected a size in {unit}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,11 @@ class Moments(NamedTuple):
         return float((self.tt - np.square(self.t) / self.rows).sum())
 
 
+def wide(array: Any) -> Any:
+    """An array in single precision at least."""
+    return jnp.asarray(array, jnp.promote_types(array.dtype, jnp.float32))
+
+
 def sum_moments(
     x: Shaped[Any, "G R K"],
     e: Shaped[Any, "G R M"],

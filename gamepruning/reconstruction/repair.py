@@ -50,7 +50,8 @@ class RepairConfig:
         costs what the first fit does.
       classes: the model's output is logits of classes along its last axis, and the
         reader that makes it is fitted to the full network's probabilities, by the
-        Kullback-Leibler divergence; "sequential" only.
+        Kullback-Leibler divergence; "sequential" only. Nothing changes where there are
+        several outputs, or something other than a bias stands behind the reader.
 
     Example:
       >>> RepairConfig(held_out=1.0)
@@ -78,8 +79,10 @@ to below 1
             raise InputError(f"ridges={self.ridges}: expected numbers above 0")
         if self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size}: expected at least 1")
-        if self.rounds < 0:
-            raise InputError(f"rounds={self.rounds}: expected at least 0")
+        if not isinstance(self.rounds, int | np.integer) or self.rounds < 0:
+            raise InputError(
+                f"rounds={self.rounds}: expected at least 0, a whole number"
+            )
 
 
 def repair(
@@ -161,7 +164,7 @@ class Repairing:
     def __init__(self, players: UnitPlayers, params, mask, inputs, config):
         self._config: RepairConfig = config
         calls = split_calls(players, params, inputs, config.batch_size)
-        trace = players.model.trace(calls[0])
+        self._trace = trace = players.model.trace(calls[0])
         readers = find_readers(trace, players.paths, mask)
         self._is_sequential = config.mode == "sequential"
         self._streams = order_corrected(readers) if self._is_sequential else {}
@@ -259,7 +262,7 @@ class Repairing:
         return sums, found
 
     def _aims(self, shared: Shared) -> dict[Reader, Aim]:
-        if not self._is_sequential or not self._config.rounds:
+        if not self._is_sequential:
             return {}
         return {
             reader: aim_of(

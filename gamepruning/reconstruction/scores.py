@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gamepruning.players import Players
+from gamepruning.players.examples import examples_are_apart
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.eliminate import Elimination, eliminate
 from gamepruning.reconstruction.gram import RIDGE, Grams, gather_grams
+from gamepruning.reconstruction.moments import wide
 from gamepruning.reconstruction.passes import check_units
 from gamepruning.reconstruction.sensitivity import sensitivities
 from gamepruning.trees.examples import as_inputs
@@ -36,7 +38,8 @@ class ReconstructionConfig:
         the readers' results that is lost when they leave. "share": by their rank, so
         that every family keeps the same share.
       shares: at which shares of a family the network is asked, for "network".
-      num_examples: how many of the examples it is asked on.
+      num_examples: how many of the examples it is asked on; all of them where they
+        depend on each other.
       divergence: (outputs of the full network, of the cut one) -> what is lost. None:
         the Kullback-Leibler divergence of the classes for outputs [..., C] of one
         array with 2 classes or more, else the squared difference over the variance.
@@ -69,6 +72,8 @@ class ReconstructionConfig:
             raise InputError(f"metric={self.metric!r}: expected outputs or results")
         if any(not 0 < share < 1 for share in self.shares) or not self.shares:
             raise InputError(f"shares={self.shares}: expected shares between 0 and 1")
+        if self.num_examples < 1:
+            raise InputError(f"num_examples={self.num_examples}: expected at least 1")
 
 
 class FamilyCurve(NamedTuple):
@@ -198,6 +203,11 @@ def family_curves(
         players, params, inputs, batch_size=config.batch_size, ridge=config.ridge
     )
     ask = _Ask(players, params, inputs, config, grams)
+    if config.across == "network" and not np.isfinite(ask(np.ones(ask.size, bool))):
+        raise InputError(
+            "what the network loses is not finite, even with all players (NaN or "
+            "infinite): look for NaN in its outputs on the calibration examples"
+        )
     by_outputs = config.metric == "outputs"
     metrics = sensitivities(players, params, inputs) if by_outputs else None
     curves = []
@@ -222,13 +232,15 @@ class _Ask:
         self._players = players
         self.grams = grams
         num = config.num_examples
-        self._inputs = jax.tree.map(
-            lambda leaf: leaf[:num] if np.ndim(leaf) else leaf, inputs
+        apart = examples_are_apart(players, params, inputs)
+        self._inputs = (
+            jax.tree.map(lambda leaf: leaf[:num], inputs) if apart else inputs
         )
         everyone = np.ones(players.num_players, bool)
         gated = players.gated
         full = jax.jit(gated)(params, everyone, *self._inputs)
         divergence = config.divergence or _divergence(full)
+        self.size = players.num_players
         self._lost = jax.jit(lambda p, m, x: divergence(full, gated(p, m, *x)))
 
     def __call__(self, mask: Bool[np.ndarray, " N"]) -> float:
@@ -250,22 +262,29 @@ class _Ask:
 
 
 def _divergence(full: Outputs) -> Divergence:
-    leaves = jax.tree.leaves(full)
-    is_logits = len(leaves) == 1 and leaves[0].ndim > 1 and leaves[0].shape[-1] > 1
-    return kl_divergence if is_logits else relative_error
+    first, *others = jax.tree.leaves(full)
+    is_logits = first.ndim > 1 and first.shape[-1] > 1 and not others
+    if is_logits and jnp.issubdtype(first.dtype, jnp.floating):
+        return kl_divergence
+    return relative_error
 
 
 def kl_divergence(full: Outputs, cut: Outputs) -> Float[Array, ""]:
     """Mean Kullback-Leibler divergence of the classes, from logits [..., C]."""
     (one,), (two,) = jax.tree.leaves(full), jax.tree.leaves(cut)
-    one, two = jax.nn.log_softmax(one), jax.nn.log_softmax(two)
-    return (jnp.exp(one) * (one - two)).sum(axis=-1).mean()
+    one, two = (jax.nn.log_softmax(wide(logits)) for logits in (one, two))
+    is_possible = one > -jnp.inf  # a class that is masked out adds nothing
+    lost = jnp.where(is_possible, one - jnp.where(is_possible, two, 0), 0)
+    return (jnp.exp(one) * lost).sum(axis=-1).mean()
 
 
 def relative_error(full: Outputs, cut: Outputs) -> Float[Array, ""]:
     """Squared difference over the variance, the mean over the outputs."""
-    pairs = zip(jax.tree.leaves(full), jax.tree.leaves(cut), strict=True)
-    found = [jnp.square(a - b).mean() / jnp.maximum(a.var(), 1e-12) for a, b in pairs]
+    leaves = (map(wide, jax.tree.leaves(outputs)) for outputs in (full, cut))
+    found = [
+        jnp.square(abs(a - b)).mean() / jnp.maximum(a.var(), 1e-12)
+        for a, b in zip(*leaves, strict=True)
+    ]
     return jnp.stack(found).mean()
 
 

@@ -41,7 +41,7 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
 
     Returns:
       [G, M, M], or the diagonal [G, M] for more than 2,048 results; nothing (with a
-      warning) for a network that has no gradient.
+      warning) for a network that has no gradient, or none that is finite.
 
     Cost: one forward and four backward passes over the examples (up to 32 where a
     matrix sees less than 5,000 places), and M^2 a place.
@@ -65,6 +65,13 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
         why = str(error).splitlines()[0]
         warnings.warn(
             f"the network has no gradient ({why}): errors of all results count alike",
+            stacklevel=4,
+        )
+        return {}
+    if not all(np.isfinite(metric).all() for metric in metrics.values()):
+        warnings.warn(
+            "the network's gradients are not finite on the calibration examples: "
+            "errors of all results count alike",
             stacklevel=4,
         )
         return {}

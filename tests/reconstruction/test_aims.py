@@ -86,7 +86,7 @@ def test_classes_fit_the_probabilities():
     full = jax.nn.softmax(mlp(params, x))
     lost = []
     for classes in (False, True):
-        options = config(rounds=0 if not classes else 1, classes=classes)
+        options = config(rounds=0, classes=classes)
         found = gp.repair(players, params, mask, x, config=options).params
         ours = jax.nn.log_softmax(players.gated(found, mask, x))
         lost.append(float((full * (jnp.log(full) - ours)).sum(axis=1).mean()))

@@ -8,6 +8,7 @@ from jax import lax
 
 import gamepruning as gp
 from gamepruning.reconstruction import (
+    ReconstructionConfig,
     RepairConfig,
     eliminate_in_order,
     reconstruction_scores,
@@ -124,3 +125,94 @@ def test_in_order_leaves_a_family_with_several_readers_as_given():
     found = eliminate_in_order(players, params, mask, x)
     np.testing.assert_array_equal(found.mask, mask)
     assert len(found.report.readers) == 2
+
+
+def test_in_order_decides_two_families_that_one_matrix_reads():
+    def apply(params, x):
+        both = [jnp.maximum(x @ params["one"], 0), jnp.tanh(x @ params["two"])]
+        return jnp.concatenate(both, axis=-1) @ params["out"]
+
+    params = {"one": draw(1, 4, 8), "two": draw(2, 4, 6), "out": draw(3, 14, 3)}
+    x = draw(0, 100, 4)
+    players = gp.find_players(apply, params, x)
+    found = eliminate_in_order(players, params, np.arange(14) % 2 == 0, x)
+    assert [int(found.mask[f.start : f.stop].sum()) for f in players.families] == [4, 3]
+
+
+def test_in_order_leaves_a_family_that_something_else_reads_as_given():
+    def apply(params, x):
+        h = jnp.maximum(x @ params["in"], 0)
+        computed = h @ (2 * params["one"])  # weights that cannot be fitted
+        return jnp.tanh(computed) + h @ params["two"]
+
+    params = {"in": draw(1, 4, 8), "one": draw(2, 8, 3), "two": draw(3, 8, 3)}
+    x = draw(0, 100, 4)
+    players = gp.find_players(apply, params, x)
+    mask = np.arange(8) % 2 == 0
+    found = eliminate_in_order(players, params, mask, x)
+    np.testing.assert_array_equal(found.mask, mask)
+    given = gp.repair(players, params, mask, x).params
+    np.testing.assert_allclose(found.params["two"], given["two"], atol=1e-5)
+
+
+def test_gradients_that_are_not_finite_are_told():
+    def apply(params, x):
+        h = jnp.maximum(x @ params["in"], 0) @ params["out"]
+        return jnp.sqrt(jnp.maximum(h, 0))
+
+    params, x = {"in": draw(1, 4, 8), "out": draw(2, 8, 3)}, draw(0, 64, 4)
+    players = gp.find_players(apply, params, x)
+    with pytest.warns(UserWarning, match="gradients are not finite"):
+        scores = reconstruction_scores(players, params, x)
+    assert np.isfinite(np.asarray(scores.value)).all()
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        lambda z: {"class": z.argmax(axis=-1), "sure": z > 0, "z": z},
+        lambda z: jnp.where(jnp.arange(3) < 2, z, -jnp.inf),  # a class masked out
+        lambda z: jnp.round(8 * z).astype(int),
+    ],
+)
+def test_trades_judge_outputs_of_any_kind(outputs):
+    def apply(params, x):
+        return outputs(jnp.maximum(x @ params["in"], 0) @ params["out"])
+
+    params, x = {"in": draw(1, 4, 8), "out": draw(2, 8, 3)}, draw(0, 64, 4)
+    players = gp.find_players(apply, params, x)
+    found = trade(players, params, x, 2)
+    assert found.size == 2 and np.isfinite(found.loss) and found.loss > 0
+
+
+def test_examples_that_depend_on_each_other_are_all_asked():
+    def apply(params, x, edges):
+        return edges @ jnp.maximum(edges @ x @ params["in"], 0) @ params["out"]
+
+    params, x = {"in": draw(1, 4, 8), "out": draw(2, 8, 3)}, draw(0, 20, 4)
+    edges = (np.eye(20) + np.roll(np.eye(20), 1, axis=0)).astype("float32")
+    players = gp.find_players(apply, params, x, edges)
+    config = ReconstructionConfig(num_examples=9)
+    assert trade(players, params, (x, edges), 3, config=config).size == 3
+
+
+def test_trades_that_cannot_be_made_are_told():
+    params, x = {"in": draw(1, 4, 8), "out": draw(2, 8, 3)}, draw(0, 64, 4)
+
+    def apply(params, x):
+        return jnp.maximum(x @ params["in"], 0) @ params["out"]
+
+    players = gp.find_players(apply, params, x)
+    with pytest.raises(gp.InputError, match="across='share': expected network"):
+        trade(players, params, x, 4, config=ReconstructionConfig(across="share"))
+    with pytest.raises(gp.InputError, match="expected a size in players"):
+        trade(players, params, x, np.nan)
+    with pytest.raises(gp.InputError, match="num_examples=0"):
+        ReconstructionConfig(num_examples=0)
+
+    def undefined(params, x):
+        return jnp.log(apply(params, x))
+
+    players = gp.find_players(undefined, params, x)
+    with pytest.raises(gp.InputError, match="loses is not finite"):
+        trade(players, params, x, 4)
