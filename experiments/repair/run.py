@@ -2,6 +2,7 @@
 
     python -m experiments.repair.run digits          # 3 seeds, minutes
     python -m experiments.repair.run lenet5          # 5 seeds; needs MNIST
+    python -m experiments.repair.run lenet5-market   # the last row of each alone
     python -m experiments.repair.run lenet300        # 5 seeds; needs MNIST
     python -m experiments.repair.run lenet5 0 1      # some seeds
 
@@ -47,16 +48,20 @@ class Study(NamedTuple):
       load: seed -> the trained network.
       seeds: of the networks.
       sizes: how many players stay, or how many of each family.
+      only_market: leave the other methods out.
     """
 
     load: Callable[[int], Network]
     seeds: Sequence[int]
     sizes: Sequence[Any]
+    only_market: bool = False
 
 
 STUDIES = {
     "digits": Study(digits.load, (0, 1, 2), ((25, 12), (12, 6))),
     "lenet5": Study(lenet5.load, (0, 1, 2, 3, 4), (136, 60, 30)),
+    "lenet5-market": Study(lenet5.load, (0, 1, 2, 3, 4), (136, 60, 30), True),
+    "lenet300-market": Study(lenet300.load, (0, 1, 2, 3, 4), (0.3, 0.15, 0.05), True),
     "lenet300": Study(lenet300.load, (0, 1, 2, 3, 4), (0.3, 0.15, 0.05)),
 }
 
@@ -138,6 +143,14 @@ def swapped(mask, players: gp.Players, by_family: bool, numbers) -> np.ndarray:
 def run_seed(study: Study, seed: int) -> dict[str, Any]:
     """All methods and sizes on one network."""
     bench = Bench(study.load(seed))
+    rows = [] if study.only_market else by_scores(bench, study, seed)
+    rows += [in_market(bench, size) for size in study.sizes]
+    dense = dense_accuracy(bench)
+    return {"seed": seed, "dense": dense, "rows": rows, "seconds": bench.seconds}
+
+
+def by_scores(bench: Bench, study: Study, seed: int) -> list[dict[str, Any]]:
+    """Scores, the best of which stay; and exchanges after elimination."""
     players, rows = bench.players, []
     for number, method in enumerate((*BASELINES, "elimination")):
         scores = bench.scores(method, jax.random.key(1000 * seed + number))
@@ -151,10 +164,7 @@ def run_seed(study: Study, seed: int) -> dict[str, Any]:
                     better = bench.exchanged(mask, by_family, seed)
                     name = "elimination, exchanged"
                     rows.append(measure(bench, name, scope, size, better))
-    for size in study.sizes:
-        rows.append(in_market(bench, size))
-    dense = dense_accuracy(bench)
-    return {"seed": seed, "dense": dense, "rows": rows, "seconds": bench.seconds}
+    return rows
 
 
 def in_market(bench: Bench, size: Any) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from gamepruning.types import Params
 
 LARGE = 2048  # results: more have a metric of their diagonal only
 RIDGE = 1e-3  # of the metric's mean diagonal, so that no error is free
-DRAWS = (4, 32)  # directions a batch, at least and at most
-ENOUGH = 20_000  # gradients for the matrix that sees the fewest places
+ENOUGH = 50  # gradients for each result of a matrix
+LEAST, MOST = 4, 32  # batches; times that each batch is used
 BATCH = 64  # examples whose activations are all kept for the backward pass
 
 Metrics = dict[tuple, Float[np.ndarray, "G n *n"]]  # by `Reader.matrix`
@@ -43,8 +43,8 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
       [G, M, M], or the diagonal [G, M] for more than 2,048 results; nothing (with a
       warning) for a network that has no gradient, or none that is finite.
 
-    Cost: one forward and four backward passes over the examples (up to 32 where a
-    matrix sees less than 5,000 places), and M^2 a place.
+    Cost: passes forward and backward over batches of 64 examples, until each matrix has
+    50 places for each of its results (at most 32 times all examples), and M^2 a place.
     """
     calls = split_calls(players, params, inputs, BATCH)
     trace = players.model.trace(calls[0])
@@ -53,10 +53,11 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
     )
     readers = [reader for shared in passes.shared for reader in shared.readers]
     start = passes.start(np.ones(players.num_players, bool))
-    program = jax.jit(_program(passes, readers, _draws(passes, readers)))
+    program = jax.jit(_program(passes, readers))
     metrics: Metrics = {}
     try:
-        for number, values in enumerate(start.values):
+        for number in range(_count(passes, readers)):
+            values = start.values[number % len(calls)]
             key = jax.random.fold_in(jax.random.key(0), number)
             sums = program(start.params, values, key)
             for reader, part in zip(readers, sums, strict=True):
@@ -78,12 +79,14 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
     return metrics
 
 
-def _draws(passes: Passes, readers: Sequence[Reader]) -> int:
-    """More directions where there are few examples."""
+def _count(passes: Passes, readers: Sequence[Reader]) -> int:
+    """How many gradients of batches: some dozens for each result of a matrix."""
     shape = passes.readers.line.shape
-    sizes = [prod(shape(r.step.outs[0])) // r.has_output.size for r in readers]
-    least, most = DRAWS
-    return max(least, min(most, ENOUGH // (min(sizes, default=1) * len(passes.calls))))
+    needed = [LEAST]
+    for reader in readers:
+        places = max(prod(shape(reader.step.outs[0])) // reader.has_output.size, 1)
+        needed.append(-(-ENOUGH * reader.has_output.shape[1] // places))
+    return min(MOST * len(passes.calls), max(needed))
 
 
 def root(metric: np.ndarray) -> np.ndarray:
@@ -103,7 +106,7 @@ def _exact(part: Any) -> Float[np.ndarray, "G n *n"]:
     return np.asarray(part, float)
 
 
-def _program(passes: Passes, readers: Sequence[Reader], draws: int):
+def _program(passes: Passes, readers: Sequence[Reader]):
     """(parameters, one batch, key) -> for each reader the sum of g g'."""
     runner, line = passes.runner, passes.readers.line
     number = {reader.step: k for k, reader in enumerate(readers)}
@@ -124,14 +127,8 @@ def _program(passes: Passes, readers: Sequence[Reader], draws: int):
         avals = [line.analysis.program.aval(line.original(value)) for value in results]
         zeros = [jnp.zeros(aval.shape, aval.dtype) for aval in avals]
         found, pull = jax.vjp(outputs, zeros)
-
-        def one(key):
-            (gradients,) = pull(_directions(found, key))
-            pairs = zip(readers, gradients, strict=True)
-            return [_sum_of_squares(*pair) for pair in pairs]
-
-        drawn = jax.lax.map(one, jax.random.split(key, draws))
-        return jax.tree.map(lambda leaf: leaf.sum(axis=0), drawn)
+        (gradients,) = pull(_directions(found, key))
+        return [_sum_of_squares(*pair) for pair in zip(readers, gradients, strict=True)]
 
     return run
 
