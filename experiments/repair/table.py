@@ -58,4 +58,12 @@ def lenet5() -> list[str]:
     return study("lenet5")
 
 
-TABLES: dict[str, Table] = {"repair-digits": digits, "repair-lenet5": lenet5}
+def lenet5_market() -> list[str]:
+    return study("lenet5-market")
+
+
+TABLES: dict[str, Table] = {
+    "repair-digits": digits,
+    "repair-lenet5": lenet5,
+    "repair-lenet5-market": lenet5_market,
+}
