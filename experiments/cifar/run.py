@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,7 @@ def main() -> None:
     whole = float(macs(everyone))
     rows: list[dict[str, Any]] = []
     result = {
-        "command": f"python -m experiments.cifar.run {options.depth}",
+        "command": " ".join(["python -m experiments.cifar.run", *sys.argv[1:]]),
         "images": options.images,
         "full": accuracy(params, everyone),
         "rows": rows,
