@@ -74,7 +74,11 @@ def collect(
       shift: of the sums; None for one that suits the first batch.
     """
     names = [reader.source] if stream is None else [reader.source, stream]
-    run, used = _program(reader, full.passes, names, has_bias, held_out, aim)
+    key = (reader, tuple(names), has_bias, held_out, aim)
+    made = full.passes.programs.kept
+    if key not in made:
+        made[key] = _program(reader, full.passes, names, has_bias, held_out, aim)
+    run, used = made[key]
     keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
     there = reader.has_input[:, keep_x], reader.has_output[:, keep_z]
     found, program = None, None
@@ -84,8 +88,11 @@ def collect(
             for run, values in ((full, ours), (cut, theirs))
         ]
         args = (*networks, (keep_x, keep_z, there), shift, jnp.asarray(cut.mask))
-        if program is None or shift is None:
-            program = full.passes.programs.prepare(run, *args)
+        if program is None:
+            own = (*key, shift is None)
+            if own not in made:
+                made[own] = full.passes.programs.prepare(run, *args)
+            program = made[own]
         sums = Collected(*jax.device_get(program(*args)))
         if shift is None:
             shift, program = sums.shift, None

@@ -22,9 +22,14 @@ class Programs:
     Layers of one shape are compiled once, wherever they stand in the network. Arguments
     that a function does not use are kept: without them, two functions that use
     different ones could have the same text.
+
+    Attributes:
+      kept: what was made for a reader, by what it was made of: a reader that is fitted
+        again is not traced again.
     """
 
     def __init__(self):
+        self.kept: dict[tuple, Any] = {}
         self._compiled: dict[str, Any] = {}
 
     def prepare(self, fn: Callable[..., Any], *args: Any) -> Callable[..., Any]:

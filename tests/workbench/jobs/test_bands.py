@@ -90,7 +90,7 @@ def test_the_numbers_agree(done):
         ("--samples 1", "expected --samples >= 4, got 1"),
         ("--points 2", "expected --points >= 3, got 2"),
         ("--examples 0", "expected --examples >= 1, got 0"),
-        ("--output lable", "invalid choice"),
+        ("--output lable", "expected --output to be one of"),
         ("--dataset nonsense", "no data set 'nonsense'"),
         ("--families conv", "no family 'conv'"),
         ("--load nowhere.safetensors", "nowhere.safetensors"),

@@ -14,6 +14,7 @@ from gamepruning.compaction.export import import_safetensors
 from gamepruning.compaction.plan import Plan
 from gamepruning.distillation import softened_divergence, student_loss
 from gamepruning.metrics import accuracy
+from gamepruning.reconstruction import RepairConfig
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.jobs import rivals
@@ -66,7 +67,8 @@ def test_the_column_is_what_the_library_gives(repaired):
     rows = jnp.asarray(data.train.inputs)
     players = gp.find_players(model.apply, dense, rows[:8])
     mask = players.mask_from_kept(Plan.load(folder / "plan.json").kept)
-    fixed = gp.repair(players, dense, mask, rows)
+    config = RepairConfig(classes=True)
+    fixed = gp.repair(players, dense, mask, rows, config=config)
     small = gp.compact(players, fixed.params, mask)
     outputs = small.apply(small.params, jnp.asarray(data.test.inputs))
     expected = float(accuracy(outputs, jnp.asarray(data.test.labels)))
