@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, PyTree
 
-from gamepruning.metrics import cross_entropy, squared_error
+from gamepruning.metrics import class_divergence, cross_entropy, squared_error
 from gamepruning.run.batches import predict
 from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.types import InputError, Loss, Params
@@ -140,10 +140,8 @@ def softened_divergence(
             f"expected logits of two classes or more, got shape {np.shape(outputs)}: "
             "take temperature=None for numbers"
         )
-    kind = jnp.promote_types(jnp.result_type(outputs), jnp.float32)
-    pair = jax.lax.stop_gradient(jnp.asarray(teacher, kind)), jnp.asarray(outputs, kind)
-    true, own = (jax.nn.log_softmax(logits / temperature) for logits in pair)
-    return temperature**2 * (jnp.exp(true) * (true - own)).sum(axis=-1).mean()
+    said = jax.lax.stop_gradient(jnp.asarray(teacher)) / temperature
+    return temperature**2 * class_divergence(said, jnp.asarray(outputs) / temperature)
 
 
 def teacher_outputs(

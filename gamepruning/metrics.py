@@ -60,6 +60,31 @@ def cross_entropy(
     return surprise.mean()
 
 
+def class_divergence(full: ArrayLike, outputs: ArrayLike) -> Float[jax.Array, ""]:
+    """Kullback-Leibler divergence of a network's classes from the full network's.
+
+    Args:
+      full: logits of the full network, float [..., C]; a class that is masked out there
+        (minus infinity) adds nothing.
+      outputs: logits of the other, float [..., C].
+
+    Returns:
+      KL(softmax(full) || softmax(outputs)), the mean over all examples, in nats, in
+      single precision at least.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> logits = jnp.array([[2.0, 0.0, -jnp.inf]])
+      >>> float(class_divergence(logits, logits + 5))  # a shift changes nothing
+      0.0
+    """
+    kind = jnp.promote_types(jnp.result_type(full, outputs), jnp.float32)
+    true, own = (jax.nn.log_softmax(jnp.asarray(x, kind)) for x in (full, outputs))
+    is_possible = true > -jnp.inf
+    lost = jnp.where(is_possible, true - jnp.where(is_possible, own, 0), 0)
+    return (jnp.exp(true) * lost).sum(axis=-1).mean()
+
+
 def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
     """Fraction of examples whose largest output is that of the true class.
 

@@ -89,7 +89,11 @@ def main() -> None:
         row: dict[str, Any] = {}
         with timed(row, "trade_seconds"):
             traded = trade_curves(
-                players, curves, whole / speed_up, unit="macs", asks=options.asks
+                players,
+                curves,
+                whole / speed_up,
+                unit="macs",
+                num_evaluations=options.evaluations,
             )
         mask = traded.mask
         row |= {
@@ -122,7 +126,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("depth", type=int, choices=(20, 56))
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--speed-ups", type=float, nargs="+", default=[2.11, 2.55])
-    parser.add_argument("--asks", type=int, default=60, help="networks in trades")
+    parser.add_argument(
+        "--evaluations", type=int, default=60, help="networks in trades"
+    )
     parser.add_argument("--rounds", type=int, nargs="+", default=[0, 5])
     return parser.parse_args()
 

@@ -72,10 +72,9 @@ def eliminate_in_order(
     Raises:
       InputError: see `gp.repair`; or mode="one-shot".
 
-    Cost: that of `gp.repair`, twice the sums, and one gradient of the network.
+    Cost: that of `gp.repair` and of `reconstruction_scores(across="share")`.
 
-    Example: with the first two inputs gone, the hidden unit that needs them is worth
-    nothing, though it was the larger.
+    Example: every other player leaves, or another in its place.
       >>> import jax, jax.numpy as jnp, gamepruning as gp
       >>> def apply(params, x):
       ...     return (jnp.tanh(x @ params["a"]) @ params["b"]) @ params["c"]

@@ -34,14 +34,14 @@ class Traded(NamedTuple):
       size: what they come to, in the unit asked for.
       cleared: what the network lost at one price for all, after one-shot repair.
       loss: what it loses after the trades.
-      asks: how many networks were tried.
+      num_evaluations: networks evaluated.
     """
 
     mask: Bool[np.ndarray, " N"]
     size: float
     cleared: float
     loss: float
-    asks: int
+    num_evaluations: int
 
     __repr__ = brief_repr
 
@@ -53,7 +53,7 @@ def trade(
     target: float,
     *,
     unit: str = "players",
-    asks: int = 200,
+    num_evaluations: int = 200,
     config: ReconstructionConfig | None = None,
     progress: Progress | None = None,
 ) -> Traded:
@@ -64,11 +64,11 @@ def trade(
       params: the full network's parameters.
       inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
       target: the size to keep, in `unit`.
-      unit: "players", "params" or "macs": see `gp.players.size_of`.
-      asks: the most networks that are tried (one always is), each with its one-shot
-        repair.
+      unit: "players", "params", "bytes" or "macs": see `gp.players.size_of`.
+      num_evaluations: networks evaluated at most (one always is), each with its
+        one-shot repair.
       config: see `ReconstructionConfig`; `across` is "network".
-      progress: called with (family, number, of how many) and ("trades", asks, most).
+      progress: called with (family, number, of how many) and ("trades", number, most).
 
     Returns:
       `Traded`. Repair the network with its mask: see `gp.repair`.
@@ -77,7 +77,7 @@ def trade(
       InputError: the target is no number, or no network is so small: each family keeps
         one player; `across` is not "network"; the outputs are not finite.
 
-    Cost: that of `reconstruction_scores`, and for each network tried the solves of the
+    Cost: that of `reconstruction_scores`, and for each evaluation the solves of the
     readers that are cut and one pass over `config.num_examples`.
 
     Example: the second family repeats itself, and sells all but one of its players.
@@ -102,7 +102,12 @@ def trade(
     _check_target(target, unit)
     curves = family_curves(players, params, inputs, config=config, progress=progress)
     return trade_curves(
-        players, curves, target, unit=unit, asks=asks, progress=progress
+        players,
+        curves,
+        target,
+        unit=unit,
+        num_evaluations=num_evaluations,
+        progress=progress,
     )
 
 
@@ -112,7 +117,7 @@ def trade_curves(
     target: float,
     *,
     unit: str = "players",
-    asks: int = 200,
+    num_evaluations: int = 200,
     progress: Progress | None = None,
 ) -> Traded:
     """The same for families that are eliminated already: for several targets.
@@ -126,19 +131,19 @@ def trade_curves(
     tried = 1
     for share in SHARES:
         helped = True
-        while helped and tried < asks:
+        while helped and tried < num_evaluations:
             helped = False
             for other in market.trades(found, share):
-                if tried >= asks:
+                if tried >= num_evaluations:
                     break
                 if progress is not None:
-                    progress("trades", tried, asks)
+                    progress("trades", tried, num_evaluations)
                 tried += 1
                 loss = curves.ask(other)
                 if loss < best:
                     best, found, helped = loss, other, True
                     break
-    return Traded(found, float(market.size(found)), cleared, best, tried)
+    return Traded(found, float(market.size.count(found)), cleared, best, tried)
 
 
 def _check_target(target: float, unit: str) -> None:
@@ -176,8 +181,8 @@ class _Market:
         found = self._without(leaving[:low])
         if not self._fits(found):
             raise InputError(
-                f"no network of {self.target:g} {self.size.unit}: with one player of "
-                f"each family left it still has {float(self.size(found)):g}"
+                f"no network of {self.target:,g} {self.size.unit}: with one player of "
+                f"each family left it still has {self.size.count(found):,}"
             )
         return found
 
@@ -218,4 +223,4 @@ class _Market:
         return mask
 
     def _fits(self, mask: Bool[np.ndarray, " N"]) -> bool:
-        return float(self.size(mask)) <= self.target * (1 + 1e-6)
+        return self.size.count(mask) <= self.target

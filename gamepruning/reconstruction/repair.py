@@ -117,14 +117,16 @@ def repair(
 
     Returns:
       `Repaired(params, report)`. On the rows that it is fitted to, no reader's error is
-      above that of the weights as they were.
+      above that of the weights as they were (with classes=True, the last one's
+      divergence is what falls, and its report is of the first fit).
 
     Raises:
       InputError: the mask or the inputs do not fit the network, the players are single
         weights, an activation is not finite, or the checkpoint is of another repair.
 
     Cost: about two passes over the examples, forward only, and K^2 multiply-adds a row
-    and an eigendecomposition of [K, K] for each reader with K inputs left. Memory: the
+    and an eigendecomposition of [K, K] for each reader with K inputs left; the latter
+    two again for each round of a reader that is fitted anew. Memory: the
     activations that are alive at one place of the network for all examples, twice.
 
     Example: the second unit is three times the first; without it, the first stands in.
@@ -237,9 +239,8 @@ class Repairing:
                 write_fit(cut, reader, moved.times(-ahead), sums.shift, bias)
                 ahead = 0.0
                 continue
-            is_last = number == CLASS_ROUNDS - 1
-            change = 0.0 if is_last else ahead
-            write_fit(cut, reader, moved.times(change), sums.shift, bias)
+            if number < CLASS_ROUNDS - 1:
+                write_fit(cut, reader, moved.times(ahead), sums.shift, bias)
 
     def _fit_to(
         self, shared: Shared, full: Run, cut: Run, aims: Mapping[Reader, Aim]

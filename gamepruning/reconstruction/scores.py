@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from gamepruning.metrics import class_divergence
 from gamepruning.players import Players
 from gamepruning.players.examples import examples_are_apart
 from gamepruning.players.unit_players import UnitPlayers
@@ -272,10 +273,7 @@ def _divergence(full: Outputs) -> Divergence:
 def kl_divergence(full: Outputs, cut: Outputs) -> Float[Array, ""]:
     """Mean Kullback-Leibler divergence of the classes, from logits [..., C]."""
     (one,), (two,) = jax.tree.leaves(full), jax.tree.leaves(cut)
-    one, two = (jax.nn.log_softmax(wide(logits)) for logits in (one, two))
-    is_possible = one > -jnp.inf  # a class that is masked out adds nothing
-    lost = jnp.where(is_possible, one - jnp.where(is_possible, two, 0), 0)
-    return (jnp.exp(one) * lost).sum(axis=-1).mean()
+    return class_divergence(one, two)
 
 
 def relative_error(full: Outputs, cut: Outputs) -> Float[Array, ""]:

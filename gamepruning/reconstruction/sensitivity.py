@@ -61,7 +61,8 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
             key = jax.random.fold_in(jax.random.key(0), number)
             sums = program(start.params, values, key)
             for reader, part in zip(readers, sums, strict=True):
-                metrics[reader.matrix] = metrics.get(reader.matrix, 0) + _exact(part)
+                own = np.asarray(part, float)
+                metrics[reader.matrix] = metrics.get(reader.matrix, 0) + own
     except (ValueError, TypeError, NotImplementedError) as error:
         why = str(error).splitlines()[0]
         warnings.warn(
@@ -100,10 +101,6 @@ def root(metric: np.ndarray) -> np.ndarray:
         return np.sqrt(metric + max(RIDGE * metric.mean(), 1e-30))
     size = max(RIDGE * float(np.trace(metric)) / len(metric), 1e-30)
     return np.linalg.cholesky(metric + size * np.eye(len(metric)))
-
-
-def _exact(part: Any) -> Float[np.ndarray, "G n *n"]:
-    return np.asarray(part, float)
 
 
 def _program(passes: Passes, readers: Sequence[Reader]):

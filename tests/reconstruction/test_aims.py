@@ -48,18 +48,14 @@ def test_what_a_rectifier_lets_through_gets_closer(relu):
     params = {"in": draw(1, 5, 12), "mid": draw(2, 12, 12) / 3, "out": draw(3, 12, 2)}
     x = draw(0, 400, 5)
     players = gp.find_players(apply, params, x)
-    assert players.num_players
     mask = some_leave(players, 2)
-    first = params | {"out": np.eye(12, dtype="float32")}  # shows what is let through
-    full = apply(first, x)[:, mask]
+    h = np.maximum(x @ params["in"], 0)
+    full = np.maximum(h + h @ params["mid"], 0)[:, mask]
     errors = []
     for rounds in (0, 10):
         found = gp.repair(players, params, mask, x, config=config(rounds=rounds)).params
-        shown = players.gated(found | {"out": first["out"][:, :2]}, mask, x)
-        own = relu(relu(x @ params["in"])[:, mask] @ found["mid"][mask][:, mask]
-                   + relu(x @ params["in"])[:, mask])  # fmt: skip
-        assert shown.shape == (400, 2)
-        errors.append(float(np.square(own - full).sum()))
+        ours = h[:, mask] + h[:, mask] @ np.asarray(found["mid"])[mask][:, mask]
+        errors.append(float(np.square(np.maximum(ours, 0) - full).sum()))
     assert errors[1] < errors[0]
 
 

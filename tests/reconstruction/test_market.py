@@ -79,7 +79,7 @@ def test_trades_keep_the_budget_and_help(unit):
     found = trade(players, params, x, target, unit=unit)
     assert found.size == float(size(found.mask)) <= target * (1 + 1e-6)
     assert found.loss <= found.cleared
-    assert 1 <= found.asks <= 200
+    assert 1 <= found.num_evaluations <= 200
     kept = [found.mask[f.start : f.stop].sum() for f in players.families]
     assert min(kept) >= 1
 
