@@ -167,11 +167,11 @@ def _draw_mark(
 
 
 def _finish_panel(axes: Axes, title: str, result: RunResult) -> None:
-    dense = result.dense.final
-    if dense is not None:
+    if (dense := result.dense.final) is not None:
         axes.axvline(dense, **theme.DENSE)
         axes.text(dense, -0.5, "dense ", ha="right", va="bottom", color=theme.MUTED)
     axes.grid(False, axis="y")
+    axes.locator_params(axis="x", nbins=5 if len(axes.figure.axes) < 3 else 4)
     axes.margins(x=0.14 if len(axes.figure.axes) < 3 else 0.22)
     axes.spines["left"].set_visible(False)
     axes.set(xlabel=f"test {result.metric}", title=title)
