@@ -55,6 +55,11 @@ class RunFolder:
         command, such as "prune", if that is given.
         """
         lock, out = self.partial / LOCK, self.out
+        if out.suffix == ".partial":
+            raise InputError(
+                f"{out} is where an unfinished run works: say --out "
+                f"{out.with_suffix('')}"
+            )
         if self.partial.is_dir() and (owner := holder(lock)):
             raise InputError(self._is_live(owner))
         if self.resume and (out / CONFIG).is_file():

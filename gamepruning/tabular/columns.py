@@ -30,6 +30,9 @@ _AMONG_NUMBERS = {*_ALWAYS, *_DASHES, ".", "none"}
 _WHOLE = re.compile(r"^\+?(-?\d+)\.0*$")
 
 
+HINTS = {"number": ("point", "comma"), "date": ("day-first", "month-first")}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
     """One column, as the training rows have it, and the features that it becomes.
@@ -99,11 +102,21 @@ class Column:
             raise InputError(
                 f"row {row}, column {self.name!r}: expected a {self.kind} as in the "
                 f"other rows, got {cell!r}: mend it, leave the cell empty, or name it "
-                f"with --missing {cell!r}"
+                f"with --missing {cell!r} in training"
             )
         if self.unit is not None:
             self._check_unit(known[values != 0], self.unit)
         return values.reindex(cells.index)
+
+    def hint_of(self, cells: pd.Series) -> str | None:
+        """How numbers or dates are surely written here; None if that cannot be told."""
+        if is_numeric_dtype(cells) or is_datetime64_any_dtype(cells):
+            return None
+        cells = to_text(cells)
+        known = cells[~is_missing(cells, self.missing, among_numbers=True)]
+        is_number = self.kind == "number"
+        style = read_numerals(known).style if is_number else read_dates(known).order
+        return style if style in HINTS[self.kind] else None
 
     def _check_unit(self, cells: pd.Series, own: str) -> None:
         if cells.empty or are_alike(own, read_numerals(cells, hint=self.hint).unit):

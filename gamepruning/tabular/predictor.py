@@ -79,12 +79,12 @@ class Predictor:
 
     def with_target(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows that have a target."""
-        target = self.preprocessing.target
+        target = self.preprocessing.target_in(rows)
         return rows[target.is_known(rows[target.name])]
 
     def score(self, rows: pd.DataFrame) -> float:
         """The accuracy on rows with their targets, or R^2 for a regression."""
-        target, outputs = self.preprocessing.target, self.outputs(rows)
+        target, outputs = self.preprocessing.target_in(rows), self.outputs(rows)
         known = target.read(rows[target.name])
         if target.task == "classification":
             return float((outputs.argmax(axis=1) == known).mean())

@@ -88,7 +88,8 @@ class Preprocessing:
 
         Args:
           frame: cells as text, as `read_table` returns them, or as numbers; columns in
-            any order, with the target or without.
+            any order, with the target or without. It need not be written as the
+            training rows are: see `as_written`.
 
         Raises:
           InputError: a column is missing, or a cell is no number where one must be.
@@ -101,15 +102,22 @@ class Preprocessing:
                 f"{', '.join(column.name for column in used)}; got "
                 f"{', '.join(map(str, frame.columns))}"
             )
+        used = as_written(used, frame)
         parsed = {column.name: column.parse(frame[column.name]) for column in used}
         made = [column.encode(parsed[column.name]) for column in used]
         return np.concatenate(made, axis=1, dtype=float).astype(np.float32)
+
+    def target_in(self, frame: pd.DataFrame) -> Target:
+        """The target, read as these rows are written; see `as_written`."""
+        here = [column for column in self.columns if column.name in frame]
+        *_, column = as_written([*here, self.target.column], frame)
+        return dataclasses.replace(self.target, column=column)
 
     def read(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """The inputs of a network, as of `transform`, and what it is to say of them."""
         if self.target.name not in frame:
             raise InputError(f"no column {self.target.name!r}, which is the target")
-        targets = self.target.read(frame[self.target.name])
+        targets = self.target_in(frame).read(frame[self.target.name])
         return self.transform(frame), self.target.to_labels(targets)
 
     def to_json(self) -> str:
@@ -148,6 +156,34 @@ class Preprocessing:
         with new_file(path) as temporary:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
         return Path(path)
+
+
+def as_written(columns: Sequence[Column], frame: pd.DataFrame) -> list[Column]:
+    """The columns, with the decimal mark and the order of dates of these rows.
+
+    A column with one reading only says how all numbers, or all dates, of its rows are
+    written, whatever the training rows were like. Where none does, or two differ, those
+    with two readings are read as in training.
+
+    Example:
+      >>> a, b = (Column(name=name, kind="number", hint="comma") for name in "ab")
+      >>> rows = pd.DataFrame({"a": ["2.075"], "b": ["0.97"]})
+      >>> [column.hint for column in as_written([a, b], rows)]
+      ['point', 'point']
+    """
+    found = list(columns)
+    for kind in ("number", "date"):
+        own = [column for column in columns if column.kind == kind]
+        told = {column.hint_of(frame[column.name]) for column in own} - {None}
+        if len({column.hint for column in own}) == 1 == len(told):
+            (hint,) = told
+            found = [
+                dataclasses.replace(column, hint=hint)
+                if column.kind == kind
+                else column
+                for column in found
+            ]
+    return found
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

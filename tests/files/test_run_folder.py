@@ -223,3 +223,15 @@ def test_a_finished_run_and_a_run_of_another_command_are_named(tmp_path):
         pass
     with pytest.raises(InputError, match="is finished: nothing is left to resume"):
         RunFolder(tmp_path / "a", True).check("prune")
+
+
+def test_the_folder_of_an_unfinished_run_is_no_run(tmp_path):
+    """Completion on the command line gives run.partial, where there is only that."""
+    with pytest.raises(KeyboardInterrupt), started(tmp_path / "run", False) as folder:
+        folder.write_text("config.json", '{"command": "gamepruning prune"}')
+        folder.write_text("checkpoints/dense.npz", "")
+        raise KeyboardInterrupt
+    partial = tmp_path / "run.partial"
+    assert partial.is_dir()
+    with pytest.raises(InputError, match=r"unfinished run works: say --out \S*run$"):
+        RunFolder(partial, True).check()

@@ -89,3 +89,24 @@ def test_new_rows_have_the_units_of_training(training, new, is_alike):
         return
     with pytest.raises(InputError, match=r"row 0, column 'x': .* convert it$"):
         column.parse(rows)
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+def test_rows_may_be_written_otherwise_than_the_training_rows(mark):
+    """A column with one reading says how ambiguous ones beside it are read."""
+    written = {k: [c.replace(".", k) for c in ("2.075", "1.138")] for k in ".,"}
+    sure = {k: [c.replace(".", k) for c in ("0.9762", "3.5")] for k in ".,"}
+    train, other = mark, "," if mark == "." else "."
+    frames = {
+        k: pd.DataFrame({"a": written[k], "b": sure[k], "y": written[k]}) for k in ".,"
+    }
+    columns = understand(frames[train], TableOptions(), target="y").columns
+    parsed = pd.DataFrame({c.name: c.parse(frames[train][c.name]) for c in columns})
+    a, b, y = columns
+    target = Target(column=y, task="regression")
+    fitted = Preprocessing.fit([a, b], parsed, np.arange(2), target)
+    for frame in (frames[train], frames[other]):
+        assert fitted.transform(frame) == pytest.approx(fitted.transform(frames[train]))
+        assert fitted.read(frame)[1] == pytest.approx([2.075, 1.138])
+    alone = frames[train].assign(b=["1", "2"])  # nothing here tells: as in training
+    assert fitted.read(alone)[1] == pytest.approx([2.075, 1.138])

@@ -119,7 +119,7 @@ def to_html(figure: Figure, *, name: str) -> str:
 def fit_phone(figure: Figure) -> None:
     """Lay a figure out for a phone: panels below each other, legends below them."""
     panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
-    rows, columns = (-(-len(panels) // 2), 2) if len(panels) > 2 else (len(panels), 1)
+    rows, columns = (-(-len(panels) // 2), 2) if len(panels) > 3 else (len(panels), 1)
     width, height = figure.get_size_inches()
     if not any(axes.axison for axes in panels):  # pictures become smaller as a whole
         height *= min(NARROW / width, 1.0) if panels[0].images else 1.0
