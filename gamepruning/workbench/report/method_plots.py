@@ -11,7 +11,7 @@ from gamepruning.statistics import MethodComparison, cliques
 from gamepruning.workbench.report import theme
 
 MAX_BANDS = 8  # curves, of which each has a band
-BOLD, PLAIN = {"lw": 2.4, "ms": 4.5, "zorder": 4}, {"lw": 1.5, "ms": 3.5, "zorder": 3}
+LINE = {"lw": 1.7, "ms": 3.8, "zorder": 3}  # no method is set apart
 
 
 @theme.style()
@@ -27,16 +27,14 @@ def plot_curves(
     """The quality of the network, [seeds, sizes] by method, against its size.
 
     A line is the mean over the seeds, its band one standard deviation to each side,
-    which many methods do without; the first method is boldest, and the best one's name
-    comes first. A dashed line is the full network, another a size to mark, such as the
+    which many methods do without; the name of the best comes first. A dashed line is the full network, another a size to mark, such as the
     critical one.
     """
     shares, most = np.asarray(sizes, float), np.inf if "R^2" in metric else 1.0
     figure, (axes,) = theme.new_figure(8.6, max(4.2, 0.24 * len(curves)))
     tables = {name: np.atleast_2d(np.asarray(v)) for name, v in curves.items()}
     for name in sorted(tables, key=lambda name: -np.nan_to_num(tables[name].mean())):
-        table, is_first = tables[name], name == next(iter(curves))
-        look = theme.look_of(name) | (BOLD if is_first else PLAIN)
+        table, look = tables[name], theme.look_of(name) | LINE
         (line,) = axes.plot(shares, table.mean(axis=0), label=name, **look)
         if len(table) > 1 and len(curves) <= MAX_BANDS:
             spread = table.std(axis=0, ddof=1)
