@@ -27,8 +27,8 @@ def plot_curves(
     """The quality of the network, [seeds, sizes] by method, against its size.
 
     A line is the mean over the seeds, its band one standard deviation to each side,
-    which many methods do without; the name of the best comes first. A dashed line is the full network, another a size to mark, such as the
-    critical one.
+    which many methods do without; the name of the best comes first. A dashed line is
+    the full network, another a size to mark, such as the critical one.
     """
     shares, most = np.asarray(sizes, float), np.inf if "R^2" in metric else 1.0
     figure, (axes,) = theme.new_figure(8.6, max(4.2, 0.24 * len(curves)))
