@@ -172,6 +172,27 @@ def check_outputs(
             )
 
 
+def programs_of(
+    network: Any, params: Any, measures: Sequence[Measure], examples: tuple[Any, Any]
+) -> tuple[str, ...]:
+    """What a network computes, in use and in training, and its measures, as text.
+
+    Args:
+      network: has apply and train_apply.
+      params: its parameters.
+      measures: the loss and the metric, (outputs, labels) -> scalar each.
+      examples: inputs [B, ...] and their labels.
+    """
+    inputs, labels = (jnp.asarray(part[:1]) for part in examples)
+    outputs = jax.eval_shape(network.apply, params, inputs)
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        (network.apply, (params, inputs)),
+        (network.train_apply, (params, inputs, jax.random.key(0))),
+        *((measure, (outputs, labels)) for measure in measures),
+    ]
+    return tuple(jax.jit(call).lower(*args).as_text() for call, args in calls)
+
+
 def shuffled_start(params: Any, state: Container[str]) -> Callable[[jax.Array], Any]:
     """key -> other parameters, the entries of each matrix in a new random order.
 

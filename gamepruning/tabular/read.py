@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from gamepruning.files.fingerprint import fingerprint
 from gamepruning.tabular.encoding import decode
 from gamepruning.tabular.layout import Row, take_apart
 from gamepruning.tabular.numerals import is_plain
@@ -61,6 +62,18 @@ def scan_table(path: File) -> Table:
     with naming(path):
         delimiter, rows, found = take_apart(text)
         return Table(_to_frame(rows), delimiter, encoding, (*notes, *found))
+
+
+def contents(cells: pd.DataFrame) -> str:
+    """A fingerprint of all cells, of the columns' names and of the row numbers.
+
+    Example:
+      >>> one, two = pd.DataFrame({"x": ["red"]}), pd.DataFrame({"x": ["pink"]})
+      >>> contents(one) == contents(one.copy()), contents(one) == contents(two)
+      (True, False)
+    """
+    rows = pd.util.hash_pandas_object(cells).to_numpy()
+    return fingerprint(rows, "\n".join(map(str, cells.columns)))
 
 
 def read_text(path: File) -> str:

@@ -36,6 +36,7 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...] = ()  # what was done to the data, a line each
     preprocessing: str = ""  # from raw data to inputs, as JSON text
     rows: Rows | None = None  # of a table: row numbers; those of a test file last
+    contents: tuple[str, ...] = ()  # fingerprints of what was read, a test file last
 
 
 def make_dataset(

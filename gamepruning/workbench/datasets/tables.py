@@ -17,7 +17,7 @@ import pandas as pd
 from gamepruning.tabular import split
 from gamepruning.tabular.builtin import builtin_table
 from gamepruning.tabular.preprocessing import Preprocessing
-from gamepruning.tabular.read import Table, naming, scan_table
+from gamepruning.tabular.read import Table, contents, naming, scan_table
 from gamepruning.tabular.rows import deal_out, drop_rare, drop_untold
 from gamepruning.tabular.target import understand_target
 from gamepruning.tabular.understand import leave_out_ids, understand, without
@@ -42,13 +42,14 @@ def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset
     frame, *_, said = scan_table(recipe.test_file)
     with naming(recipe.test_file):
         fitted = Preprocessing.from_json(made.preprocessing)
+        both = (*made.contents, contents(frame))
         if recipe.missing_target == "drop" and recipe.target in frame:
             frame = frame[fitted.target.is_known(frame[recipe.target])]
         test = splits.Split(*fitted.read(frame))
     rows = made.rows and made.rows._replace(test=np.asarray(frame.index))
     told = split.note_shared(test.inputs, [made.train.inputs, made.validation.inputs])
     notes = (*made.notes, *(f"test file: {note}" for note in said), *told)
-    return made._replace(test=test, rows=rows, notes=notes)
+    return made._replace(test=test, rows=rows, notes=notes, contents=both)
 
 
 def _to_dataset(
@@ -87,6 +88,7 @@ def _to_dataset(
         target_mean=made.target.mean,
         target_scale=made.target.scale,
         preprocessing=made.to_json(),
+        contents=(contents(table.cells),),
         rows=split.Rows(*(np.asarray(found.parsed.index[part]) for part in rows)),
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer
 
-from gamepruning.tabular.read import read_table, read_text
+from gamepruning.tabular.read import contents, read_table, read_text
 from gamepruning.tabular.split import split_rows
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import places, splits
@@ -110,7 +110,12 @@ def _to_dataset(
     how = splits.describe_inputs(
         kind="text", steps=_STEPS, word=_WORD, vocabulary=words, classes=classes
     )
-    facts = {"notes": notes, "feature_names": words, "preprocessing": how}
+    facts = {
+        "contents": tuple(map(contents, parts)),
+        "notes": notes,
+        "feature_names": words,
+        "preprocessing": how,
+    }
     return splits.make_dataset(name, made, classes=classes, **facts)
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar
 
 import jax
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from gamepruning.compaction.user_network import load_weights
+from gamepruning.compaction.user_network import load_weights, programs_of
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
 from gamepruning.files.fingerprint import fingerprint
@@ -152,13 +151,14 @@ def sources_of(
     found, test = {}, settings.data.test_file
     for name, one in zip(names, made, strict=True):
         d = one.task.dataset
-        found[name] = fingerprint(d.train, d.validation, None if test else d.test)
+        whole = (d.class_names, d.train, d.validation, None if test else d.test)
+        found[name] = fingerprint(*whole, d.contents[: 1 if test else None])
         if test is not None:
-            found[f"{test}"] = fingerprint(d.test)
+            found[f"{test}"] = fingerprint(d.test, d.contents[1:])
     if settings.network.module:
-        example = jax.ShapeDtypeStruct((1, *task.dataset.input_shape), np.float32)
-        program = jax.jit(task.network.apply).lower(task.params, example).as_text()
-        found[settings.network.module] = fingerprint(program)
+        measures, data = (task.loss, task.metric), task.dataset.train
+        programs = programs_of(task.network, task.params, measures, data)
+        found[settings.network.module] = fingerprint(programs)
     if brought := given.get("load") or settings.network.module:
         found[f"{brought}"] = fingerprint(found.get(f"{brought}"), task.params)
     return found

@@ -14,14 +14,7 @@ from gamepruning.files.run_folder import CONFIG, RunFolder, fresh_name
 from gamepruning.workbench.settings.parts import CommandSettings, SettledTraining
 from gamepruning.workbench.versions import versions
 
-PATHS = (
-    "dataset",
-    "datasets",
-    "module",
-    "load",
-    "data_dir",
-    "test_file",
-)  # settings of files
+PATHS = "dataset datasets module load data_dir test_file".split()  # settings of files
 Settings = TypeVar("Settings", bound=CommandSettings)
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.types import InputError
+from gamepruning.workbench.jobs import one_curve
 from gamepruning.workbench.jobs.run import prepare, sources_of
+from gamepruning.workbench.settings import studies
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.run_folder import check_sources
 
@@ -35,3 +37,79 @@ def test_the_file_that_changed_is_named(tmp_path, changed):
     write(tmp_path / changed, shift=200)
     with pytest.raises(InputError, match=rf"{changed} has changed since the run in"):
         check_sources(folder, sources_of(settings, [prepare(settings, 0)]))
+
+
+def edited(path, old, new):
+    """The fingerprints of a table before and after each `old` is written as `new`."""
+    settings = PruneSettings.of(dataset=str(path), widths=(4,))
+    before = sources_of(settings, [prepare(settings, 0)])
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return before, sources_of(settings, [prepare(settings, 0)])
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        (",a", ",aa"),  # a class by another name, the same inputs and labels
+        (",red,", ",reddish,"),  # a category by another name
+        ("r1,", "r100,"),  # a cell of a column that is left out
+        ("color", "colour"),  # a column by another name
+    ],
+)
+def test_the_contents_count_not_what_a_network_reads(tmp_path, old, new):
+    path = tmp_path / "t.csv"
+    rows = [
+        f"r{i},{(7 * i) % 11 / 2},{['red', 'tan'][i % 3 > 1]},{'ab'[i % 2]}"
+        for i in range(40)
+    ]
+    path.write_text("\n".join(["id,x,color,target", *rows]), encoding="utf-8")
+    before, after = edited(path, old, new)
+    assert before != after
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "digits"])
+def test_what_is_built_in_has_a_fingerprint_that_lasts(name):
+    settings = PruneSettings.of(dataset=name, widths=(4,))
+    made = prepare(settings, 0)
+    assert sources_of(settings, [made]) == sources_of(settings, [prepare(settings, 0)])
+    (data,) = sources_of(settings, [made]).values()
+    named = made.task.dataset._replace(class_names=tuple("abcdefghij"))
+    other = made._replace(task=made.task._replace(dataset=named))
+    assert sources_of(settings, [other])[name] != data
+
+
+def test_every_study_looks_at_its_data_and_at_its_module(tmp_path):
+    path, net = write(tmp_path / "t.csv"), tmp_path / "net.py"
+    text = (
+        "import jax.numpy as jnp\n"
+        "def make():\n"
+        "    params = {'a': jnp.ones((2, 4)), 'b': jnp.ones((4, 2))}\n"
+        "    apply = lambda p, x: jnp.tanh(x @ p['a']) @ p['b']\n"
+        "    loss = lambda out, y: jnp.mean((out[:, 0] - y) ** 2)\n"
+        "    return {'apply': apply, 'params': params, 'inputs': jnp.ones((1, 2)),\n"
+        "            'loss': loss}\n"
+    )
+    net.write_text(text)
+    flags = {"module": f"{net}:make"}
+
+    def sources(made):
+        given = {"datasets": (str(path),)} if "compare" in made.COMMAND else {}
+        settings = made.of(**flags, **(given or {"dataset": str(path)}))
+        if made.COMMAND == "compare":
+            return sources_of(settings, [one_curve.prepare_curve(
+                settings.as_curve(str(path)), 0)])  # fmt: skip
+        return sources_of(settings, [prepare(settings, 0)])
+
+    kinds = [
+        PruneSettings, studies.CurveSettings, studies.CompareSettings,
+        studies.BandsSettings, studies.SweepSettings,
+    ]  # fmt: skip
+    began = [sources(kind) for kind in kinds]
+    net.write_text(text.replace("** 2", "** 4"))
+    for kind, before in zip(kinds, began, strict=True):
+        after = sources(kind)
+        assert after.keys() == before.keys() == {str(path), f"{net}:make"}
+        assert after[str(path)] == before[str(path)]
+        assert after[f"{net}:make"] != before[f"{net}:make"]
