@@ -22,7 +22,7 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 FLOORS = (
     {"errors"},
     {"types"},
-    {"metrics", "options", "statistics", "trees"},
+    {"metrics", "options", "spelling", "statistics", "trees"},
     {"files"},
     {"tabular"},
     {"trace"},

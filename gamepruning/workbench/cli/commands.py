@@ -16,16 +16,14 @@ from tyro.conf import arg
 
 import gamepruning
 from gamepruning.errors import InputError
+from gamepruning.spelling import closest, meant_flag
 from gamepruning.workbench.methods.registry import describe_flags, describe_methods
 from gamepruning.workbench.settings import parts
-from gamepruning.workbench.settings.base import closest
+from gamepruning.workbench.settings.base import flag_of
 
 Folder = Annotated[Path | None, parts.FOLDER]
 USAGE = Path(__file__).with_name("usage.txt")
-_MOVED = {
-    "bench": "bench is no command: run `python -m benchmarks` in a checkout of the "
-    "repository"
-}
+_MOVED = {"bench": "bench is no command: run `python -m benchmarks` in a checkout"}
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _SIMPLER = {
     r"^Error parsing [\w.]+: ": "",  # the name of a group of settings
@@ -222,7 +220,7 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
             )
     except SystemExit as end:
         if end.code:
-            raise InputError(condense(complaint.getvalue())) from None
+            raise InputError(_meaning(condense(complaint.getvalue()), name)) from None
         return lambda: None
 
 
@@ -260,6 +258,23 @@ def condense(box: str) -> str:
     meant = re.search(r"Perhaps you meant: (-\S+)", " ".join(more))
     text += f": did you mean {meant[1]}?" if meant else ""
     return text.rstrip(". ") or "bad arguments"
+
+
+def _meaning(told: str, name: str) -> str:
+    """The complaint; what an unknown flag means counts more than how it is spelt."""
+    unknown = re.match(r"no such option: --([\w-]+)", told)
+    if unknown is None:
+        return told
+    flags = {name: _flags(command) for name, command in COMMANDS.items()}
+    meant = meant_flag(unknown[1], name, flags)
+    return unknown[0] + meant if meant else told
+
+
+def _flags(command: RunCommand | Callable[..., None]) -> list[str]:
+    is_run = isinstance(command, RunCommand)
+    known = _load(command.settings)().flat() if is_run else ()
+    own = inspect.signature(command.load() if is_run else command).parameters
+    return [flag_of(name).strip("-") for name in (*known, *own)]
 
 
 def _deferred(run: Callable[..., None]) -> Callable[..., Callable[[], None]]:

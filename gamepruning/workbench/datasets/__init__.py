@@ -8,6 +8,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gamepruning.spelling import closest
 from gamepruning.tabular.split import Rows as Rows, split_rows as split_rows
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import images, places
@@ -20,7 +21,6 @@ from gamepruning.workbench.datasets.splits import (
     describe as describe,
     majority as majority,
 )
-from gamepruning.workbench.settings.base import closest
 
 
 class DatasetInfo(NamedTuple):

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from gamepruning.spelling import closest
 from gamepruning.tabular import split
 from gamepruning.tabular.builtin import builtin_table
 from gamepruning.tabular.preprocessing import Preprocessing
@@ -24,7 +25,6 @@ from gamepruning.tabular.understand import leave_out_ids, understand, without
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import splits
 from gamepruning.workbench.datasets.recipes import Recipe
-from gamepruning.workbench.settings.base import closest
 
 
 def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.settings.base import closest, flag_of
+from gamepruning.spelling import closest
+from gamepruning.workbench.settings.base import flag_of
 
 Kind = Literal["equilibrium", "index", "bandit", "baseline"]
 Selection = Literal["game", "top_n", "family", "pruning", "building"]

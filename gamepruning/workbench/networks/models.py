@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gamepruning.errors import InputError
+from gamepruning.spelling import closest
 from gamepruning.trees.paths import named_leaves
-from gamepruning.workbench.settings.base import closest
 
 ACTIVATIONS = {"relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "tanh": nn.tanh}
 

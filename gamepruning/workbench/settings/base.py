@@ -1,7 +1,6 @@
 """Settings: frozen dataclasses that know their flags and their JSON."""
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin
 
 from gamepruning.errors import InputError
+from gamepruning.spelling import closest
 
 Plain = str | float | Path | tuple[str, ...] | tuple[float, ...] | None
 """What a setting can be; bool and int are kinds of float."""
@@ -155,20 +155,3 @@ def _from_json(value: Any, kind: Any) -> Any:
 def flag_of(name: str) -> str:
     """The command line's flag for a setting: --batch-size for batch_size."""
     return "--" + name.replace("_", "-")
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """The end of an error line: the likeliest meaning of `name`, and what there is.
-
-    Of more than a dozen names none is listed.
-
-    Example:
-      >>> closest("mnits", ["digits", "mnist"])
-      ': did you mean mnist? There are digits, mnist'
-    """
-    known = list(known)
-    guesses = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    told = [f"did you mean {guesses[0]}?"] if guesses else []
-    there = f"{'There' if guesses else 'there'} {'are' if len(known) > 1 else 'is'}"
-    told += [f"{there} {', '.join(known)}"] if len(known) <= 12 else []
-    return f": {' '.join(told)}".rstrip(": ")

@@ -475,6 +475,10 @@ def test_a_sweep_takes_all_cores_before_jax_starts(monkeypatch, capsys):
 COMPLAINTS = {
     "prune --methd ucb1": "no such option: --methd: did you mean --method?",
     "prune extra": "no such option: extra",
+    "curve --keep 0.1": "no such option: --keep: did you mean --sizes?",  # not -column
+    "prune --seeds 3": "no such option: --seeds: did you mean --seed?",
+    "bands --keep 0.1": "no such option: --keep in bands: prune, compare have it",
+    "predict a b --output c": "no such option: --output: did you mean --out?",
     "prune --keep 0": "expected --keep as a fraction in (0, 1) such as 0.1",
     "prune --method": "--method needs a value",
     "prune --preset l1": "expected --preset to be one of 'very_high_beta', ",
