@@ -97,26 +97,45 @@ class Column:
         cells = to_text(cells)
         known = cells[~is_missing(cells, self.missing, among_numbers=True)]
         read = read_numerals if self.kind == "number" else read_dates
-        values = read(known, hint=self.hint).values
-        for row, cell in known[values.isna()][:1].items():
+        values, style, *_, example = found = read(known, hint=self.hint)
+        odd = known[values.isna()]
+        for row, cell in odd[:1].items():
+            more = f" (one of {len(odd):,} rows)" if len(odd) > 1 else ""
             raise InputError(
                 f"row {row}, column {self.name!r}: expected a {self.kind} as in the "
-                f"other rows, got {cell!r}: mend it, leave the cell empty, or name it "
-                f"with --missing {cell!r} in training"
+                f"other rows, got {cell!r}{more}: mend it, leave the cell empty, or "
+                f"name it with --missing {cell!r} in training"
             )
+        if self.kind == "date" and style in ("mixed", "ambiguous"):
+            self._refuse_order(example, len(found.values))
         if self.unit is not None:
             self._check_unit(known[values != 0], self.unit)
         return values.reindex(cells.index)
 
+    def _refuse_order(self, example: str, num: int) -> None:
+        """Days and months cannot be told apart, and the training rows do not help."""
+        raise InputError(
+            f"column {self.name!r}: {num:,} dates such as {example!r} may begin with "
+            "the day or the month, which neither they nor the training rows tell: "
+            "write them as 2024-01-31"
+        )
+
+    def is_unsure(self, cells: pd.Series) -> bool:
+        """Return True if these cells have two readings, so that the hint decides."""
+        return self._style_of(cells) == "ambiguous"
+
     def hint_of(self, cells: pd.Series) -> str | None:
         """How numbers or dates are surely written here; None if that cannot be told."""
+        style = self._style_of(cells)
+        return style if style in HINTS.get(self.kind, ()) else None
+
+    def _style_of(self, cells: pd.Series) -> str | None:
         if is_numeric_dtype(cells) or is_datetime64_any_dtype(cells):
             return None
         cells = to_text(cells)
         known = cells[~is_missing(cells, self.missing, among_numbers=True)]
         is_number = self.kind == "number"
-        style = read_numerals(known).style if is_number else read_dates(known).order
-        return style if style in HINTS[self.kind] else None
+        return read_numerals(known).style if is_number else read_dates(known).order
 
     def _check_unit(self, cells: pd.Series, own: str) -> None:
         if cells.empty or are_alike(own, read_numerals(cells, hint=self.hint).unit):

@@ -48,7 +48,8 @@ class Predictor:
 
         Returns:
           The column "prediction": a class, or a value in the target's units; for
-          classes "probability of CLASS", too. The index is that of the rows.
+          classes "probability of CLASS", too. The index is that of the rows. `unseen`
+          says what is new in them.
 
         Raises:
           InputError: a column is missing, or a cell is no number where one must be.
@@ -81,6 +82,21 @@ class Predictor:
         """The rows that have a target."""
         target = self.preprocessing.target_in(rows)
         return rows[target.is_known(rows[target.name])]
+
+    def unseen(self, rows: pd.DataFrame) -> list[str]:
+        """What these rows have that the training rows had not, and what is done."""
+        return self.preprocessing.unseen(rows)
+
+    def quality(self, rows: pd.DataFrame) -> str:
+        """The score of the rows that have a target, in words; empty if none has."""
+        known, target = self.with_target(rows), self.preprocessing.target
+        if not len(known):
+            return ""
+        which = "these rows" if len(known) == len(rows) else f"{len(known):,} of them"
+        score = self.score(known)
+        if target.task == "classification":
+            return f"accuracy on {which}: {100 * score:.1f} %"
+        return f"R^2 on {which}: {score:.3f}"
 
     def score(self, rows: pd.DataFrame) -> float:
         """The accuracy on rows with their targets, or R^2 for a regression."""

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from gamepruning.files.atomic import new_file
 from gamepruning.tabular.columns import MAX_CATEGORIES, Column, fit_column
 from gamepruning.tabular.target import Target
+from gamepruning.tabular.unseen import unseen
 from gamepruning.types import InputError
 
 FORMAT, VERSION = "gamepruning preprocessing", 1
@@ -94,6 +95,25 @@ class Preprocessing:
         Raises:
           InputError: a column is missing, or a cell is no number where one must be.
         """
+        used = self._used(frame)
+        here = as_written(used, frame)
+        made = [column.encode(column.parse(frame[column.name])) for column in here]
+        return np.concatenate(made, axis=1, dtype=float).astype(np.float32)
+
+    def unseen(self, frame: pd.DataFrame) -> list[str]:
+        """What these rows have that the training rows had not, a line for each kind.
+
+        Categories, missing cells, numbers far off, and other ways of writing. What was
+        done with them is told, too.
+
+        Raises:
+          InputError: as `transform` does.
+        """
+        used = self._used(frame)
+        return unseen(used, as_written(used, frame), frame)
+
+    def _used(self, frame: pd.DataFrame) -> list[Column]:
+        """The columns with features, all of which must be there."""
         used = [column for column in self.columns if column.features]
         gone = [column.name for column in used if column.name not in frame]
         if gone:
@@ -102,10 +122,7 @@ class Preprocessing:
                 f"{', '.join(column.name for column in used)}; got "
                 f"{', '.join(map(str, frame.columns))}"
             )
-        used = as_written(used, frame)
-        parsed = {column.name: column.parse(frame[column.name]) for column in used}
-        made = [column.encode(parsed[column.name]) for column in used]
-        return np.concatenate(made, axis=1, dtype=float).astype(np.float32)
+        return used
 
     def target_in(self, frame: pd.DataFrame) -> Target:
         """The target, read as these rows are written; see `as_written`."""

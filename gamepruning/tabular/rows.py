@@ -10,6 +10,8 @@ import jax
 import numpy as np
 import pandas as pd
 
+from gamepruning.spelling import closest
+from gamepruning.tabular.options import TableOptions
 from gamepruning.tabular.split import NUM_PARTS, Rows, break_up, split_rows
 from gamepruning.tabular.target import Target, classes_of, is_untold
 from gamepruning.tabular.understand import Understood
@@ -96,3 +98,19 @@ def deal_out(
                 "distinct rows; try another seed"
             )
     return rows, notes
+
+
+def check_names(
+    cells: pd.DataFrame, options: TableOptions, *, target: str, group: str | None
+) -> None:
+    """Check that there are the columns that somebody named.
+
+    Raises:
+      InputError: one is missing, or the target is left out.
+    """
+    named = [target, *options.drop, *options.keep_column, *options.categorical]
+    for name in [*named, *options.numeric, *options.zero_is_missing, group]:
+        if name is not None and name not in cells:
+            raise InputError(f"no column {name!r}{closest(name, cells)}")
+    if target in options.drop:
+        raise InputError(f"--drop {target} leaves out the target: keep it")

@@ -12,17 +12,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import pandas as pd
 
-from gamepruning.spelling import closest
 from gamepruning.tabular import split
 from gamepruning.tabular.builtin import builtin_table
 from gamepruning.tabular.preprocessing import Preprocessing
 from gamepruning.tabular.read import Table, contents, naming, scan_table
-from gamepruning.tabular.rows import deal_out, drop_rare, drop_untold
+from gamepruning.tabular.rows import check_names, deal_out, drop_rare, drop_untold
 from gamepruning.tabular.target import understand_target
 from gamepruning.tabular.understand import leave_out_ids, understand, without
-from gamepruning.types import InputError
 from gamepruning.workbench.datasets import splits
 from gamepruning.workbench.datasets.recipes import Recipe
 
@@ -45,17 +42,17 @@ def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset
         both = (*made.contents, contents(frame))
         if recipe.missing_target == "drop" and recipe.target in frame:
             frame = frame[fitted.target.is_known(frame[recipe.target])]
-        test = splits.Split(*fitted.read(frame))
+        test, news = splits.Split(*fitted.read(frame)), fitted.unseen(frame)
     rows = made.rows and made.rows._replace(test=np.asarray(frame.index))
     told = split.note_shared(test.inputs, [made.train.inputs, made.validation.inputs])
-    notes = (*made.notes, *(f"test file: {note}" for note in said), *told)
+    notes = (*made.notes, *(f"test file: {note}" for note in (*said, *news)), *told)
     return made._replace(test=test, rows=rows, notes=notes, contents=both)
 
 
 def _to_dataset(
     name: str, table: Table, key: jax.Array, recipe: Recipe
 ) -> splits.Dataset:
-    _check_names(table.cells, recipe)
+    check_names(table.cells, recipe, target=recipe.target, group=recipe.group)
     cells, name_of = table.cells.drop(columns=[*recipe.drop]), recipe.target
     found = understand(cells, recipe, delimiter=table.delimiter, target=name_of)
     if recipe.missing_target == "drop":
@@ -91,12 +88,3 @@ def _to_dataset(
         contents=(contents(table.cells),),
         rows=split.Rows(*(np.asarray(found.parsed.index[part]) for part in rows)),
     )
-
-
-def _check_names(cells: pd.DataFrame, recipe: Recipe) -> None:
-    named = [recipe.target, *recipe.drop, *recipe.keep_column, *recipe.categorical]
-    for name in [*named, *recipe.numeric, *recipe.zero_is_missing, recipe.group]:
-        if name is not None and name not in cells:
-            raise InputError(f"no column {name!r}{closest(name, cells)}")
-    if recipe.target in recipe.drop:
-        raise InputError(f"--drop {recipe.target} leaves out the target: keep it")

@@ -61,6 +61,8 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
         _write(run, prepared, rows, found)
     run.console.print(comparison.headline(settings, found))
     run.console.print(comparison.comparison_table(settings, rows, found))
+    if note := comparison.sizes_note(settings):
+        run.console.print(note, style="dim")
     return run.tell("report", "compare.html")
 
 

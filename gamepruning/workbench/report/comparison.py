@@ -140,6 +140,16 @@ def comparison_csv(rows: Sequence[dict]) -> str:
     return rows_to_csv(NAMES, [[row.get(name) for name in NAMES] for row in rows])
 
 
+def sizes_note(settings: CompareSettings) -> str:
+    """Which methods have no curve, and why, in a sentence; empty where all have one."""
+    if EQUILIBRIUM not in settings.methods:
+        return ""
+    why = (
+        "its game trains towards this one budget, and each other size would be another"
+    )
+    return f"{EQUILIBRIUM} has its own size only and no curve: {why} training"
+
+
 def make_figures(
     settings: CompareSettings, rows: Sequence[dict], found: MethodComparison | None
 ) -> dict[str, Figure]:
@@ -184,6 +194,7 @@ def render_compare(
         results=comparison_table(settings, rows, found),
         num_blocks=len(blocks_of(settings)) if is_one else None,
         headline=headline(settings, found),
+        sizes_note=sizes_note(settings),
         pairs=None if found is None else pairs_table(found),
         figures={n: theme.to_html(figure, name=n) for n, figure in figures.items()},
     )

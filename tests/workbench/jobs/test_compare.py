@@ -318,4 +318,8 @@ def test_all_methods_are_repaired_alike(tmp_path):
     out = comparing.run_compare(settings, out=tmp_path / "run", console=console)
     rows = json.loads((out / "compare.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["dense", "equilibrium", "magnitude"]
-    assert " repaired " in console.file.getvalue()  # type: ignore[attr-defined]
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert " repaired " in said
+    told = "equilibrium has its own size only and no curve: its game trains"
+    assert told in " ".join(said.split())
+    assert told in (out / "compare.html").read_text(encoding="utf-8")

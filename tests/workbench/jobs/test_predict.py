@@ -111,6 +111,10 @@ def test_the_command(run, capsys, tmp_path):
     some.write_text("\n".join([lines[0], *untold, *lines[6:]]), encoding="utf-8")
     assert main(["predict", str(run.folder), str(some)]) == 0
     assert "accuracy on 115 of them: " in capsys.readouterr().err
+    news = "\n".join([lines[0], *(line.replace("c", "new") for line in lines[6:9])])
+    some.write_text(news, encoding="utf-8")
+    assert main(["predict", str(run.folder), str(some)]) == 0
+    assert "did not have, taken as none of those" in capsys.readouterr().err
     out = tmp_path / "out.csv"
     assert main(["predict", str(run.folder), source, "--out", str(out)]) == 0
     assert out.read_text() == told.out
