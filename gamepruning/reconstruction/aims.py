@@ -39,12 +39,32 @@ class Aim(enum.Enum):
         is z where z > 0, and otherwise whatever is negative already. CLASSES: the
         Hessian of the divergence is at most 1/2 (Böhning, 1992).
         """
+        return (2 if self is Aim.CLASSES else 1) * self.descent(full, ours)
+
+    def loss(self, full: Any, ours: Any) -> Any:
+        """What counts of an error, by entry: half its square, or its divergence."""
+        if self is Aim.CLASSES:
+            log_p, log_q = map(jax.nn.log_softmax, (full, ours))
+            return jnp.exp(log_p) * (log_p - log_q)
+        return jnp.square(self.descent(full, ours)) / 2
+
+    def descent(self, full: Any, ours: Any) -> Any:
+        """Minus the gradient of the loss."""
         full, ours = map(wide, (full, ours))
         if self is Aim.RECTIFIED:
             return jnp.where(full > 0, full, jnp.minimum(ours, 0)) - ours
         if self is Aim.CLASSES:
-            return 2 * (jax.nn.softmax(full) - jax.nn.softmax(ours))
+            return jax.nn.softmax(full) - jax.nn.softmax(ours)
         return full - ours
+
+    def bend(self, full: Any, ours: Any, tangent: Any) -> Any:
+        """The Hessian of the loss times a tangent."""
+        if self is Aim.RECTIFIED:
+            return jnp.where((full > 0) | (ours > 0), tangent, 0)
+        if self is Aim.CLASSES:
+            q = jax.nn.softmax(ours)
+            return q * (tangent - (q * tangent).sum(axis=-1, keepdims=True))
+        return tangent
 
 
 def aim_of(reader: Reader, passes: Passes, *, classes: bool, corrected: bool) -> Aim:

@@ -14,6 +14,7 @@ from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.aims import Aim, aim_of
 from gamepruning.reconstruction.collect import Collected, collect_shared
 from gamepruning.reconstruction.fit import RIDGES, Fit, fit
+from gamepruning.reconstruction.joint import fit_jointly
 from gamepruning.reconstruction.order import order_corrected
 from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
 from gamepruning.reconstruction.readers import Reader, Shared, find_readers
@@ -23,6 +24,7 @@ from gamepruning.reconstruction.stored import (
     repair_facts,
     save_repaired,
 )
+from gamepruning.reconstruction.window import output_window, reader_window
 from gamepruning.reconstruction.write import bias_places, write_fit
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
@@ -52,6 +54,10 @@ class RepairConfig:
         reader that makes it is fitted to the full network's probabilities, by the
         Kullback-Leibler divergence; "sequential" only. Nothing changes where there are
         several outputs, or something other than a bias stands behind the reader.
+      gauss_newton: the most Gauss-Newton steps for each reader together with the
+        weights that lead to it from the reader before; "sequential" only. Those who
+        stay then change to make up for those who leave. Each step costs up to 12
+        passes forward and back through that part of the network.
 
     Example:
       >>> RepairConfig(held_out=1.0)
@@ -66,6 +72,7 @@ to below 1
     batch_size: int = 256
     rounds: int = 5
     classes: bool = False
+    gauss_newton: int = 0
 
     def __post_init__(self):
         if self.mode not in MODES:
@@ -82,6 +89,11 @@ to below 1
         if not isinstance(self.rounds, int | np.integer) or self.rounds < 0:
             raise InputError(
                 f"rounds={self.rounds}: expected at least 0, a whole number"
+            )
+        whole = isinstance(self.gauss_newton, int | np.integer)
+        if not whole or self.gauss_newton < 0:
+            raise InputError(
+                f"gauss_newton={self.gauss_newton}: expected at least 0, a whole number"
             )
 
 
@@ -181,6 +193,7 @@ class Repairing:
         full = self._passes.start(np.ones_like(self._mask))
         cut = self._passes.start(self._mask)
         reports = []
+        before = cut  # at the reader before
         for number, shared in enumerate(order):
             progress(shared.path, number, len(order))
             begin = time.perf_counter()
@@ -192,8 +205,13 @@ class Repairing:
             if shared is None:
                 continue
             sums, found = self._fit(shared, full, cut)
+            share = self._fit_jointly(shared, full, before)
+            if share < 1:
+                cut = before.at(start)
+            before = cut
             seconds = time.perf_counter() - begin
-            reports.append(make_report(shared, sums, found, seconds))
+            reports.append(make_report(shared, sums, found, share, seconds))
+        self._fit_outputs(full, before)
         report = RepairReport(tuple(reports), self._passes.readers.alone)
         if report.few_rows:
             warnings.warn(report.few_rows, stacklevel=3)
@@ -221,6 +239,32 @@ class Repairing:
                 break
             best = found._replace(before=first.before)
         return sums, best
+
+    def _fit_jointly(self, shared: Shared, full: Run, before: Run) -> float:
+        """Fit a reader and what leads to it; the share of the loss that is left."""
+        reader, number = shared.readers[0], self._config.gauss_newton
+        is_known = reader.chain.stream is None or reader in self._streams
+        if not number or not self._is_sequential or len(shared.readers) > 1:
+            return 1.0
+        if not is_known:
+            return 1.0
+        window = reader_window(
+            reader,
+            self._passes,
+            before.position,
+            self._aims(shared)[reader],
+            self._config.held_out,
+        )
+        return fit_jointly(window, before, full.at(window.stop), number)
+
+    def _fit_outputs(self, full: Run, before: Run) -> None:
+        """Fit what follows the last reader to the full network's probabilities."""
+        number, is_on = self._config.gauss_newton, self._config.classes
+        if not number or not self._is_sequential or not is_on:
+            return
+        window = output_window(self._passes, before.position, self._config.held_out)
+        if window is not None:
+            fit_jointly(window, before, full.at(window.stop), number)
 
     def _fit_classes(
         self, shared: Shared, full: Run, cut: Run, aims: Mapping[Reader, Aim]

@@ -27,6 +27,8 @@ class ReaderReport:
       ridge: the ridge that held-out rows chose; infinite where all stays as it was.
       condition: largest over smallest eigenvalue of its inputs' second moments.
       seconds: how long it took.
+      joint: what Gauss-Newton steps left of the loss at the end of its affine way; 1
+        where there were none.
     """
 
     path: str
@@ -38,6 +40,7 @@ class ReaderReport:
     ridge: float
     condition: float
     seconds: float
+    joint: float = 1.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,7 +144,7 @@ class Repaired(NamedTuple):
 
 
 def make_report(
-    shared: Shared, sums: Collected, found: Fit, seconds: float
+    shared: Shared, sums: Collected, found: Fit, joint: float, seconds: float
 ) -> ReaderReport:
     """What the fit of a reader, or of several of one matrix, came to."""
     every = sums.train.plus(sums.held)
@@ -156,4 +159,5 @@ def make_report(
         ridge=found.ridge,
         condition=found.condition,
         seconds=seconds,
+        joint=joint,
     )

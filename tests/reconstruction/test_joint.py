@@ -1,0 +1,164 @@
+"""Gauss-Newton fits of a reader and what leads to it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gamepruning as gp
+from gamepruning.metrics import class_divergence
+from gamepruning.reconstruction import RepairConfig
+from tests.reconstruction.test_repair import (
+    close,
+    draw,
+    mlp,
+    mlp_params,
+    some_leave,
+)
+
+
+def config(steps: int = 10, **options) -> RepairConfig:
+    return RepairConfig(gauss_newton=steps, **{"held_out": 0.0, **options})
+
+
+def test_without_an_activation_the_best_of_low_rank_is_found():
+    def apply(params, x):
+        return (x @ params["in"]) @ params["out"]
+
+    params = {"in": draw(1, 10, 12), "out": draw(2, 12, 8)}
+    x = draw(0, 400, 10)
+    players = gp.find_players(apply, params, x)
+    mask = np.arange(12) < 4
+    found = gp.repair(players, params, mask, x, config=config(30, rounds=0))
+    full = np.asarray(apply(params, x), float)
+    lost = np.square(np.asarray(players.gated(found.params, mask, x)) - full).sum()
+    least = np.square(np.linalg.svd(full, compute_uv=False)[4:]).sum()  # Eckart, Young
+    assert least <= lost < 1.02 * least
+    (reader,) = found.report.readers
+    closed = gp.repair(players, params, mask, x, config=config(0)).params
+    before = np.square(np.asarray(players.gated(closed, mask, x)) - full).sum()
+    close(reader.joint, lost / before, 1e-3)
+
+
+def test_a_window_ends_in_what_the_rectifier_lets_through():
+    params, x = mlp_params(), draw(0, 500, 4)
+    players = gp.find_players(mlp, params, x)
+    mask = some_leave(players)
+    losses = []
+    for steps in (0, 10):
+        repaired = gp.repair(players, params, mask, x, config=config(steps))
+        losses.append(loss_of(players, params, repaired.params, mask, x))
+    assert losses[1] < 0.9 * losses[0]
+
+
+def loss_of(players, params, ours, mask, x) -> float:
+    full = players.gated(params, np.ones_like(mask), x)
+    return float(jnp.square(players.gated(ours, mask, x) - full).mean())
+
+
+def test_classes_are_what_the_last_window_ends_in():
+    params, x = mlp_params(), draw(0, 500, 4)
+    params["out"] = 4 * params["out"]
+    players = gp.find_players(mlp, params, x)
+    mask, full = some_leave(players, 3), mlp(params, x)
+    found = [
+        gp.repair(players, params, mask, x, config=config(steps, classes=True))
+        for steps in (0, 10)
+    ]
+    first, second = (
+        float(class_divergence(players.gated(each.params, mask, x), full))
+        for each in found
+    )
+    assert second < 0.8 * first
+
+
+def test_what_follows_the_last_reader_is_fitted_to_the_classes():
+    def apply(params, x):
+        h = jax.nn.relu(x @ params["in"])
+        h = jnp.tanh(h @ params["mid"])
+        return h @ params["out"]
+
+    params = {"in": draw(1, 5, 12), "mid": draw(2, 12, 6), "out": 3 * draw(3, 6, 4)}
+    x = draw(0, 400, 5)
+    (kept,) = [f.name for f in gp.find_players(apply, params, x).families[1:]]
+    players = gp.find_players(apply, params, x, keep=[kept])
+    mask = some_leave(players, 3)
+    plain = gp.repair(players, params, mask, x, config=config()).params
+    found = gp.repair(players, params, mask, x, config=config(classes=True)).params
+    assert not np.array_equal(found["out"], plain["out"])
+    full = apply(params, x)
+    first, second = (
+        float(class_divergence(players.gated(each, mask, x), full))
+        for each in (plain, found)
+    )
+    assert second < first
+
+
+def test_weights_that_something_else_needs_stay():
+    def apply(params, x):
+        h = jnp.tanh(x @ params["shared"])
+        a = jax.nn.relu(h @ params["in"]) @ params["out"]
+        return a, h @ params["side"]
+
+    shapes = {"shared": (5, 6), "in": (6, 10), "out": (10, 3), "side": (6, 2)}
+    params = {name: draw(k, *shape) for k, (name, shape) in enumerate(shapes.items())}
+    x = draw(9, 300, 5)
+    names = [f.name for f in gp.find_players(apply, params, x).families]
+    players = gp.find_players(
+        apply, params, x, keep=[n for n in names if "in" not in n]
+    )
+    mask = some_leave(players, 2)
+    found = gp.repair(players, params, mask, x, config=config()).params
+    for name in ("shared", "side"):
+        np.testing.assert_array_equal(found[name], params[name])
+    assert not np.array_equal(found["in"], params["in"])
+
+
+def test_one_layer_of_a_scan_leaves_the_others_alone():
+    def apply(params, x):
+        def layer(h, layer):
+            return h + jax.nn.relu(h @ layer["in"]) @ layer["out"], None
+
+        return jax.lax.scan(layer, x, params)[0]
+
+    params = {"in": draw(1, 3, 5, 9), "out": draw(2, 3, 9, 5) / 3}
+    x = draw(0, 300, 5)
+    players = gp.find_players(apply, params, x)
+    mask = some_leave(players, 2)
+    losses = []
+    for steps in (0, 5):
+        found = gp.repair(players, params, mask, x, config=config(steps)).params
+        losses.append(loss_of(players, params, found, mask, x))
+    assert losses[1] < losses[0]
+
+
+def test_rows_held_out_end_what_does_not_carry_over():
+    def apply(params, x):
+        return jax.nn.relu(x @ params["in"]) @ params["out"]
+
+    params = {"in": draw(1, 40, 12), "out": draw(2, 12, 3)}
+    x, test = draw(0, 60, 40), draw(5, 2000, 40)
+    players = gp.find_players(apply, params, x)
+    mask = np.arange(12) < 6
+    free, careful, closed = (
+        loss_of(players, params, found.params, mask, test)
+        for found in (
+            gp.repair(players, params, mask, x, config=config(steps, held_out=share))
+            for steps, share in ((30, 0.0), (30, 0.3), (0, 0.3))
+        )
+    )
+    assert careful < free
+    assert careful <= 1.05 * closed
+
+
+def test_who_stays_whole_is_not_touched():
+    params, x = mlp_params(), draw(0, 200, 4)
+    players = gp.find_players(mlp, params, x)
+    everyone = np.ones(players.num_players, bool)
+    found = gp.repair(players, params, everyone, x, config=config(classes=True)).params
+    jax.tree.map(np.testing.assert_array_equal, found, params)
+
+
+def test_a_wrong_number_of_steps_is_told():
+    with pytest.raises(gp.InputError, match=r"gauss_newton=-1: expected at least 0"):
+        RepairConfig(gauss_newton=-1)
