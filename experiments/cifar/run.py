@@ -1,12 +1,14 @@
 """ResNets on CIFAR-10 pruned without a gradient step, at speed-ups in multiply-adds.
 
     python -m experiments.cifar.run 20                 # minutes
-    python -m experiments.cifar.run 56                 # ten minutes on two quiet cores
-    python -m experiments.cifar.run 56 --images 2048 --speed-ups 2.11
+    python -m experiments.cifar.run 56                 # an hour on two quiet cores
+    python -m experiments.cifar.run 56 --speed-ups 2.11 --methods market
 
-Players are the inner channels of every block. Images for choices and repair are
-training images, without labels; the test images are read once for each network. Data
-come by tensorflow-datasets (`TFDS_DATA_DIR`), weights from `resnet_cifar10` under
+Players are the inner channels of every block. "market" says how many of each block stay
+and who; "magnitude" and "random" keep as many of each block. Images for choices and
+repair are training images, without labels; the test images are read once for each
+network. What is in the result already is not run again. Data come by
+tensorflow-datasets (`TFDS_DATA_DIR`), weights from `resnet_cifar10` under
 `GAMEPRUNING_DATA`.
 """
 
@@ -36,6 +38,44 @@ from gamepruning.reconstruction import (
 
 HERE = Path(__file__).parent
 ASKED = 256  # images on which the whole network is asked what it lost
+METHODS = ("market", "magnitude", "random")
+
+
+class Bench:
+    """A published network, its players, and the test images."""
+
+    def __init__(self, depth: int):
+        self.depth = depth
+        module = CifarResNet(depth)
+        folder = Path(os.environ["GAMEPRUNING_DATA"]) / "resnet_cifar10"
+        self.params = load_torch(folder / f"resnet{depth}.safetensors")
+
+        def apply(params: Any, x: Any) -> Any:
+            return module.apply(params, x)
+
+        self.apply = apply
+        example = np.zeros((1, 32, 32, 3), np.float32)
+        families = gp.find_players(apply, self.params, example).families
+        outer = [f.name for f in families if not f.name.endswith("_conv1")]
+        self.players = gp.find_players(apply, self.params, example, keep=outer)
+        self.macs = gp.players.size_of(self.players, "macs")
+        self.whole = float(self.macs(np.ones(self.players.num_players, bool)))
+        self._test: Any = None
+
+    def accuracy(self, params: Any, mask: np.ndarray) -> float:
+        """On the test images, after the players are really removed."""
+        if self._test is None:
+            self._test = load("test")
+        images, labels = self._test
+        small = gp.compact(self.players, params, mask, min_units=0)
+        return accuracy(jax.jit(small.apply), small.params, images, labels)
+
+
+def accuracy(apply: Any, params: Any, images: Any, labels: Any) -> float:
+    """The share of images whose class is named right."""
+    parts = np.array_split(np.arange(len(labels)), max(1, len(labels) // 500))
+    hits = [apply(params, images[k]).argmax(-1) == labels[k] for k in parts]
+    return float(np.mean(np.concatenate(hits)))
 
 
 def load(split: str, number: int | None = None, seed: int = 0) -> tuple[Any, Any]:
@@ -49,67 +89,125 @@ def load(split: str, number: int | None = None, seed: int = 0) -> tuple[Any, Any
     return normalise(images), np.array([row["label"] for row in rows])
 
 
+def written(mask: np.ndarray) -> str:
+    """Who stays, in hexadecimal."""
+    return np.packbits(mask).tobytes().hex()
+
+
+def read_mask(text: str, num_players: int) -> np.ndarray:
+    """The inverse of `written`."""
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))
+    return bits[:num_players].astype(bool)
+
+
 def main() -> None:
     """Score once, then cut and repair at each speed-up."""
     options = read_options()
-    module = CifarResNet(options.depth)
-    folder = Path(os.environ["GAMEPRUNING_DATA"]) / "resnet_cifar10"
-    params = load_torch(folder / f"resnet{options.depth}.safetensors")
+    bench = Bench(options.depth)
+    path = HERE / f"resnet{options.depth}.json"
+    result = json.loads(path.read_text()) if path.exists() else first_result(bench)
+    result["command"] = " ".join(["python -m experiments.cifar.run", *sys.argv[1:]])
     images, _ = load("train", options.images)
-    test = load("test")
-
-    def apply(params: Any, x: Any) -> Any:
-        return module.apply(params, x)
-
-    found = gp.find_players(apply, params, images[:1])
-    outer = [f.name for f in found.families if not f.name.endswith("_conv1")]
-    players = gp.find_players(apply, params, images[:1], keep=outer)
-    gated = jax.jit(players.gated)
-
-    def accuracy(params: Any, mask: np.ndarray) -> float:
-        parts = np.array_split(np.arange(len(test[1])), len(test[1]) // 500)
-        hits = [gated(params, mask, test[0][k]).argmax(-1) == test[1][k] for k in parts]
-        return float(np.mean(np.concatenate(hits)))
-
-    everyone = np.ones(players.num_players, bool)
-    macs = gp.players.size_of(players, "macs")
-    whole = float(macs(everyone))
-    rows: list[dict[str, Any]] = []
-    result = {
-        "command": " ".join(["python -m experiments.cifar.run", *sys.argv[1:]]),
-        "images": options.images,
-        "full": accuracy(params, everyone),
-        "rows": rows,
-    }
-    start = time.perf_counter()
-    config = ReconstructionConfig(num_examples=ASKED)
-    curves = family_curves(players, params, images, config=config)
-    result["score_seconds"] = round(time.perf_counter() - start, 1)
+    curves = None
     for speed_up in options.speed_ups:
-        row: dict[str, Any] = {}
-        with timed(row, "trade_seconds"):
-            traded = trade_curves(
-                players,
-                curves,
-                whole / speed_up,
-                unit="macs",
-                num_evaluations=options.evaluations,
-            )
-        mask = traded.mask
-        row |= {
-            "speed_up": round(whole / float(macs(mask)), 3),
-            "kept": [int(mask[f.start : f.stop].sum()) for f in players.families],
-            "divergence": [round(traded.cleared, 4), round(traded.loss, 4)],
-            "cut": accuracy(params, mask),
-        }
-        for rounds in options.rounds:
-            repair = RepairConfig(rounds=rounds)
-            with timed(row, f"repair_seconds_{rounds}"):
-                repaired = gp.repair(players, params, mask, images, config=repair)
-            row[f"repaired_{rounds}"] = accuracy(repaired.params, mask)
-            print(json.dumps(row), flush=True)
-        rows.append(row)
-        write_json(HERE / f"resnet{options.depth}.json", result)
+        for method in options.methods:
+            row = find_row(result, method, speed_up)
+            if row is None:
+                row = {"method": method, "asked": speed_up, "images": options.images}
+                if method == "market":
+                    if curves is None:
+                        with timed(result, "score_seconds"):
+                            curves = scored(bench, images)
+                    row |= trades(bench, curves, options, speed_up)
+                else:
+                    row |= rival(bench, result, method, speed_up)
+                result["rows"].append(row)
+                write_json(path, result)
+            repair(bench, row, options, lambda: write_json(path, result))
+
+
+def first_result(bench: Bench) -> dict[str, Any]:
+    """Before any row."""
+    everyone = np.ones(bench.players.num_players, bool)
+    return {"command": "", "full": bench.accuracy(bench.params, everyone), "rows": []}
+
+
+def find_row(result: dict[str, Any], method: str, speed_up: float) -> Any:
+    """The row of a method and speed-up; None if there is none yet."""
+    wanted = (method, speed_up)
+    rows = (r for r in result["rows"] if (r["method"], r["asked"]) == wanted)
+    return next(rows, None)
+
+
+def scored(bench: Bench, images: Any) -> Any:
+    """What every family's elimination costs."""
+    config = ReconstructionConfig(num_examples=ASKED)
+    return family_curves(bench.players, bench.params, images, config=config)
+
+
+def trades(bench: Bench, curves: Any, options: Any, speed_up: float) -> dict[str, Any]:
+    """How many of each block stay, and who."""
+    row: dict[str, Any] = {}
+    with timed(row, "trade_seconds"):
+        traded = trade_curves(
+            bench.players,
+            curves,
+            bench.whole / speed_up,
+            unit="macs",
+            num_evaluations=options.evaluations,
+        )
+    row["divergence"] = [round(traded.cleared, 4), round(traded.loss, 4)]
+    return row | described(bench, np.asarray(traded.mask))
+
+
+def rival(
+    bench: Bench, result: dict[str, Any], method: str, speed_up: float
+) -> dict[str, Any]:
+    """As many of each block as the market keeps, chosen otherwise."""
+    counts = tuple(find_row(result, "market", speed_up)["kept"])
+    if method == "magnitude":
+        scores = gp.magnitude_scores(bench.players, bench.params)
+    else:
+        scores = gp.baselines.random_scores(jax.random.key(0), bench.players)
+    mask = gp.top_n(scores, counts, players=bench.players)
+    return described(bench, np.asarray(mask))
+
+
+def described(bench: Bench, mask: np.ndarray) -> dict[str, Any]:
+    """A choice, and how good it is as cut."""
+    return {
+        "speed_up": round(bench.whole / float(bench.macs(mask)), 3),
+        "kept": [int(mask[f.start : f.stop].sum()) for f in bench.players.families],
+        "stays": written(mask),
+        "cut": bench.accuracy(bench.params, mask),
+    }
+
+
+def repair(bench: Bench, row: dict[str, Any], options: Any, save: Any) -> None:
+    """Repair a choice in closed form, then with Gauss-Newton steps."""
+    images, mask = None, read_mask(row["stays"], bench.players.num_players)
+    stages = {
+        "repaired": RepairConfig(classes=True),
+        "refined": refining(options.gauss_newton),
+    }
+    for stage, config in stages.items():
+        if stage in row:
+            continue
+        if images is None:
+            images, _ = load("train", options.repair_images)
+        with timed(row, f"{stage}_seconds"):
+            found = gp.repair(bench.players, bench.params, mask, images, config=config)
+        row[stage] = bench.accuracy(found.params, mask)
+        row[f"{stage}_images"] = options.repair_images
+        print(json.dumps(row), flush=True)
+        save()
+
+
+def refining(steps: int) -> RepairConfig:
+    """Gauss-Newton steps on all rows: there are many for each weight."""
+    return RepairConfig(
+        classes=True, gauss_newton=steps, rounds=0, held_out=0.0, batch_size=128
+    )
 
 
 @contextlib.contextmanager
@@ -124,12 +222,14 @@ def read_options() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("depth", type=int, choices=(20, 56))
-    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=1024, help="for the choice")
+    parser.add_argument("--repair-images", type=int, default=2048)
     parser.add_argument("--speed-ups", type=float, nargs="+", default=[2.11, 2.55])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument(
-        "--evaluations", type=int, default=60, help="networks in trades"
+        "--evaluations", type=int, default=120, help="networks in trades"
     )
-    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 5])
+    parser.add_argument("--gauss-newton", type=int, default=3, help="steps at most")
     return parser.parse_args()
 
 

@@ -28,15 +28,22 @@ def study(name: str) -> list[str]:
                 size,
                 NAMES.get(method, method),
                 SCOPES[scope],
-                *(percents(spread([r[stage] for r in own])) for stage in STAGES),
+                *(_stage(own, stage) for stage in STAGES),
             )
         )
     seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
-    heads = ("kept", "method", "compared", f"as cut, {seeds}", f"repaired, {seeds}")
-    return table(heads, "lllrr", lines)
+    heads = ("kept", "method", "compared", f"as cut, {seeds}", "repaired", "refined")
+    return table(heads, "lllrrr", lines)
 
 
-STAGES = ("cut", "repaired")
+STAGES = ("cut", "repaired", "refined")
+
+
+def _stage(rows: Sequence[dict[str, Any]], stage: str) -> str:
+    """Mean and deviation; empty where a stage was not run."""
+    if any(stage not in row for row in rows):
+        return ""
+    return percents(spread([row[stage] for row in rows]))
 
 
 def _size(row: dict[str, Any]) -> str:
