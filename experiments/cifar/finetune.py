@@ -3,11 +3,11 @@
     python -m experiments.cifar.finetune 56 --speed-ups 2.11 --seeds 0 1 2
     python -m experiments.cifar.finetune 56 --methods market --stop-after 2   # epochs
 
-Every network starts from its repaired weights and has the same schedule: crops and flips
-inside the compiled step, momentum, a cosine, labels and the teacher's logits for the same
-crops; the statistics of batch normalisation stay. A thousand training images are left
-out, and tell how far it is; the test images are read once, at the end. It writes a
-checkpoint after each epoch beside `--folder` and goes on from there.
+Every network starts from its repaired weights and has the same schedule: crops and
+flips inside the compiled step, momentum, a cosine, labels and the teacher's logits for
+the same crops; the statistics of batch normalisation stay. A thousand training images
+are left out, and tell how far it is; the test images are read once, at the end. It
+writes a checkpoint into `--folder` after each epoch and resumes from there.
 """
 
 import argparse
@@ -77,59 +77,82 @@ def make_step(bench: Bench, small: Any, num_steps: int) -> tuple[Any, Any]:
     return optimiser, step
 
 
-def tune(bench: Bench, row: dict[str, Any], seed: int, options: Any, save: Any) -> None:
-    """Train one network, epoch by epoch; `save` is called with its result."""
-    name = f"resnet{bench.depth}-{row['method']}-{row['asked']}"
-    mask = read_mask(row["stays"], bench.players.num_players)
-    images, labels = load("train")
-    repaired = gp.repair(
-        bench.players,
-        bench.params,
-        mask,
-        load("train", row["refined_images"])[0],
-        config=refining(options.gauss_newton),
-        checkpoint=options.folder / f"{name}.npz",
-    )
-    small = gp.compact(bench.players, repaired.params, mask, min_units=0)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    held, order = order[:HELD], order[HELD:]
-    per_epoch = len(order) // BATCH
-    optimiser, step = make_step(bench, small, options.epochs * per_epoch)
-    rest = {k: v for k, v in small.params.items() if k != "params"}
-    weights = small.params["params"]
-    state = {"weights": weights, "optimiser": optimiser.init(weights)}
-    path, curve = options.folder / f"{name}-seed{seed}.npz", []
-    apply = jax.jit(small.apply)
-    seconds: list[float] = []
-    if path.exists():
-        state, known = load_checkpoint(path, state)
-        curve, seconds = known["curve"], known["seconds"]
-    else:
-        curve.append(accuracy(apply, small.params, images[held], labels[held]))
-    for epoch in range(len(seconds), min(options.epochs, options.stop_after)):
-        start = time.perf_counter()
-        own = np.random.default_rng((seed, epoch)).permutation(order)
-        weights, moments = state["weights"], state["optimiser"]
-        for number in range(per_epoch):
-            rows = own[number * BATCH : (number + 1) * BATCH]
-            key = jax.random.fold_in(jax.random.key(seed), epoch * per_epoch + number)
-            weights, moments, _ = step(
-                weights, moments, rest, key, images[rows], labels[rows]
-            )
-        state = {"weights": weights, "optimiser": moments}
-        params = {"params": weights, **rest}
-        curve.append(accuracy(apply, params, images[held], labels[held]))
-        seconds.append(round(time.perf_counter() - start, 1))
-        save_checkpoint(path, state, meta={"curve": curve, "seconds": seconds})
-        found = {"epochs": len(seconds), "of": options.epochs, "held_out": curve}
-        save({**found, "seconds": seconds})
-        print(name, seed, json.dumps(found), flush=True)
-    params = {"params": state["weights"], **rest}
-    is_done = len(seconds) == options.epochs
-    found = {"epochs": len(seconds), "of": options.epochs, "held_out": curve}
-    if is_done or options.test:
-        found["test"] = accuracy(apply, params, *load("test"))
-    save({**found, "seconds": seconds})
+class Tuning:
+    """One network under training, resumed from where it was."""
+
+    def __init__(self, bench: Bench, row: dict[str, Any], seed: int, options: Any):
+        self.name = f"resnet{bench.depth}-{row['method']}-{row['asked']}"
+        self._options, self._seed = options, seed
+        mask = read_mask(row["stays"], bench.players.num_players)
+        repaired = gp.repair(
+            bench.players,
+            bench.params,
+            mask,
+            load("train", row["refined_images"])[0],
+            config=refining(options.gauss_newton),
+            checkpoint=options.folder / f"{self.name}.npz",
+        )
+        small = gp.compact(bench.players, repaired.params, mask, min_units=0)
+        self._apply = jax.jit(small.apply)
+        self._rest = {k: v for k, v in small.params.items() if k != "params"}
+        self._images, self._labels = load("train")
+        order = np.random.default_rng(seed).permutation(len(self._labels))
+        self._held, self._order = order[:HELD], order[HELD:]
+        self._per_epoch = len(self._order) // BATCH
+        steps = options.epochs * self._per_epoch
+        optimiser, self._step = make_step(bench, small, steps)
+        weights = small.params["params"]
+        self._path = options.folder / f"{self.name}-seed{seed}.npz"
+        self._state = {"weights": weights, "optimiser": optimiser.init(weights)}
+        self._known: dict[str, Any] = {"held_out": [], "seconds": []}
+        if self._path.exists():
+            self._state, self._known = load_checkpoint(self._path, self._state)
+        else:
+            self._known["held_out"].append(self._held_out())
+
+    def run(self, save: Any) -> None:
+        """Train epoch by epoch; `save` is called with what is known."""
+        options = self._options
+        last = min(options.epochs, options.stop_after)
+        while self._epochs < last:
+            start = time.perf_counter()
+            self._epoch(self._epochs)
+            self._known["held_out"].append(self._held_out())
+            self._known["seconds"].append(round(time.perf_counter() - start, 1))
+            save_checkpoint(self._path, self._state, meta=self._known)
+            save(self._described())
+            print(self.name, self._seed, json.dumps(self._described()), flush=True)
+        found = self._described()
+        if self._epochs == options.epochs or options.test:
+            found["test"] = accuracy(self._apply, self._params, *load("test"))
+        save(found)
+
+    @property
+    def _epochs(self) -> int:
+        return len(self._known["seconds"])
+
+    @property
+    def _params(self) -> Any:
+        return {"params": self._state["weights"], **self._rest}
+
+    def _described(self) -> dict[str, Any]:
+        return {"epochs": self._epochs, "of": self._options.epochs, **self._known}
+
+    def _held_out(self) -> float:
+        images, labels = self._images[self._held], self._labels[self._held]
+        return accuracy(self._apply, self._params, images, labels)
+
+    def _epoch(self, epoch: int) -> None:
+        """One pass over the images, in an order of its own."""
+        order = np.random.default_rng((self._seed, epoch)).permutation(self._order)
+        weights, moments = self._state["weights"], self._state["optimiser"]
+        for number in range(self._per_epoch):
+            rows = order[number * BATCH : (number + 1) * BATCH]
+            turn = epoch * self._per_epoch + number
+            key = jax.random.fold_in(jax.random.key(self._seed), turn)
+            batch = self._images[rows], self._labels[rows]
+            weights, moments, _ = self._step(weights, moments, self._rest, key, *batch)
+        self._state = {"weights": weights, "optimiser": moments}
 
 
 def main() -> None:
@@ -158,7 +181,7 @@ def main() -> None:
                 )
             for seed in options.seeds:
                 own = {"method": method, "asked": speed_up, "seed": seed}
-                tune(bench, row, seed, options, partial(save, own))
+                Tuning(bench, row, seed, options).run(partial(save, own))
 
 
 def read_options() -> argparse.Namespace:
