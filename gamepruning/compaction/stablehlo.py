@@ -16,6 +16,7 @@ from jax import export as jax_export
 
 from gamepruning.files.atomic import checksum, new_file
 from gamepruning.files.exported import check_flatbuffers, from_bytes
+from gamepruning.trees.arrays import shapes_of
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
@@ -139,7 +140,18 @@ def load_stablehlo(path: str | os.PathLike[str]) -> Callable:
         raise
     except Exception as error:
         raise InputError(f"{path} cannot be read: {_first_line(error)}") from error
-    return jax.jit(exported.call)
+
+    def call(*inputs):
+        try:
+            return exported.call(*inputs)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} cannot run on these inputs: expected "
+                f"{shapes_of(exported.in_avals)}, got {shapes_of(inputs)} "
+                f"({_first_line(error):.200})"
+            ) from error
+
+    return jax.jit(call)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:

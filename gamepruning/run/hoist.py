@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool
 
 from gamepruning.run.gated import Gated
-from gamepruning.trace.call import CallSpec, as_struct
+from gamepruning.trace.call import CallSpec, as_struct, input_error
 from gamepruning.trace.labelled import Trace
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.program import Lit, Node, Operand
@@ -128,6 +128,12 @@ class _Parts:
 
     def prefix(self, params: Params, gates: ArrayLike, *inputs) -> list:
         given = self.model.call(params, *inputs)
+        ranks, own = (
+            [np.ndim(call.arrays[k]) for k in call.input_range]
+            for call in (given, self.call)
+        )
+        if ranks != own:
+            raise input_error(self.call, given, "other numbers of arrays or axes")
         if given.array_index != self.call.array_index:
             raise InputError(
                 "a number in params is not the one that hoist saw (jit makes an array "
@@ -136,7 +142,10 @@ class _Parts:
         gated = Gated(self.trace.analysis, self.trace.columns, self.model.gates(gates))
         graph = self.trace.program.graph
         env = dict(zip(graph.inputs, given.arrays, strict=True))
-        gated.run_nodes(self.early, env)
+        try:
+            gated.run_nodes(self.early, env)
+        except (TypeError, ValueError) as error:
+            raise input_error(self.call, given, str(error).split("\n")[0]) from error
         return [env[value] for value in self.residuals]
 
     def suffix(self, residuals: list, gates: ArrayLike) -> Outputs:

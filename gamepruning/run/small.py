@@ -8,7 +8,13 @@ from jaxtyping import Bool
 
 from gamepruning.run.kept import InputKept, Kept, input_kept, kept_indices
 from gamepruning.run.shrunk import Shrunk
-from gamepruning.trace.call import CallSpec, as_struct, check_paths, split_call
+from gamepruning.trace.call import (
+    CallSpec,
+    as_struct,
+    check_paths,
+    input_error,
+    split_call,
+)
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.program import take
 from gamepruning.trace.units import kept_entries
@@ -38,6 +44,8 @@ def _full_call(
     model: TracedModel, call: CallSpec, kept: Kept, inputs_kept: InputKept
 ) -> CallSpec:
     """The call at the original sizes, as shapes."""
+    if len(call.input_range) > len(model.example.input_range):
+        raise input_error(model.example, call, "too many arrays")
     structs = list(map(as_struct, call.arrays))
     for k in range(call.num_params):
         full = model.example.arrays[k].shape

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.trees.arrays import is_array
+from gamepruning.trees.arrays import is_array, shapes_of
 from gamepruning.trees.paths import flatten, path_name
 from gamepruning.types import InputError, Params
 
@@ -137,6 +137,8 @@ def split_call(
     """
     given, treedef = flatten((params, *inputs))
     num = len(jax.tree_util.tree_leaves(params))
+    for k, leaf in enumerate(given):
+        _check_numeric(leaf, "the params" if k < num else "the inputs")
     before = [None] * num if first is None else first.param_leaves()
     leaves = [
         _as_array(leaf, _is_number(leaf) and (k >= num or _is_other(leaf, before[k])))
@@ -182,6 +184,25 @@ def as_struct(array: Any, shape: Sequence | None = None) -> jax.ShapeDtypeStruct
     """The shape and dtype of an array; of another `shape` if one is given."""
     shape = np.shape(array) if shape is None else tuple(shape)
     return jax.ShapeDtypeStruct(shape, array.dtype, weak_type=_weak(array))
+
+
+# -- what is wrong with a later call ------------------------------------------------
+
+
+def input_error(first: CallSpec, given: CallSpec, cause: str) -> InputError:
+    """The error of a call whose inputs the model cannot read."""
+    both = (call.rebuild(call.arrays)[1:] for call in (first, given))
+    expected, got = map(shapes_of, both)
+    return InputError(
+        f"the model cannot run on these inputs: expected inputs like those that "
+        f"find_players saw, {expected}, got {got:.300} ({cause:.200})"
+    )
+
+
+def _check_numeric(leaf: Any, name: str) -> None:
+    """Raise InputError for an array of text, dates or objects."""
+    if isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "USOmM":
+        raise InputError(f"{name}: expected numbers, got an array of {leaf.dtype}")
 
 
 # -- the params of a later call ----------------------------------------------------

@@ -9,12 +9,12 @@ import jax.core
 import numpy as np
 from jaxtyping import ArrayLike
 
-from gamepruning.trace.call import CallSpec, check_params, split_call
+from gamepruning.trace.call import CallSpec, check_params, input_error, split_call
 from gamepruning.trace.labelled import Signature, Trace, TraceOptions, trace_call
 from gamepruning.trace.usage import UsageAnalysis
 from gamepruning.trees.masks import as_gates
 from gamepruning.trees.paths import array_paths
-from gamepruning.types import Apply, Params
+from gamepruning.types import Apply, InputError, Params
 
 OWN_ROLES = ("out", "bias")
 
@@ -120,12 +120,20 @@ class TracedModel:
         """The trace at the shapes of a call; traced anew for a new batch size.
 
         Raises:
+          InputError: the model cannot run on these inputs.
           ValueError: the structure of the model depends on the shape of its inputs.
         """
         key = call.key()
         if key in self._traces:
             return self._traces[key]
-        found = trace_call(self.apply, call, self.options).numbered(self.numbers)
+        try:
+            found = trace_call(self.apply, call, self.options)
+        except InputError:
+            raise
+        except (TypeError, ValueError, IndexError) as error:
+            cause = next(iter(str(error).splitlines()), type(error).__name__)
+            raise input_error(self.example, call, cause) from error
+        found = found.numbered(self.numbers)
         expected = len(set(self.numbers.values()))
         have = len(set(found.number_of.values()))
         if have != expected:

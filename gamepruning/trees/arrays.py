@@ -11,6 +11,25 @@ def is_array(leaf) -> bool:
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
+def shapes_of(inputs: Sequence[Any]) -> str:
+    """The types and shapes of inputs, in words.
+
+    Example:
+      >>> import numpy as np
+      >>> shapes_of([np.zeros((2, 3), np.float32), None, {"x": 0.5}])
+      'float32[2, 3], NoneType, dict of (float)'
+    """
+    return ", ".join(map(_shape_of, inputs)) or "none"
+
+
+def _shape_of(one: Any) -> str:
+    if is_array(one):
+        return f"{one.dtype}[{', '.join(map(str, one.shape))}]"
+    leaves, name = jax.tree.leaves(one), type(one).__name__
+    is_leaf = not leaves or leaves[0] is one
+    return name if is_leaf else f"{name} of ({shapes_of(leaves)})"
+
+
 def map_arrays(fn: Callable[[Any], Any], tree: Any) -> Any:
     """The tree with fn(leaf) for its arrays; functions, names and numbers stay.
 
