@@ -61,7 +61,8 @@ def scan_table(path: File) -> Table:
     text, encoding, notes = decode(path)
     with naming(path):
         delimiter, rows, found = take_apart(text)
-        return Table(_to_frame(rows), delimiter, encoding, (*notes, *found))
+        rows, blank = _without_blank_end(rows)
+        return Table(_to_frame(rows), delimiter, encoding, (*notes, *found, *blank))
 
 
 def contents(cells: pd.DataFrame) -> str:
@@ -90,6 +91,17 @@ def naming(path: File) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
 
 
+def _without_blank_end(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """The rows without the columns at their end that have neither name nor cells."""
+    size = len(rows[0].cells) if rows else 0
+    used = max((k + 1 for row in rows for k, c in enumerate(row.cells) if c), default=0)
+    if not 0 < used < size:
+        return rows, []
+    count = f"{size - used} column{'s' * (size - used > 1)}"
+    note = f"{count} at the end without name and cells, left out"
+    return [row._replace(cells=row.cells[:used]) for row in rows], [note]
+
+
 def _to_frame(rows: list[Row]) -> pd.DataFrame:
     if len(rows) < 2:
         raise InputError(f"expected a header and rows, got {len(rows)} lines")
@@ -97,7 +109,13 @@ def _to_frame(rows: list[Row]) -> pd.DataFrame:
     if is_plain(pd.Series(names)).all():
         raise InputError("the first line is all numbers: add a header")
     for name in pd.Series(names)[pd.Series(names).duplicated()][:1]:
-        raise InputError(f"two columns are called {name!r}")
+        numbers = [k for k, other in enumerate(names, start=1) if other == name]
+        which = " and ".join(map(str, numbers))
+        called = f"are called {name!r}" if name else "have no name"
+        raise InputError(
+            f"two columns {called}, number {which}: give each its own name in the "
+            "header"
+        )
     size = len(names)
     for line, cells in rest:
         if len(cells) < size or any(cells[size:]):

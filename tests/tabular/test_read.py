@@ -105,3 +105,14 @@ def test_a_guessed_encoding_is_told(tmp_path):
     assert "Windows-1252" in note and "'größe'" in note and "UTF-8" in note
     with pytest.raises(InputError, match=r"row 2 .*0x81\): save the file as UTF-8"):
         read_table(write(tmp_path, "a;b\nü;1\n".encode("cp850")))
+
+
+def test_blank_columns_at_the_end_are_left_out_and_told(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b;;\n1;2;;\n3;4;;\n", encoding="utf-8-sig")
+    table = scan_table(path)
+    assert list(table.cells) == ["a", "b"]
+    assert table.notes == ("2 columns at the end without name and cells, left out",)
+    path.write_text("a,b,b\n1,2,3\n")
+    with pytest.raises(InputError, match="called 'b', number 2 and 3: give each its"):
+        scan_table(path)
