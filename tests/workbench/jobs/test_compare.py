@@ -306,7 +306,7 @@ def test_too_few_pulls(folder, capsys):
 
 def test_all_methods_are_repaired_alike(tmp_path):
     settings = CompareSettings.of(
-        widths=(16, 8),
+        widths=(6, 3),
         epochs=3,
         fine_tune=1,
         methods=("equilibrium", "magnitude"),
