@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.coalitions import bench_coalitions, bench_scaling
+from benchmarks.coalitions import bench_coalitions, bench_repair, bench_scaling
 from benchmarks.networks import (
     bench_gating,
     bench_latency,
@@ -27,9 +27,10 @@ BENCHES: dict[str, Callable[[int | None], dict[str, Any]]] = {
     "trace": bench_trace,
     "sweep": bench_sweep,
     "coalitions": bench_coalitions,
+    "repair": bench_repair,
     "scaling": bench_scaling,
 }
-ON_ALL_CORES = ("sweep", "coalitions", "scaling")
+ON_ALL_CORES = ("sweep", "coalitions", "repair", "scaling")
 
 
 def run_bench(

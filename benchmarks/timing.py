@@ -11,17 +11,26 @@ from gamepruning.compaction.measure import Latency
 from gamepruning.types import InputError
 
 
-def seconds_of(run: Callable[[], Any]) -> float:
+def seconds_of(
+    run: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
+) -> float:
     """The seconds that a call takes until its results are there."""
-    start = time.perf_counter()
+    start = clock()
     jax.block_until_ready(run())
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def in_turns(
-    calls: Mapping[str, Callable[[], Any]], repeats: int
+    calls: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each call, in turns there and back, after one that compiles.
+
+    Args:
+      calls: what to time, by name.
+      repeats: turns.
+      clock: what tells the seconds; `time.process_time` those of all cores.
 
     Raises:
       InputError: `repeats` is below one.
@@ -33,7 +42,7 @@ def in_turns(
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats):
         for name in list(calls)[:: 1 if turn % 2 == 0 else -1]:
-            times[name].append(seconds_of(calls[name]))
+            times[name].append(seconds_of(calls[name], clock))
     return times
 
 

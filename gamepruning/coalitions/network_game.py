@@ -13,35 +13,32 @@ from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.related import LazyIncremental
 from gamepruning.coalitions.free import FINITE, NetworkGame
 from gamepruning.coalitions.restrict import describe_coalition
+from gamepruning.players import Players
 from gamepruning.types import InputError
 
 
-class ValueFunction(NetworkGame):
-    """Coalitions of the free players, bool [S, M] -> values, float64 [S].
-
-    Made by `value_function`. A mask names who of the free players is in; players that
-    are always in or out are added.
+class ChunkedGame(NetworkGame):
+    """Coalitions of the free players, bool [S, M] -> values, float64 [S], in chunks.
 
     Attributes: see `NetworkGame`.
     """
 
     def __init__(
         self,
+        players: Players,
         chunks: Chunks,
-        related: LazyIncremental,
         free: Int[np.ndarray, " M"],
         inside: Bool[np.ndarray, " N"],
         progress: Callable[[int], Any] | None,
     ):
-        super().__init__(related.players, free, inside)
+        super().__init__(players, free, inside)
         self._chunks = chunks
-        self._related = related
         self._progress = progress
 
     def __repr__(self) -> str:
         return (
-            f"ValueFunction({self.num_players} free of {len(self._inside)} players, "
-            f"{self.num_evaluations} evaluations)"
+            f"{type(self).__name__}({self.num_players} free of {len(self._inside)} "
+            f"players, {self.num_evaluations} evaluations)"
         )
 
     def _values(self, masks: np.ndarray, before: int = 0) -> np.ndarray:
@@ -64,8 +61,36 @@ class ValueFunction(NetworkGame):
             raise InputError(
                 f"the metric is {values[bad[0]]} for coalition {first + bad[0]}, which "
                 f"has {describe_coalition(self.free[masks[bad[0]]])}"
-                f"{self._related.blame()}; {FINITE}"
+                f"{self._blame()}; {FINITE}"
             )
+
+    def _blame(self) -> str:
+        """What a value that is not finite comes from, if that is known."""
+        return ""
+
+
+class ValueFunction(ChunkedGame):
+    """Coalitions of the free players, bool [S, M] -> values, float64 [S].
+
+    Made by `value_function`. A mask names who of the free players is in; players that
+    are always in or out are added.
+
+    Attributes: see `NetworkGame`.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks,
+        related: LazyIncremental,
+        free: Int[np.ndarray, " M"],
+        inside: Bool[np.ndarray, " N"],
+        progress: Callable[[int], Any] | None,
+    ):
+        super().__init__(related.players, chunks, free, inside, progress)
+        self._related = related
+
+    def _blame(self) -> str:
+        return self._related.blame()
 
     def sample_rows(self, num_rows: int) -> ValueFunction:
         """The game whose prefixes and toggles look at some of the examples only.
@@ -185,7 +210,7 @@ class ValueFunction(NetworkGame):
                 place = int(np.flatnonzero(~np.isfinite(values[number]))[0])
                 raise InputError(
                     f"the metric is {values[number, place]} in row {number} at place "
-                    f"{place}{self._related.blame()}; {FINITE}"
+                    f"{place}{self._blame()}; {FINITE}"
                 )
             self._count(size)
             if self._progress is not None:

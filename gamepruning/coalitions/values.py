@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int, PyTree
 from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.evaluate import Evaluator
 from gamepruning.coalitions.evaluation.model import ScoredModel
+from gamepruning.coalitions.evaluation.refit import Refit
 from gamepruning.coalitions.evaluation.related import IncrementalConfig, LazyIncremental
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.coalitions.network_game import ValueFunction
@@ -17,7 +18,7 @@ from gamepruning.coalitions.repaired import RepairedValueFunction
 from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.options import make_options
 from gamepruning.players import Players
-from gamepruning.players.examples import Examples, check_examples
+from gamepruning.players.examples import check_examples
 from gamepruning.reconstruction.gram import Grams
 from gamepruning.types import InputError, Metric
 
@@ -123,8 +124,7 @@ def value_function(
         in.
       repair: what `gp.reconstruction.gather_grams` found of the network. The value of a
         coalition is then that of its repaired network: the weights that read who is
-        out are fitted anew, in closed form, before the network is evaluated. Of the
-        options, those that say who is in and `progress` hold then.
+        out are fitted anew, in closed form, before the network is evaluated.
       **options: fields of `ValueConfig`: always_in, always_out, chunk_size,
         rows_at_once, devices, progress.
 
@@ -158,49 +158,36 @@ def value_function(
     config = make_options(ValueConfig, options, value_function)
     examples = check_examples(players, params, metric, inputs, labels)
     inside, free = _find_sides(players, varying, config)
-    if repair is not None:
-        return _after_repair(players, repair, metric, examples, config, (inside, free))
     model = ScoredModel(players, params, metric, *examples)
+    if repair is not None:
+        model = model._replace(params=_repaired_params(repair))
     evaluator = Evaluator(
         model,
         varying=np.isin(np.arange(players.num_players), free),
         inside=inside,
         rows_at_once=config.rows_at_once,
         devices=config.devices,
+        refit=None if repair is None else Refit(repair),
     )
+    chunks = Chunks(evaluator, config.chunk_size)
+    if repair is not None:
+        return RepairedValueFunction(players, chunks, free, inside, config.progress)
     in_tiles = config.rows_at_once is not None or is_mean(metric)
     related = IncrementalConfig(
         row_tile="auto" if in_tiles else None, devices=config.devices
     )
-    chunks = Chunks(evaluator, config.chunk_size)
     lazy = LazyIncremental(model, ~inside, related)
     return ValueFunction(chunks, lazy, free, inside, config.progress)
 
 
-def _after_repair(
-    players: Players,
-    grams: Any,
-    metric: Metric,
-    examples: Examples,
-    config: ValueConfig,
-    sides: tuple[np.ndarray, np.ndarray],
-) -> RepairedValueFunction:
-    if not isinstance(grams, Grams):
+def _repaired_params(repair: Any) -> PyTree:
+    """The parameters of the network that is repaired."""
+    if not isinstance(repair, Grams):
         raise InputError(
             "expected repair as what gp.reconstruction.gather_grams(players, params, "
-            f"inputs) returns, got {type(grams).__name__}"
+            f"inputs) returns, got {type(repair).__name__}"
         )
-    names = ("chunk_size", "rows_at_once", "devices")
-    given = [name for name in names if getattr(config, name) is not None]
-    if given:
-        raise InputError(
-            f"{', '.join(given)}: not for values after repair, where every coalition "
-            "has weights of its own; leave it out"
-        )
-    inside, free = sides
-    return RepairedValueFunction(
-        players, grams, metric, examples, inside, free, config.progress
-    )
+    return repair.run.passes.with_params(repair.run.params)
 
 
 def _find_sides(

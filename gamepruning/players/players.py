@@ -233,6 +233,7 @@ class Players(ABC):
         varying: Bool[np.ndarray, " N"],
         *,
         gate_smaller: bool = False,
+        changed: Sequence[int] = (),
     ) -> SplitModel:
         """Like `hoist`, and what is known of the residuals; see `run.hoist.split`."""
 

@@ -113,9 +113,17 @@ class UnitPlayers(Players):
         varying: Bool[np.ndarray, " N"],
         *,
         gate_smaller: bool = False,
+        changed: Sequence[int] = (),
     ) -> SplitModel:
         """Like `hoist`, and what is known of the residuals; see `run.hoist.split`."""
-        return split(self.model, params, inputs, varying, gate_smaller=gate_smaller)
+        return split(
+            self.model,
+            params,
+            inputs,
+            varying,
+            gate_smaller=gate_smaller,
+            changed=changed,
+        )
 
     # -- compaction ----------------------------------------------------------------
 

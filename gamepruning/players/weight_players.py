@@ -125,10 +125,11 @@ class WeightPlayers(Players):
         varying: Bool[np.ndarray, " N"],
         *,
         gate_smaller: bool = False,
+        changed: Sequence[int] = (),
     ) -> SplitModel:
         """Everything depends on the weights; the residuals are the arguments."""
         call = self.model.call(params, *inputs)
-        return split_before_all(self.model, call, self.gated)
+        return split_before_all(self.model, call, self.gated, changed)
 
     # -- compaction ----------------------------------------------------------------
 

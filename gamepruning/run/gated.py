@@ -25,7 +25,9 @@ class Gated(Interpreter):
     Gates sit on the activation at the input of each contraction, so that weights stay
     shared between coalitions and a batch of gates folds into the batch of examples.
     Where a matrix product has two `fixed` operands, the same under all gates, the
-    smaller one is gated instead: a batch of gates then makes one large product.
+    smaller one is gated instead: a batch of gates then makes one large product. So it
+    does where the other operand is among the `weights`, which come with the gates:
+    these are gated then.
 
     Attributes:
       gates: the gates, float or bool [N]; None where nothing is run.
@@ -41,11 +43,13 @@ class Gated(Interpreter):
         gates: Any,
         *,
         fixed: Collection[int] = (),
+        weights: Collection[int] = (),
     ):
         super().__init__(analysis, columns)
         self.gates = gates
         self.sites = gated_sites(analysis, columns)
         self._fixed = fixed
+        self._weights = weights
 
     def step(self, node: Node, args: list) -> list:
         """Gate the operands, then apply the node as it is."""
@@ -96,17 +100,20 @@ class Gated(Interpreter):
     # -- gates ---------------------------------------------------------------------
 
     def _place(self, node: Node, operand: int, dim: int) -> tuple[int, int]:
-        """Where to gate: the smaller operand, of a product of fixed operands."""
-        if node.name not in MATRIX_PRODUCTS or not all(
-            value in self._fixed for value in node.ins
-        ):
+        """Where to gate: the operand that keeps a batch of gates out of the other."""
+        if not self._fixed or node.ins[operand] not in self._fixed:
             return operand, dim
         contraction = contraction_of(node)
         other = None if contraction is None else contraction.partner(operand, dim)
-        sizes = [prod(self.program.shape(value)) for value in node.ins]
-        if other is None or sizes[operand] <= sizes[1 - operand]:
+        if contraction is None or other is None:
             return operand, dim
-        return other
+        partner = node.ins[1 - operand]
+        if partner in self._weights:
+            return other if contraction.is_plain else (operand, dim)
+        if partner not in self._fixed or node.name not in MATRIX_PRODUCTS:
+            return operand, dim
+        sizes = [prod(self.program.shape(value)) for value in node.ins]
+        return (operand, dim) if sizes[operand] <= sizes[1 - operand] else other
 
     def _gates_inside(self, node: Node) -> bool:
         return any(

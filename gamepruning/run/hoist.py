@@ -1,7 +1,7 @@
 """Split a model at the first gate that varies: compute the rest once."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -42,14 +42,15 @@ class SplitModel(NamedTuple):
 
     Attributes:
       prefix: prefix(params, gates, *inputs) -> residuals, a list of arrays.
-      suffix: suffix(residuals, gates) -> outputs.
+      suffix: suffix(residuals, gates, changed=()) -> outputs; `changed` are the
+        parameters that come with the gates.
       by_input: for each residual whether it depends on the inputs; the others follow
         from the parameters alone.
       widest: the most entries of a value that the suffix gates or computes.
     """
 
     prefix: Callable[..., list]
-    suffix: Callable[[list, ArrayLike], Outputs]
+    suffix: Callable[..., Outputs]
     by_input: tuple[bool, ...]
     widest: int
 
@@ -65,8 +66,9 @@ def split(
     varying: Bool[np.ndarray, " N"],
     *,
     gate_smaller: bool = False,
+    changed: Sequence[int] = (),
 ) -> SplitModel:
-    """Split the model where the first varying gate enters.
+    """Split the model where the first varying gate or changed parameter enters.
 
     Args:
       model: the model.
@@ -76,12 +78,16 @@ def split(
       gate_smaller: in a matrix product of two residuals, gate the smaller of the two.
         The product is the same as long as the residuals are finite; mapped over
         gates, it is one large product instead of one for each vector of gates.
+      changed: the parameters, by their number among the arrays of `params`, that come
+        with the gates: `suffix` takes them.
 
     Returns:
       The two parts.
     """
     call = model.call(params, *inputs)
-    parts = _Parts.at(model, call, varying, gate_smaller)
+    parts = _Parts.at(model, call, varying, tuple(changed))
+    if gate_smaller:
+        parts = parts.gating_smaller()
     graph = parts.trace.program.graph
     moving = _downstream(parts.early, [graph.inputs[k] for k in call.input_range])
     by_input = tuple(value in moving for value in parts.residuals)
@@ -95,8 +101,10 @@ class _Parts:
     Attributes:
       call: the arguments at whose shapes the model is split.
       trace: the trace at these shapes.
-      residuals: the values that pass from the early nodes to the late ones.
+      changed: the parameters that come with the gates.
+      residuals: the other values that pass from the early nodes to the late ones.
       fixed: the values that are the same under all gates, for `Gated`.
+      weights: those that follow from the changed parameters alone, for `Gated`.
     """
 
     model: TracedModel
@@ -104,27 +112,50 @@ class _Parts:
     trace: Trace
     early: list[Node]
     late: list[Node]
+    changed: tuple[int, ...]
     residuals: list[int]
-    fixed: frozenset[int]
+    fixed: frozenset[int] = frozenset()
+    weights: frozenset[int] = frozenset()
 
     @classmethod
     def at(
-        cls, model: TracedModel, call: CallSpec, varying: np.ndarray, gate_smaller: bool
+        cls,
+        model: TracedModel,
+        call: CallSpec,
+        varying: np.ndarray,
+        changed: tuple[int, ...],
     ) -> "_Parts":
         trace = model.trace(call)
         graph = trace.program.graph
+        changed = tuple(graph.inputs[k] for k in changed)
         sites = Gated(trace.analysis, trace.columns, None).sites
-        depends = _depends(graph.nodes, sites, varying)
+        depends = _depends(graph.nodes, sites, varying, changed)
         early = [node for node in graph.nodes if node not in depends]
         late = [node for node in graph.nodes if node in depends]
         known = {*graph.inputs, *(v for node in early for v in node.outs)}
+        known -= set(changed)
         residuals = [v for v in _reads(late, graph.outputs) if v in known]
-        fixed = {*residuals, *trace.program.constants} if gate_smaller else ()
-        return cls(model, call, trace, early, late, residuals, frozenset(fixed))
+        return cls(model, call, trace, early, late, changed, residuals)
+
+    def gating_smaller(self) -> "_Parts":
+        """The same; products of fixed values are gated where they are smaller."""
+        graph = self.trace.program.graph
+        fixed = frozenset({*self.residuals, *self.trace.program.constants})
+        moving = _downstream(
+            graph.nodes, [graph.inputs[k] for k in self.call.input_range]
+        )
+        weights = _downstream(self.late, self.changed) - moving
+        return replace(self, fixed=fixed, weights=frozenset(weights))
 
     def _gated(self, gates: ArrayLike | None) -> Gated:
         gates = None if gates is None else self.model.gates(gates)
-        return Gated(self.trace.analysis, self.trace.columns, gates, fixed=self.fixed)
+        return Gated(
+            self.trace.analysis,
+            self.trace.columns,
+            gates,
+            fixed=self.fixed,
+            weights=self.weights,
+        )
 
     def prefix(self, params: Params, gates: ArrayLike, *inputs) -> list:
         given = self.model.call(params, *inputs)
@@ -148,9 +179,12 @@ class _Parts:
             raise input_error(self.call, given, str(error).split("\n")[0]) from error
         return [env[value] for value in self.residuals]
 
-    def suffix(self, residuals: list, gates: ArrayLike) -> Outputs:
+    def suffix(
+        self, residuals: list, gates: ArrayLike, changed: Sequence[Any] = ()
+    ) -> Outputs:
         gated, program = self._gated(gates), self.trace.program
         env: dict[int, Any] = dict(zip(self.residuals, residuals, strict=True))
+        env.update(zip(self.changed, changed, strict=True))
         gated.run_nodes(self.late, env)
         outs = [gated.read(env, out) for out in program.graph.outputs]
         return jax.tree_util.tree_unflatten(program.out_tree, outs)
@@ -166,6 +200,7 @@ def split_before_all(
     model: TracedModel,
     call: CallSpec,
     gated: Callable[..., Outputs],
+    changed: Sequence[int] = (),
 ) -> SplitModel:
     """The split of a model in which everything depends on gates that vary.
 
@@ -173,19 +208,26 @@ def split_before_all(
       model: the model; its gates act on the parameters themselves.
       call: the arguments at whose shapes the model is split.
       gated: gated(params, gates, *inputs) -> outputs.
+      changed: see `split`.
     """
 
     def prefix(params: Params, gates: ArrayLike, *inputs) -> list:
         return model.call(params, *inputs).arrays
 
-    def suffix(residuals: list, gates: ArrayLike) -> Outputs:
-        params, *inputs = call.rebuild(residuals)
+    def suffix(
+        residuals: list, gates: ArrayLike, leaves: Sequence[Any] = ()
+    ) -> Outputs:
+        arrays = list(residuals)
+        for k, leaf in zip(changed, leaves, strict=True):
+            arrays[k] = leaf
+        params, *inputs = call.rebuild(arrays)
         return gated(params, gates, *inputs)
 
     by_input = tuple(k in call.input_range for k in range(len(call.arrays)))
     structs = list(map(as_struct, call.arrays))
     gates = jax.ShapeDtypeStruct((model.num_players,), bool)
-    made = jax.make_jaxpr(suffix)(structs, gates).jaxpr.eqns
+    own = [structs[k] for k in changed]
+    made = jax.make_jaxpr(suffix)(structs, gates, own).jaxpr.eqns
     sizes = [prod(v.aval.shape) for eqn in made for v in eqn.outvars]
     return SplitModel(prefix, suffix, by_input, max(sizes, default=0))
 
@@ -202,11 +244,13 @@ def _downstream(nodes: Sequence[Node], sources: Iterable[int]) -> set[int]:
     return found
 
 
-def _depends(nodes: Sequence[Node], sites: dict, varying: np.ndarray) -> set[Node]:
-    """The nodes downstream of a gate that varies."""
+def _depends(
+    nodes: Sequence[Node], sites: dict, varying: np.ndarray, changed: Iterable[int]
+) -> set[Node]:
+    """The nodes downstream of a gate that varies, or of a changed value."""
     moving = np.concatenate([[False], varying])
     late: set[Node] = set()
-    touched: set[int] = set()
+    touched = set(changed)
     for node in nodes:
         reads = any(not isinstance(x, Lit) and x in touched for x in node.ins)
         if reads or _gates_vary(node, sites, moving):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.coalitions import bench_coalitions, bench_scaling
+from benchmarks.coalitions import bench_coalitions, bench_repair, bench_scaling
 from gamepruning.types import InputError
 
 
@@ -13,6 +13,13 @@ def test_speed_is_a_share_of_the_products_rate():
     share = rate / max(found["GFLOP/s of products"].values())
     assert found["verdict"]["share of the products' rate"] == pytest.approx(share)
     assert found["verdict"]["met"] == (share >= 0.5)
+
+
+def test_a_value_after_repair_is_timed_against_one_without():
+    found = bench_repair(1, rows=20, num_coalitions=4)
+    assert set(found["ms a value"]) == {"plain", "repaired"}
+    ratio = found["verdict"]["repaired / plain"]
+    assert found["verdict"]["met"] == (ratio <= 1.3)
 
 
 def test_scaling_has_a_row_for_each_size():

@@ -166,12 +166,6 @@ def test_bad_settings_are_named(network):
     weights = gp.find_players(mlp, params, x, granularity="weight")
     with pytest.raises(gp.InputError, match="no single weights"):
         reconstruction_scores(weights, params, x)
-    y = jnp.zeros(len(x), int)
-    grams = gather_grams(players, params, x)
-    with pytest.raises(gp.InputError, match="chunk_size: not for values after"):
-        gp.value_function(
-            players, params, gp.accuracy, x, y, repair=grams, chunk_size=4
-        )
     with pytest.raises(gp.InputError, match="gather_grams"):
         gp.value_function(
             players,

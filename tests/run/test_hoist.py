@@ -1,5 +1,7 @@
 """A model in two parts, split at the first gate that varies."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import gamepruning as gp
 from gamepruning.run.hoist import split
+from tests.coalitions.test_values import make_convnet
 from tests.small import make_mlp
 
 
@@ -27,6 +30,40 @@ def test_the_first_layer_is_computed_once(key, gate_smaller):
     np.testing.assert_allclose(
         parts.suffix(residuals, other), players.gated(params, other, inputs), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("gate_smaller", [False, True])
+def test_parameters_may_come_with_the_gates(gate_smaller):
+    """Of all players, the kernels of the readers are gated, not what they read."""
+    apply, params, (inputs,) = make_convnet()
+    players = gp.find_players(apply, params, inputs)
+    everyone = np.ones(players.num_players, bool)
+    parts = split(
+        players.model,
+        params,
+        (inputs,),
+        everyone,
+        gate_smaller=gate_smaller,
+        changed=[1, 2],
+    )
+    residuals = parts.prefix(params, everyone, inputs)
+    own = {"conv1": 2 * params["conv1"], "w0": params["w0"] - 1}
+    for seed in range(3):
+        gates = np.random.default_rng(seed).random(players.num_players) < 0.6
+        jax.tree.map(
+            partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+            parts.suffix(residuals, gates, list(own.values())),
+            players.gated(params | own, gates, inputs),
+        )
+    masks, kernels = np.ones((7, players.num_players), bool), np.ones((7, 3, 4, 3, 3))
+    rest = np.stack([params["w0"]] * 7)
+    mapped = jax.make_jaxpr(jax.vmap(parts.suffix, in_axes=(None, 0, 0)))
+    first = next(
+        eqn
+        for eqn in mapped(residuals, masks, [kernels.astype("f4"), rest]).eqns
+        if eqn.primitive.name == "conv_general_dilated"
+    )
+    assert (first.params["feature_group_count"] == 1) == gate_smaller
 
 
 def test_the_two_parts_serve_one_batch_size(key):

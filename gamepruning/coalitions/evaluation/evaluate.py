@@ -21,6 +21,7 @@ from gamepruning.coalitions.evaluation.hoisted import (
     tile_values,
 )
 from gamepruning.coalitions.evaluation.model import ScoredModel
+from gamepruning.coalitions.evaluation.refit import Refit
 from gamepruning.coalitions.evaluation.rows import cut, cut_rows
 from gamepruning.types import InputError
 
@@ -48,6 +49,7 @@ class Evaluator:
         inside: Bool[np.ndarray, " N"],
         rows_at_once: int | None = None,
         devices: Sequence[Any] | None = None,
+        refit: Refit | None = None,
     ):
         """Prepare the examples.
 
@@ -57,6 +59,7 @@ class Evaluator:
           inside: who of the others is in.
           rows_at_once: examples in a tile; None chooses.
           devices: where to evaluate; all local devices if None.
+          refit: the parameters that each coalition has of its own; None for none.
         """
         self._devices = list(jax.local_devices() if devices is None else devices)
         if not self._devices:
@@ -65,8 +68,11 @@ class Evaluator:
         self._num_players = model.players.num_players
         self.num_devices = len(self._devices)
         self.rows = cut_rows(model, rows_at_once, self._devices[0].platform)
+        self._refit = refit or (lambda masks: [])
+        changed = () if refit is None else refit.changed
+        sides = varying, inside
         parts = [
-            hoist_rows(model.players, model.params, data, (varying, inside), stacked)
+            hoist_rows(model.players, model.params, data, sides, stacked, changed)
             for stacked, data in cut(model.examples, self.rows)
         ]
         self._hoisted = [hoisted for hoisted, _ in parts]
@@ -125,7 +131,8 @@ class Evaluator:
             whole = NamedSharding(mesh, PartitionSpec())
             self._placed[used] = jax.device_put(self._residuals, whole)
         program = self._program(used)
-        return program(self._placed[used], jax.device_put(padded, own))
+        coalitions = jax.device_put((padded, self._refit(padded)), own)
+        return program(self._placed[used], coalitions)
 
     def _mesh(self, used: int) -> Mesh:
         return Mesh(np.asarray(self._devices[:used]), ("coalitions",))
@@ -146,13 +153,15 @@ class Evaluator:
         return self._programs[key]
 
     def _values(
-        self, residuals: list[HoistedRows], masks: Bool[jax.Array, "S N"]
+        self,
+        residuals: list[HoistedRows],
+        coalitions: tuple[Bool[jax.Array, "S N"], list[jax.Array]],
     ) -> Float[jax.Array, "R S"]:
         """The metric on each tile of rows."""
-        chex.assert_shape(masks, (self.num_at_once, self._num_players))
+        chex.assert_shape(coalitions[0], (self.num_at_once, self._num_players))
         return jnp.concatenate(
             [
-                tile_values(hoisted, done, masks, self._value)
+                tile_values(hoisted, done, coalitions, self._value)
                 for hoisted, done in zip(self._hoisted, residuals, strict=True)
             ]
         )

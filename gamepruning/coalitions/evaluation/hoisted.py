@@ -46,6 +46,7 @@ def hoist_rows(
     data: tuple[tuple, Any],
     sides: tuple[np.ndarray, np.ndarray],
     is_stacked: bool,
+    changed: Sequence[int] = (),
 ) -> tuple[Suffix, HoistedRows]:
     """What no varying gate reaches, and the rest of the model.
 
@@ -55,11 +56,12 @@ def hoist_rows(
       data: (inputs, labels) of some tiles of rows.
       sides: who varies, bool [N]; and who of the others is in, bool [N].
       is_stacked: True if the leaves of `data` have a leading axis of tiles.
+      changed: the parameters, by number, that each coalition has of its own.
     """
     inputs, labels = data
     varying, gates = sides
     one = jax.tree.map(lambda x: x[0], inputs) if is_stacked else inputs
-    found = players.split(params, one, varying)
+    found = players.split(params, one, varying, changed=changed)
 
     def once(params, inputs):
         return _pick(found.by_input, found.prefix(params, gates, *inputs))
@@ -71,14 +73,14 @@ def hoist_rows(
     if is_stacked:
         own = compiled(own_of_each, params, inputs)
     if _are_finite([*own, *whole]):
-        found = players.split(params, one, varying, gate_smaller=True)
+        found = players.split(params, one, varying, gate_smaller=True, changed=changed)
     return Suffix(found, is_stacked), HoistedRows(own, whole, labels)
 
 
 def tile_values(
     hoisted: Suffix,
     residuals: HoistedRows,
-    masks: Bool[jax.Array, "S N"],
+    coalitions: tuple[Bool[jax.Array, "S N"], list[jax.Array]],
     value: Callable[[Any, Any], jax.Array],
 ) -> jax.Array:
     """The values of coalitions on each tile of rows, [row tiles, S].
@@ -86,7 +88,8 @@ def tile_values(
     Args:
       hoisted: what is left of the model.
       residuals: what was computed once.
-      masks: the coalitions.
+      coalitions: their masks, and the parameters that they have of their own, each
+        [S, ...].
       value: (outputs, labels) -> scalar.
     """
     split = hoisted.split
@@ -94,7 +97,9 @@ def tile_values(
     def of_tile(own: tuple) -> jax.Array:
         rows, labels = own
         joined = _merge(split.by_input, rows, residuals.whole)
-        return jax.vmap(lambda mask: value(split.suffix(joined, mask), labels))(masks)
+        return jax.vmap(
+            lambda mask, changed: value(split.suffix(joined, mask, changed), labels)
+        )(*coalitions)
 
     tiles = residuals.own, residuals.labels
     return jax.lax.map(of_tile, tiles) if hoisted.is_stacked else of_tile(tiles)[None]
