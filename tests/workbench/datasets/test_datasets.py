@@ -1,6 +1,7 @@
 """Data: what they hold, no leakage between the parts, and one clear line if not."""
 
 import csv
+import functools
 import shutil
 import subprocess
 import sys
@@ -568,6 +569,12 @@ def test_a_file_that_is_no_table(tmp_path, content):
         load_dataset(str(path), seed=0)
 
 
+@functools.cache
+def load_once(name, data_dir):
+    """A known table, read and split once for all tests of this file."""
+    return load_dataset(name, data_dir=data_dir, seed=0)
+
+
 def test_every_table(data_dir):
     folder = data_dir / "tabular"
     assert {path.stem for path in folder.glob("*.csv")} == set(RECIPES) - {
@@ -576,7 +583,7 @@ def test_every_table(data_dir):
         "iris",
     }
     for name, recipe in RECIPES.items():
-        table = load_dataset(name, data_dir=data_dir, seed=0)
+        table = load_once(name, data_dir)
         assert table.task == recipe.task, name
         assert np.isfinite(table.train.inputs).all(), name
         train, validation, test = (row_set(split) for split in table[2:5])
@@ -585,7 +592,7 @@ def test_every_table(data_dir):
 
 def test_traps_of_known_tables(data_dir):
     def load(name):
-        return load_dataset(name, data_dir=data_dir, seed=0)
+        return load_once(name, data_dir)
 
     assert "density" not in load("bodyfat").feature_names
     assert "b" not in load("boston_housing").feature_names
