@@ -1,6 +1,7 @@
 """Imports run one way, without circles, and `import gamepruning` is light."""
 
 import ast
+import functools
 import graphlib
 import importlib.metadata
 import re
@@ -109,8 +110,9 @@ def module_of(file: str) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def read_imports() -> list[Import]:
-    found = []
+@functools.cache
+def read_imports() -> tuple[Import, ...]:
+    found: list[Import] = []
     for file in MODULES.values():
         tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
         late = {
@@ -125,7 +127,7 @@ def read_imports() -> list[Import]:
                 module = name if name in MODULES else name.rpartition(".")[0]
                 module = module if module in MODULES else None
                 found.append(Import(file, module, name, node.lineno, node in late))
-    return found
+    return tuple(found)
 
 
 def names_of(node: ast.AST, package: list[str]) -> list[str]:
@@ -139,8 +141,12 @@ def names_of(node: ast.AST, package: list[str]) -> list[str]:
 
 
 MODULES = find_modules()
-IMPORTS = read_imports()
-WITHIN = [item for item in IMPORTS if item.module not in (None, "gamepruning")]
+
+
+def within() -> list[Import]:
+    """The imports of one part of the package by another."""
+    outside = (None, "gamepruning")
+    return [item for item in read_imports() if item.module not in outside]
 
 
 def part_of(file: str) -> str:
@@ -158,7 +164,7 @@ def where(item: Import) -> str:
 
 def test_imports_run_one_way():
     wrong = []
-    for item in WITHIN:
+    for item in within():
         part, other = part_of(item.file), part_of(MODULES[item.module])
         if part != other and FLOOR_OF[other] >= FLOOR_OF[part]:
             wrong.append(where(item))
@@ -173,7 +179,7 @@ def test_every_part_of_the_package_has_a_floor():
 def test_no_module_imports_itself_through_others():
     """Late imports count: one that hides a circle is a circle."""
     above = defaultdict(set)
-    for item in WITHIN:
+    for item in within():
         above[module_of(item.file)].add(item.module)
     for one, two in CIRCLES:
         is_circle = two in above[one] and one in above[two]
@@ -188,7 +194,7 @@ def test_no_module_imports_itself_through_others():
 def test_imports_across_folders_stand_at_the_top():
     late = {
         (item.file, folder_of(MODULES[item.module])): where(item)
-        for item in WITHIN
+        for item in within()
         if item.late and folder_of(item.file) != folder_of(MODULES[item.module])
     }
     wrong = [text for key, text in late.items() if key not in LATE]
@@ -200,7 +206,7 @@ def test_imports_across_folders_stand_at_the_top():
 def test_the_library_imports_nothing_that_is_built_on_it():
     outside = {"tests", "experiments", "notebooks", "benchmarks"}
     found = defaultdict(set)
-    for item in IMPORTS:
+    for item in read_imports():
         if (root := item.name.split(".")[0]) in outside:
             found[item.file].add(root)
     assert found == OUTSIDE
@@ -208,14 +214,14 @@ def test_the_library_imports_nothing_that_is_built_on_it():
 
 def test_only_the_workbench_is_built_on_tables():
     """What loads pandas must not be loaded by the rest of the library."""
-    for item in WITHIN:
+    for item in within():
         if part_of(MODULES[item.module]) == "tabular":
             assert part_of(item.file) in MAY_IMPORT, where(item)
 
 
 def test_heavy_libraries_stay_in_the_workbench():
     wrong = []
-    for item in IMPORTS:
+    for item in read_imports():
         root = item.name.split(".")[0]
         allowed = item.late and root in MAY_IMPORT_LATE.get(item.file, ())
         whole, _ = MAY_IMPORT.get(part_of(item.file), ((), ""))
@@ -231,7 +237,7 @@ def test_what_is_required_is_imported_and_what_is_imported_is_required():
         re.match(r"[\w.-]+", line)[0].lower().replace("_", "-")
         for line in asked["dependencies"]
     }
-    roots = {item.name.split(".")[0] for item in IMPORTS}
+    roots = {item.name.split(".")[0] for item in read_imports()}
     roots -= {"gamepruning", *sys.stdlib_module_names}
     homes = importlib.metadata.packages_distributions()
     # A namespace such as orbax is in several distributions: one of them is required.
