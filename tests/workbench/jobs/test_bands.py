@@ -16,8 +16,6 @@ from gamepruning.workbench.jobs.bands import run_bands
 from gamepruning.workbench.settings.studies import BandsSettings
 from gamepruning.workbench.training import loop
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 SMALL = BandsSettings.of(
     widths=(12, 6), output="vote", points=5, samples=8, examples=60, epochs=8
 )

@@ -143,7 +143,6 @@ def test_a_metric_of_the_other_task_is_refused(tmp_path, target, judged, said):
         make_task(name, data, chosen, asked, seed=0, key=key)
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_every_study_shows_balanced_accuracy_where_accuracy_misleads(tmp_path):
     """The class of 5 % is named nowhere: half of the classes, 95 % of the examples."""
     name, console = write_rare(tmp_path / "t.csv"), Console(file=io.StringIO())

@@ -24,8 +24,6 @@ from gamepruning.workbench.report.method_plots import plot_ranks
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.settings.studies import CompareSettings
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 QUICK = "--widths 10 6 --epochs 3 --batch-size 128"
 
 

@@ -16,8 +16,6 @@ from gamepruning.workbench.jobs.curve import run_curves
 from gamepruning.workbench.methods.sizes import fit_sizes
 from gamepruning.workbench.settings.studies import CurveSettings
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 SMALL = CurveSettings.of(
     widths=(14, 6),
     methods=("building", "biased_banzhaf", "pruning-greedy", "random"),

@@ -36,8 +36,6 @@ from gamepruning.workbench.training.loop import TrainInfo
 from gamepruning.workbench.training.run_folder import _tell_version
 from gamepruning.workbench.training.task import make_task
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 GAME = PruneSettings.of(
     widths=(24, 12), epochs=12, fine_tune=2, gate_learning_rate=0.03, seed=1
 )

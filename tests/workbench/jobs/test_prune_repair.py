@@ -24,8 +24,6 @@ from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.task import make_task
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 MAGNITUDE = PruneSettings.of(
     widths=(24, 12), epochs=20, fine_tune=1, method="magnitude", keep="10/6", seed=1
 )

@@ -15,8 +15,6 @@ from gamepruning.workbench.report import plots
 from gamepruning.workbench.settings.studies import SweepSettings
 from gamepruning.workbench.training import loop
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 SMALL = SweepSettings.of(
     widths=(12, 6),
     beta=(0.01,),

@@ -170,7 +170,6 @@ def toys(monkeypatch):
     return calls
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_new_ones_run_through_compare(toys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["toy_scores", "toy_policy", "shapley", "magnitude"]
