@@ -20,6 +20,8 @@ MEANINGS = {
     "y": ["target"],
     "output": ["out"],
     "folder": ["out", "data-dir"],
+    "weights": ["load"],
+    "checkpoint": ["load"],
     "lr": ["learning-rate"],
     "network": ["model", "module"],
     "finetune": ["fine-tune"],

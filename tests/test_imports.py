@@ -25,7 +25,7 @@ FLOORS = (
     {"types"},
     {"metrics", "options", "spelling", "statistics", "trees"},
     {"files"},
-    {"tabular"},
+    {"tabular", "images"},
     {"trace"},
     {"run"},
     {"players"},
@@ -58,6 +58,10 @@ MAY_IMPORT = {
         "a namespace about tables, whose names are loaded when they are first used",
     ),
 }
+MAY_IMPORT["images"] = (
+    {"flax", "tensorflow_datasets"},
+    "a namespace whose names are loaded when they are first used",
+)
 # Heavy libraries that a file outside the workbench may import inside a function.
 MAY_IMPORT_LATE = {
     "players/adapters.py": {"flax"},

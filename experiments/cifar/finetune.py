@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -36,23 +35,10 @@ from experiments.cifar.run import (
 )
 from experiments.gtap.common import write_json
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
+from gamepruning.images import crop_and_flip
 
 BATCH, RATE, DECAY = 128, 0.01, 5e-4
 HELD = 1000  # training images that tell how far it is
-
-
-def crop_and_flip(key: jax.Array, images: Any) -> Any:
-    """Shifts by up to four pixels, and every second image mirrored; traced."""
-    shift_key, flip_key = jax.random.split(key)
-    shifts = jax.random.randint(shift_key, (len(images), 2), 0, 9)
-    padded = jnp.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
-
-    def one(image: Any, shift: Any) -> Any:
-        return jax.lax.dynamic_slice(image, (*shift, 0), (32, 32, 3))
-
-    cropped = jax.vmap(one)(padded, shifts)
-    flips = jax.random.bernoulli(flip_key, shape=(len(images), 1, 1, 1))
-    return jnp.where(flips, cropped[:, :, ::-1], cropped)
 
 
 def make_step(bench: Bench, small: Any, num_steps: int) -> tuple[Any, Any]:

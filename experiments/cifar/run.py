@@ -27,8 +27,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 import gamepruning as gp
-from experiments.cifar.networks import CifarResNet, load_torch, normalise
 from experiments.gtap.common import write_json
+from gamepruning.compaction.torch_names import load_torch
+from gamepruning.images import CifarResNet
 from gamepruning.reconstruction import (
     ReconstructionConfig,
     RepairConfig,
@@ -39,6 +40,8 @@ from gamepruning.reconstruction import (
 HERE = Path(__file__).parent
 ASKED = 256  # images on which the whole network is asked what it lost
 METHODS = ("market", "magnitude", "random")
+MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of the pixels, as the published
+DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)  # weights expect them
 
 
 class Bench:
@@ -48,13 +51,14 @@ class Bench:
         self.depth = depth
         module = CifarResNet(depth)
         folder = Path(os.environ["GAMEPRUNING_DATA"]) / "resnet_cifar10"
-        self.params = load_torch(folder / f"resnet{depth}.safetensors")
+        example = np.zeros((1, 32, 32, 3), np.float32)
+        like = jax.eval_shape(module.init, jax.random.key(0), example)
+        self.params = load_torch(folder / f"resnet{depth}.safetensors", like)
 
         def apply(params: Any, x: Any) -> Any:
             return module.apply(params, x)
 
         self.apply = apply
-        example = np.zeros((1, 32, 32, 3), np.float32)
         families = gp.find_players(apply, self.params, example).families
         outer = [f.name for f in families if not f.name.endswith("_conv1")]
         self.players = gp.find_players(apply, self.params, example, keep=outer)
@@ -76,6 +80,11 @@ def accuracy(apply: Any, params: Any, images: Any, labels: Any) -> float:
     parts = np.array_split(np.arange(len(labels)), max(1, len(labels) // 500))
     hits = [apply(params, images[k]).argmax(-1) == labels[k] for k in parts]
     return float(np.mean(np.concatenate(hits)))
+
+
+def normalise(images: np.ndarray) -> np.ndarray:
+    """Pixels 0 to 255 as the published weights expect them, float32."""
+    return ((images.astype(np.float32) / 255) - MEAN) / DEVIATION
 
 
 def load(split: str, number: int | None = None, seed: int = 0) -> tuple[Any, Any]:

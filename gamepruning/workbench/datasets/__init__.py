@@ -6,7 +6,7 @@ get what there is not.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gamepruning.spelling import closest
 from gamepruning.tabular.split import Rows as Rows, split_rows as split_rows
@@ -45,15 +45,17 @@ def load_dataset(
     """Training, validation and test rows, with no leakage between them.
 
     Args:
-      name: "digits", "mnist", "emotion", "topic", a table in the folder `tabular/` or
-        of scikit-learn (see `list_datasets`), or the path of a CSV file.
+      name: "digits", "mnist", "cifar10" or another image set of tensorflow-datasets,
+        "emotion", "topic", a table in the folder `tabular/` or of scikit-learn (see
+        `list_datasets`), or the path of a CSV file or of a folder of images by class.
       data_dir: the folder with the data; if None, the one that the variable
-        GAMEPRUNING_DATA names (for MNIST, TFDS_DATA_DIR too).
+        GAMEPRUNING_DATA names (for tensorflow-datasets, TFDS_DATA_DIR too).
       cache_dir: where decoded images are kept; if None, the variable GAMEPRUNING_CACHE
         or ~/.cache/gamepruning.
       seed: decides the split unless one is published.
-      **options: `standardise` for images, `min_documents` for texts, the fields of
-        `Recipe` (`target`, `task`, `drop`, ...) for tables.
+      **options: `standardise`, `pixel_mean`, `pixel_scale` and `image_size` for images,
+        `min_documents` for texts, the fields of `Recipe` (`target`, `task`, `drop`,
+        ...) for tables.
 
     Returns:
       The data set. It is the same for the same arguments.
@@ -68,12 +70,15 @@ def load_dataset(
       ((8, 8, 1), 10)
     """
     places.data_folders(data_dir)  # a folder that was named must exist, needed or not
-    if name in ("digits", "mnist"):
-        _check_options(name, options, ["standardise"])
-        if name == "digits":
-            made = images.load_digits(seed=seed, **options)
+    if name == "digits":
+        _check_options(name, options, images.OPTIONS)
+        made = images.load_digits(seed=seed, **options)
+    elif (kind := image_kind(name, data_dir)) is not None:
+        _check_options(name, options, [*images.OPTIONS, "image_size"])
+        if kind == "folder":
+            made = images.load_folder(name, seed=seed, **options)
         else:
-            made = images.load_mnist(data_dir, cache_dir, seed=seed, **options)
+            made = images.load_prepared(name, data_dir, cache_dir, seed=seed, **options)
     elif name in places.TEXTS:
         from gamepruning.workbench.datasets.texts import load_texts  # pandas, sklearn
 
@@ -105,11 +110,12 @@ def list_datasets(data_dir: Folder = None) -> list[DatasetInfo]:
       'digits'
     """
     classes, how_to_get = "classification", places.how_to_get
-    mnist, tables = images.find_mnist(data_dir), places.find_folder("tabular", data_dir)
-    rows: list[tuple[str, str, str, Path | str | None, str]] = [
-        ("digits", "image", classes, "scikit-learn", ""),
-        ("mnist", "image", classes, mnist, images.PREPARE_MNIST),
-    ]
+    tables, there = places.find_folder("tabular", data_dir), images.tfds_places
+    digits = ("digits", "image", classes, "scikit-learn", "")
+    rows: list[tuple[str, str, str, Path | str | None, str]] = [digits]
+    prepared = dict.fromkeys(images.NAMED) | images.list_prepared(there(data_dir))
+    for name, place in prepared.items():
+        rows.append((name, "image", classes, place, images.how_to_prepare(name)))
     for name, (folder, _) in places.TEXTS.items():
         place = places.find_folder(folder, data_dir)
         rows.append((name, "text", classes, place, how_to_get(f"{folder}/")))
@@ -124,6 +130,18 @@ def list_datasets(data_dir: Folder = None) -> list[DatasetInfo]:
         else DatasetInfo(name, kind, task, False, "", how)
         for name, kind, task, place, how in rows
     ]
+
+
+def image_kind(name: str, data_dir: Folder) -> Literal["prepared", "folder"] | None:
+    """How images of this name are read; None if it names no images."""
+    name = str(name)
+    if name in images.NAMED:
+        return "prepared"
+    if name in (*places.TEXTS, *places.BUILT_IN, *RECIPES, "digits"):
+        return None
+    if images.find_prepared(name, images.tfds_places(data_dir)) is not None:
+        return "prepared"
+    return "folder" if images.is_folder_of_images(name) else None
 
 
 def _find_table(name: str, data_dir: Folder) -> tuple[Path | str, Recipe]:
@@ -141,10 +159,14 @@ def _find_table(name: str, data_dir: Folder) -> tuple[Path | str, Recipe]:
     if name in RECIPES:
         how = places.how_to_get(f"tabular/{name}.csv")
         raise InputError(f"{name} is not there: {how}")
+    if images.is_known(name):
+        images.load_prepared(name, data_dir, None, seed=0)  # raises: it is not there
+    if images.is_image(path):
+        raise InputError(f"{name} is one image: name a folder with one folder a class")
     known = [row.name for row in list_datasets(data_dir)]
     raise InputError(
         f"no data set {name!r}{closest(name, known)} (`gamepruning datasets` lists "
-        "all; the path of a CSV file will do as well)"
+        "all; the path of a CSV file or of a folder of images will do as well)"
     )
 
 

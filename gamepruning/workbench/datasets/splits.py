@@ -51,9 +51,9 @@ def make_dataset(
 
 
 def describe(dataset: Dataset) -> tuple[str, ...]:
-    """What a reader must know of the data, a line each: what was done to a table or to
-    texts, and the accuracy of always naming the most frequent class."""
-    lines = dataset.notes if dataset.feature_names else ()
+    """What a reader must know of the data, a line each: what was done to them, and the
+    accuracy of always naming the most frequent class."""
+    lines = dataset.notes
     if dataset.task == "regression":
         return lines
     name, share = majority(dataset)

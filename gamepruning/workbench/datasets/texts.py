@@ -1,25 +1,18 @@
-"""Short texts as binary term-frequency vectors (arXiv 2311.10468, section IV-B2).
-
-Entry i of a vector is 1 where word i of the vocabulary occurs in the text, else 0. The
-vocabulary is that of the training texts, the most frequent word first.
-"""
+"""Short texts as binary term-frequency vectors (arXiv 2311.10468, section IV-B2)."""
 
 # pandas' own annotations say that almost anything may be almost anything.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportReturnType=false, reportGeneralTypeIssues=false
 
-import html
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
-from sklearn.feature_extraction.text import CountVectorizer
 
 from gamepruning.tabular.read import contents, read_table, read_text
 from gamepruning.tabular.split import split_rows
+from gamepruning.tabular.vectors import STEPS, WORD, to_vectors
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import places, splits
 
@@ -31,9 +24,6 @@ TOPICS = tuple(
     "M&A / Investments|Macro|Markets|Politics|Personnel Change|Stock Commentary|"
     "Stock Movement".split("|")
 )
-_LINK = re.compile(r"https?://\S+")
-_STEPS = "unescape HTML, lower case, links out; 1 for each word that occurs, else 0"
-_WORD = r"[a-z0-9]+(?:'[a-z]+)?"
 
 
 def load_texts(
@@ -61,37 +51,6 @@ def load_texts(
     return _to_dataset(name, parts, TOPICS, min_documents)
 
 
-def to_vectors(
-    parts: Sequence[Sequence[str]], *, min_documents: int
-) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """Vectors of each part, float32 [texts, words], and the words of the first.
-
-    Example:
-      >>> parts = [["Don't buy &amp; sell", "buy http://b.co"], ["Buy, BUY x"]]
-      >>> vectors, words = to_vectors(parts, min_documents=1)
-      >>> words
-      ('buy', "don't", 'sell')
-      >>> vectors[1]
-      array([[1., 0., 0.]], dtype=float32)
-    """
-    counter = CountVectorizer(min_df=min_documents, binary=True, dtype=np.float32)
-    counter.set_params(preprocessor=_clean, token_pattern=_WORD)
-    try:
-        counter.fit(parts[0])
-    except ValueError as error:
-        raise InputError(
-            f"no word is in {min_documents} training texts: lower min_documents"
-        ) from error
-    counts = [counter.transform(texts) for texts in parts]
-    order = np.argsort(-np.asarray(counts[0].sum(axis=0)).ravel(), kind="stable")
-    words = tuple(map(str, counter.get_feature_names_out()[order]))
-    return [part[:, order].toarray() for part in counts], words
-
-
-def _clean(text: str) -> str:
-    return _LINK.sub(" ", html.unescape(text).lower())
-
-
 def _to_dataset(
     name: str, parts: list[pd.DataFrame], classes: tuple[str, ...], min_documents: int
 ) -> splits.Dataset:
@@ -108,7 +67,7 @@ def _to_dataset(
     size = f"{len(words)} words, each in >= {min_documents} training texts"
     notes = (repeats, size) if dropped else (size,)
     how = splits.describe_inputs(
-        kind="text", steps=_STEPS, word=_WORD, vocabulary=words, classes=classes
+        kind="text", steps=STEPS, word=WORD, vocabulary=words, classes=classes
     )
     facts = {
         "contents": tuple(map(contents, parts)),

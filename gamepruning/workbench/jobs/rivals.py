@@ -21,7 +21,7 @@ from gamepruning.workbench.methods.small_networks import SmallNetwork, make_smal
 from gamepruning.workbench.methods.subject import Choice, counting_bar
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import optimizers
-from gamepruning.workbench.training.loop import TrainStep, make_train_step
+from gamepruning.workbench.training.loop import TrainStep, make_train_step, taught
 from gamepruning.workbench.training.stages import Trainer, side_by_side, train_weights
 from gamepruning.workbench.training.task import Prepared, Task
 
@@ -198,10 +198,14 @@ class Tuner:
         self.key, self.loss, self.trainer = key, task.loss, trainer
         training, (inputs, labels) = trainer.training, trainer.train
         self.epochs = training.fine_tune
-        if training.distil and self.epochs:  # the full network says it once
-            said = distillation.teacher_outputs(task.network.apply, dense, inputs)
-            self.trainer = trainer._replace(train=Split(inputs, (labels, said)))
+        self.teach = None  # what the full network says of images that change
+        if training.distil and self.epochs:  # else it says it once
             self.loss = distillation.student_loss(task.loss)
+            self.teach = functools.partial(task.network.apply, dense)
+            if not training.augment:
+                said = distillation.teacher_outputs(task.network.apply, dense, inputs)
+                self.trainer = trainer._replace(train=Split(inputs, (labels, said)))
+                self.teach = None
         steps = len(inputs) // training.batch_size * self.epochs
         self.tx = optimizers.fine_tuning_optimizer(training, steps)
         self._steps: dict[Callable, TrainStep] = {}
@@ -211,8 +215,10 @@ class Tuner:
         if not self.epochs:
             return None
         if network.apply not in self._steps:
-            step = make_train_step(network, self.loss, self.tx)
-            self._steps[network.apply] = step
+            made = make_train_step(network, self.loss, self.tx)
+            if self.teach is not None:
+                made = made._replace(step=taught(made.step, self.teach))
+            self._steps[network.apply] = made
         return train_weights(
             f"fine_tune_{name}",
             f"fine-tune {label}",

@@ -11,6 +11,7 @@ import jax
 from rich.console import Console
 from rich.text import Text
 
+from gamepruning.compaction.torch_names import has_torch_names, load_torch
 from gamepruning.compaction.user_network import load_weights, programs_of
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
@@ -133,11 +134,14 @@ def prepare(
     """
     keys = Keys(*jax.random.split(jax.random.key(seed), 4))
     data, network = settings.data, settings.network
+    is_published = load is not None and has_torch_names(load)
+    data = data.for_published() if is_published else data
     options = {"seed": seed, "key": keys.init, "is_loaded": load is not None}
     with told_own(network.module):
         task = make_task(settings.dataset, data, network, settings.training, **options)
     if load is not None:
-        task = task._replace(params=load_weights(load, task.params))
+        read = load_torch if is_published else load_weights
+        task = task._replace(params=read(load, task.params))
     training = settle_for(task, settings, rates, has_budget=has_budget)
     return Prepared(task, training, keys)
 

@@ -6,7 +6,7 @@ bring. `build_model` makes one fit for a data set and hides linen's collections.
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gamepruning.errors import InputError
+from gamepruning.images.networks import DEPTHS, CifarResNet, CifarVGG
 from gamepruning.spelling import closest
 from gamepruning.trees.paths import named_leaves
 
@@ -186,6 +187,7 @@ class Entry(NamedTuple):
     module: type[nn.Module]  # its fields are the options, with their defaults
     min_image: int  # the smallest height and width it can read; 0 for any input
     example: tuple[int, ...]  # the shape of one example that it was made for
+    given: Mapping[str, Any] = {}  # options that the name stands for
 
 
 MODELS = {
@@ -196,6 +198,14 @@ MODELS = {
     "alexnet": Entry(AlexNet, 63, (64, 64, 3)),
     "resnet": Entry(ResNet, 4, (32, 32, 3)),
     "transformer": Entry(Transformer, 0, (28, 28, 1)),
+    "vgg19": Entry(CifarVGG, 16, (32, 32, 3)),
+    **{  # the shortcut B is a convolution, A has no parameters
+        f"resnet{depth}{end}": Entry(
+            CifarResNet, 4, (32, 32, 3), {"depth": depth, "shortcut": shortcut}
+        )
+        for end, shortcut in (("", "A"), ("_b", "B"))
+        for depth in DEPTHS
+    },
 }
 
 
@@ -228,7 +238,7 @@ def build_model(
     entry = MODELS[name]
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     _check(entry, name, input_shape, options)
-    module = entry.module(num_outputs=num_outputs, **options)
+    module = entry.module(num_outputs=num_outputs, **{**entry.given, **options})
 
     def init(key):
         variables = module.init(key, jnp.zeros((1, *input_shape)))

@@ -64,6 +64,11 @@ class DataSettings(Settings):
       rare_classes: What to do with classes of a table that are too small to split.
       missing_target: What to do with rows of a table whose target is missing.
       standardise: Give image pixels mean 0 and variance 1 instead of [0, 1].
+      pixel_mean: What is subtracted from image pixels in [0, 1]: a number, or one a
+        channel.
+      pixel_scale: What they are divided by then, likewise.
+      image_size: Side to which images are resized, in pixels (default: images of one
+        size keep it).
       data_dir: Folder of the data sets that are not built in.
     """
 
@@ -80,6 +85,9 @@ class DataSettings(Settings):
     rare_classes: Literal["error", "drop"] = "error"
     missing_target: Literal["error", "drop"] = "error"
     standardise: bool = False
+    pixel_mean: Annotated[tuple[float, ...], XS] = ()
+    pixel_scale: Annotated[tuple[float, ...], XS, Above] = ()
+    image_size: Annotated[int | None, N, Within(1, 4096)] = None
     data_dir: Annotated[Path | None, FOLDER] = None
 
     def options(self) -> dict[str, Any]:
@@ -92,7 +100,19 @@ class DataSettings(Settings):
         """The same without what goes with tables, where the data set is none."""
         if Path(dataset).suffix:
             return self
-        return DataSettings(standardise=self.standardise, data_dir=self.data_dir)
+        fields = ("standardise", "pixel_mean", "pixel_scale", "image_size", "data_dir")
+        return DataSettings(**{name: getattr(self, name) for name in fields})
+
+    def for_published(self) -> "DataSettings":
+        """The same with the pixels that weights with PyTorch's names mostly expect."""
+        if self.standardise or self.pixel_mean or self.pixel_scale:
+            return self
+        mean, scale = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+        return self.but(pixel_mean=mean, pixel_scale=scale)
+
+    def problems(self) -> Iterator[str]:
+        if self.standardise and (self.pixel_mean or self.pixel_scale):
+            yield "--standardise and --pixel-mean both scale pixels: leave one out"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,8 +120,9 @@ class NetworkSettings(Settings):
     """The network that is trained and pruned.
 
     Attributes:
-      model: One of mlp, lenet_300_100, lenet_5, alexnet, text_mlp, resnet, transformer
-        (default: mlp).
+      model: One of mlp, lenet_300_100, lenet_5, alexnet, text_mlp, resnet, transformer,
+        and for images of 32 x 32 resnet20, 32, 44, 56, 110 (resnet20_b has convolutions
+        as shortcuts) and vgg19 (default: mlp).
       module: A network of your own instead of --model: a Python file, and a function in
         it that takes nothing and returns (apply, params, inputs).
       widths: Hidden units of each layer of a fully connected --model (default: as the
@@ -138,12 +159,15 @@ class TrainingSettings(Settings):
         for numbers.
       class_weights: Weights of the classes in the loss; balanced lets rare ones count
         as much as frequent ones.
+      augment: Train on random crops of the images, shifted by up to an eighth of the
+        side, and mirror images of half of them.
     """
 
     epochs: Annotated[int | None, N, Within(1, 10**5)] = None
     batch_size: Annotated[int | None, N, AT_LEAST_ONE] = None
     metric: Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "r2"] = "auto"
     class_weights: Literal["none", "balanced"] = "none"
+    augment: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -249,10 +273,11 @@ class DatasetCommandSettings(CommandSettings):
     """The settings of a command that reads one data set.
 
     Attributes:
-      dataset: Data set, by name (see gamepruning datasets) or as a CSV file.
+      dataset: Data set, by name (see gamepruning datasets), as a CSV file, or as a
+        folder of images with one sub-folder a class.
     """
 
-    dataset: Annotated[str, flag("NAME|FILE.csv")] = "digits"
+    dataset: Annotated[str, flag("NAME|FILE.csv|FOLDER")] = "digits"
 
 
 class SettledTraining(NamedTuple):
@@ -266,6 +291,7 @@ class SettledTraining(NamedTuple):
     fine_tune: int
     repair: bool = False
     distil: bool = False
+    augment: bool = False
 
 
 def settle(
@@ -314,4 +340,5 @@ def settle(
         fine_tune=max(1, epochs // 4) if rates.fine_tune is None else rates.fine_tune,
         repair=bool(rates.repair),
         distil=rates.distil,
+        augment=asked.augment,
     )

@@ -171,8 +171,9 @@ class PruneSettings(parts.DatasetCommandSettings):
         best enter round by round (building). Auto is what the method's name says:
         shapley and banzhaf estimate once, building-banzhaf builds, bandits prune.
       seed: Seed of everything random.
-      load: Weights to start from: a .safetensors file or a run folder. All methods but
-        the equilibrium game prune them as they are.
+      load: Weights to start from: a run folder or a .safetensors file, for resnet20 to
+        vgg19 with PyTorch's names, too. All methods but the equilibrium game prune them
+        as they are.
       rivals: Also prune at random and by magnitude to the same size, and train a
         network of that size from scratch.
     """

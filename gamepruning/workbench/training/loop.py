@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from gamepruning.images.augment import crop_and_flip
 from gamepruning.run.batches import Measure
 from gamepruning.trees.paths import path_name
 from gamepruning.trees.trainable import put_trainable, take_trainable
@@ -100,6 +101,13 @@ def make_train_step(
     return TrainStep(init, step)
 
 
+def taught(step: Step, teach: Callable[[Any], Any]) -> Step:
+    """The step on batches whose labels come with what a teacher says of the inputs."""
+    return lambda state, batch: step(
+        state, Split(batch.inputs, (batch.labels, teach(batch.inputs)))
+    )
+
+
 def keep_state(params: Any, fresh: Any, names: Container[str] | None) -> Any:
     """The parameters with the leaves of `fresh` at some paths, or its `batch_stats`."""
 
@@ -112,7 +120,13 @@ def keep_state(params: Any, fresh: Any, names: Container[str] | None) -> Any:
 
 
 def run_epoch(
-    key: jax.Array, step: Step, state: Any, data: Split, *, batch_size: int
+    key: jax.Array,
+    step: Step,
+    state: Any,
+    data: Split,
+    *,
+    batch_size: int,
+    augment: bool = False,
 ) -> tuple[Any, Any]:
     """One pass over the data in random order: (state, mean of the infos).
 
@@ -121,21 +135,24 @@ def run_epoch(
     takes ten times as long.
 
     Args:
-      key: random key; decides the order.
+      key: random key; decides the order, and what is done to the images.
       step: pure, (state, Split of one batch) -> (state, info). It is compiled once for
         as long as the same function is passed.
       state: where to start.
       data: all rows, on the device.
       batch_size: rows of a step; if there are fewer rows, all of them. Rows that do not
         fill a last batch wait for another epoch's order.
+      augment: crop and mirror each batch of images, as `crop_and_flip` does.
     """
     batch_size = min(batch_size, len(data.inputs))
     order = _order(key, len(data.inputs), batch_size)
+    keys = jax.random.split(jax.random.fold_in(key, 1), len(order)) if augment else None
     if not is_slow_in_scan(step, state, data, batch_size=batch_size):
-        return _scan_epoch(step, state, data, order)
+        return _scan_epoch(step, state, data, (order, keys))
     infos = []
-    for rows in order:
-        state, info = _step_rows(step, state, data, rows)
+    for number, rows in enumerate(order):
+        own = None if keys is None else keys[number]
+        state, info = _step_rows(step, state, data, (rows, own))
         infos.append(info)
     return state, jax.tree.map(lambda *leaves: jnp.stack(leaves).mean(0), *infos)
 
@@ -146,7 +163,7 @@ def is_slow_in_scan(step: Step, state: Any, data: Split, *, batch_size: int) -> 
         return False
     if step not in _CONVOLVES:
         rows = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
-        traced = _step_rows.trace(step, state, data, rows)
+        traced = _step_rows.trace(step, state, data, (rows, None))
         _CONVOLVES[step] = "conv_general_dilated[" in str(traced.jaxpr)
     return _CONVOLVES[step]
 
@@ -160,14 +177,18 @@ def _order(key, num_rows: int, batch_size: int):
 
 
 @functools.partial(jax.jit, static_argnums=0, inline=True)
-def _step_rows(step, state, data, rows):
-    return step(state, jax.tree.map(lambda leaf: leaf[rows], data))
+def _step_rows(step, state, data, drawn):
+    rows, key = drawn  # without a key, images stay as they are
+    batch = jax.tree.map(lambda leaf: leaf[rows], data)
+    if key is not None:
+        batch = batch._replace(inputs=crop_and_flip(key, batch.inputs))
+    return step(state, batch)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _scan_epoch(step, state, data, order):
-    def visit(state, rows):
-        return _step_rows(step, state, data, rows)  # traced already
+def _scan_epoch(step, state, data, drawn):
+    def visit(state, drawn):
+        return _step_rows(step, state, data, drawn)  # traced already
 
-    state, infos = jax.lax.scan(visit, state, order)
+    state, infos = jax.lax.scan(visit, state, drawn)
     return state, jax.tree.map(lambda leaf: leaf.mean(0), infos)

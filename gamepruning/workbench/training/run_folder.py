@@ -11,6 +11,7 @@ from rich.text import Text
 from gamepruning import __version__
 from gamepruning.errors import InputError
 from gamepruning.files.run_folder import CONFIG, RunFolder, fresh_name
+from gamepruning.workbench.datasets import image_kind
 from gamepruning.workbench.settings.parts import CommandSettings, SettledTraining
 from gamepruning.workbench.versions import versions
 
@@ -82,7 +83,8 @@ def _absolute(settings: CommandSettings) -> dict[str, Any]:
         path, colon, factory = str(value).rpartition(":")
         end = colon + factory if path.endswith(".py") else ""
         path = Path(path if end else value).expanduser()
-        is_name = isinstance(value, str) and not path.is_file()
+        is_image_folder = image_kind(str(value), given["data_dir"]) == "folder"
+        is_name = isinstance(value, str) and not (path.is_file() or is_image_folder)
         return value if is_name else type(value)(f"{path.absolute()}{end}")
 
     given = settings.flat()

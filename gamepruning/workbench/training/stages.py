@@ -194,10 +194,8 @@ def _advance(
     every k-th of very many is.
     """
     key = jax.random.fold_in(stage.key, now.epochs)
-    batch_size = trainer.training.batch_size
-    state, info = loop.run_epoch(
-        key, stage.step, now.state, trainer.train, batch_size=batch_size
-    )
+    how = {name: getattr(trainer.training, name) for name in ("batch_size", "augment")}
+    state, info = loop.run_epoch(key, stage.step, now.state, trainer.train, **how)
     if stage.trace is not None:  # done anew if cut off before the end
         now.trace[now.epochs] = stage.trace(state)
     now = Outcome(state, now.trace, now.epochs + 1)

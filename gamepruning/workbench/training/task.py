@@ -91,6 +91,8 @@ def make_task(
     or do not fit each other.
     """
     dataset = load_dataset(name, data_dir=data.data_dir, seed=seed, **data.options())
+    if judged.augment and len(dataset.input_shape) != 3:
+        raise InputError(f"--augment is for images, {dataset.name} has none")
     brought, notes = None, ()
     if chosen.module:
         brought = load_user_network(chosen.module)

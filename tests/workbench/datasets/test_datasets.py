@@ -11,18 +11,18 @@ import jax
 import numpy as np
 import pytest
 
+from gamepruning.images import prepared
+from gamepruning.images.cache import load_or_make
 from gamepruning.tabular import Preprocessing
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import (
     Dataset,
     Split,
     check_dataset,
-    images,
     list_datasets,
     load_dataset,
     split_rows,
 )
-from gamepruning.workbench.datasets.images import load_or_make
 from gamepruning.workbench.datasets.places import BUILT_IN, TEXTS
 from gamepruning.workbench.datasets.recipes import RECIPES
 from tests.workbench.twins import write_twins
@@ -194,10 +194,10 @@ def test_mnist(data_dir, tmp_path):
 
 
 def test_missing_mnist_is_said_at_once(tmp_path, monkeypatch):
-    def never(folder):
+    def never(*args):
         raise AssertionError("tfds must not be asked")
 
-    monkeypatch.setattr(images, "_read_records", never)
+    monkeypatch.setattr(prepared, "_read_records", never)
     with pytest.raises(InputError, match="mnist is not there: prepare it once"):
         load_dataset("mnist", data_dir=tmp_path, seed=0)
     info = tmp_path / "mnist" / "3.0.1" / "dataset_info.json"
@@ -650,7 +650,8 @@ def test_unknown_options_and_folders(tmp_path):
 def test_the_list_says_where_or_how(tmp_path):
     write(tmp_path / "tabular" / "own.csv", "x,target", [(1, 2)])
     rows = {row.name: row for row in list_datasets(tmp_path)}
-    assert set(rows) == {"digits", "mnist", "emotion", "topic", "own", *RECIPES}
+    named = {"digits", "mnist", "cifar10", "emotion", "topic", "own"}
+    assert set(rows) == named | {*RECIPES}
     assert all(bool(row.where) != bool(row.how) for row in rows.values())
     there = {name for name, row in rows.items() if row.available}
     assert there == {"digits", "own", *BUILT_IN}

@@ -1,0 +1,90 @@
+"""ResNets for CIFAR (He et al. 2016, 4.2) and VGG-19, as published weights fit them.
+
+The names of their layers are those of PyTorch, with _ for the points, so that
+`gamepruning.compaction.torch_names` finds the weights of a file.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+DEPTHS = (20, 32, 44, 56, 110)
+VGG19 = (64, 64, 128, 128, *(256,) * 4, *(512,) * 8)
+
+Images = Float[Array, "B H W C"]
+Logits = Float[Array, "B classes"]
+
+
+class CifarResNet(nn.Module):
+    """A residual network of 6 n + 2 layers in three stages.
+
+    Attributes:
+      depth: 20, 32, 44, 56 or 110.
+      shortcut: "A", every second pixel with channels of zeros around, no parameters;
+        "B", a convolution of 1 x 1 with batch normalisation.
+      widths: channels of the stages.
+      num_outputs: classes.
+    """
+
+    depth: int = 56
+    shortcut: str = "A"
+    widths: tuple[int, int, int] = (16, 32, 64)
+    num_outputs: int = 10
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool = False) -> Logits:
+        x = nn.relu(_conv_norm(x, self.widths[0], 3, 1, "conv1", "bn1", train))
+        for stage, width in enumerate(self.widths, 1):
+            for block in range((self.depth - 2) // 6):
+                stride = 2 if stage > 1 and block == 0 else 1
+                name = f"layer{stage}_{block}"
+                y = _conv_norm(
+                    x, width, 3, stride, f"{name}_conv1", f"{name}_bn1", train
+                )
+                y = _conv_norm(
+                    nn.relu(y), width, 3, 1, f"{name}_conv2", f"{name}_bn2", train
+                )
+                x = nn.relu(y + self._skip(x, width, stride, name, train))
+        return nn.Dense(self.num_outputs, name="linear")(x.mean((1, 2)))
+
+    def _skip(self, x, width: int, stride: int, name: str, train: bool):
+        if stride == 1 and x.shape[-1] == width:
+            return x
+        if self.shortcut == "A":
+            x = x[:, ::stride, ::stride]
+            more = width - x.shape[-1]
+            channels = (more // 2, more - more // 2)
+            return jnp.pad(x, ((0, 0), (0, 0), (0, 0), channels))
+        return _conv_norm(
+            x, width, 1, stride, f"{name}_shortcut_0", f"{name}_shortcut_1", train
+        )
+
+
+class CifarVGG(nn.Module):
+    """VGG-19 with batch normalisation and one dense layer, as CIFAR has it.
+
+    Attributes:
+      widths: channels of each convolution.
+      pools: the convolutions that pooling comes before, by number.
+      num_outputs: classes.
+    """
+
+    widths: tuple[int, ...] = VGG19
+    pools: tuple[int, ...] = (2, 4, 8, 12)
+    num_outputs: int = 10
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool = False) -> Logits:
+        at = 0  # PyTorch counts convolution, norm, relu and pooling
+        for number, width in enumerate(self.widths):
+            if number in self.pools:
+                x, at = nn.max_pool(x, (2, 2), strides=(2, 2)), at + 1
+            names = f"features_{at}", f"features_{at + 1}"
+            x, at = nn.relu(_conv_norm(x, width, 3, 1, *names, train)), at + 3
+        return nn.Dense(self.num_outputs, name="classifier")(x.mean((1, 2)))
+
+
+def _conv_norm(x, width: int, size: int, stride: int, conv: str, norm: str, train):
+    pad = [(size // 2, size // 2)] * 2  # as PyTorch pads, also at stride 2
+    x = nn.Conv(width, (size, size), stride, pad, use_bias=False, name=conv)(x)
+    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, name=norm)(x)

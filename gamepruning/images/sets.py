@@ -1,0 +1,126 @@
+"""What reading images gives, and what all readers of images share."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gamepruning.types import InputError
+
+MOST_SIDE = 64  # of images of unequal sizes, unless told otherwise
+MOST_COMPARED = 20_000
+Shape = tuple[int, int, int]  # height, width, channels
+
+
+class Labelled(NamedTuple):
+    """Images and their classes."""
+
+    images: Any  # uint8 [B, H, W, C]
+    labels: Any  # int32 [B]
+
+
+class ImageSet(NamedTuple):
+    """Images by class.
+
+    Attributes:
+      parts: by name: "train", and "validation" and "test" where there are such.
+      classes: the names of the classes.
+      notes: what was done to the images, a line each.
+    """
+
+    parts: dict[str, Labelled]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def choose_size(
+    sizes: Sequence[tuple[int, int]], image_size: int | None
+) -> tuple[int, int, str]:
+    """The height and width that all images get, and a note if any is resized.
+
+    Args:
+      sizes: (height, width) of each image.
+      image_size: the side that was asked for; if None, images of one size keep it, and
+        others get the median of their shorter sides, 64 at most.
+
+    Example:
+      >>> choose_size([(40, 30), (40, 30)], None)
+      (40, 30, '')
+      >>> choose_size([(40, 30), (50, 50)], None)[:2]
+      (40, 40)
+    """
+    known = sorted(set(sizes))
+    if len(known) == 1 and image_size in (None, *known[0]):
+        height, width = known[0]
+        if image_size is None or height == width:
+            return height, width, ""
+    side = image_size or min(MOST_SIDE, int(np.median([min(size) for size in sizes])))
+    shown = [f"{width} x {height}" for height, width in (known[0], known[-1])]
+    told = " to ".join(dict.fromkeys(shown))
+    why = "" if image_size else ": --image-size N sets another size"
+    note = f"images of {told} pixels resized to {side} x {side}, longer sides cropped"
+    return side, side, note + why
+
+
+def check_memory(num: int, shape: Shape) -> None:
+    """Check that so many images fit into half of the memory as float32.
+
+    Raises:
+      InputError: they do not.
+    """
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    needed = 4 * num * math.prod(shape) / 2**30
+    if needed > there / 2:
+        raise InputError(
+            f"{num:,} images of {shape[1]} x {shape[0]} pixels take {needed:,.1f} GB, "
+            f"and the memory has {there:.1f}: make them smaller with --image-size N"
+        )
+
+
+def note_names(names: Sequence[str], what: str) -> list[str]:
+    """A note on some files: how many there are, and the first names.
+
+    Example:
+      >>> note_names(["a", "b", "c", "d"], "files left out")
+      ['files left out (4): a, b, c, ...']
+    """
+    if not names:
+        return []
+    more = ", ..." if names[3:] else ""
+    return [f"{what} ({len(names):,}): {', '.join(names[:3])}{more}"]
+
+
+def group_copies(images: Any, test: Labelled | None = None) -> tuple[Any, list[str]]:
+    """Number images so that copies of one have one number, and compare with a test.
+
+    Args:
+      images: training images, uint8 [B, H, W, C].
+      test: images of a part of its own.
+
+    Returns:
+      Numbers by first appearance, integers [B], and a note if test images are among
+      them. Beyond 20,000 images nothing is compared: all are taken as different.
+    """
+    if len(images) > MOST_COMPARED:
+        return np.arange(len(images)), []
+    seen: dict[bytes, int] = {}
+    groups = np.array([seen.setdefault(i.tobytes(), len(seen)) for i in images])
+    alike = sum(i.tobytes() in seen for i in test.images) if test else 0
+    return groups, [f"{alike:,} test images are training images, too"] if alike else []
+
+
+def check_counts(name: str, found: ImageSet, groups: Any, least: int) -> None:
+    """Check that every class has enough different training images to be split.
+
+    Raises:
+      InputError: one has not.
+    """
+    for label, class_name in enumerate(found.classes):
+        count = len(np.unique(groups[found.parts["train"].labels == label]))
+        if 0 < count < least:
+            told = f"{count} different training image{'s' * (count > 1)}"
+            raise InputError(f"{name}: {class_name} has {told}, expected {least}")
