@@ -93,7 +93,8 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
       labels: the true classes, integers [...].
 
     Returns:
-      A scalar in [0, 1]. Ties go to the lower class.
+      A scalar in [0, 1]; NaN if an output is NaN, which is loud, where the largest
+      would be class 0. Ties go to the lower class.
 
     Raises:
       InputError: labels are not integers, their shape is not that of outputs without
@@ -105,7 +106,8 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
       0.5
     """
     outputs, labels = _check_classes(outputs, labels)
-    return (jnp.argmax(outputs, axis=-1) == labels).mean(dtype=jnp.float32)
+    hits = jnp.argmax(outputs, axis=-1) == labels
+    return jnp.where(jnp.isnan(outputs).any(-1), jnp.nan, hits).mean(dtype=jnp.float32)
 
 
 def class_recalls(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, " C"]:
@@ -317,9 +319,13 @@ METRICS: dict[str, Callable[..., jax.Array]] = {
 
 
 def _class_counts(outputs, labels):
-    """Of each class: the hits, how often it is named, and how often it is true."""
+    """Of each class: the hits, how often it is named, and how often it is true.
+
+    The first two are NaN if an output is.
+    """
     outputs, labels = _check_classes(outputs, labels)
     named = jax.nn.one_hot(jnp.argmax(outputs, axis=-1), outputs.shape[-1])
+    named = jnp.where(jnp.isnan(outputs).any(-1, keepdims=True), jnp.nan, named)
     labelled = jax.nn.one_hot(labels, outputs.shape[-1])
     axes = tuple(range(labels.ndim))
     return (named * labelled).sum(axes), named.sum(axes), labelled.sum(axes)

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from gamepruning.players import Players
 from gamepruning.players.examples import examples_are_apart
 from gamepruning.trees.examples import count_rows
-from gamepruning.types import Scores
+from gamepruning.types import InputError, Scores
 
 
 def chunk_size(
@@ -67,10 +67,16 @@ def _refuse_nothing(data: PyTree) -> None:
 def exact_scores(value: jax.Array, num_evaluations: int) -> Scores:
     """Scores without sampling error: they are what they are on the examples given.
 
-    A warning says that all are 0, which ranks nobody.
+    A warning says that all are 0, which ranks nobody; NaN is an InputError.
     """
     chex.assert_rank(value, 1)
     is_known = value.size > 1 and not isinstance(value, jax.core.Tracer)
+    if is_known and jnp.isnan(value).any():
+        raise InputError(
+            f"the score of player {int(jnp.isnan(value).argmax())} is NaN: look for "
+            "NaN or infinity in the parameters and inputs, and for labels outside the "
+            "classes"
+        )
     if is_known and not jnp.any(value):
         warnings.warn(
             f"all {value.size} scores are 0, which ranks nobody: look for dead units, "

@@ -27,6 +27,7 @@ from gamepruning.files.atomic import (
     new_file,
     new_folder,
 )
+from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
@@ -193,7 +194,7 @@ def export_model(
     small: CompactModel,
     folder: str | os.PathLike[str],
     *,
-    inputs: Sequence[Any] | None = None,
+    inputs: Any = None,
     formats: Sequence[str] = FORMATS,
     batch: str = "symbolic",
     skipped: dict[str, str] | None = None,
@@ -219,8 +220,8 @@ def export_model(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"formats: expected {', '.join(FORMATS)}, got {unknown[0]!r}")
-    if inputs is None:
-        inputs = small.report.small_inputs
+    inputs = small.report.small_inputs if inputs is None else inputs
+    inputs = inputs if inputs is None or isinstance(inputs, list) else as_inputs(inputs)
     if "stablehlo" in formats and inputs is None:
         raise InputError("stablehlo needs example inputs or their shapes: give inputs")
     names = {"plan": "plan.json", "orbax": "orbax"}

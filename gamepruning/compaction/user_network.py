@@ -21,6 +21,8 @@ from gamepruning.trees.paths import flatten, named_leaves, named_shapes
 from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
+MEASURED = 2000  # examples on which loss and metric are tried
+
 
 class UserNetwork(NamedTuple):
     """What a factory returned: the first three, and whatever it likes of the others."""
@@ -137,13 +139,14 @@ def check_outputs(
     Args:
       network: has name and apply.
       params: its parameters.
-      dataset: has name, task and num_outputs.
+      dataset: has name, task, num_outputs, and train: inputs and labels.
       examples: some inputs [B, ...] and their labels, or more of them.
       measures: the loss and the metric, (outputs, labels) -> scalar each.
-      path: of the user's file.
+      path: of the user's file; "" for a network that is not a user's.
 
     Raises:
-      InputError: they do not fit.
+      InputError: they do not fit, a measure is not finite on training examples, or the
+        loss has no gradient.
     """
     inputs = examples[0]
     labels = jnp.asarray(examples[1][: len(inputs)])
@@ -170,6 +173,36 @@ def check_outputs(
                 f"expected the {name} of {network.name} to return one number, got "
                 f"{found}"
             )
+    if path:
+        _check_measures(network, params, dataset.train, measures, path)
+
+
+def _check_measures(
+    network: Any,
+    params: Any,
+    split: Any,
+    measures: Sequence[Measure],
+    path: str,
+) -> None:
+    """Check that a loss can be trained on, and that the metric is a number."""
+    inputs, labels = (jnp.asarray(x[:MEASURED]) for x in (split.inputs, split.labels))
+    outputs = network.apply(params, inputs)
+    for name, measure in zip(("loss", "metric"), measures, strict=True):
+        with told(f"{network.name}: {name}(outputs, labels) failed", path):
+            value = measure(outputs, labels)
+        if not np.isfinite(value):
+            raise InputError(
+                f"the {name} of {network.name} is {value} on the first {len(inputs):,} "
+                "training examples: expected a finite number"
+            )
+    with told(f"{network.name}: the gradient of loss(outputs, labels) failed", path):
+        slopes = jax.grad(lambda outputs: measures[0](outputs, labels))(outputs)
+    if not jnp.any(slopes):
+        raise InputError(
+            f"the loss of {network.name} has no gradient: it does not change with the "
+            "outputs, as after argmax, rounding or a comparison; expected a smooth "
+            "loss, and such a number as the metric"
+        )
 
 
 def programs_of(

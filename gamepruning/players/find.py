@@ -144,11 +144,14 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise InputError(f"{name}={value!r}: expected one of {', '.join(choices)}")
 
 
-def _axes_by_array(
-    input_axes: Mapping[int, int | Sequence[int]] | None, inputs: Sequence
-) -> dict[int, tuple[int, ...]]:
+def _axes_by_array(input_axes: Any, inputs: Sequence) -> dict[int, tuple[int, ...]]:
     """Axes by number of the input's array leaf."""
     found = {}
+    if input_axes is not None and not isinstance(input_axes, Mapping):
+        raise InputError(
+            "expected input_axes as the axis, or axes, for the position of an input, "
+            f"such as {{0: 1}}, got {input_axes!r:.60}"
+        )
     for position, axes in (input_axes or {}).items():
         if not 0 <= position < len(inputs):
             raise InputError(

@@ -148,7 +148,9 @@ def make_report(
 ) -> ReaderReport:
     """What the fit of a reader, or of several of one matrix, came to."""
     every = sums.train.plus(sums.held)
-    energy = max(every.target_energy(), 1e-300)
+    energy = every.target_energy()
+    if energy <= 0:  # constant targets: errors are told as they are
+        energy = 1.0
     return ReaderReport(
         path=shared.path,
         num_inputs=len(shared.readers[0].kept_inputs),

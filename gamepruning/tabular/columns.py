@@ -24,7 +24,8 @@ from gamepruning.types import InputError
 MAX_CATEGORIES = 32
 MAX_NUMBER = 1e18  # its square is a float32 too
 MAX_DAY = 1e7  # larger numbers of a column of dates are written as 20240131
-_ALWAYS = {"", "na", "n/a", "#n/a", "n.a.", "nan", "-nan", "null", "?"}
+_ALWAYS = {"", "na", "n/a", "#n/a", "n.a.", "nan", "-nan", "null", "?", "<na>", "nat"}
+_ALWAYS |= {"\\n", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"}
 _DASHES = {"-", "--", "—"}
 _AMONG_NUMBERS = {*_ALWAYS, *_DASHES, ".", "none"}
 _WHOLE = re.compile(r"^\+?(-?\d+)\.0*$")

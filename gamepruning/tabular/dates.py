@@ -8,11 +8,12 @@ cells.
 
 import datetime
 import re
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import pandas as pd
 
-Order = Literal["fixed", "day-first", "month-first", "ambiguous", "mixed"]
+Order = Literal["fixed", "day-first", "month-first", "ambiguous", "mixed", "year-first"]
 _MONTHS = {
     start: 1 + number
     for number, starts in enumerate(
@@ -22,9 +23,15 @@ _MONTHS = {
 }
 _CLOCK = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?"
-    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?:Z|UTC|[-+]\d{2}:?\d{2})?"
+    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?:Z|UTC|GMT|[-+]\d{2}:?\d{2})?"
 )
 _NAME = r"(?P<name>[A-Za-zäÄ]{3,9})\.?"
+_WEEKDAY = re.compile(
+    r"(?:(?:mon|tue|tues|wed|wednes|thu|thur|thurs|fri|sat|satur|sun)(?:day)?|"
+    r"(?:mo|diens|donners|frei|sams|sonn)n?(?:tag)?|mittwoch|sonnabend|di|mi|do|fr|sa|so)"
+    r"\.?,?\s+",
+    re.IGNORECASE,
+)
 _FORMS = [
     re.compile(rf"(?:{day})(?:(?:[T,]|\s)\s*{_CLOCK})?")
     for day in (
@@ -33,8 +40,13 @@ _FORMS = [
         r"(?P<year>\d{4}|\d{2})",
         rf"(?P<day>\d{{1,2}})\.?[-\s]*{_NAME}[-,\s]*(?P<year>\d{{4}}|\d{{2}})",
         rf"{_NAME}\s*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year>\d{{4}})",
+        rf"{_NAME},?[\s-]*(?P<year>\d{{4}})(?P<day>)",
+        r"(?P<month>\d{1,2})[-/](?P<year>(?:19|20)\d{2})(?P<day>)",
     )
 ]
+_FORMS.append(  # Tue Jan 31 23:59:00 2024
+    re.compile(rf"{_NAME}\s+(?P<day>\d{{1,2}})\s+{_CLOCK}\s+(?P<year>\d{{4}})")
+)
 _YEAR = r"(?P<year>(?:19|20)\d{2})"
 _COMPACT = [  # 20240131, 202401312359, 31012024, 202401; they look like numbers
     re.compile(
@@ -63,12 +75,14 @@ class _Parts(NamedTuple):
     day: int
     clock: float  # in days
     may_swap: bool  # True if the form does not say which is the month
+    short: int | None = None  # a year of two digits at the end
 
 
 def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
     """Read a column of text as dates, by how all of them are written.
 
-    Years come first or last, in four digits or in two (69 is 1969, 68 is 2068). With
+    Years of four digits come first or last, those of two come last (69 is 1969, 68 is
+    2068); where they seem to come first, that is the order, and nothing is read. With
     dots between them days come before months. Zones are not converted.
 
     Args:
@@ -86,11 +100,14 @@ def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
     split = {cell: _take_apart(cell) for cell in pd.unique(cells)}
     found = {cell: parts for cell, parts in split.items() if parts is not None}
     order, example = _order_of(found)
+    if hint == "auto" and _begins_with_years(found.values()):
+        order, example = "year-first", next(iter(found))
     if order == "ambiguous" and hint in ("day-first", "month-first"):
         order = "day-first" if hint == "day-first" else "month-first"
     swaps = order == "month-first"
     values = {cell: _days(parts, swaps) for cell, parts in found.items()}
-    values = dict.fromkeys(found, 0.0) if order == "mixed" else values
+    if order in ("mixed", "year-first"):
+        values = dict.fromkeys(found, 0.0)
     return Dates(cells.map(values).astype(float), order, example)
 
 
@@ -125,6 +142,7 @@ def _is_compact(cell: str) -> bool:
 def _take_apart(cell: str) -> _Parts | None:
     if match := _TIME.fullmatch(cell):
         return _Parts(1970, 1, 1, _clock(match), False)
+    cell = _WEEKDAY.sub("", cell, count=1) if cell[:1].isalpha() else cell
     match = next(
         (m for form in (*_FORMS, *_COMPACT) if (m := form.fullmatch(cell))), None
     )
@@ -136,10 +154,12 @@ def _take_apart(cell: str) -> _Parts | None:
         year += 2000 if year < 69 else 1900
     if "name" in parts:
         month = _MONTHS.get(parts["name"][:3].lower())
-        return _Parts(year, month, int(parts["day"]), clock, False) if month else None
+        day = int(parts["day"] or 1)
+        return _Parts(year, month, day, clock, False) if month else None
     if "first" in parts:
         day, month = int(parts["first"]), int(parts["second_"])
-        return _Parts(year, month, day, clock, parts["mark"] != ".")
+        short = year % 100 if len(parts["year"]) == 2 else None
+        return _Parts(year, month, day, clock, parts["mark"] != ".", short)
     return _Parts(year, int(parts["month"]), int(parts["day"] or 1), clock, False)
 
 
@@ -165,6 +185,18 @@ def _order_of(found: dict[str, _Parts]) -> tuple[Order, str]:
     if day_first or month_first:
         return "day-first" if day_first else "month-first", ""
     return "ambiguous", next(iter(free))
+
+
+def _begins_with_years(found: Iterable[_Parts]) -> bool:
+    """Return True if 22-07-31 seems to be in 2022: days vary more than years do."""
+    short = [parts for parts in found if parts.short is not None]
+    first, last = {parts.day for parts in short}, {parts.short or 0 for parts in short}
+    if not short or not all(1 <= day <= 31 for day in last):
+        return False
+    is_free = any(parts.may_swap for parts in short)
+    return not all(1 <= day <= 31 for day in first) or (
+        is_free and len(last) > len(first)
+    )
 
 
 def _days(parts: _Parts, swaps: bool) -> float:

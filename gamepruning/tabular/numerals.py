@@ -14,7 +14,8 @@ import pandas as pd
 Style = Literal["point", "comma", "either", "ambiguous", "mixed"]
 CURRENCY = (
     r"(?:US|[ACR])?\$|[€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|"
-    r"CZK|BRL|Fr\.|kr\.?|zł"
+    r"CZK|BRL|AED|HKD|HUF|ILS|KRW|MXN|NZD|RUB|SAR|SGD|THB|TRY|TWD|ZAR|Fr\.|kr\.?|zł|"
+    r"Rs\.?|RM|Kč|Ft|руб\.?|(?:HK|NZ|S|MX|NT)\$|[₪₫฿₱₦₴]"
 )
 _SPACES = " _'’\u00a0\u2009\u202f"  # between groups of three digits
 _SHAPE = re.compile(

@@ -35,6 +35,7 @@ _ID_NAME = re.compile(
 
 CODES = "digits with zeros in front, kept as names (--numeric NAME takes the number)"
 NONE = "the word None is a category (--missing None NA takes both for missing)"
+DATES = "dates, read as days"
 COMPACT = "numbers that are dates (--numeric NAME takes the number)"
 
 
@@ -220,13 +221,21 @@ def _settle(cells: pd.Series, seen: _Seen | None, table: _Table) -> Column:
             table.facts[COMPACT].append(
                 f"{cells[seen.dates.values.index[0]]!r} in {name}"
             )
-        return dataclasses.replace(text, kind="date", hint=_order_of(name, seen, table))
+        return dataclasses.replace(
+            text, kind="date", hint=_order_of(cells, seen, table)
+        )
     if name == table.target:
         return text
     if 2 * seen.count("number") > seen.total:  # parsing names the odd cell
         return dataclasses.replace(number, hint=table.decimal)
     if 2 * seen.count("date") > seen.total:
         return dataclasses.replace(text, kind="date", hint=table.order)
+    if name in options.numeric:
+        example = next((cell for cell in cells if cell), "")
+        raise InputError(
+            f"column {name!r} was named as numbers (--numeric), but most of its cells "
+            f"are none, such as {example!r}: leave it out of --numeric"
+        )
     _refuse_number_like(cells, options)
     return text
 
@@ -249,8 +258,9 @@ def _decimal_of(name: str, seen: _Seen, table: _Table) -> str:
     return mark
 
 
-def _order_of(name: str, seen: _Seen, table: _Table) -> str:
+def _order_of(cells: pd.Series, seen: _Seen, table: _Table) -> str:
     """The order of day and month in a column of dates."""
+    name = str(cells.name)
     order, example = seen.dates.order, seen.dates.example
     order = table.order if order == "ambiguous" else order
     if order == "mixed":
@@ -258,13 +268,21 @@ def _order_of(name: str, seen: _Seen, table: _Table) -> str:
             f"column {name!r} has dates in two orders: write all as 2024-01-31, or "
             f"take them as categories (--categorical {name!r})"
         )
+    if order == "year-first":
+        raise InputError(
+            f"column {name!r}: {example!r} seems to begin with a year of two digits: "
+            "write the dates as 2024-01-31, or say --dates day-first or --dates "
+            "month-first if the year comes last"
+        )
     if order == "auto":
         raise InputError(
             f"column {name!r}: {example!r} may begin with the day or the month, and no "
             "other cell tells which: say --dates day-first or --dates month-first"
         )
     how = "" if order == "fixed" else f" ({order.replace('-', ' ')})"
-    table.facts[f"dates, read as days{how}"].append(name)
+    is_clock = cells[seen.dates.values.index].str.match(r"\d{1,2}:").all()
+    what = "times of day, read as fractions of a day" if is_clock else DATES
+    table.facts[f"{what}{how}"].append(name)
     return order
 
 

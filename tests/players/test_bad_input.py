@@ -12,6 +12,7 @@ from jax import export
 from jax.extend.core import Primitive
 
 import gamepruning as gp
+from gamepruning.players.find import _axes_by_array
 from tests.small import apply_mlp, make_mlp
 
 MASK = np.array([True, False, True, True, False, True, True])
@@ -226,6 +227,12 @@ def test_input_axes_that_cannot_play_say_why(key):
         why = "it is an output of the model"
         assert (row.axis, row.count, row.reason) == (0, 8, why)
         assert why in players.explain()
+
+
+@pytest.mark.parametrize("axes", [(1,), 1, [[1]], "x"])
+def test_input_axes_without_the_input_they_are_of(axes):
+    with pytest.raises(gp.InputError, match="for the position of an input, such as"):
+        _axes_by_array(axes, [jnp.ones((2, 3))])  # find_players, without types checked
 
 
 def test_nothing_to_prune_names_what_is_not_understood():

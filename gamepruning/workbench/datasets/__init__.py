@@ -173,4 +173,5 @@ def _find_table(name: str, data_dir: Folder) -> tuple[Path | str, Recipe]:
 def _check_options(name: str, options: dict[str, Any], known: list[str]) -> None:
     for option in options:
         if option not in known:
-            raise InputError(f"{name} has no option {option!r}{closest(option, known)}")
+            said = f"--{option.replace('_', '-')}{closest(option, known)}"
+            raise InputError(f"{name} has no option {said}")

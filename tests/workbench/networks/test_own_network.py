@@ -89,6 +89,14 @@ BAD = {
         "more = {'loss': lambda outputs, labels: outputs.sum(-1)}",
         "expected the loss of net.py:make to return one number",
     ),
+    "a loss without a gradient": (
+        "more = {'loss': lambda o, labels: (o.argmax(-1) != labels).mean()}",
+        "the loss of net.py:make has no gradient",
+    ),
+    "a metric that is no number": (
+        "more = {'metric': lambda o, labels: o.mean() * jnp.nan}",
+        "the metric of net.py:make is nan on the first 1,077 training examples",
+    ),
     "a metric that fails": (
         "more = {'metric': lambda outputs, labels: outputs @ outputs}",
         "metric.outputs, labels. failed",

@@ -1,0 +1,65 @@
+"""Dates of one kind more: with weekdays, without days, and with years of two digits."""
+
+import pandas as pd
+import pytest
+
+from gamepruning.tabular.dates import read_dates
+from gamepruning.tabular.options import TableOptions
+from gamepruning.tabular.understand import understand
+from gamepruning.types import InputError
+
+
+@pytest.mark.parametrize(
+    ("cell", "days"),
+    [
+        ("Monday, January 05, 1970", 4),
+        ("Di, 06.01.1970", 5),
+        ("Mittwoch 7. Januar 1970", 6),
+        ("Tue, 06 Jan 1970 12:00:00 GMT", 5.5),
+        ("Tue Jan  6 12:00:00 1970", 5.5),
+        ("Sat 1970-01-03", 2),
+        ("Jul 1970", 181),
+        ("July-1970", 181),
+        ("07/1970", 181),
+    ],
+)
+def test_weekdays_are_left_out_and_months_begin_on_their_first_day(cell, days):
+    assert read_dates(pd.Series([cell])).values.tolist() == [days]
+
+
+@pytest.mark.parametrize("cell", ["Monaco 12 2001", "Donald 2001", "13/2001", "7.1970"])
+def test_what_only_looks_like_such_a_date_is_none(cell):
+    assert read_dates(pd.Series([cell])).values.isna().all()
+
+
+@pytest.mark.parametrize("cells", ["22-07-01|22-07-31|23-01-15", "99/01/02|00/02/03"])
+def test_years_of_two_digits_that_seem_to_come_first_are_refused(cells):
+    column = pd.Series(cells.split("|"), name="day")
+    with pytest.raises(InputError, match="begin with a year of two digits"):
+        understand(column.to_frame(), TableOptions())
+
+
+@pytest.mark.parametrize("cells", ["01-07-22|31-07-22|15-01-23", "1/7/98|1/7/99"])
+def test_years_of_two_digits_at_the_end_are_read(cells):
+    column = pd.Series(cells.split("|"), name="day")
+    options = TableOptions(dates="day-first")
+    assert understand(column.to_frame(), options).columns[0].kind == "date"
+
+
+def test_times_of_day_are_told_as_such():
+    column = pd.Series(["06:00", "18:00"], name="start")
+    found = understand(column.to_frame(), TableOptions())
+    assert found.parsed["start"].tolist() == [0.25, 0.75]
+    assert found.notes == ("times of day, read as fractions of a day: start",)
+
+
+def test_more_currencies_before_the_number_are_read():
+    column = pd.Series(["Rs. 61,88,520.10", "Rs. 9,353.88"], name="price")
+    found = understand(column.to_frame(), TableOptions())
+    assert found.parsed["price"].tolist() == [6188520.10, 9353.88]
+
+
+def test_errors_of_spreadsheets_and_databases_are_missing():
+    column = pd.Series(["1.5", "#DIV/0!", r"\N", "<NA>", "NaT", "2.5"], name="x")
+    found = understand(column.to_frame(), TableOptions())
+    assert found.parsed["x"].isna().sum() == 4
