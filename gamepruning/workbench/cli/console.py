@@ -33,7 +33,7 @@ def console() -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     _keep_programs()
-    warnings.showwarning = _warn
+    warnings.showwarning = lambda text, *_: print(f"Note: {text}", file=sys.stderr)
     try:
         code = main()
     except KeyboardInterrupt:  # again, while the first one was being told
@@ -109,10 +109,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     timer.start()
     if not is_deaf:
         raise KeyboardInterrupt
-
-
-def _warn(message: Warning | str, *_: object) -> None:  # one line, and no source
-    print("Note: " + " ".join(str(message).split()), file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:
