@@ -51,6 +51,7 @@ MENU = """\
     * [Repair](guide/repair.md)
     * [Use the small model](guide/small-model.md)
     * [Tables](guide/tables.md)
+    * [Images](guide/images.md)
     * [Commands](guide/commands.md)
 * Extend
     * [A new primitive](extend/new-primitive.md)

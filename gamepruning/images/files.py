@@ -84,7 +84,10 @@ def read_images(
         check_memory(len(known), shape)
         for k in known:
             pixels = _pixels(paths[k], shape)
-            (bad if isinstance(pixels, str) else made)[k] = pixels
+            if isinstance(pixels, str):
+                bad[k] = pixels
+            else:
+                made[k] = pixels
     names = [f"{_name(paths[k], folder)} ({bad[k]})" for k in sorted(bad)]
     unreadable = note_names(names, "unreadable images left out")
     if not made:

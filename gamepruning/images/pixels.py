@@ -27,7 +27,8 @@ class Scaling(NamedTuple):
         inputs = pixels.astype(np.float32) / np.float32(self.largest)
         if self.is_plain:
             return inputs
-        return (inputs - np.float32(self.mean)) / np.float32(self.scale)
+        mean, scale = (np.asarray(x, np.float32) for x in (self.mean, self.scale))
+        return (inputs - mean) / scale
 
     @property
     def is_plain(self) -> bool:
@@ -43,7 +44,8 @@ class Scaling(NamedTuple):
         """
         if self.is_plain:
             return "pixels in [0, 1]"
-        mean, scale = (", ".join(f"{x:.4g}" for x in x) for x in self[1:])
+        both = (self.mean, self.scale)
+        mean, scale = (", ".join(f"{x:.4g}" for x in values) for values in both)
         return f"pixels less {mean}, divided by {scale}"
 
     def to_json(self) -> dict[str, object]:
@@ -78,7 +80,8 @@ def choose_scaling(
         if len(values) not in (0, 1, channels):
             raise InputError(
                 f"expected {flag} as one number, or one for each of the channels "
-                f"({channels}), got {len(values)} numbers"
+                f"({channels}), got {len(values)} numbers: are the images grey, and "
+                "the weights those of a network for colour?"
             )
     if standardise:
         inputs = plain(images)

@@ -202,14 +202,13 @@ def _choose_shape(
     source: Any, facts: _Facts, image_size: int | None
 ) -> tuple[Shape, str]:
     """The shape that all images get: that of the set, or by the first ones."""
-    if None not in facts.shape and len(facts.shape) == 3:
-        height, width, channels = facts.shape
-        height, width, note = choose_size([(height, width)], image_size)
-    else:
+    known = [side for side in facts.shape if side is not None]
+    shapes = [(known[0], known[1], known[2])] if len(known) == 3 else []
+    if not shapes:
         first = source.__getitems__([*range(min(CHUNK, len(source)))])
         shapes = [record[facts.image].shape for record in first]
-        height, width, note = choose_size([shape[:2] for shape in shapes], image_size)
-        channels = max(shape[2] for shape in shapes)
+    height, width, note = choose_size([shape[:2] for shape in shapes], image_size)
+    channels = max(shape[2] for shape in shapes)
     return (height, width, 1 if channels == 1 else 3), note
 
 

@@ -146,6 +146,8 @@ def image_kind(name: str, data_dir: Folder) -> Literal["prepared", "folder"] | N
 
 def _find_table(name: str, data_dir: Folder) -> tuple[Path | str, Recipe]:
     path = Path(name).expanduser()
+    if images.is_image(path):
+        raise InputError(f"{name} is one image: name a folder with one folder a class")
     if path.is_file():
         return path, Recipe()
     if path.suffix.lower() in (".csv", ".tsv"):
@@ -161,8 +163,6 @@ def _find_table(name: str, data_dir: Folder) -> tuple[Path | str, Recipe]:
         raise InputError(f"{name} is not there: {how}")
     if images.is_known(name):
         images.load_prepared(name, data_dir, None, seed=0)  # raises: it is not there
-    if images.is_image(path):
-        raise InputError(f"{name} is one image: name a folder with one folder a class")
     known = [row.name for row in list_datasets(data_dir)]
     raise InputError(
         f"no data set {name!r}{closest(name, known)} (`gamepruning datasets` lists "

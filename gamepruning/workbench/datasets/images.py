@@ -62,8 +62,7 @@ def load_prepared(
     places = tfds_places(data_dir)
     folder = find_prepared(name, places)
     if folder is None:
-        looked = ", ".join(map(str, places)) or "no folder"
-        how = how_to_prepare(name)
+        how, looked = how_to_prepare(name), ", ".join(map(str, places))
         raise InputError(f"{name} is not there: {how} (looked in {looked})")
     found = read_prepared(folder, cache_folder(cache_dir), image_size=image_size)
     return _split(name, found, seed=seed, share=_SHARES.get(name, 0.1), **pixels)
@@ -89,7 +88,7 @@ def tfds_places(data_dir: Folder) -> list[Path]:
         if named := os.environ.get("TFDS_DATA_DIR"):
             places.insert(0, Path(named).expanduser())
         places.append(Path("~/tensorflow_datasets").expanduser())
-    return places
+    return [*dict.fromkeys(places)]
 
 
 def _split(
@@ -101,7 +100,7 @@ def _split(
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts.pop("validation")
         notes.append("the part for validation is the test, as there is no other")
-    shares = {"validation": share, "test": 0.25}
+    shares: dict[str, Any] = {"validation": share, "test": 0.25}
     shares = {part: 0.0 if part in parts else own for part, own in shares.items()}
     groups, told = group_copies(images, parts.get("test"))
     if any(shares.values()):
@@ -124,6 +123,5 @@ def _to_dataset(
     made = [splits.Split(scaling(images), labels) for images, labels in parts]
     shape, facts = made[0].inputs.shape[1:], scaling.to_json()
     how = splits.describe_inputs(kind="image", shape=shape, classes=[*classes], **facts)
-    notes = (scaling.describe(), *notes)
-    facts = {"notes": notes, "preprocessing": how}
+    facts = {"notes": (scaling.describe(), *notes), "preprocessing": how}
     return splits.make_dataset(name, made, classes=classes, **facts)

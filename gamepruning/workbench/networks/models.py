@@ -234,7 +234,8 @@ def build_model(
       (5, 10)
     """
     if name not in MODELS:
-        raise InputError(f"no model {name!r}{closest(name, MODELS)}")
+        told = f"no model {name!r}{closest(name, MODELS)}"
+        raise InputError(f"{told} (`gamepruning prune --help` names all)")
     entry = MODELS[name]
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     _check(entry, name, input_shape, options)

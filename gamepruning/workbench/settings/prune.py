@@ -156,7 +156,7 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune --method taylor --speed-up 2.1
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20 --distil
       gamepruning prune --method magnitude --keep 0.1 --repair --fine-tune 0
-      gamepruning prune --method building-banzhaf --keep 0.05
+      gamepruning prune --dataset cifar10 --model resnet20 --augment
       gamepruning prune --method shapley --keep 0.3
       gamepruning prune --method ucb1 --max-drop 0.01
       gamepruning prune --module net.py:make --dataset table.csv --out runs/mine

@@ -16,6 +16,7 @@ from gamepruning.workbench.training.loop import (
     is_slow_in_scan,
     make_train_step,
     run_epoch,
+    taught,
 )
 
 
@@ -117,3 +118,32 @@ def test_predictions_do_not_depend_on_the_batch(key, batch_size):
     )
     right = evaluate(model.apply, params, data, accuracy, batch_size=batch_size)
     assert right == pytest.approx(float(accuracy(got, data.labels)))
+
+
+def test_images_are_cropped_anew_in_each_epoch_and_alike_for_one_key(key):
+    images = jax.random.normal(key, (8, 8, 8, 1))
+    data = Split(images, jnp.arange(8))
+
+    def look(state, batch):  # all batches, in the order of the rows
+        return state.at[batch.labels].set(batch.inputs), jnp.zeros(())
+
+    one, two = jax.random.split(key)
+    how = {"batch_size": 4, "augment": True}
+    first, again, other = (
+        run_epoch(k, look, jnp.zeros_like(images), data, **how)[0]
+        for k in (one, one, two)
+    )
+    assert (first == again).all() and (first != other).any()
+    plain, _ = run_epoch(one, look, jnp.zeros_like(images), data, batch_size=4)
+    assert (plain == images).all() and (first != images).any()
+
+
+def test_a_teacher_sees_the_images_that_the_step_sees():
+    def step(state, batch):
+        labels, said = batch.labels
+        return state + (said == 2 * batch.inputs).all(), labels
+
+    seen, labels = taught(step, lambda inputs: 2 * inputs)(
+        jnp.zeros(()), Split(jnp.arange(3.0), jnp.ones(3))
+    )
+    assert seen == 1 and labels.tolist() == [1, 1, 1]
