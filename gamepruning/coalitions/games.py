@@ -33,6 +33,12 @@ def count_players(value_fn: ValueFn, num_players: int | None = None) -> int:
       >>> count_players(voting_game(3, [2, 1, 1])), count_players(len, 5)
       (3, 5)
     """
+    if not callable(value_fn):
+        raise InputError(
+            f"expected a value function, bool [S, N] -> float [S], got a "
+            f"{type(value_fn).__name__}: gp.value_function(players, params, metric, "
+            "inputs, labels) makes one"
+        )
     known = getattr(value_fn, "num_players", None)
     if num_players is None and known is None:
         raise InputError(

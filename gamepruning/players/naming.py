@@ -1,10 +1,11 @@
 """Names that people recognise, for parameters, families and players."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gamepruning.trace.labelled import Signature
 from gamepruning.trace.units import Atom, Family
 from gamepruning.trace.usage import UsageAnalysis
+from gamepruning.types import InputError
 
 _LEAVES = {"kernel", "weight", "weights", "w", "embedding", "value", "raw_value", "W"}
 Groups = Mapping[str, list[Atom]]  # the units of each family, by its name
@@ -91,6 +92,11 @@ def split_keep(
       (['fc'], {1: 'kept on request (head)'})
     """
     keep = [keep] if isinstance(keep, str) else keep
+    if not isinstance(keep, Iterable) or not all(isinstance(k, str) for k in keep):
+        raise InputError(
+            f"keep={keep!r}: expected the name of a family, the path of a parameter, "
+            "or a list of them"
+        )
     names: list[str] = []
     frozen: dict[int, str] = {}
     for entry in keep:

@@ -1,6 +1,7 @@
 """Arguments that do not fit, and what stands where an array is expected."""
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ from jax import export
 from jax.extend.core import Primitive
 
 import gamepruning as gp
+from gamepruning.coalitions.games import count_players
 from gamepruning.players.find import _axes_by_array
+from gamepruning.players.naming import split_keep
 from tests.small import apply_mlp, make_mlp
 
 MASK = np.array([True, False, True, True, False, True, True])
@@ -233,6 +236,19 @@ def test_input_axes_that_cannot_play_say_why(key):
 def test_input_axes_without_the_input_they_are_of(axes):
     with pytest.raises(gp.InputError, match="for the position of an input, such as"):
         _axes_by_array(axes, [jnp.ones((2, 3))])  # find_players, without types checked
+
+
+@pytest.mark.parametrize("keep", [1, [1], ["one", 2.0]])
+def test_keep_is_of_names_and_paths(keep):
+    check = inspect.unwrap(split_keep)  # the tests' own checks of types come before
+    with pytest.raises(gp.InputError, match="expected the name of a family"):
+        check(keep, ["one/kernel"], {})
+
+
+@pytest.mark.parametrize("game", [3, {}])
+def test_what_is_no_game_is_told_apart_from_one_without_a_number(game):
+    with pytest.raises(gp.InputError, match="expected a value function"):
+        inspect.unwrap(count_players)(game)
 
 
 def test_nothing_to_prune_names_what_is_not_understood():
