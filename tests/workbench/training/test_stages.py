@@ -122,3 +122,16 @@ def test_an_interruption_while_waiting_ends_the_other_stage(trainer):
         stages.side_by_side(trainer, waits.set, endless)
     saved = list(trainer.folder.checkpoints.glob("long_*.npz"))
     assert trainer.stop.is_set() and 0 < len(saved) < 100
+
+
+def test_crops_are_the_same_after_an_interruption(trainer):
+    """Each epoch crops anew, by its own key: an interrupted stage sees the same."""
+    images = jnp.arange(4.0 * 8 * 8).reshape(4, 8, 8, 1)
+    training = trainer.training._replace(augment=True)
+    trainer = trainer._replace(train=Split(images, jnp.zeros(4)), training=training)
+    whole = run(trainer, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(trainer, "cut", fails_after=7, error=KeyboardInterrupt())
+    assert run(trainer, "cut").tolist() == whole.tolist()
+    plain = run(trainer._replace(training=training._replace(augment=False)), "plain")
+    assert plain.tolist() != whole.tolist()
