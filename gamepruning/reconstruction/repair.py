@@ -58,6 +58,9 @@ class RepairConfig:
         weights that lead to it from the reader before; "sequential" only. Those who
         stay then change to make up for those who leave. Each step costs up to 12
         passes forward and back through that part of the network.
+      last: how many readers, the last ones, are then fitted together, to the outputs
+        of the full network: their probabilities with `classes`, else themselves. With
+        all readers it is Gauss-Newton distillation of the whole network.
 
     Example:
       >>> RepairConfig(held_out=1.0)
@@ -73,6 +76,7 @@ to below 1
     rounds: int = 5
     classes: bool = False
     gauss_newton: int = 0
+    last: int = 0
 
     def __post_init__(self):
         if self.mode not in MODES:
@@ -86,15 +90,10 @@ to below 1
             raise InputError(f"ridges={self.ridges}: expected numbers above 0")
         if self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size}: expected at least 1")
-        if not isinstance(self.rounds, int | np.integer) or self.rounds < 0:
-            raise InputError(
-                f"rounds={self.rounds}: expected at least 0, a whole number"
-            )
-        whole = isinstance(self.gauss_newton, int | np.integer)
-        if not whole or self.gauss_newton < 0:
-            raise InputError(
-                f"gauss_newton={self.gauss_newton}: expected at least 0, a whole number"
-            )
+        for name in ("rounds", "gauss_newton", "last"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < 0:
+                raise InputError(f"{name}={value}: expected at least 0, a whole number")
 
 
 def repair(
@@ -211,7 +210,7 @@ class Repairing:
             before = cut
             seconds = time.perf_counter() - begin
             reports.append(make_report(shared, sums, found, share, seconds))
-        self._fit_outputs(full, before)
+        self._fit_outputs(cut)
         report = RepairReport(tuple(reports), self._passes.readers.alone)
         if report.few_rows:
             warnings.warn(report.few_rows, stacklevel=3)
@@ -257,14 +256,23 @@ class Repairing:
         )
         return fit_jointly(window, before, full.at(window.stop), number)
 
-    def _fit_outputs(self, full: Run, before: Run) -> None:
-        """Fit what follows the last reader to the full network's probabilities."""
-        number, is_on = self._config.gauss_newton, self._config.classes
-        if not number or not self._is_sequential or not is_on:
+    def _fit_outputs(self, before: Run) -> None:
+        """Fit the last readers, and what follows them, to the outputs."""
+        config, passes = self._config, self._passes
+        wanted = config.gauss_newton and (config.classes or config.last)
+        if not wanted or not self._is_sequential or not passes.shared:
             return
-        window = output_window(self._passes, before.position, self._config.held_out)
-        if window is not None:
-            fit_jointly(window, before, full.at(window.stop), number)
+        first = len(passes.shared) - 1 - config.last
+        step = passes.shared[first].readers[0].step if first >= 0 else None
+        start = 0 if step is None else passes.position[step]
+        aim = Aim.CLASSES if config.classes else Aim.SAME
+        window = output_window(passes, start, aim, config.held_out)
+        if window is None:
+            return
+        cut, full = passes.start(self._mask), passes.start(np.ones_like(self._mask))
+        cut.params[:] = before.params
+        fit_jointly(window, cut.at(start), full.at(window.stop), config.gauss_newton)
+        before.params[:] = cut.params
 
     def _fit_classes(
         self, shared: Shared, full: Run, cut: Run, aims: Mapping[Reader, Aim]

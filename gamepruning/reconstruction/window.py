@@ -66,8 +66,10 @@ def reader_window(
     return Window(start, passes.position[step] + 1, chain.end, aim, *parts)
 
 
-def output_window(passes: Passes, start: int, held_out: float) -> Window | None:
-    """The window from a position to the classes that the network puts out."""
+def output_window(
+    passes: Passes, start: int, aim: Aim, held_out: float
+) -> Window | None:
+    """The window from a position to the one output of the network; None without one."""
     line = passes.readers.line
     if len(line.outputs) != 1 or isinstance(line.outputs[0], Lit):
         return None
@@ -80,7 +82,7 @@ def output_window(passes: Passes, start: int, held_out: float) -> Window | None:
     is_train = np.arange(count) < max(1, round(count * (1 - held_out)))
     train = np.repeat(is_train, classes).reshape(*rows, classes).astype(np.float32)
     stop = passes.position[step] + 1
-    return Window(start, stop, end, Aim.CLASSES, train, 1 - train)
+    return Window(start, stop, end, aim, train, 1 - train)
 
 
 # -- what is free in a window ----------------------------------------------------------

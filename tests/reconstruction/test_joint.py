@@ -53,7 +53,7 @@ def test_a_window_ends_in_what_the_rectifier_lets_through():
 
 def loss_of(players, params, ours, mask, x) -> float:
     full = players.gated(params, np.ones_like(mask), x)
-    return float(jnp.square(players.gated(ours, mask, x) - full).mean())
+    return float(loss(players.gated(ours, mask, x), full))
 
 
 def test_classes_are_what_the_last_window_ends_in():
@@ -92,6 +92,25 @@ def test_what_follows_the_last_reader_is_fitted_to_the_classes():
         for each in (plain, found)
     )
     assert second < first
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_the_last_readers_together_get_closer_to_the_outputs(classes):
+    params, x = mlp_params(), draw(0, 500, 4)
+    players = gp.find_players(mlp, params, x)
+    mask, full = some_leave(players, 3), mlp(params, x)
+    losses = []
+    for last in (0, 2):
+        options = config(classes=classes, last=last)
+        found = gp.repair(players, params, mask, x, config=options).params
+        ours = players.gated(found, mask, x)
+        distance = class_divergence(ours, full) if classes else loss(ours, full)
+        losses.append(float(distance))
+    assert losses[1] < losses[0]
+
+
+def loss(ours, full):
+    return jnp.square(ours - full).mean()
 
 
 def test_weights_that_something_else_needs_stay():
