@@ -32,11 +32,11 @@ def study(name: str) -> list[str]:
             )
         )
     seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
-    heads = ("kept", "method", "compared", f"as cut, {seeds}", "repaired", "refined")
-    return table(heads, "lllrrr", lines)
+    heads = ("kept", "method", "compared", f"as cut, {seeds}", *STAGES[1:])
+    return table(heads, "lllrrrr", lines)
 
 
-STAGES = ("cut", "repaired", "refined")
+STAGES = ("cut", "repaired", "refined", "distilled")
 
 
 def _stage(rows: Sequence[dict[str, Any]], stage: str) -> str:

@@ -20,6 +20,8 @@ from gamepruning.reconstruction.passes import Passes
 from gamepruning.reconstruction.readers import Reader
 from gamepruning.trace.program import Lit
 
+SOFTENED = 2.0  # the temperature of Gauss-Newton fits to probabilities
+
 
 class Aim(enum.Enum):
     """What should be as in the full network.
@@ -39,13 +41,18 @@ class Aim(enum.Enum):
         is z where z > 0, and otherwise whatever is negative already. CLASSES: the
         Hessian of the divergence is at most 1/2 (Böhning, 1992).
         """
-        return (2 if self is Aim.CLASSES else 1) * self.descent(full, ours)
+        if self is Aim.CLASSES:
+            return 2 * (jax.nn.softmax(full) - jax.nn.softmax(ours))
+        return self.descent(full, ours)
 
     def loss(self, full: Any, ours: Any) -> Any:
-        """What counts of an error, by entry: half its square, or its divergence."""
+        """What counts of an error, by entry: half its square, or its divergence.
+
+        Probabilities are softened, T^2 KL at the temperature T, as in distillation.
+        """
         if self is Aim.CLASSES:
-            log_p, log_q = map(jax.nn.log_softmax, (full, ours))
-            return jnp.exp(log_p) * (log_p - log_q)
+            log_p, log_q = (jax.nn.log_softmax(z / SOFTENED) for z in (full, ours))
+            return SOFTENED**2 * jnp.exp(log_p) * (log_p - log_q)
         return jnp.square(self.descent(full, ours)) / 2
 
     def descent(self, full: Any, ours: Any) -> Any:
@@ -54,7 +61,8 @@ class Aim(enum.Enum):
         if self is Aim.RECTIFIED:
             return jnp.where(full > 0, full, jnp.minimum(ours, 0)) - ours
         if self is Aim.CLASSES:
-            return jax.nn.softmax(full) - jax.nn.softmax(ours)
+            p, q = (jax.nn.softmax(z / SOFTENED) for z in (full, ours))
+            return SOFTENED * (p - q)
         return full - ours
 
     def bend(self, full: Any, ours: Any, tangent: Any) -> Any:
@@ -62,7 +70,7 @@ class Aim(enum.Enum):
         if self is Aim.RECTIFIED:
             return jnp.where((full > 0) | (ours > 0), tangent, 0)
         if self is Aim.CLASSES:
-            q = jax.nn.softmax(ours)
+            q = jax.nn.softmax(ours / SOFTENED)
             return q * (tangent - (q * tangent).sum(axis=-1, keepdims=True))
         return tangent
 

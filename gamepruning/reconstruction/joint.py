@@ -35,7 +35,7 @@ SOLVED = 0.1  # of the first residual of a solve: enough for a step that is foll
 PATIENCE = 2  # steps without gain on the held-out rows
 DONE = 1e-3  # a step that gains less than this share is the last
 
-ENOUGH = 200  # entries of a window's end for each free entry: more batches are left out
+ENOUGH = 600  # entries of a window's end for each free entry: more batches are left out
 TRIES = 3  # of a step, with more damping each
 FIRST_DAMPING = 1e-3  # of the Gauss-Newton matrix along the gradient
 
