@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree
-from scipy.linalg.lapack import dposv
+from scipy.linalg import get_lapack_funcs
 
 from gamepruning.players import Players
 from gamepruning.reconstruction.collect import Collected, collect_shared
@@ -31,6 +31,7 @@ from gamepruning.types import InputError, Params
 RIDGE = 1e-4  # of the mean square of an input
 MOST_INVERTED = 2048  # inputs: 32 MiB
 WORST_CONDITION = 1e9  # of an inverse: it is exact to about 1e-7
+(_POSV,) = get_lapack_funcs(("posv",), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +138,7 @@ def _solve(
     """x of block x = products; block is symmetric and is overwritten."""
     if not len(block):
         return products
-    _, found, info = dposv(block.T, products, overwrite_a=True)
+    _, found, info = _POSV(block.T, products, overwrite_a=True)
     if info:
         raise InputError(
             "the second moments of a reader's inputs are singular to rounding: give "
