@@ -149,7 +149,7 @@ def first_result(bench: Bench) -> dict[str, Any]:
 def find_row(result: dict[str, Any], method: str, speed_up: float) -> Any:
     """The row of a method and speed-up; None if there is none yet."""
     wanted = (method, speed_up)
-    rows = (r for r in result["rows"] if (r["method"], r["asked"]) == wanted)
+    rows = (r for r in result["rows"] if (r.get("method"), r.get("asked")) == wanted)
     return next(rows, None)
 
 
