@@ -3,11 +3,12 @@
     python -m experiments.cifar.finetune 56 --speed-ups 2.11 --seeds 0 1 2
     python -m experiments.cifar.finetune 56 --methods market --stop-after 2   # epochs
 
-Every network starts from its repaired weights and has the same schedule: crops and
-flips inside the compiled step, momentum, a cosine, labels and the teacher's logits for
-the same crops; the statistics of batch normalisation stay. A thousand training images
-are left out, and tell how far it is; the test images are read once, at the end. It
-writes a checkpoint into `--folder` after each epoch and resumes from there.
+Every network starts from its refined weights, or those repaired in closed form. All
+have the same schedule: crops and flips inside the compiled step, momentum, clipped
+gradients, a cosine, labels and the teacher's logits for the same crops; the statistics
+of batch normalisation stay. A thousand training images are left out, and tell how far
+it is (the full network was trained on them); the test images are read once, at the end.
+A checkpoint is written into `--folder` after each epoch, and resumed from.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import optax
 
 import gamepruning as gp
 from experiments.cifar.run import (
+    CLOSED_FORM,
     HERE,
     METHODS,
     Bench,
@@ -37,7 +39,7 @@ from experiments.gtap.common import write_json
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
 from gamepruning.images import crop_and_flip
 
-BATCH, RATE, DECAY = 128, 0.01, 5e-4
+BATCH, RATE, DECAY, CLIP = 128, 0.01, 5e-4, 1.0
 HELD = 1000  # training images that tell how far it is
 
 
@@ -45,7 +47,9 @@ def make_step(bench: Bench, small: Any, num_steps: int) -> tuple[Any, Any]:
     """(optimiser, step) of one network."""
     rate = optax.cosine_decay_schedule(RATE, num_steps)
     optimiser = optax.chain(
-        optax.add_decayed_weights(DECAY), optax.sgd(rate, momentum=0.9, nesterov=True)
+        optax.clip_by_global_norm(CLIP),
+        optax.add_decayed_weights(DECAY),
+        optax.sgd(rate, momentum=0.9, nesterov=True),
     )
 
     def loss(weights: Any, rest: Any, images: Any, labels: Any) -> Any:
@@ -74,8 +78,8 @@ class Tuning:
             bench.players,
             bench.params,
             mask,
-            load("train", row["refined_images"])[0],
-            config=refining(options.gauss_newton),
+            load("train", row.get("refined_images", row.get("repaired_images")))[0],
+            config=refining(options.gauss_newton) if "refined" in row else CLOSED_FORM,
             checkpoint=options.folder / f"{self.name}.npz",
         )
         small = gp.compact(bench.players, repaired.params, mask, min_units=0)
@@ -160,10 +164,10 @@ def main() -> None:
     for speed_up in options.speed_ups:
         for method in options.methods:
             row = find_row(chosen, method, speed_up)
-            if row is None:
+            if row is None or "repaired" not in row:
                 raise SystemExit(
-                    f"{method} at {speed_up} x is not chosen yet: first run python -m "
-                    f"experiments.cifar.run {options.depth} --speed-ups {speed_up}"
+                    f"{method} at {speed_up} x is not repaired yet: first run python "
+                    f"-m experiments.cifar.run {options.depth} --speed-ups {speed_up}"
                 )
             for seed in options.seeds:
                 own = {"method": method, "asked": speed_up, "seed": seed}

@@ -43,6 +43,7 @@ HERE = Path(__file__).parent
 ASKED = 256  # images on which the whole network is asked what it lost
 METHODS = ("market", "magnitude", "random")
 STAGES = ("repaired", "refined")
+CLOSED_FORM = RepairConfig(classes=True)
 MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of the pixels, as the published
 DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)  # weights expect them
 
@@ -201,7 +202,7 @@ def repair(bench: Bench, row: dict[str, Any], options: Any, save: Any) -> None:
     """Repair a choice in closed form, then with Gauss-Newton steps."""
     images, mask = None, read_mask(row["stays"], bench.players.num_players)
     stages = {
-        "repaired": RepairConfig(classes=True),
+        "repaired": CLOSED_FORM,
         "refined": refining(options.gauss_newton),
     }
     for stage, config in stages.items():
