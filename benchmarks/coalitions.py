@@ -61,12 +61,7 @@ def bench_coalitions(
     share = per_second * flops / 1e9 / max(rates.values())
     fastest = max(work / min(turns[name]) for name, work in _work().items())
     result = {
-        "model": LENET,
-        "players": players.num_players,
-        "rows": rows,
-        "devices": jax.local_device_count(),
-        "platform": jax.default_backend(),
-        "coalitions": num_coalitions,
+        **_setting(players, rows, num_coalitions),
         "values_per_second": per_second,
         "MFLOP a value": flops / 1e6,
         "GFLOP/s of values": per_second * flops / 1e9,
@@ -110,18 +105,25 @@ def bench_repair(
     busy = in_turns(calls, turns, clock=time.process_time)
     ratios = np.divide(times["repaired"], times["plain"])
     return {
-        "model": LENET,
-        "players": players.num_players,
-        "rows": rows,
-        "devices": jax.local_device_count(),
-        "platform": jax.default_backend(),
-        "coalitions": num_coalitions,
+        **_setting(players, rows, num_coalitions),
         "ms a value": _per_value(times, num_coalitions),
         "processor ms a value": _per_value(busy, num_coalitions),
         "ratio of processor times": float(
             np.median(np.divide(busy["repaired"], busy["plain"]))
         ),
         "verdict": at_most("repaired / plain", float(np.median(ratios)), REPAIRED),
+    }
+
+
+def _setting(players: Players, rows: int, num_coalitions: int) -> dict[str, Any]:
+    """What was measured, and on what."""
+    return {
+        "model": LENET,
+        "players": players.num_players,
+        "rows": rows,
+        "devices": jax.local_device_count(),
+        "platform": jax.default_backend(),
+        "coalitions": num_coalitions,
     }
 
 

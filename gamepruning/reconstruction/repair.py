@@ -94,6 +94,11 @@ to below 1
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < 0:
                 raise InputError(f"{name}={value}: expected at least 0, a whole number")
+        if self.last and not self.gauss_newton:
+            raise InputError(
+                f"last={self.last} says whom Gauss-Newton steps fit together, and "
+                "there are none: give gauss_newton, such as 15"
+            )
 
 
 def repair(
@@ -129,7 +134,8 @@ def repair(
     Returns:
       `Repaired(params, report)`. On the rows that it is fitted to, no reader's error is
       above that of the weights as they were (with classes=True, the last one's
-      divergence is what falls, and its report is of the first fit).
+      divergence is what falls, and its report is of the first fit). Gauss-Newton steps
+      lower the loss at the end of each reader's affine way instead: `joint`.
 
     Raises:
       InputError: the mask or the inputs do not fit the network, the players are single

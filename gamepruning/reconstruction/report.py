@@ -133,7 +133,8 @@ class Repaired(NamedTuple):
 
     Attributes:
       params: the parameters, at full shape; only weights and biases that read the axes
-        of cut players differ from those given.
+        of cut players differ from those given, and with Gauss-Newton steps those that
+        lead to them.
       report: what was fitted, how well, and what was left alone.
     """
 

@@ -181,3 +181,8 @@ def test_who_stays_whole_is_not_touched():
 def test_a_wrong_number_of_steps_is_told():
     with pytest.raises(gp.InputError, match=r"gauss_newton=-1: expected at least 0"):
         RepairConfig(gauss_newton=-1)
+
+
+def test_readers_fitted_together_by_no_steps_are_told():
+    with pytest.raises(gp.InputError, match="give gauss_newton"):
+        RepairConfig(last=2)
