@@ -1,2 +1,0 @@
-def make():
-    return 3
