@@ -86,13 +86,20 @@ class Column:
             kinds = to_categories(cells, self.missing)
             return fill_zeros(kinds, self.categories) if is_number else kinds
         if is_number and (self.kind == "number" or not (cells > MAX_DAY).any()):
-            column = cells.astype(float)
+            column = self._without_markers(cells.astype(float))
         elif is_datetime64_any_dtype(cells):
-            column = (cells - pd.Timestamp(0)) / pd.Timedelta(days=1)
+            days = (cells - pd.Timestamp(0)) / pd.Timedelta(days=1)
+            column = self._without_markers(days)
         else:
             column = self._read(cells)
         check_size(column, cells)
         return column.mask(column == 0) if self.zero_is_missing else column
+
+    def _without_markers(self, values: pd.Series) -> pd.Series:
+        """The values, NaN where one is what a marker such as -999 reads as."""
+        markers = pd.Series(self.missing or (), dtype=str)
+        read = read_numerals if self.kind == "number" else read_dates
+        return values.mask(values.isin(read(markers, hint=self.hint).values.dropna()))
 
     def _read(self, cells: pd.Series) -> pd.Series:
         cells = to_text(cells)
@@ -224,5 +231,6 @@ def check_size(numbers: pd.Series, cells: pd.Series) -> None:
     for row in numbers.index[numbers.abs() > MAX_NUMBER][:1]:
         raise InputError(
             f"row {row}, column {cells.name!r} is {cells[row]}: expected a finite "
-            f"number of at most {MAX_NUMBER:.0e}; leave a missing cell empty"
+            f"number of at most {MAX_NUMBER:.0e}; leave a missing cell empty, or "
+            f"name it with --missing {cells[row]}"
         )

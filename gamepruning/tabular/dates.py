@@ -13,19 +13,15 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-Order = Literal["fixed", "day-first", "month-first", "ambiguous", "mixed", "year-first"]
-_MONTHS = {
-    start: 1 + number
-    for number, starts in enumerate(
-        "jan|feb|mar mär mrz|apr|may mai|jun|jul|aug|sep|oct okt|nov|dec dez".split("|")
-    )
-    for start in starts.split()
-}
+from gamepruning.tabular import periods
+
+Certain = Literal["fixed", "day-first", "month-first"]
+Order = Certain | Literal["ambiguous", "mixed", "year-first", "month-or-day"]
 _CLOCK = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?"
     r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?:Z|UTC|GMT|[-+]\d{2}:?\d{2})?"
 )
-_NAME = r"(?P<name>[A-Za-zäÄ]{3,9})\.?"
+_NAME = r"(?P<name>[^\W\d_]{3,10})\.?"
 _WEEKDAY = re.compile(
     r"(?:(?:mon|tue|tues|wed|wednes|thu|thur|thurs|fri|sat|satur|sun)(?:day)?|"
     r"(?:mo|diens|donners|frei|sams|sonn)n?(?:tag)?|mittwoch|sonnabend|di|mi|do|fr|sa|so)"
@@ -83,7 +79,9 @@ def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
 
     Years of four digits come first or last, those of two come last (69 is 1969, 68 is
     2068); where they seem to come first, that is the order, and nothing is read. With
-    dots between them days come before months. Zones are not converted.
+    dots between them days come before months. Zones are not converted. Months, quarters
+    and weeks are the day on which they begin; where Jul-22 may be a day, its order is
+    "month-or-day".
 
     Args:
       cells: text; none is missing.
@@ -97,11 +95,16 @@ def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
       >>> read_dates(pd.Series(["01/31/1970 12:00"])).values.tolist()
       [30.5]
     """
-    split = {cell: _take_apart(cell) for cell in pd.unique(cells)}
-    found = {cell: parts for cell, parts in split.items() if parts is not None}
+    months = periods.short_months(cells)
+    split = {cell: months.get(cell) or _take_apart(cell) for cell in pd.unique(cells)}
+    found = {cell: _as_parts(own) for cell, own in split.items() if own is not None}
+    if periods.are_seasons(found):
+        found = {}
     order, example = _order_of(found)
     if hint == "auto" and _begins_with_years(found.values()):
         order, example = "year-first", next(iter(found))
+    if months and not periods.are_years(months):
+        order, example = "month-or-day", next(iter(found))
     if order == "ambiguous" and hint in ("day-first", "month-first"):
         order = "day-first" if hint == "day-first" else "month-first"
     swaps = order == "month-first"
@@ -139,7 +142,7 @@ def _is_compact(cell: str) -> bool:
     return any(form.fullmatch(cell) for form in _COMPACT)
 
 
-def _take_apart(cell: str) -> _Parts | None:
+def _take_apart(cell: str) -> _Parts | datetime.date | None:
     if match := _TIME.fullmatch(cell):
         return _Parts(1970, 1, 1, _clock(match), False)
     cell = _WEEKDAY.sub("", cell, count=1) if cell[:1].isalpha() else cell
@@ -147,20 +150,27 @@ def _take_apart(cell: str) -> _Parts | None:
         (m for form in (*_FORMS, *_COMPACT) if (m := form.fullmatch(cell))), None
     )
     if match is None:
-        return None
+        return periods.begin_of(cell)
     parts, clock = match.groupdict(), _clock(match)
     year = int(parts["year"])
     if len(parts["year"]) == 2:
-        year += 2000 if year < 69 else 1900
+        year = periods.full_year(year)
     if "name" in parts:
-        month = _MONTHS.get(parts["name"][:3].lower())
+        month = periods.month_of(parts["name"])
         day = int(parts["day"] or 1)
-        return _Parts(year, month, day, clock, False) if month else None
+        begin = periods.begin_of(cell)  # Week 2, 1970
+        return _Parts(year, month, day, clock, False) if month else begin
     if "first" in parts:
         day, month = int(parts["first"]), int(parts["second_"])
         short = year % 100 if len(parts["year"]) == 2 else None
         return _Parts(year, month, day, clock, parts["mark"] != ".", short)
     return _Parts(year, int(parts["month"]), int(parts["day"] or 1), clock, False)
+
+
+def _as_parts(own: _Parts | datetime.date) -> _Parts:
+    if isinstance(own, _Parts):
+        return own
+    return _Parts(own.year, own.month, own.day, 0.0, may_swap=False)
 
 
 def _clock(match: re.Match) -> float:

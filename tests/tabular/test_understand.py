@@ -7,7 +7,8 @@ import pytest
 from gamepruning.tabular import Column, TableOptions, understand
 from gamepruning.tabular.dates import read_dates
 from gamepruning.tabular.numerals import read_numerals
-from gamepruning.tabular.understand import is_id_name, leave_out_ids
+from gamepruning.tabular.row_names import is_id_name
+from gamepruning.tabular.understand import leave_out_ids
 from gamepruning.types import InputError
 
 
