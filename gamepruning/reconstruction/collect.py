@@ -1,6 +1,7 @@
 """The sums of a reader's inputs and errors over all batches."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -49,16 +50,30 @@ class Collected(NamedTuple):
         return Collected(train, held, self.shift)
 
 
+class Terms(NamedTuple):
+    """What the errors of a fit are.
+
+    Attributes:
+      has_bias: a bias is fitted, too.
+      held_out: the share of the rows of each batch, the last, that is held out.
+      streams: by reader the other part of the sum that its result is added to: what it
+        has lost is added to the target.
+      aims: by reader what its errors are measured by; if not there, the result itself.
+    """
+
+    has_bias: bool
+    held_out: float = 0.0
+    streams: Mapping[Reader, int] = MappingProxyType({})
+    aims: Mapping[Reader, Aim] = MappingProxyType({})
+
+
 def collect(
     reader: Reader,
     full: Run,
     cut: Run,
-    *,
-    stream: int | None,
-    has_bias: bool,
-    held_out: float,
-    aim: Aim = Aim.SAME,
+    terms: Terms,
     shift: Shift | None = None,
+    squares: bool = True,
 ) -> Collected:
     """Sum over all batches what a fit of the reader needs.
 
@@ -66,20 +81,20 @@ def collect(
       reader: the reader, at whose step both networks stand.
       full: the full network: the targets are its results.
       cut: the network that gives the inputs.
-      stream: the other part of the sum that the reader's result is added to: what it
-        has lost is added to the target. None for no correction.
-      has_bias: a bias is fitted, too.
-      held_out: the share of the rows of each batch, the last, that is held out.
-      aim: what the errors are measured by.
+      terms: what the errors are.
       shift: of the sums; None for one that suits the first batch.
+      squares: sum the inputs' squares, too; they are known if False.
     """
+    stream, aim = terms.streams.get(reader), terms.aims.get(reader, Aim.SAME)
     names = [reader.source] if stream is None else [reader.source, stream]
-    key = (reader, tuple(names), has_bias, held_out, aim)
+    key = (reader, tuple(names), terms.has_bias, terms.held_out, aim, squares)
     made = full.passes.programs.kept
     if key not in made:
-        made[key] = _program(reader, full.passes, names, has_bias, held_out, aim)
+        sums = _Sums(terms.has_bias, terms.held_out, squares)
+        made[key] = _program(reader, full.passes, names, aim, sums)
     run, used = made[key]
     keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
+    split_x = reader.product.split(keep_x)
     there = reader.has_input[:, keep_x], reader.has_output[:, keep_z]
     found, program = None, None
     for ours, theirs in zip(full.values, cut.values, strict=True):
@@ -87,7 +102,7 @@ def collect(
             ([run.params[k] for k in used], [values[name] for name in names])
             for run, values in ((full, ours), (cut, theirs))
         ]
-        args = (*networks, (keep_x, keep_z, there), shift, jnp.asarray(cut.mask))
+        args = (*networks, (split_x, keep_z, there), shift, jnp.asarray(cut.mask))
         if program is None:
             own = (*key, shift is None)
             if own not in made:
@@ -106,11 +121,8 @@ def collect_shared(
     full: Run,
     cut: Run | None,
     mask: Bool[np.ndarray, " N"],
-    *,
-    streams: Mapping[Reader, int],
-    has_bias: bool,
-    held_out: float,
-    aims: Mapping[Reader, Aim] | None = None,
+    terms: Terms,
+    known: Collected | None = None,
 ) -> Collected:
     """The sums of all readers of one matrix.
 
@@ -119,29 +131,24 @@ def collect_shared(
       full: the full network, at or before the first of them.
       cut: the network that gives the inputs; None for the full one.
       mask: whose inputs are read there.
-      streams: by reader the other part of the sum that its result is added to.
-      has_bias, held_out: see `collect`.
-      aims: by reader what its errors are measured by; None: by the result itself.
+      terms: what the errors are.
+      known: sums of before, of the same inputs: their squares are not summed again.
 
     Raises:
       InputError: what they read is not finite.
     """
-    found, shift = None, None
+    found, shift = None, None if known is None else known.shift
     for reader in shared.readers:
         full = full.at(full.passes.position[reader.step])
         cut = None if cut is None else cut.at(full.position)
-        sums = collect(
-            reader,
-            full,
-            full.under(mask) if cut is None else cut,
-            stream=streams.get(reader),
-            has_bias=has_bias,
-            held_out=held_out,
-            aim=(aims or {}).get(reader, Aim.SAME),
-            shift=shift,
-        )
+        own = full.under(mask) if cut is None else cut
+        sums = collect(reader, full, own, terms, shift, squares=known is None)
         found, shift = sums.plus(found), sums.shift
     assert found is not None
+    if known is not None:
+        train = found.train.with_squares_of(known.train)
+        held = found.held.with_squares_of(known.held)
+        found = Collected(train, held, found.shift)
     if not found.train.is_finite():
         raise InputError(
             f"what {shared.path!r} reads is not finite on the calibration examples "
@@ -150,13 +157,20 @@ def collect_shared(
     return found
 
 
+class _Sums(NamedTuple):
+    """Which sums: see `Terms` and `collect`."""
+
+    has_bias: bool
+    held_out: float
+    squares: bool
+
+
 def _program(
     reader: Reader,
     passes: Passes,
     names: Sequence[int],
-    has_bias: bool,
-    held_out: float,
     aim: Aim,
+    wanted: _Sums,
 ):
     """The sums of one batch as a function to compile, and the parameters it reads."""
     step, product, runner = reader.step, reader.product, passes.runner
@@ -185,14 +199,14 @@ def _program(
         return change
 
     def run(full, cut, kept, shift, mask):
-        keep_x, keep_z, there = kept
+        split_x, keep_z, there = kept
         target, env = result(full, jnp.ones_like(mask))
         ours, own = result(cut, mask)
         if aim is not Aim.SAME:
             target = ours + lost(env, aim.change(env[chain.end], own[chain.end]))
         elif is_corrected:
             target = target + lost(env, full[1][1] - cut[1][1])
-        x = product.rows(cut[1][0])[:, :, keep_x]
+        x = product.some_rows(cut[1][0], *split_x)
         target = product.results(target)[:, :, keep_z]
         error = target - product.results(ours)[:, :, keep_z]
         x, target, error = map(wide, (x, target, error))
@@ -200,13 +214,15 @@ def _program(
         target, error = (jnp.where(has_z, each, 0) for each in (target, error))
         x = jnp.where(has_x, x, 0)
         if shift is None:
-            level = x.mean(axis=1) if has_bias else jnp.zeros_like(x[:, 0])
+            level = x.mean(axis=1) if wanted.has_bias else jnp.zeros_like(x[:, 0])
             shift = Shift(level, target.mean(axis=1))
         x = jnp.where(has_x, x - shift.x[:, None], 0)
         target = target - shift.target[:, None]
-        cuts = max(1, round(x.shape[1] * (1 - held_out)))
-        rows = slice(None, cuts), slice(cuts, None)
-        sums = [sum_moments(x[:, r], error[:, r], target[:, r]) for r in rows]
-        return (*sums, shift)
+        cuts = max(1, round(x.shape[1] * (1 - wanted.held_out)))
+        parts = [
+            sum_moments(x[:, r], error[:, r], target[:, r], wanted.squares)
+            for r in (slice(None, cuts), slice(cuts, None))
+        ]
+        return (*parts, shift)
 
     return run, used

@@ -50,65 +50,72 @@ class Fit(NamedTuple):
         return self._replace(weights=weights, bias=self.bias + factor * other.bias)
 
 
-def fit(
-    train: Moments, held: Moments, has_bias: bool, ridges: Sequence[float] = RIDGES
-) -> Fit:
-    """Fit a reader's weights.
+class Solver:
+    """Fits of one matrix: what it reads is diagonalised once for all of them."""
 
-    Args:
-      train: sums over the rows to fit to.
-      held: sums over other rows, which choose the ridge; 0 rows if there are none.
-      has_bias: there is a bias to fit, too.
-      ridges: what to choose from, as multiples of the mean square of an input.
+    def __init__(
+        self,
+        train: Moments,
+        held: Moments,
+        has_bias: bool,
+        ridges: Sequence[float] = RIDGES,
+    ):
+        """Diagonalise the second moments of the inputs.
 
-    Returns:
-      The change, fitted to the rows of both with the ridge chosen. Cost: an
-      eigendecomposition of K x K a group, twice.
-    """
-    every = train.plus(held)
-    before = float(every.ee.sum())
-    nothing = float(held.ee.sum())
-    trial = [_Group(train, g, has_bias) for g in range(len(train.x))]
-    errors = [sum(x.error(held, r) for x in trial) for r in ridges]
-    best = int(np.argmin(errors)) if held.rows else len(ridges) // 2
-    groups = [_Group(every, g, has_bias) for g in range(len(train.x))]
-    if held.rows and not errors[best] < nothing:
-        shape = every.xe.shape
+        Args:
+          train: sums over the rows to fit to.
+          held: sums over other rows, which choose the ridge; 0 rows if there are none.
+          has_bias: there is a bias to fit, too.
+          ridges: what to choose from, as multiples of the mean square of an input.
+
+        Cost: an eigendecomposition of K x K a group; two if rows are held out.
+        """
+        numbers, every = range(len(train.x)), train.plus(held)
+        self._ridges = ridges
+        self._groups = [_Group(every, g, has_bias) for g in numbers]
+        self._trial = self._groups
+        if held.rows:
+            self._trial = [_Group(train, g, has_bias) for g in numbers]
+
+    def fit(self, train: Moments, held: Moments) -> Fit:
+        """The change for the rows of both, with the ridge that held-out rows choose.
+
+        Args:
+          train: sums over the rows to fit to; what they say of the inputs is as before.
+          held: sums over the others.
+        """
+        every, ridges = train.plus(held), self._ridges
+        before, nothing = float(every.ee.sum()), float(held.ee.sum())
+        condition = max((group.condition for group in self._groups), default=1.0)
+        errors = [sum(x.error(train, held, r) for x in self._trial) for r in ridges]
+        best = int(np.argmin(errors)) if held.rows else len(ridges) // 2
+        if held.rows and not errors[best] < nothing:
+            none = np.zeros(every.xe.shape), np.zeros(every.e.shape)
+            return Fit(*none, np.inf, condition, before, before)
+        ridge = ridges[best]
+        changes = [group.solve(every, ridge) for group in self._groups]
+        after = sum(group.error(every, every, ridge) for group in self._groups)
         return Fit(
-            np.zeros(shape),
-            np.zeros(every.e.shape),
-            np.inf,
-            max((group.condition for group in groups), default=1.0),
+            np.stack([change for change, _ in changes]),
+            np.stack([shift for _, shift in changes]),
+            float(ridge),
+            condition,
             before,
-            before,
+            float(after),
         )
-    ridge = ridges[best]
-    changes = [group.solve(ridge) for group in groups]
-    after = sum(group.error(every, ridge) for group in groups)
-    return Fit(
-        np.stack([change for change, _ in changes]),
-        np.stack([shift for _, shift in changes]),
-        float(ridge),
-        max(group.condition for group in groups),
-        before,
-        float(after),
-    )
 
 
 class _Group:
-    """One matrix of weights; its moments diagonalised once for all ridges."""
+    """The inputs of one matrix of weights, their moments diagonalised."""
 
     def __init__(self, sums: Moments, group: int, has_bias: bool):
-        self._group = group
-        count = max(float(sums.rows), 1.0)
-        self._mean_x = sums.x[group] / count if has_bias else 0 * sums.x[group]
-        self._mean_e = sums.e[group] / count if has_bias else 0 * sums.e[group]
-        xx = sums.xx[group] / count - np.outer(self._mean_x, self._mean_x)
-        xe = sums.xe[group] / count - np.outer(self._mean_x, self._mean_e)
+        self._group, self._has_bias = group, has_bias
+        self._count = max(float(sums.rows), 1.0)
+        self._mean = sums.x[group] / self._count * has_bias
+        xx = sums.xx[group] / self._count - np.outer(self._mean, self._mean)
         self._scale = float(np.trace(xx)) / max(len(xx), 1)
         self._values, self._vectors = np.linalg.eigh(xx)
         self._values = np.maximum(self._values, 0)
-        self._xe = self._vectors.T @ xe
 
     @property
     def condition(self) -> float:
@@ -117,17 +124,19 @@ class _Group:
             return 1.0
         return float(self._values[-1] / max(self._values[0], 1e-300))
 
-    def solve(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    def solve(self, sums: Moments, ridge: float) -> tuple[np.ndarray, np.ndarray]:
         """(D, c) for a ridge."""
+        mean_e = sums.e[self._group] / self._count * self._has_bias
+        xe = sums.xe[self._group] / self._count - np.outer(self._mean, mean_e)
         size = self._values + max(ridge * self._scale, 1e-300)
-        weights = self._vectors @ (self._xe / size[:, None])
-        return weights, self._mean_e - self._mean_x @ weights
+        weights = self._vectors @ (self._vectors.T @ xe / size[:, None])
+        return weights, mean_e - self._mean @ weights
 
-    def error(self, sums: Moments, ridge: float) -> float:
-        """Sum of squares over the rows of `sums`."""
-        weights, bias = self.solve(ridge)
+    def error(self, sums: Moments, judge: Moments, ridge: float) -> float:
+        """The sum of squares over the rows of `judge`, fitted to those of `sums`."""
+        weights, bias = self.solve(sums, ridge)
         g = self._group
-        fitted = 2 * (weights * sums.xe[g]).sum() + 2 * bias @ sums.e[g]
-        square = (weights * (sums.xx[g] @ weights)).sum()
-        cross = 2 * bias @ (sums.x[g] @ weights) + sums.rows * bias @ bias
-        return float(sums.ee[g].sum() - fitted + square + cross)
+        fitted = 2 * (weights * judge.xe[g]).sum() + 2 * bias @ judge.e[g]
+        square = (weights * (judge.xx[g] @ weights)).sum()
+        cross = 2 * bias @ (judge.x[g] @ weights) + judge.rows * bias @ bias
+        return float(judge.ee[g].sum() - fitted + square + cross)

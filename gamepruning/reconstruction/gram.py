@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int, PyTree
 from scipy.linalg import get_lapack_funcs
 
 from gamepruning.players import Players
-from gamepruning.reconstruction.collect import Collected, collect_shared
+from gamepruning.reconstruction.collect import Collected, Terms, collect_shared
 from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
 from gamepruning.reconstruction.readers import Alone, Shared, find_readers
 from gamepruning.reconstruction.rows import Matrices
@@ -229,9 +229,7 @@ def gather_grams(
             run,
             None,
             everyone,
-            streams={},
-            has_bias=bias is not None,
-            held_out=0.0,
+            Terms(bias is not None),
         )
         grams.append(make_gram(shared, sums, start, ridge, bias))
     return Grams(tuple(grams), readers.alone, start)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Int, PyTree
 
 from gamepruning.players import Players
-from gamepruning.reconstruction.collect import collect_shared
+from gamepruning.reconstruction.collect import Terms, collect_shared
 from gamepruning.reconstruction.eliminate import eliminate
 from gamepruning.reconstruction.gram import RIDGE, Gram, make_gram
 from gamepruning.reconstruction.passes import Run, check_units
@@ -167,9 +167,7 @@ class _InOrder(Repairing):
             full,
             cut,
             self.mask,
-            streams=self._streams,
-            has_bias=bias is not None,
-            held_out=0.0,
+            Terms(bias is not None, streams=self._streams),
         )
         gram = make_gram(shared, sums, cut, RIDGE, bias)
         rows, train = float(sums.train.rows), sums.train

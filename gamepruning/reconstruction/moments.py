@@ -39,6 +39,10 @@ class Moments(NamedTuple):
             *(np.asarray(a, float) + b for a, b in zip(self, other, strict=True))
         )
 
+    def with_squares_of(self, other: "Moments") -> "Moments":
+        """The same with what another knows of the inputs' squares."""
+        return self._replace(xx=other.xx)
+
     def exact(self) -> "Moments":
         """The same in double precision."""
         return Moments(*(np.asarray(part, float) for part in self))
@@ -61,6 +65,7 @@ def sum_moments(
     x: Shaped[Any, "G R K"],
     e: Shaped[Any, "G R M"],
     target: Shaped[Any, "G R M"],
+    squares: bool = True,
 ) -> Moments:
     """The sums of one batch; traced.
 
@@ -68,20 +73,21 @@ def sum_moments(
       x: the inputs, less a shift.
       e: target less result.
       target: less a shift.
+      squares: sum those of the inputs; if False, they are known, and xx is of no input.
     """
 
     def product(a, b):
         return jnp.einsum("gri,grj->gij", a, b, precision=HIGHEST)
 
     count = jnp.asarray(x.shape[1], x.dtype)
-    squares = jnp.square(e).sum(axis=1), jnp.square(target).sum(axis=1)
-    first = x.sum(axis=1), e.sum(axis=1)
+    some = x if squares else x[:, :, :0]
     return Moments(
-        count,
-        *first,
-        product(x, x),
-        product(x, e),
-        squares[0],
-        target.sum(1),
-        squares[1],
+        rows=count,
+        x=x.sum(axis=1),
+        e=e.sum(axis=1),
+        xx=product(some, some),
+        xe=product(x, e),
+        ee=jnp.square(e).sum(axis=1),
+        t=target.sum(axis=1),
+        tt=jnp.square(target).sum(axis=1),
     )

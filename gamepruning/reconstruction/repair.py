@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from jaxtyping import ArrayLike, PyTree
 from gamepruning.players import Players
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.aims import Aim, aim_of
-from gamepruning.reconstruction.collect import Collected, collect_shared
-from gamepruning.reconstruction.fit import RIDGES, Fit, fit
+from gamepruning.reconstruction.collect import Collected, Terms
+from gamepruning.reconstruction.fit import RIDGES, Fit
+from gamepruning.reconstruction.fits import Fits
 from gamepruning.reconstruction.joint import fit_jointly
 from gamepruning.reconstruction.order import order_corrected
 from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
@@ -25,12 +26,10 @@ from gamepruning.reconstruction.stored import (
     save_repaired,
 )
 from gamepruning.reconstruction.window import output_window, reader_window
-from gamepruning.reconstruction.write import bias_places, write_fit
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
 
 MODES = ("sequential", "one-shot")
-CLASS_ROUNDS = 60  # of the last reader: they are many, and it is small
 Progress = Callable[[str, int, int], None]  # (parameter, number, of how many)
 
 
@@ -232,14 +231,24 @@ class Repairing:
         Returns:
           The sums of the first fit, and it with the error of the last.
         """
-        sums, first = self._fit_to(shared, full, cut, {})
+        config = self._config
+        fits = Fits(
+            shared,
+            full,
+            cut,
+            self._mask,
+            Terms(False, config.held_out, self._streams),
+            ridges=config.ridges,
+            sees_cut=self._is_sequential,
+        )
+        sums, first = fits.to({})
         aims = self._aims(shared)
         if Aim.CLASSES in aims.values():
-            self._fit_classes(shared, full, cut, aims)
+            fits.to_classes(aims)
             return sums, first
         best = first
-        for _ in range(self._config.rounds if Aim.RECTIFIED in aims.values() else 0):
-            _, found = self._fit_to(shared, full, cut, aims)
+        for _ in range(config.rounds if Aim.RECTIFIED in aims.values() else 0):
+            _, found = fits.to(aims)
             if not np.isfinite(found.ridge):
                 break
             best = found._replace(before=first.before)
@@ -279,46 +288,6 @@ class Repairing:
         cut.params[:] = before.params
         fit_jointly(window, cut.at(start), full.at(window.stop), config.gauss_newton)
         before.params[:] = cut.params
-
-    def _fit_classes(
-        self, shared: Shared, full: Run, cut: Run, aims: Mapping[Reader, Aim]
-    ) -> None:
-        """Fit to probabilities: each fit starts ahead of the last (Nesterov, 1983)."""
-        reader, bias = shared.readers[0], bias_places(cut, shared)
-        ahead, moved = 0.0, None
-        for number in range(CLASS_ROUNDS):
-            sums, found = self._fit_to(shared, full, cut, aims)
-            if np.isfinite(found.ridge):
-                moved = found if moved is None else found.plus(moved, ahead)
-                ahead = number / (number + 3)
-            elif moved is None or not ahead:
-                return
-            else:  # too far: go back to where the last fit ended
-                write_fit(cut, reader, moved.times(-ahead), sums.shift, bias)
-                ahead = 0.0
-                continue
-            if number < CLASS_ROUNDS - 1:
-                write_fit(cut, reader, moved.times(ahead), sums.shift, bias)
-
-    def _fit_to(
-        self, shared: Shared, full: Run, cut: Run, aims: Mapping[Reader, Aim]
-    ) -> tuple[Collected, Fit]:
-        bias = bias_places(cut, shared)
-        sums = collect_shared(
-            shared,
-            full,
-            cut if self._is_sequential else None,
-            self._mask,
-            streams=self._streams,
-            has_bias=bias is not None,
-            held_out=self._config.held_out,
-            aims=aims,
-        )
-        ridges = self._config.ridges
-        found = fit(sums.train, sums.held, bias is not None, ridges=ridges)
-        if np.isfinite(found.ridge):
-            write_fit(cut, shared.readers[0], found, sums.shift, bias)
-        return sums, found
 
     def _aims(self, shared: Shared) -> dict[Reader, Aim]:
         if not self._is_sequential:

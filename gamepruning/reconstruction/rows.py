@@ -41,6 +41,15 @@ class Product:
         """The activation as [G, R, K]."""
         raise NotImplementedError
 
+    def split(self, keep: Int[np.ndarray, " k"]) -> tuple[Any, Any]:
+        """Some inputs as what to take of the activation's channels, then of K."""
+        return None, keep
+
+    def some_rows(self, array: Any, channels: Any, keep: Any) -> Matrices:
+        """The activation as [G, R, k], of the inputs that were split so; traced."""
+        del channels
+        return self.rows(array)[:, :, keep]
+
     def matrix(self, array: Any) -> Matrices:
         """The weights (or what belongs to their entries) as [G, K, M]."""
         raise NotImplementedError
@@ -134,6 +143,20 @@ class Convolution(Product):
             return patches.reshape(1, rows, -1)
         each = patches.reshape(rows, groups, channels // groups * taps)
         return each.transpose(1, 0, 2)
+
+    def split(self, keep: Int[np.ndarray, " k"]) -> tuple[Any, Any]:
+        """Whole channels are taken before patches are made of them."""
+        taps = np.arange(prod(self._kernel))
+        channels = np.unique(keep // taps.size)
+        whole = (channels[:, None] * taps.size + taps).reshape(-1)
+        is_whole = self._groups == 1 and keep.size and np.array_equal(whole, keep)
+        return (channels, None) if is_whole else (None, keep)
+
+    def some_rows(self, array: Any, channels: Any, keep: Any) -> Matrices:
+        """Patches of the channels, or some of all patches."""
+        if channels is None:
+            return super().some_rows(array, channels, keep)
+        return self.rows(jnp.take(array, channels, axis=self._spec.lhs_spec[1]))
 
     @property
     def _kernel(self) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """Readers fitted to what counts of their results, against plain NumPy."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,3 +94,34 @@ def test_classes_fit_the_probabilities():
 def test_rounds_below_0_are_told():
     with pytest.raises(gp.InputError, match="rounds=-1: expected at least 0"):
         RepairConfig(rounds=-1)
+
+
+def test_what_a_reader_reads_is_squared_once(monkeypatch):
+    module, asked = importlib.import_module("gamepruning.reconstruction.collect"), []
+    own = module.collect
+
+    def collect(*args, squares):
+        asked.append(squares)
+        return own(*args, squares=squares)
+
+    monkeypatch.setattr(module, "collect", collect)
+    params, x = mlp_params(), draw(0, 300, 4)
+    players = gp.find_players(mlp, params, x)
+    gp.repair(players, params, some_leave(players), x, config=config(rounds=3))
+    assert asked == [True, False, False, False, True]  # two readers
+
+
+def test_a_convolution_may_lose_all_that_it_reads():
+    def apply(params, x):
+        for name in ("in", "mid"):
+            x = jax.nn.relu(jax.lax.conv_general_dilated(x, params[name], (1,), "SAME"))
+        return x.mean(-1) @ params["out"]
+
+    params = {"in": draw(1, 4, 2, 3), "mid": draw(2, 5, 4, 3), "out": draw(3, 5, 2)}
+    x = draw(0, 40, 2, 6)
+    players = gp.find_players(apply, params, x)
+    for left in (0, 1):  # channels of the first
+        mask = np.arange(9) >= 4 - left
+        fixed = gp.repair(players, params, mask, x)
+        assert np.isfinite(players.gated(fixed.params, mask, x)).all()
+        assert len(fixed.report.readers) == 1

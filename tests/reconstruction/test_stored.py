@@ -32,7 +32,7 @@ def test_a_repair_is_read_back(kind, tmp_path, monkeypatch):
     path, made = tmp_path / "repair.npz", make(kind)
     first = gp.repair(*made, checkpoint=path)
     module = importlib.import_module("gamepruning.reconstruction.repair")
-    monkeypatch.setattr(module, "fit", None)
+    monkeypatch.setattr(module, "Fits", None)
     again = gp.repair(*made, checkpoint=path)
     for one, two in zip(
         jax.tree.leaves(first.params), jax.tree.leaves(again.params), strict=True
