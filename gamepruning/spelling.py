@@ -1,7 +1,8 @@
 """What somebody meant by a name that is not there."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 # What a flag is for, in the words of other commands and programs: the likeliest first.
 MEANINGS = {
@@ -31,6 +32,8 @@ MEANINGS = {
     "test": ["test-file"],
     "runs": ["seeds", "seed"],
 }
+COUNTS = {"--seeds": "how many there are"}  # flags that look as if they took a list
+NUMBERS = {"invalid literal": "whole number", "could not convert": "number"}
 OTHERWISE = {("bands", "sizes")}  # means something else there: how many sizes
 
 
@@ -78,3 +81,70 @@ def meant_flag(flag: str, command: str, flags: Mapping[str, Iterable[str]]) -> s
     if not others:
         return ""
     return f" in {command}: {', '.join(others)} {'have' if others[1:] else 'has'} it"
+
+
+def meaning(
+    told: str, words: Sequence[str], command: str, flags: Mapping[str, Iterable[str]]
+) -> str:
+    """A complaint about words of a command line, with what they were meant to say.
+
+    Args:
+      told: "no such option: WORD", or anything else, which stays as it is.
+      words: of the command line, after the command.
+      command: the command that was called.
+      flags: the flags of each command, without dashes.
+
+    Example:
+      >>> meaning("no such option: 1", ["--seeds", "0", "1"], "curve", {"curve": []})
+      '--seeds takes one number, how many there are, such as 2; got 0 1'
+    """
+    for says, kind in NUMBERS.items():
+        if found := re.match(rf"Error parsing (--[\w-]+): {says}.*?: ('.*')", told):
+            count = f", {COUNTS[found[1]]}" if found[1] in COUNTS else ""
+            return f"expected {found[1]} as one {kind}{count}; got {found[2]}"
+    unknown = re.match(r"no such option: (\S+?)(?=:|$| )", told)
+    if unknown is None:
+        return told
+    if not unknown[1].startswith("--"):
+        return _several(unknown[1], words) or told
+    meant = meant_flag(unknown[1].removeprefix("--"), command, flags)
+    return unknown[0] + meant if meant else told
+
+
+def given_twice(words: Sequence[str]) -> str:
+    """The complaint if a flag is there twice, with other values; else empty.
+
+    Example:
+      >>> given_twice(["--drop", "a", "--keep", "0.1", "--drop=b"])
+      '--drop is given twice, as a and as b: give it once, with all that it is to hold'
+    """
+    seen: dict[str, list[str]] = {}
+    for flag, *values in _groups(words):
+        if seen.setdefault(flag, values) != values:
+            one, other = " ".join(seen[flag]), " ".join(values)
+            return (
+                f"{flag} is given twice, as {one} and as {other}: give it once, with "
+                "all that it is to hold"
+            )
+    return ""
+
+
+def _groups(words: Sequence[str]) -> list[list[str]]:
+    """Each flag of a command line with its values."""
+    groups: list[list[str]] = []
+    for one in words:
+        if one.startswith("--"):
+            groups.append(one.split("=", 1))
+        elif groups:
+            groups[-1].append(one)
+    return groups
+
+
+def _several(word: str, words: Sequence[str]) -> str:
+    """The complaint if a word is a second value of a flag that takes one, or empty."""
+    for flag, *values in _groups(words):
+        if word in values[1:]:
+            what = COUNTS.get(flag)
+            kind = f"number, {what}, such as {len(values)}" if what else "value"
+            return f"{flag} takes one {kind}; got {' '.join(values)}"
+    return ""

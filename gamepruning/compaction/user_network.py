@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import treedef_is_leaf
 
 from gamepruning import metrics
 from gamepruning.compaction.export import import_safetensors
 from gamepruning.compaction.purity import check_pure, statistics_in
+from gamepruning.files.functions import check_factory, check_plain
 from gamepruning.files.python import load_function, told
 from gamepruning.players import Players
 from gamepruning.players.find import check_apply
@@ -45,7 +47,7 @@ def load_user_network(spec: str) -> UserNetwork:
     """
     factory, path = load_function(spec), spec.rpartition(":")[0]
     with told(f"{spec} failed", path):
-        network = _read(factory())
+        network = _read(check_factory(factory)())
     apply, params, inputs = network[:3]
     with told(f"{spec} failed", path):
         check_apply(apply)
@@ -68,20 +70,32 @@ def _read(made: Any) -> UserNetwork:
         given = dict(zip(fields, made, strict=False))
     if not isinstance(given, dict) or not given.keys() >= set(fields[:3]):
         size = f" of {len(made)}" if isinstance(made, tuple) else ""
+        got = "nothing (no return)" if made is None else type(made).__name__ + size
         raise InputError(
             "expected it to return (apply, params, inputs), or a dictionary with "
-            f"these, got {type(made).__name__}{size}"
+            f"these, got {got}"
         )
     for key, value in given.items():
         if key not in fields:
             known = ", ".join(fields)
             raise InputError(f"it returned {key!r}: expected some of {known}")
-        if key not in ("params", "inputs") and not (callable(value) or value is None):
-            raise InputError(f"expected {key} as a function, got {value!r:.60}")
+        if key in ("params", "inputs"):
+            continue
+        if not (callable(value) or value is None):
+            what = f"{type(value).__name__} {' '.join(str(value).split()):.40}"
+            raise InputError(f"expected {key} as a function, got {what}")
+        check_plain(key, value)
+    if given["inputs"] is None:
+        raise InputError("expected inputs as examples, such as x[:2], got None")
     return UserNetwork(**{**given, "inputs": as_inputs(given["inputs"])})
 
 
 def _check_arrays(params: Any) -> None:
+    if callable(params) and treedef_is_leaf(jax.tree.structure(params)):
+        raise InputError(
+            "expected params of arrays, got a function or a class: call it, as in "
+            "params = module.init(key, x)"
+        )
     flatten(params)
     for name, leaf in named_leaves(params).items():
         if not isinstance(leaf, bool | int | float | complex) and not is_array(leaf):

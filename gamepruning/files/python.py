@@ -26,7 +26,8 @@ def load_function(spec: str) -> Callable[..., Any]:
         raise InputError(f"expected --module as path.py:factory, got {spec!r}")
     found = getattr(_import_file(Path(path)), name, None)
     if not callable(found):
-        raise InputError(f"{path} has no function {name!r}")
+        what = "" if found is None else f": {name} is {type(found).__name__}"
+        raise InputError(f"{path} has no function {name!r}{what}")
     return found
 
 

@@ -16,7 +16,7 @@ from tyro.conf import arg
 
 import gamepruning
 from gamepruning.errors import InputError
-from gamepruning.spelling import closest, meant_flag
+from gamepruning.spelling import closest, given_twice, meaning
 from gamepruning.workbench.methods.registry import describe_flags, describe_methods
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.settings.base import flag_of
@@ -208,6 +208,8 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
     command = COMMANDS[name]
     run = command.load() if isinstance(command, RunCommand) else command
     pairs = () if name == "prune" else (tyro.conf.FlagCreatePairsOff,)
+    if twice := given_twice(rest):
+        raise InputError(twice)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -220,7 +222,9 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
             )
     except SystemExit as end:
         if end.code:
-            raise InputError(_meaning(condense(complaint.getvalue()), name)) from None
+            raise InputError(
+                _meaning(condense(complaint.getvalue()), name, rest)
+            ) from None
         return lambda: None
 
 
@@ -260,14 +264,10 @@ def condense(box: str) -> str:
     return text.rstrip(". ") or "bad arguments"
 
 
-def _meaning(told: str, name: str) -> str:
-    """The complaint; what an unknown flag means counts more than how it is spelt."""
-    unknown = re.match(r"no such option: --([\w-]+)", told)
-    if unknown is None:
-        return told
+def _meaning(told: str, name: str, words: Sequence[str]) -> str:
+    """The complaint; what an unknown word means counts more than how it is spelt."""
     flags = {name: _flags(command) for name, command in COMMANDS.items()}
-    meant = meant_flag(unknown[1], name, flags)
-    return unknown[0] + meant if meant else told
+    return meaning(told, words, name, flags)
 
 
 def _flags(command: RunCommand | Callable[..., None]) -> list[str]:

@@ -475,6 +475,11 @@ def test_a_sweep_takes_all_cores_before_jax_starts(monkeypatch, capsys):
 COMPLAINTS = {
     "prune --methd ucb1": "no such option: --methd: did you mean --method?",
     "prune extra": "no such option: extra",
+    "curve --seeds 0 1 2": "--seeds takes one number, how many there are, such as 3",
+    "curve --seeds 0,1": "expected --seeds as one whole number, how many",
+    "prune --method ucb1 random": "--method takes one value; got ucb1 random",
+    "prune --price a": "expected --price as one number; got 'a'",
+    "prune --drop a --drop b": "--drop is given twice, as a and as b: give it once",
     "curve --keep 0.1": "no such option: --keep: did you mean --sizes?",  # not -column
     "prune --seeds 3": "no such option: --seeds: did you mean --seed?",
     "bands --keep 0.1": "no such option: --keep in bands: prune, compare have it",
