@@ -1,4 +1,4 @@
-"""Dates and times of day as numbers: days since 1970, whatever the order of the parts.
+"""Dates, times of day and durations as days, whatever the order of their parts.
 
 A whole column is read at once: whether days or months come first follows from all its
 cells.
@@ -13,13 +13,16 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from gamepruning.tabular import periods
+from gamepruning.tabular import durations, periods
 
 Certain = Literal["fixed", "day-first", "month-first"]
-Order = Certain | Literal["ambiguous", "mixed", "year-first", "month-or-day"]
+Order = (
+    Certain | Literal["ambiguous", "mixed", "year-first", "month-or-day", "uncertain"]
+)
 _CLOCK = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?"
-    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?:Z|UTC|GMT|[-+]\d{2}:?\d{2})?"
+    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?(?:\s*Uhr)?"
+    r"\s*(?:Z|UTC|GMT|[A-Z]{2,4}T)?\s*(?:[-+]\d{1,2}(?::?\d{2})?)?"
 )
 _NAME = r"(?P<name>[^\W\d_]{3,10})\.?"
 _WEEKDAY = re.compile(
@@ -34,7 +37,7 @@ _FORMS = [
         r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?:(?P=mark)(?P<day>\d{1,2}))?",
         r"(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second_>\d{1,2})(?P=mark)"
         r"(?P<year>\d{4}|\d{2})",
-        rf"(?P<day>\d{{1,2}})\.?[-\s]*{_NAME}[-,\s]*(?P<year>\d{{4}}|\d{{2}})",
+        rf"(?P<day>\d{{1,2}})\.?[-\s]*(?:de\s+)?{_NAME}(?:\s+de(?=\s))?[-,\s]*(?P<year>\d{{4}}|\d{{2}})",
         rf"{_NAME}\s*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year>\d{{4}})",
         rf"{_NAME},?[\s-]*(?P<year>\d{{4}})(?P<day>)",
         r"(?P<month>\d{1,2})[-/](?P<year>(?:19|20)\d{2})(?P<day>)",
@@ -81,7 +84,8 @@ def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
     2068); where they seem to come first, that is the order, and nothing is read. With
     dots between them days come before months. Zones are not converted. Months, quarters
     and weeks are the day on which they begin; where Jul-22 may be a day, its order is
-    "month-or-day".
+    "month-or-day". Durations are days; those such as 5m, which may be metres, have the
+    order "uncertain".
 
     Args:
       cells: text; none is missing.
@@ -105,6 +109,8 @@ def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
         order, example = "year-first", next(iter(found))
     if months and not periods.are_years(months):
         order, example = "month-or-day", next(iter(found))
+    elif _are_spans(found) and not durations.are_certain(found):
+        order = "uncertain"
     if order == "ambiguous" and hint in ("day-first", "month-first"):
         order = "day-first" if hint == "day-first" else "month-first"
     swaps = order == "month-first"
@@ -144,7 +150,11 @@ def _is_compact(cell: str) -> bool:
 
 def _take_apart(cell: str) -> _Parts | datetime.date | None:
     if match := _TIME.fullmatch(cell):
-        return _Parts(1970, 1, 1, _clock(match), False)
+        return (
+            _Parts(1970, 1, 1, _clock(match), False) if match["minute"] < "60" else None
+        )
+    if (span := durations.read_duration(cell)) is not None:
+        return _Parts(1970, 1, 1, span, False)
     cell = _WEEKDAY.sub("", cell, count=1) if cell[:1].isalpha() else cell
     match = next(
         (m for form in (*_FORMS, *_COMPACT) if (m := form.fullmatch(cell))), None
@@ -165,6 +175,14 @@ def _take_apart(cell: str) -> _Parts | datetime.date | None:
         short = year % 100 if len(parts["year"]) == 2 else None
         return _Parts(year, month, day, clock, parts["mark"] != ".", short)
     return _Parts(year, int(parts["month"]), int(parts["day"] or 1), clock, False)
+
+
+def _are_spans(cells: Iterable[str]) -> bool:
+    """Return True if some cells are durations, no times of day."""
+    return any(
+        not _TIME.fullmatch(cell) and durations.read_duration(cell) is not None
+        for cell in cells
+    )
 
 
 def _as_parts(own: _Parts | datetime.date) -> _Parts:

@@ -15,6 +15,7 @@ from gamepruning.types import InputError
 
 MARKS = ",;\t|"
 SNIFFED = 100  # rows by which the delimiter is told
+_INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _SEP_LINE = re.compile(r'(?:"?sep=(.)"?\r?\n)?', re.IGNORECASE)  # Excel's first line
 _COMMENTS = re.compile(r"(?:[ \t]*(?:#.*)?\r?\n)*")  # and empty lines
 
@@ -79,7 +80,7 @@ def read_rows(text: str, delimiter: str, *, before: int = 0) -> Iterator[Row]:
     rows, line = csv.reader(io.StringIO(text), **how), before + 1
     try:
         for cells in rows:
-            cells = [cell.strip() for cell in cells]
+            cells = [_bare(cell) for cell in cells]
             if any(cells):
                 yield Row(line, cells)
             line = before + rows.line_num + 1
@@ -88,6 +89,12 @@ def read_rows(text: str, delimiter: str, *, before: int = 0) -> Iterator[Row]:
             f"row {line}: the quotes do not match ({error}): close each, and write a "
             "quote within quotes twice"
         ) from None
+
+
+def _bare(cell: str) -> str:
+    """A cell without spaces and invisible marks around it, nor Excel's ="..."."""
+    cell = cell.strip().strip(_INVISIBLE).strip()
+    return cell[2:-1].strip() if cell.startswith('="') and cell[-1] == '"' else cell
 
 
 def find_delimiter(text: str, *, before: int = 0) -> str:

@@ -12,10 +12,11 @@ from gamepruning.tabular.columns import Column
 from gamepruning.tabular.numerals import to_numbers
 from gamepruning.tabular.row_names import is_row_id
 from gamepruning.tabular.settle import Table
-from gamepruning.tabular.suspects import find_sentinels, spelt_alike
+from gamepruning.tabular.suspects import find_sentinels, spelt_alike, total_rows
 
 NONE = "the word None is a category (--missing None NA takes both for missing)"
 ALIKE = "categories that differ in case or spaces alone, kept apart (write them alike)"
+TOTALS = "rows that seem to be totals of others, kept (delete them)"
 SENTINELS = "values far from all others, which may stand for missing ones, kept"
 
 
@@ -33,6 +34,8 @@ def note_cells(
     if not is_number:
         for kinds in [] if is_row_id(parsed) else spelt_alike(parsed):
             facts[ALIKE].append(f"{kinds} in {column.name}")
+        for row in total_rows(parsed):
+            facts[TOTALS].append(f"{row} in {column.name}")
         return
     for value in find_sentinels(parsed, is_date=column.kind == "date"):
         table.sentinels.append((column.name, cells[parsed == value], len(cells)))

@@ -17,11 +17,13 @@ CURRENCY = (
     r"CZK|BRL|AED|HKD|HUF|ILS|KRW|MXN|NZD|RUB|SAR|SGD|THB|TRY|TWD|ZAR|Fr\.|kr\.?|zł|"
     r"Rs\.?|RM|Kč|Ft|руб\.?|(?:HK|NZ|S|MX|NT)\$|[₪₫฿₱₦₴]"
 )
+_SHORT_UNIT = rf"(?:{CURRENCY}|%|‰|[A-Za-zµ°]{{1,3}}[²³]?|)"
+_LONG_UNIT = r"[^\W\d_][^\d,;:()]{1,19}"  # of all cells, or of none
 _SPACES = " _'’\u00a0\u2009\u202f"  # between groups of three digits
 _SHAPE = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>[-+−])?\s*(?P<before>{CURRENCY})?\s*(?P<sign2>[-+−])?\s*"
+    rf"(?P<open>\()?\s*(?P<sign>[-+−–])?\s*(?P<before>{CURRENCY})?\s*(?P<sign2>[-+−–])?\s*"
     rf"(?P<body>[\d.,][\d.,{_SPACES}]*?)(?P<power>[eE][-+]?\d+)?\s*"
-    rf"(?P<after>{CURRENCY}|%|‰|[A-Za-zµ°]{{1,3}}[²³]?)?(?P<trail>[-−])?\s*(?P<close>\))?"
+    rf"(?P<after>{_SHORT_UNIT}|{_LONG_UNIT})?(?P<trail>[-−–])?\s*(?P<close>\))?"
 )
 _GROUPED = r"(?:[1-9]\d{{0,2}}(?:([{0}])\d{{3}})(?:\1\d{{3}})*|\d+{1})?"
 _BODY = {  # by the decimal mark
@@ -31,6 +33,7 @@ _BODY = {  # by the decimal mark
     "comma": re.compile(_GROUPED.format("." + _SPACES, "") + r"(?:,\d*)?"),
 }
 SAMPLE = 1000
+FEW = 10  # different cells
 _PLAIN_GROUPED = r"[-+]?[1-9]\d{0,2}\.\d{3}"
 
 
@@ -52,13 +55,21 @@ class _Written(NamedTuple):
     unit: str
     reads: frozenset[str]  # the decimal marks that it may have
 
+    @property
+    def has_long_unit(self) -> bool:
+        """Return True if a word stands beside the number, such as metres."""
+        return re.fullmatch(_SHORT_UNIT, self.unit) is None
 
-def read_numerals(cells: pd.Series, *, hint: str = "auto") -> Numerals:
+
+def read_numerals(
+    cells: pd.Series, *, hint: str = "auto", words_too: bool = True
+) -> Numerals:
     """Read a column of text as numbers, by how all of them are written.
 
     Args:
       cells: text; none is missing.
       hint: "point" or "comma": what decides where both readings are possible.
+      words_too: True to take one word beside most numbers, such as metres, for a unit.
 
     Example:
       >>> read_numerals(pd.Series(["1.138,50", "-2,5"])).values.tolist()
@@ -81,6 +92,9 @@ def read_numerals(cells: pd.Series, *, hint: str = "auto") -> Numerals:
     kinds = pd.Series(cells.unique())
     written = {cell: _take_apart(cell) for cell in kinds}
     found = {cell: own for cell, own in written.items() if own is not None}
+    words = [own.unit for own in found.values() if own.has_long_unit]
+    if not words_too or 2 * len(words) <= len(kinds) or len(set(words)) > 1:
+        found = {cell: own for cell, own in found.items() if not own.has_long_unit}
     style = _style_of(found)
     example = next((cell for cell, own in found.items() if _has_mark(own)), "")
     decimal = style
@@ -133,8 +147,10 @@ def _take_apart(cell: str) -> _Written | None:
     reads = frozenset(mark for mark, form in _BODY.items() if form.fullmatch(body))
     if not reads or not re.search(r"\d", body):
         return None
-    is_negative = any(sign in ("-", "−", "(") for sign in signs)
-    unit = match["before"] or match["after"] or ""
+    is_negative = any(sign in ("-", "−", "–", "(") for sign in signs)
+    unit = (match["before"] or match["after"] or "").strip()
+    if not re.fullmatch(_SHORT_UNIT, unit):
+        unit = unit.removesuffix("s")  # 1 year, 2 years
     sign = -1.0 if is_negative else 1.0
     return _Written(body, sign, match["power"] or "", unit, reads)
 
@@ -159,14 +175,15 @@ def _by_form(marked: list[_Written], whole: list[_Written]) -> Style:
     """The decimal mark of numbers that all look like 1,138 or like 12.500.
 
     Thousands with a mark leave no larger number without one. Decimals are either all of
-    one length, so that no number is without a mark, or none ends with a zero.
+    one length, so that no number is without a mark, or none ends with a zero; of many
+    with three decimals some would have fewer then.
     """
     marks = {mark for own in marked for mark in ".," if mark in own.body}
     if len(marks) > 1:
         return "ambiguous"
     as_decimal, as_groups = ("comma", "point") if "," in marks else ("point", "comma")
     if any(len(own.body) > 3 and own.body.isdigit() for own in whole):
-        return as_decimal
+        return as_decimal if len(marked) < FEW else "ambiguous"
     if whole and any(own.body.endswith("0") for own in marked):
         return as_groups
     return "ambiguous"

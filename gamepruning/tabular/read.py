@@ -108,6 +108,11 @@ def _to_frame(rows: list[Row]) -> pd.DataFrame:
     (_, names), *rest = rows
     if is_plain(pd.Series(names)).all():
         raise InputError("the first line is all numbers: add a header")
+    if len(names) > 2 and sum(map(bool, names)) == 1:
+        raise InputError(
+            f"expected a header of {len(names)} names, got {max(names)!r} alone: put # "
+            "before lines that stand above the header"
+        )
     for name in pd.Series(names)[pd.Series(names).duplicated()][:1]:
         numbers = [k for k, other in enumerate(names, start=1) if other == name]
         which = " and ".join(map(str, numbers))

@@ -15,12 +15,15 @@ from gamepruning.tabular import columns
 from gamepruning.tabular.codes import are_long, are_names
 from gamepruning.tabular.columns import MAX_CATEGORIES, Column
 from gamepruning.tabular.dates import Dates, are_compact, read_dates
+from gamepruning.tabular.durations import read_duration
 from gamepruning.tabular.numerals import CURRENCY, Numerals, read_numerals
 from gamepruning.tabular.options import TableOptions
 from gamepruning.tabular.periods import is_period
 from gamepruning.tabular.row_names import is_id_name
 from gamepruning.types import InputError
 
+# Numbers within a cell, and how many shapes of such cells make a quantity.
+_DIGITS, SHAPES = r"\d+(?:[.,:]\d+)*", 3
 # A cell of digits and marks, which looks like a number or a date that was not read.
 _NUMBER_LIKE = r"[^A-Za-z]{0,4}\d[^A-Za-z]*[A-Za-z]{0,3}"
 
@@ -28,6 +31,7 @@ CODES = "digits with zeros in front, kept as names (--numeric NAME takes the num
 LONG = "digits that a float would lose, kept as names (--numeric NAME takes the number)"
 DATES = "dates, read as days"
 PERIODS = "months, quarters or weeks, read as the day on which they begin"
+SPANS = "durations, read as days"
 UNDATED = "months with a day or a year, kept as categories (2022-07 would be a date)"
 COMPACT = "numbers that are dates (--numeric NAME takes the number)"
 
@@ -64,18 +68,23 @@ class Table(NamedTuple):
 
 
 def look_at(cells: pd.Series, options: TableOptions) -> Seen:
+    """What a column holds, by its own cells."""
     known = cells[~columns.is_missing(cells, options.missing, among_numbers=True)]
-    numbers = read_numerals(known, hint=options.decimal)
-    if not _is_unit(numbers.unit) and cells.nunique() <= MAX_CATEGORIES:
-        numbers = Numerals(pd.Series(np.nan, known.index), "either")
-    if numbers.values.notna().all():
-        is_told = cells.name in options.numeric
-        if is_told or not are_compact(known):
-            dates = Dates(numbers.values.iloc[:0], "fixed")
-            is_code = not is_told and len(known) > 0 and are_names(known)
-            return Seen(len(known), numbers, dates, is_code)
-        numbers = Numerals(pd.Series(np.nan, known.index), "either")
-    return Seen(len(known), numbers, read_dates(known, hint=options.dates))
+    none = Numerals(pd.Series(np.nan, known.index), "either")
+    is_few = cells.nunique() <= MAX_CATEGORIES
+    numbers = read_numerals(known, hint=options.decimal, words_too=not is_few)
+    numbers = none if is_few and not _is_unit(numbers.unit) else numbers
+    is_number = bool(numbers.values.notna().all())
+    is_told = cells.name in options.numeric
+    if is_number and numbers.unit != "mixed" and (is_told or not are_compact(known)):
+        is_code = not is_told and len(known) > 0 and are_names(known)
+        return Seen(len(known), numbers, Dates(none.values[:0], "fixed"), is_code)
+    dates = read_dates(known, hint=options.dates)
+    if dates.order == "uncertain":
+        dates = Dates(none.values, "fixed")
+    if is_number and (numbers.unit != "mixed" or dates.values.notna().all()):
+        numbers = none
+    return Seen(len(known), numbers, dates)
 
 
 def _is_unit(unit: str) -> bool:
@@ -176,6 +185,11 @@ def _order_of(cells: pd.Series, seen: Seen, table: Table) -> str:
     known = cells[seen.dates.values.index]
     is_clock = known.str.match(r"\d{1,2}:").all()
     what = "times of day, read as fractions of a day" if is_clock else DATES
+    if (
+        known.map(read_duration).notna().all()
+        and seen.dates.values.abs().max() >= is_clock
+    ):
+        what = SPANS
     if is_period(known.iloc[0]):
         day = pd.Timestamp(0) + pd.Timedelta(days=seen.dates.values.iloc[0])
         table.facts[PERIODS].append(f"{known.iloc[0]!r} is {day:%Y-%m-%d} in {name}")
@@ -212,7 +226,7 @@ def _two_readings(name: str, example: str) -> InputError:
 def _refuse_number_like(cells: pd.Series, options: TableOptions) -> None:
     """Many different cells of digits must not become categories in silence."""
     kinds = pd.Series(cells.unique())
-    alike = kinds[kinds.str.fullmatch(_NUMBER_LIKE)]
+    alike = kinds[kinds.str.fullmatch(_NUMBER_LIKE) | _share_a_shape(kinds)]
     is_kept = cells.name in options.keep_column or is_id_name(str(cells.name))
     if len(kinds) <= MAX_CATEGORIES or 2 * len(alike) <= len(kinds) or is_kept:
         return
@@ -222,3 +236,10 @@ def _refuse_number_like(cells: pd.Series, options: TableOptions) -> None:
         f"dates that can be read: write them as numbers, leave the column out (--drop "
         f"{cells.name!r}), or take them as categories (--categorical {cells.name!r})"
     )
+
+
+def _share_a_shape(kinds: pd.Series) -> pd.Series:
+    """Return True for each cell that starts with a number and is as many others are."""
+    shapes = kinds.str.replace(_DIGITS, "0", regex=True)
+    usual = shapes.value_counts().index[:SHAPES]
+    return kinds.str.match(r"\W{0,2}\d") & shapes.isin(usual)

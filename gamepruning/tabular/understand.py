@@ -17,6 +17,7 @@ from gamepruning.tabular.notes import note_cells, note_sentinels
 from gamepruning.tabular.options import TableOptions
 from gamepruning.tabular.row_names import counts_rows, is_row_id
 from gamepruning.tabular.settle import Table, common_reading, look_at, settle
+from gamepruning.tabular.suspects import check_last_row
 from gamepruning.types import InputError
 
 
@@ -47,7 +48,8 @@ def understand(
       target: the column whose cells are names of classes unless all are numbers.
 
     Raises:
-      InputError: a column may mean two things, or some of its cells are no number.
+      InputError: a column may mean two things, some of its cells are no number, or the
+        last row is the sum of the others.
 
     Example:
       >>> cells = pd.DataFrame({"a": ["1,5", "NA"], "b": ["x", ""]})
@@ -72,6 +74,7 @@ def understand(
     notes = [f"{what}: {', '.join(which)}" for what, which in table.facts.items()]
     notes += note_sentinels(table)
     frame = pd.DataFrame(parsed, index=cells.index)
+    check_last_row(frame)
     return Understood(tuple(own), frame, tuple(sorted(notes)))
 
 
