@@ -40,6 +40,7 @@ class _State:
     inverse: np.ndarray
     weights: np.ndarray
     lens: np.ndarray | None  # errors count by what they are behind it
+    seen: np.ndarray  # the weights behind it
     entries: list[np.ndarray]  # of each player, those that are still in
     scale: float
     is_shared: bool  # some inputs need several players, and leave with any of them
@@ -52,14 +53,9 @@ class _State:
             which = np.flatnonzero(sizes == size)
             index = np.stack([self.entries[alive[int(k)]] for k in which])
             block = self.inverse[index[:, :, None], index[:, None, :]]
-            rows = self._seen(self.weights[index])
+            rows = self.seen[index]
             found[which] = (rows * np.linalg.solve(block, rows)).sum(axis=(1, 2))
         return found * self.scale
-
-    def _seen(self, errors: np.ndarray) -> np.ndarray:
-        if self.lens is None:
-            return errors
-        return errors * self.lens if self.lens.ndim == 1 else errors @ self.lens
 
     def remove(self, player: int) -> None:
         """Take a player's inputs out; the others' weights make up for them."""
@@ -70,13 +66,23 @@ class _State:
         columns = self.inverse[:, index]
         change = np.linalg.solve(block, np.hstack([self.weights[index], columns.T]))
         num = self.weights.shape[1]
-        self.weights -= columns @ change[:, :num]
+        made_up = change[:, :num]
+        self.weights -= columns @ made_up
+        if self.lens is not None:
+            self.seen -= columns @ behind(self.lens, made_up)
         self.inverse -= columns @ change[:, num:]
-        self.weights[index] = 0
+        self.weights[index] = self.seen[index] = 0
         self.inverse[index] = self.inverse[:, index] = 0
         if self.is_shared:
             self.entries = [rows[~np.isin(rows, index)] for rows in self.entries]
         self.entries[player] = index[:0]
+
+
+def behind(lens: np.ndarray | None, errors: np.ndarray) -> np.ndarray:
+    """Errors as they count: behind a matrix, by factors, or as they are."""
+    if lens is None:
+        return errors
+    return errors * lens if lens.ndim == 1 else errors @ lens
 
 
 def eliminate(
@@ -135,5 +141,7 @@ def _states(
         inverse = np.linalg.inv(gram.moments[g])
         lens = None if metric is None else root(metric[g])
         scale = 1 / gram.energy if metric is None else 1.0
-        found.append(_State(inverse, weights.copy(), lens, own, scale, is_shared))
+        weights = weights.copy()
+        seen = behind(lens, weights)
+        found.append(_State(inverse, weights, lens, seen, own, scale, is_shared))
     return found
