@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # its `stats` are imported when they are needed: it takes long
 from jaxtyping import ArrayLike, Float
-from scipy import stats
 
 from gamepruning.types import InputError
 
@@ -196,9 +196,9 @@ def friedman_test(table: Table) -> FriedmanResult:
     freedom = methods - 1, (methods - 1) * (blocks - 1)
     return FriedmanResult(
         statistic,
-        float(stats.chi2.sf(statistic, methods - 1)),
+        float(scipy.stats.chi2.sf(statistic, methods - 1)),
         float(f_statistic),
-        max(float(stats.f.sf(f_statistic, *freedom)), _surest(blocks, methods)),
+        max(float(scipy.stats.f.sf(f_statistic, *freedom)), _surest(blocks, methods)),
     )
 
 
@@ -224,7 +224,7 @@ def nemenyi_test(table: Table) -> Float[np.ndarray, "M M"]:
     ranks = mean_ranks(table)
     apart = np.abs(ranks[:, None] - ranks)
     statistic = apart / math.sqrt(methods * (methods + 1) / (12 * blocks))
-    found = stats.studentized_range.sf(statistic, methods, np.inf)
+    found = scipy.stats.studentized_range.sf(statistic, methods, np.inf)
     np.fill_diagonal(found, 1.0)
     return np.clip(found, 0.0, 1.0)
 
@@ -254,7 +254,7 @@ def critical_difference(
             "expected at least two methods, two blocks and alpha in (0, 1), got "
             f"{num_methods}, {num_blocks} and {alpha}"
         )
-    quantile = stats.studentized_range.ppf(1 - alpha, num_methods, np.inf)
+    quantile = scipy.stats.studentized_range.ppf(1 - alpha, num_methods, np.inf)
     return float(
         quantile * math.sqrt(num_methods * (num_methods + 1) / 12 / num_blocks)
     )
@@ -337,7 +337,7 @@ def cliques(comparison: MethodComparison) -> list[tuple[int, ...]]:
 
 
 def _ranks(table: np.ndarray, higher_is_better: bool) -> np.ndarray:
-    return stats.rankdata(-table if higher_is_better else table, axis=1)
+    return scipy.stats.rankdata(-table if higher_is_better else table, axis=1)
 
 
 def _surest(blocks: int, methods: int) -> float:
@@ -350,7 +350,7 @@ def _signed_rank(one: np.ndarray, two: np.ndarray) -> float:
         return 1.0
     apart = one - two
     sizes = _tied(np.abs(apart), TIE * np.maximum(np.abs(one), np.abs(two)))
-    found: Any = stats.wilcoxon(np.sign(apart) * sizes, zero_method="wilcox")
+    found: Any = scipy.stats.wilcoxon(np.sign(apart) * sizes, zero_method="wilcox")
     return float(found.pvalue)
 
 

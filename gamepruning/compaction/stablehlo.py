@@ -179,6 +179,13 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     return manifest
 
 
+def fixed_batch(path: Path) -> int | None:
+    """The only batch size of a StableHLO file; None: any, or there is no file."""
+    manifest = read_manifest(path) if path.exists() else {}
+    is_fixed = manifest.get("batch") == "fixed"
+    return manifest["inputs"][0]["shape"][0] if is_fixed else None
+
+
 def _manifest_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 

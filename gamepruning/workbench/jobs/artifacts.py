@@ -10,7 +10,7 @@ import numpy as np
 
 from gamepruning.compaction import export
 from gamepruning.compaction.round_trip import check_round_trips
-from gamepruning.compaction.stablehlo import read_manifest
+from gamepruning.compaction.stablehlo import fixed_batch
 from gamepruning.errors import InputError
 from gamepruning.files import npz
 from gamepruning.files.atomic import disk_problem
@@ -19,12 +19,13 @@ from gamepruning.types import Scores
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.jobs.run import Run
 from gamepruning.workbench.methods.subject import CHECKED, Choice
-from gamepruning.workbench.report import family_plots, plots, theme
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import render_report
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.task import Task
+
+PROGRAM = "model/model.stablehlo"
 
 
 def write_run(
@@ -53,7 +54,7 @@ def write_run(
         figures,
         input_shape=data.input_shape,
         takes_rows=data.rows is not None,
-        batch=fixed_batch(run.folder.partial),
+        batch=fixed_batch(run.folder.partial / PROGRAM),
     )
     run.folder.write_text("report.html", page)
     return result
@@ -87,23 +88,15 @@ def write_models(
     check_round_trips(paths, small.apply, params, inputs)
     for name, why in skipped.items():
         notes.append(f"There is no {name} of the small model: {why}.")
-    if batch := fixed_batch(folder):
+    if batch := fixed_batch(folder / PROGRAM):
         notes.append(f"model.stablehlo takes batches of {batch} only.")
     return notes
-
-
-def fixed_batch(folder: Path) -> int | None:
-    """The only batch size of the exported program; None if it takes any."""
-    path = folder / "model" / "model.stablehlo"
-    manifest = read_manifest(path) if path.exists() else {}
-    is_fixed = manifest.get("batch") == "fixed"
-    return manifest["inputs"][0]["shape"][0] if is_fixed else None
 
 
 def write_inputs(folder: Path, task: Task) -> None:
     """How raw data become the model's inputs, and which rows are in which part."""
     how, rows = task.dataset.preprocessing, task.dataset.rows
-    batch, data = fixed_batch(folder), task.dataset
+    batch, data = fixed_batch(folder / PROGRAM), task.dataset
     snippet = render("use.txt", input_shape=data.input_shape, batch=batch)
     facts = {"model": task.network.name, "data": data, "batch": batch}
     readme = render("use.md", snippet=snippet, **facts)
@@ -121,6 +114,8 @@ def draw(
     run: Run[PruneSettings], task: Task, choice: Choice, result: RunResult
 ) -> dict[str, str]:
     """Draw the figures, write them as PNG, and return them as SVG for the report."""
+    from gamepruning.workbench.report import family_plots, plots, theme
+
     families, mask, records = result.families, choice.mask, run.folder.records.read()
     figures = {
         "contest": plots.plot_contest(result),
