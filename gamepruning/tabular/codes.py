@@ -4,6 +4,7 @@ A quantity is not written as 01234 where the others are 80331, nor with 18 digit
 """
 
 # pyright: reportCallIssue=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false
 
 import pandas as pd
 

@@ -88,18 +88,18 @@ class Column:
             kinds = to_categories(cells, self.missing)
             return fill_zeros(kinds, self.categories) if is_number else kinds
         if is_number and (self.kind == "number" or not (cells > MAX_DAY).any()):
-            column = self._without_markers(cells.astype(float))
+            column = cells.astype(float)
         elif is_datetime64_any_dtype(cells):
-            days = (cells - pd.Timestamp(0)) / pd.Timedelta(days=1)
-            column = self._without_markers(days)
+            column = (cells - pd.Timestamp(0)) / pd.Timedelta(days=1)
         else:
             column = self._read(cells)
+        column = self._without_markers(column) if self.missing else column
         check_size(column, cells)
         return column.mask(column == 0) if self.zero_is_missing else column
 
     def _without_markers(self, values: pd.Series) -> pd.Series:
         """The values, NaN where one is what a marker such as -999 reads as."""
-        markers = pd.Series(self.missing or (), dtype=str)
+        markers = pd.Series(self.missing, dtype=str)
         read = read_numerals if self.kind == "number" else read_dates
         return values.mask(values.isin(read(markers, hint=self.hint).values.dropna()))
 

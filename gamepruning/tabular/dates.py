@@ -75,6 +75,7 @@ class _Parts(NamedTuple):
     clock: float  # in days
     may_swap: bool  # True if the form does not say which is the month
     short: int | None = None  # a year of two digits at the end
+    is_span: bool = False  # True for a duration
 
 
 def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
@@ -109,7 +110,8 @@ def read_dates(cells: pd.Series, *, hint: str = "auto") -> Dates:
         order, example = "year-first", next(iter(found))
     if months and not periods.are_years(months):
         order, example = "month-or-day", next(iter(found))
-    elif _are_spans(found) and not durations.are_certain(found):
+    spans = any(parts.is_span for parts in found.values())
+    if spans and not durations.are_certain(found):
         order = "uncertain"
     if order == "ambiguous" and hint in ("day-first", "month-first"):
         order = "day-first" if hint == "day-first" else "month-first"
@@ -153,14 +155,15 @@ def _take_apart(cell: str) -> _Parts | datetime.date | None:
         return (
             _Parts(1970, 1, 1, _clock(match), False) if match["minute"] < "60" else None
         )
-    if (span := durations.read_duration(cell)) is not None:
-        return _Parts(1970, 1, 1, span, False)
     cell = _WEEKDAY.sub("", cell, count=1) if cell[:1].isalpha() else cell
     match = next(
         (m for form in (*_FORMS, *_COMPACT) if (m := form.fullmatch(cell))), None
     )
     if match is None:
-        return periods.begin_of(cell)
+        span = durations.read_duration(cell)
+        is_span = span is not None
+        own = _Parts(1970, 1, 1, span or 0.0, False, is_span=is_span)
+        return own if is_span else periods.begin_of(cell)
     parts, clock = match.groupdict(), _clock(match)
     year = int(parts["year"])
     if len(parts["year"]) == 2:
@@ -175,14 +178,6 @@ def _take_apart(cell: str) -> _Parts | datetime.date | None:
         short = year % 100 if len(parts["year"]) == 2 else None
         return _Parts(year, month, day, clock, parts["mark"] != ".", short)
     return _Parts(year, int(parts["month"]), int(parts["day"] or 1), clock, False)
-
-
-def _are_spans(cells: Iterable[str]) -> bool:
-    """Return True if some cells are durations, no times of day."""
-    return any(
-        not _TIME.fullmatch(cell) and durations.read_duration(cell) is not None
-        for cell in cells
-    )
 
 
 def _as_parts(own: _Parts | datetime.date) -> _Parts:

@@ -28,6 +28,8 @@ def note_cells(
     if column.missing is None and not is_number and _has_none(cells):
         facts[NONE].append(column.name)
     gone = columns.is_missing(cells, column.missing, among_numbers=is_number)
+    if is_number and not column.zero_is_missing:
+        gone = parsed.isna()  # -999 means -999,00, too
     if words := sorted(set(cells[gone]) - {""}):
         facts["cells read as missing"].append(f"{' '.join(words)} in {column.name}")
         table.markers.update(words)

@@ -22,6 +22,7 @@ from gamepruning.tabular.periods import is_period
 from gamepruning.tabular.row_names import is_id_name
 from gamepruning.types import InputError
 
+_ZONE = r":\d\d(?:[.,]\d+)?\s*(Z|UTC|GMT|[A-Z]{2,4}T|[-+]\d\d:?\d\d)$"
 # Numbers within a cell, and how many shapes of such cells make a quantity.
 _DIGITS, SHAPES = r"\d+(?:[.,:]\d+)*", 3
 # A cell of digits and marks, which looks like a number or a date that was not read.
@@ -32,6 +33,7 @@ LONG = "digits that a float would lose, kept as names (--numeric NAME takes the 
 DATES = "dates, read as days"
 PERIODS = "months, quarters or weeks, read as the day on which they begin"
 SPANS = "durations, read as days"
+ZONES = "times in several zones, read as they stand"
 UNDATED = "months with a day or a year, kept as categories (2022-07 would be a date)"
 COMPACT = "numbers that are dates (--numeric NAME takes the number)"
 
@@ -183,19 +185,22 @@ def _order_of(cells: pd.Series, seen: Seen, table: Table) -> str:
         )
     how = "" if order == "fixed" else f" ({order.replace('-', ' ')})"
     known = cells[seen.dates.values.index]
-    is_clock = known.str.match(r"\d{1,2}:").all()
-    what = "times of day, read as fractions of a day" if is_clock else DATES
-    if (
-        known.map(read_duration).notna().all()
-        and seen.dates.values.abs().max() >= is_clock
-    ):
-        what = SPANS
+    if known.str.extract(_ZONE)[0].nunique() > 1:
+        table.facts[ZONES].append(name)
     if is_period(known.iloc[0]):
         day = pd.Timestamp(0) + pd.Timedelta(days=seen.dates.values.iloc[0])
         table.facts[PERIODS].append(f"{known.iloc[0]!r} is {day:%Y-%m-%d} in {name}")
         return order
-    table.facts[f"{what}{how}"].append(name)
+    table.facts[f"{_what_dates(known, seen.dates.values)}{how}"].append(name)
     return order
+
+
+def _what_dates(known: pd.Series, days: pd.Series) -> str:
+    """What cells are that were all read as days, in words."""
+    if days.max() < 1 and known.str.match(r"\d{1,2}:").all():
+        return "times of day, read as fractions of a day"
+    is_span = all(read_duration(cell) is not None for cell in known)
+    return SPANS if is_span else DATES
 
 
 def _keep_as_categories(cells: pd.Series, example: str, table: Table) -> None:
@@ -239,7 +244,10 @@ def _refuse_number_like(cells: pd.Series, options: TableOptions) -> None:
 
 
 def _share_a_shape(kinds: pd.Series) -> pd.Series:
-    """Return True for each cell that starts with a number and is as many others are."""
+    """Return True for each cell that holds a quantity and is as many others are.
+
+    It starts with a number or holds one with decimals: room 12 is a name.
+    """
     shapes = kinds.str.replace(_DIGITS, "0", regex=True)
     usual = shapes.value_counts().index[:SHAPES]
-    return kinds.str.match(r"\W{0,2}\d") & shapes.isin(usual)
+    return kinds.str.contains(r"^\W{0,2}\d|\d[.,]\d") & shapes.isin(usual)

@@ -105,6 +105,18 @@ def test_many_cells_of_one_shape_that_begin_with_a_number_are_refused(end):
         parse(*(f"{k}{end} {k}" for k in range(40)))
 
 
+@pytest.mark.parametrize("write", ["ca. {}", "w={}", "np.float64({})", "Temp {} C"])
+def test_many_numbers_with_decimals_behind_words_are_refused(write):
+    with pytest.raises(InputError, match="neither numbers nor dates"):
+        parse(*map(write.format, NUMBERS))
+    assert parse(*(f"room {k}" for k in range(40)))[1].columns[0].kind == "category"
+
+
+def test_times_in_several_zones_are_told():
+    _, found = parse("2022-01-01T08:00:00Z", "2022-01-02T08:00:00+05:00")
+    assert "times in several zones, read as they stand: x" in found.notes
+
+
 def test_rows_of_totals_are_refused_or_told():
     rows = [[name, str(k), str(k * k)] for k, name in enumerate(["a", "b"] * 10)]
     table = pd.DataFrame([*rows, ["Total", "190", "2470"]], columns=["n", "x", "y"])

@@ -60,6 +60,13 @@ def test_a_marker_that_is_a_number_is_remembered_for_rows_of_any_type():
     assert (made.transform(typed) == made.transform(cells)).all()
 
 
+@pytest.mark.parametrize("cells", ["-999,00|1,5|2,5", "-999 %|1 %|2 %", "-999.0|1|2"])
+def test_a_marker_that_is_a_number_counts_however_it_is_written(cells):
+    found = understand(table(x=cells), TableOptions(missing=("-999",), decimal="comma"))
+    assert found.parsed["x"].isna().tolist() == [True, False, False]
+    assert f"cells read as missing: {cells.split('|')[0]} in x" in found.notes
+
+
 def test_a_marker_may_begin_with_a_minus_on_the_command_line():
     words = "prune --dataset t.csv --missing -999 NA -1,5 --seed 3".split()
     settings = parse(words).keywords["settings"]
