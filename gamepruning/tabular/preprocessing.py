@@ -74,6 +74,8 @@ class Preprocessing:
             "columns that do not vary in training, left out":
                 [c.name or "(no name)" for c in own if not c.features],
             "missing numbers replaced by the training median, and marked": filled,
+            "missing texts taken as a category of their own":
+                [c.name for c in own if "" in c.categories],
             f"all but the {MAX_CATEGORIES} most frequent categories merged":
                 [f"{c.name} ({c.num_merged} others)" for c in own if c.num_merged],
         }  # fmt: skip

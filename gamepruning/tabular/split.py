@@ -61,8 +61,9 @@ def split_rows(
             name = names[label] if label < len(names) else label
             raise InputError(
                 f"class {name!r} has {len(own)} distinct row{'s' * (len(own) != 1)}, "
-                f"too few for a stratified split into {num_parts} parts: add rows, "
-                "merge classes, or leave such classes out (--rare-classes drop)"
+                f"too few for a stratified split into {num_parts} parts: "
+                f"{_spelt_as(str(name), names)}add rows, merge classes, or leave such "
+                "classes out (--rare-classes drop)"
             )
         num_test = _share(test, len(own), num_parts)
         num_validation = _share(validation, len(own), num_parts)
@@ -70,6 +71,13 @@ def split_rows(
         part_of[own[num_test : num_test + num_validation]] = 1
     parts = part_of[member.reshape(-1)]
     return Rows(*(np.flatnonzero(parts == part) for part in range(3)))
+
+
+def _spelt_as(name: str, names: Sequence[str]) -> str:
+    """What to do if a class differs from another in case alone; else empty."""
+    own = name.casefold()
+    alike = [one for one in names if one != name and one.casefold() == own]
+    return f"write it as {alike[0]!r} if that is meant, " if alike else ""
 
 
 def _random_order(key: jax.Array, num: int) -> np.ndarray:

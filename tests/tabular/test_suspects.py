@@ -1,12 +1,16 @@
 """What may be meant otherwise than it is read is told, and how to mend it."""
 
+import jax
+import numpy as np
 import pandas as pd
 import pytest
 
 from gamepruning.tabular import Column, Preprocessing, TableOptions, understand
+from gamepruning.tabular.split import split_rows
 from gamepruning.tabular.suspects import find_sentinels
 from gamepruning.tabular.target import understand_target
 from gamepruning.tabular.understand import leave_out_ids
+from gamepruning.types import InputError
 from gamepruning.workbench.cli.commands import parse
 
 
@@ -81,6 +85,12 @@ def test_categories_that_differ_in_case_or_spaces_are_told_and_kept_apart():
         "categories that differ in case or spaces alone, kept apart (write them "
         "alike): 'Yes' (1) and 'yes' (1) in x, 'new  york' (1) and 'New York' (1) in x",
     )
+
+
+def test_a_rare_class_that_differs_in_case_alone_is_told_with_the_other():
+    strata, names = np.array([0] * 10 + [1]), ("Yes", "yes")
+    with pytest.raises(InputError, match="write it as 'Yes' if that is meant"):
+        split_rows(jax.random.key(0), strata, validation=0.2, test=0.2, names=names)
 
 
 def test_account_numbers_are_names_and_large_quantities_are_not():
