@@ -10,12 +10,14 @@ import pandas as pd
 from gamepruning.tabular import columns
 from gamepruning.tabular.columns import Column
 from gamepruning.tabular.numerals import to_numbers
+from gamepruning.tabular.periods import short_months
 from gamepruning.tabular.row_names import is_row_id
 from gamepruning.tabular.settle import Table
-from gamepruning.tabular.suspects import find_sentinels, spelt_alike, total_rows
+from gamepruning.tabular.suspects import SHOWN, find_sentinels, spelt_alike, total_rows
 
 NONE = "the word None is a category (--missing None NA takes both for missing)"
 ALIKE = "categories that differ in case or spaces alone, kept apart (write them alike)"
+MADE_DATES = "categories that a spreadsheet seems to have made dates of (mend the file)"
 TOTALS = "rows that seem to be totals of others, kept (delete them)"
 SENTINELS = "values far from all others, which may stand for missing ones, kept"
 
@@ -36,6 +38,8 @@ def note_cells(
     if not is_number:
         for kinds in [] if is_row_id(parsed) else spelt_alike(parsed):
             facts[ALIKE].append(f"{kinds} in {column.name}")
+        for cell in _made_dates(parsed):
+            facts[MADE_DATES].append(f"{cell!r} in {column.name}")
         for row in total_rows(parsed):
             facts[TOTALS].append(f"{row} in {column.name}")
         return
@@ -64,6 +68,13 @@ def note_sentinels(table: Table) -> list[str]:
     words = dict.fromkeys(kind for _, _, own, _ in found for kind in own.unique())
     named = shlex.join([*words, *sorted(table.markers)])
     return [f"{SENTINELS}: {', '.join(told)} (--missing {named} makes them missing)"]
+
+
+def _made_dates(kinds: pd.Series) -> list[str]:
+    """Categories such as Oct-19, which was 10-19, if others are of another kind."""
+    known = [kind for kind in kinds.unique() if kind]
+    made = [kind for kind in known if "-" in kind and short_months(pd.Series([kind]))]
+    return made[:SHOWN] if len(made) < len(known) else []
 
 
 def _has_none(cells: pd.Series) -> bool:

@@ -38,7 +38,9 @@ _FORMS = [
         rf"{_YEAR}[-/. ]*(?P<name>[^\W\d_]{{3,10}})\.?",
     )
 ]
-_SHORT_MONTH = re.compile(r"(?P<name>[^\W\d_]{3,10})\.?[-/' ’]*(?P<short>\d{2})")
+_SHORT_MONTH = re.compile(
+    r"(?P<name>[^\W\d_]{3,10})\.?(?:[-/' ’]*(?P<short>\d{2})|[-/ ]+(?P<day>\d))"
+)
 _DAY_OR_YEAR = re.compile(r"(?P<short>\d{1,2})[-. ]+(?P<name>[^\W\d_]{3,10})\.?")
 _SEASON = re.compile(r"(\d{4})[-/](\d{2})")
 LEAST_MONTHS = 6  # different cells; fewer may be days of some months
@@ -97,15 +99,16 @@ def short_months(cells: pd.Series) -> dict[str, datetime.date]:
         month = match and month_of(match["name"])
         if not match or not month:
             return {}
-        found[cell] = datetime.date(full_year(int(match["short"])), month, 1)
+        number = match.groupdict().get("day") or match["short"]
+        found[cell] = datetime.date(full_year(int(number)), month, 1)
     return found
 
 
 def are_years(months: dict[str, datetime.date]) -> bool:
     """Return True if the numbers of cells such as Jul-22 are years, and no days.
 
-    They are if one is no day of its month, or if few of them come after many months:
-    22-Jul is how spreadsheets write a day.
+    They are if one is no day of its month, or if few of them, and no 1, come after many
+    months. 22-Jul is how spreadsheets write a day, and Jul 5 is none of a year.
 
     Example:
       >>> are_years(short_months(pd.Series(["Jul-98", "Aug-98"])))
@@ -113,15 +116,18 @@ def are_years(months: dict[str, datetime.date]) -> bool:
       >>> are_years(short_months(pd.Series(["Jul-22", "Aug-23"])))
       False
     """
-    if any(cell[:1].isdigit() and not cell[:2].isdigit() for cell in months):
+    if any(re.search(r"(?<!\d)\d(?!\d)", cell) for cell in months):
         return False
     if any("'" in cell or "’" in cell for cell in months):
         return True
     numbers = {day.year % 100 for day in months.values()}
     if not all(_is_day(day.month, day.year % 100) for day in months.values()):
         return True
-    is_last = not any(cell[:1].isdigit() for cell in months)
-    return is_last and len(months) >= max(LEAST_MONTHS, 3 * len(numbers))
+    if 1 in numbers or any(cell[:1].isdigit() for cell in months):
+        return False
+    has_space = any(" " in cell for cell in months)
+    least = 9 * len(numbers) if has_space else 3 * len(numbers)
+    return len(months) >= max(LEAST_MONTHS, least)
 
 
 def are_seasons(cells: Collection[str]) -> bool:

@@ -55,12 +55,28 @@ def test_months_quarters_and_weeks_are_the_day_on_which_they_begin(cells, days):
     assert found.notes[0].startswith((begins, "dates, read as days"))
 
 
-@pytest.mark.parametrize("cells", ["Jul-22|Aug-23", "22-Jul|1-Aug", "15-Jan|15-Feb"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        *("Jul-22|Aug-23", "22-Jul|1-Aug", "15-Jan|15-Feb", "Jan 1|Feb 11"),
+        "|".join(f"{name} 0{day}" for name in ("Jan", "May", "Jul") for day in (1, 2)),
+        "Jan 15|Feb 15|Mar 15|Apr 15|May 15|Jun 15",
+    ],
+)
 def test_months_with_a_day_or_a_year_stay_categories_and_are_told(cells):
     column = pd.Series(cells.split("|"), name="x")
     found = understand(column.to_frame(), TableOptions())
     assert found.columns[0].kind == "category"
     assert found.notes[0].endswith(f"(2022-07 would be a date): {column[0]!r} in x")
+
+
+def test_what_a_spreadsheet_made_dates_of_is_told():
+    for cells in ("1-4|5-9|Oct-19|20-49", "1-Mar|TP53|2-Sep"):
+        column = pd.Series(cells.split("|"), name="x")
+        (note,) = understand(column.to_frame(), TableOptions()).notes
+        assert "made dates of (mend the file): " in note and "in x" in note
+    column = pd.Series(["Jan-Mar", "Apr-Jun", "May"], name="x")
+    assert understand(column.to_frame(), TableOptions()).notes == ()
 
 
 def test_many_months_with_a_day_or_a_year_are_refused():
