@@ -25,7 +25,6 @@ import optax
 
 import gamepruning as gp
 from experiments.cifar.run import (
-    CLOSED_FORM,
     HERE,
     METHODS,
     Bench,
@@ -33,7 +32,7 @@ from experiments.cifar.run import (
     find_row,
     load,
     read_mask,
-    refining,
+    repaired,
 )
 from experiments.gtap.common import write_json
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
@@ -74,15 +73,9 @@ class Tuning:
         self.name = f"resnet{bench.depth}-{row['method']}-{row['asked']}"
         self._options, self._seed = options, seed
         mask = read_mask(row["stays"], bench.players.num_players)
-        repaired = gp.repair(
-            bench.players,
-            bench.params,
-            mask,
-            load("train", row.get("refined_images", row.get("repaired_images")))[0],
-            config=refining(options.gauss_newton) if "refined" in row else CLOSED_FORM,
-            checkpoint=options.folder / f"{self.name}.npz",
-        )
-        small = gp.compact(bench.players, repaired.params, mask, min_units=0)
+        stage = "refined" if "refined" in row else "repaired"
+        found = repaired(bench, row, stage, row[f"{stage}_images"], options)
+        small = gp.compact(bench.players, found.params, mask, min_units=0)
         self._apply = jax.jit(small.apply)
         self._rest = {k: v for k, v in small.params.items() if k != "params"}
         self._images, self._labels = load("train")

@@ -8,7 +8,8 @@
 Players are the inner channels of every block. "market" says how many of each block stay
 and who; "magnitude" and "random" keep as many of each block. Images for choices and
 repair are training images, without labels; the test images are read once for each
-network. What is in the result already is not run again. Data come by
+network. What is in the result already is not run again, and a repair that was cut off
+resumes from its file in `--folder`. Data come by
 tensorflow-datasets (`TFDS_DATA_DIR`), weights from `resnet_cifar10` under
 `GAMEPRUNING_DATA`.
 """
@@ -35,6 +36,7 @@ from gamepruning.images import CifarResNet
 from gamepruning.reconstruction import (
     ReconstructionConfig,
     RepairConfig,
+    Repaired,
     family_curves,
     trade_curves,
 )
@@ -200,24 +202,40 @@ def described(bench: Bench, mask: np.ndarray) -> dict[str, Any]:
 
 def repair(bench: Bench, row: dict[str, Any], options: Any, save: Any) -> None:
     """Repair a choice in closed form, then with Gauss-Newton steps."""
-    images, mask = None, read_mask(row["stays"], bench.players.num_players)
-    stages = {
-        "repaired": CLOSED_FORM,
-        "refined": refining(options.gauss_newton),
-    }
-    for stage, config in stages.items():
+    mask = read_mask(row["stays"], bench.players.num_players)
+    for stage in STAGES:
         if stage in row or stage not in options.stages:
             continue
-        if images is None:
-            images, _ = load("train", options.repair_images)
         with timed(row, f"{stage}_seconds"):
-            found = gp.repair(bench.players, bench.params, mask, images, config=config)
+            found = repaired(bench, row, stage, options.repair_images, options)
         row[stage] = bench.accuracy(found.params, mask)
         row[f"{stage}_images"] = options.repair_images
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         row[f"{stage}_gigabytes"] = round(most / 2**20, 1)  # of the whole process
         print(json.dumps(row), flush=True)
         save()
+
+
+def repaired(
+    bench: Bench, row: dict[str, Any], stage: str, images: int, options: Any
+) -> Repaired:
+    """The network of a stage, from its file or resumed where that is there."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    name = f"resnet{bench.depth}-{row['method']}-{row['asked']}-{stage}"
+    is_refined = stage == "refined"
+
+    def tell(path: str, number: int, of: int) -> None:
+        print(f"{name}: {number + 1} of {of}, {path}", file=sys.stderr, flush=True)
+
+    return gp.repair(
+        bench.players,
+        bench.params,
+        read_mask(row["stays"], bench.players.num_players),
+        load("train", images)[0],
+        config=refining(options.gauss_newton) if is_refined else CLOSED_FORM,
+        checkpoint=options.folder / f"{name}.npz",
+        progress=tell,
+    )
 
 
 def refining(steps: int) -> RepairConfig:
@@ -248,6 +266,9 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--gauss-newton", type=int, default=3, help="steps at most")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("cifar-checkpoints"), help="for repairs"
+    )
     return parser.parse_args()
 
 

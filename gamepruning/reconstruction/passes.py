@@ -81,6 +81,14 @@ class Passes:
         names = (self.param_values[k] for k in used)
         return dict(zip(names, leaves, strict=True))
 
+    def leaves(self, params: Params) -> list[Any]:
+        """The arrays of the model's params; the inverse of `with_params`."""
+        call = self.calls[0]
+        own = call.params_treedef.flatten_up_to(params)
+        places = zip(call.array_index[: len(own)], own, strict=True)
+        by_place = {k: leaf for k, leaf in places if k is not None}
+        return [by_place[k] for k in range(self.num_params)]
+
     def with_params(self, leaves: Sequence[Any]) -> Params:
         """The params of the model with these arrays."""
         call = self.calls[0]

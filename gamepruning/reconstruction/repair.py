@@ -19,12 +19,13 @@ from gamepruning.reconstruction.joint import fit_jointly
 from gamepruning.reconstruction.order import order_corrected
 from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
 from gamepruning.reconstruction.readers import Reader, Shared, find_readers
-from gamepruning.reconstruction.report import Repaired, RepairReport, make_report
-from gamepruning.reconstruction.stored import (
-    load_repaired,
-    repair_facts,
-    save_repaired,
+from gamepruning.reconstruction.report import (
+    ReaderReport,
+    Repaired,
+    RepairReport,
+    make_report,
 )
+from gamepruning.reconstruction.stored import RepairFile, Stored, repair_facts
 from gamepruning.reconstruction.window import output_window, reader_window
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
@@ -128,7 +129,8 @@ def repair(
         times places) than it has inputs.
       config: see `RepairConfig`.
       progress: called with (parameter, number, of how many) before each reader.
-      checkpoint: file to write at the end, and to read instead if it is there.
+      checkpoint: file to write as readers are fitted; a repair that was cut off
+        resumes from it bit-identically, and a finished one is read.
 
     Returns:
       `Repaired(params, report)`. On the rows that it is fitted to, no reader's error is
@@ -165,22 +167,23 @@ def repair(
     inputs = as_inputs(inputs)
     players = check_units(players, params, inputs)
     mask = players.mask(mask)
-    path = None if checkpoint is None else Path(checkpoint)
-    facts = {} if path is None else repair_facts(params, mask, inputs, config)
-    if path is not None and path.is_file():
-        return load_repaired(path, facts, params)
-    work = Repairing(players, params, mask, inputs, config)
-    repaired = work.run(progress or (lambda *_: None))
-    if path is not None:
-        save_repaired(path, facts, params, repaired)
-    return repaired
+    file = None
+    if checkpoint is not None:
+        facts = repair_facts(params, mask, inputs, config)
+        file = RepairFile(Path(checkpoint), facts, params)
+    stored = None if file is None else file.load()
+    if stored is not None and stored.done is None:
+        return stored.repaired
+    work = Repairing(players, params, mask, inputs, config, file)
+    return work.run(progress or (lambda *_: None), stored)
 
 
 class Repairing:
     """A repair under way."""
 
-    def __init__(self, players: UnitPlayers, params, mask, inputs, config):
+    def __init__(self, players: UnitPlayers, params, mask, inputs, config, file=None):
         self._config: RepairConfig = config
+        self._file: RepairFile | None = file
         calls = split_calls(players, params, inputs, config.batch_size)
         self._trace = trace = players.model.trace(calls[0])
         readers = find_readers(trace, players.paths, mask)
@@ -191,20 +194,27 @@ class Repairing:
         everyone = np.ones(players.num_players, bool)
         self._mask = everyone if mask is None else mask
 
-    def run(self, progress: Progress) -> Repaired:
+    def run(self, progress: Progress, stored: Stored | None = None) -> Repaired:
         """Reader after reader, in the order of the program."""
         place, order = self._passes.position, self._passes.shared
         full = self._passes.start(np.ones_like(self._mask))
         cut = self._passes.start(self._mask)
-        reports = []
+        reports: list[ReaderReport] = []
+        done = 0
+        if stored is not None:
+            done, reports = stored.done or 0, [*stored.repaired.report.readers]
+            cut.params[:] = self._passes.leaves(stored.repaired.params)
         before = cut  # at the reader before
         for number, shared in enumerate(order):
-            progress(shared.path, number, len(order))
             begin = time.perf_counter()
             start = place[shared.readers[0].step]
             full = full.at(start)
             if self._is_sequential:
                 cut = cut.at(start)
+            if number < done:
+                before = cut
+                continue
+            progress(shared.path, number, len(order))
             shared, cut = self._settle(shared, full, cut)
             if shared is None:
                 continue
@@ -215,11 +225,22 @@ class Repairing:
             before = cut
             seconds = time.perf_counter() - begin
             reports.append(make_report(shared, sums, found, share, seconds))
+            self._save(cut, reports, number + 1)
         self._fit_outputs(cut)
+        repaired = self._save(cut, reports, None)
+        if few_rows := repaired.report.few_rows:
+            warnings.warn(few_rows, stacklevel=3)
+        return repaired
+
+    def _save(
+        self, cut: Run, reports: Sequence[ReaderReport], done: int | None
+    ) -> Repaired:
+        """The network as it is now, written where there is a file."""
         report = RepairReport(tuple(reports), self._passes.readers.alone)
-        if report.few_rows:
-            warnings.warn(report.few_rows, stacklevel=3)
-        return Repaired(self._passes.with_params(cut.params), report)
+        repaired = Repaired(self._passes.with_params(cut.params), report)
+        if self._file is not None:
+            self._file.save(Stored(repaired, done))
+        return repaired
 
     def _settle(self, shared: Shared, full: Run, cut: Run) -> tuple[Shared | None, Run]:
         """Who stays of what is read here is given."""

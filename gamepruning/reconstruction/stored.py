@@ -1,7 +1,8 @@
-"""A finished repair on disk, so that an interrupted run need not make it again."""
+"""A repair on disk: a finished one is read, one that was cut off is resumed."""
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ from gamepruning.files.fingerprint import fingerprint
 from gamepruning.reconstruction.report import Repaired, RepairReport
 from gamepruning.trees.paths import named_leaves, path_name
 from gamepruning.types import Params
+
+SAVE_EVERY = 10.0  # seconds
 
 
 def repair_facts(
@@ -28,23 +31,57 @@ def repair_facts(
     }
 
 
-def save_repaired(
-    path: Path, facts: dict[str, Any], params: Params, repaired: Repaired
-) -> None:
-    """Write the parameters that a repair changed, and its report.
+class Stored(NamedTuple):
+    """A repair as it stands.
 
-    Raises:
-      InputError: the disk does not let it be written.
+    Attributes:
+      repaired: its parameters and report so far.
+      done: how many readers were visited; None if it is finished.
     """
-    before = named_leaves(params)
-    after = named_leaves(repaired.params)
-    changed = {k: np.asarray(v) for k, v in after.items() if v is not before[k]}
-    report = repaired.report.to_dict()
-    npz.save(path, {"facts": facts, "report": report}, changed)
+
+    repaired: Repaired
+    done: int | None = 0
 
 
-def load_repaired(path: Path, facts: dict[str, Any], params: Params) -> Repaired:
-    """Read what `save_repaired` wrote.
+class RepairFile:
+    """Where a repair is written as it goes on."""
+
+    def __init__(self, path: Path, facts: dict[str, Any], params: Params):
+        self._path, self._facts, self._params = path, facts, params
+        self._saved = time.monotonic()
+
+    def load(self) -> Stored | None:
+        """What is on file; None if nothing is.
+
+        Raises:
+          InputError: the file is damaged, or of another repair.
+        """
+        if not self._path.is_file():
+            return None
+        return load_repaired(self._path, self._facts, self._params)
+
+    def save(self, stored: Stored) -> None:
+        """Write the parameters that a repair changed, and its report.
+
+        What is not finished is written at most every `SAVE_EVERY` seconds.
+
+        Raises:
+          InputError: the disk does not let it be written.
+        """
+        now = time.monotonic()
+        if stored.done is not None and now - self._saved < SAVE_EVERY:
+            return
+        repaired, self._saved = stored.repaired, now
+        before = named_leaves(self._params)
+        after = named_leaves(repaired.params)
+        changed = {k: np.asarray(v) for k, v in after.items() if v is not before[k]}
+        report = repaired.report.to_dict()
+        head = {"facts": self._facts, "report": report, "done": stored.done}
+        npz.save(self._path, head, changed)
+
+
+def load_repaired(path: Path, facts: dict[str, Any], params: Params) -> Stored:
+    """Read what `RepairFile.save` wrote.
 
     Raises:
       InputError: the file is damaged, or of another repair.
@@ -62,4 +99,4 @@ def load_repaired(path: Path, facts: dict[str, Any], params: Params) -> Repaired
         return jnp.asarray(array.view(kind) if array.dtype.kind == "V" else array)
 
     changed = jax.tree_util.tree_map_with_path(replaced, params)
-    return Repaired(changed, report)
+    return Stored(Repaired(changed, report), stored.get("done"))

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 import gamepruning as gp
-from gamepruning.reconstruction import Alone, ReaderReport, RepairConfig, RepairReport
+from gamepruning.reconstruction import (
+    Alone,
+    ReaderReport,
+    RepairConfig,
+    RepairReport,
+    stored,
+)
 
 
 def apply(params, x):
@@ -77,3 +83,45 @@ def test_a_report_is_json_and_back():
     few, left = report.notes
     assert few.startswith("Repair: 'out' has 9 inputs and saw 4 rows")
     assert left == "Repair left w0, w1, w2 and 2 more alone: its weights are int8."
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_repair_that_was_cut_off_resumes_bit_identically(
+    steps, tmp_path, monkeypatch
+):
+    def deep(params, x):
+        for w in params["mid"]:
+            x = jax.nn.relu(x @ w) * params["scale"]
+        return x @ params["out"]
+
+    keys = jax.random.split(jax.random.key(0), 5)
+    params = {
+        "mid": [jax.random.normal(key, (6, 6)) for key in keys[:3]],
+        "out": jax.random.normal(keys[3], (6, 3)),
+        "scale": 0.5,
+    }
+    x = jax.random.normal(keys[4], (64, 6))
+    players = gp.find_players(deep, params, x)
+    given = players, params, np.arange(players.num_players) % 3 > 0, x
+    config = RepairConfig(gauss_newton=steps, batch_size=20)
+    whole = gp.repair(*given, config=config)
+    path = tmp_path / "repair.npz"
+    monkeypatch.setattr(stored, "SAVE_EVERY", 0)
+    visited = []
+
+    def cut(path, number, of):
+        visited.append(number)
+        if len(visited) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gp.repair(*given, config=config, checkpoint=path, progress=cut)
+    again = gp.repair(*given, config=config, checkpoint=path, progress=cut)
+    assert visited == [0, 1, 2, 2]
+    jax.tree.map(np.testing.assert_array_equal, again.params, whole.params)
+    assert [r.path for r in again.report.readers] == [
+        r.path for r in whole.report.readers
+    ]
+    read = gp.repair(*given, config=config, checkpoint=path, progress=cut)
+    assert visited == [0, 1, 2, 2]
+    jax.tree.map(np.testing.assert_array_equal, read.params, whole.params)
