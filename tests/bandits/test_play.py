@@ -36,32 +36,24 @@ def normal(seed, *shape):
     return 0.5 * jax.random.normal(jax.random.key(seed), shape)
 
 
-MODELS = {
-    "mlp": (
-        mlp,
-        {
-            "w1": normal(0, 6, 9),
-            "b1": normal(1, 9),
-            "w2": normal(2, 9, 5),
-            "w3": normal(3, 5, 3),
-        },
-        normal(4, 90, 6),
-    ),
-    "convnet": (
-        convnet,
-        {
-            "k1": normal(0, 3, 3, 1, 4),
-            "k2": normal(1, 3, 3, 4, 3),
-            "w": normal(2, 48, 3),
-        },
-        normal(3, 40, 8, 8, 1),
-    ),
-}
+def mlp_model():
+    shapes = {"w1": (6, 9), "b1": (9,), "w2": (9, 5), "w3": (5, 3)}
+    params = {n: normal(k, *shape) for k, (n, shape) in enumerate(shapes.items())}
+    return mlp, params, normal(4, 90, 6)
+
+
+def convnet_model():
+    shapes = {"k1": (3, 3, 1, 4), "k2": (3, 3, 4, 3), "w": (48, 3)}
+    params = {n: normal(k, *shape) for k, (n, shape) in enumerate(shapes.items())}
+    return convnet, params, normal(3, 40, 8, 8, 1)
+
+
+MODELS = {"mlp": mlp_model, "convnet": convnet_model}
 
 
 @functools.cache
 def setting(name="mlp", granularity="unit"):
-    apply, params, x = MODELS[name]
+    apply, params, x = MODELS[name]()
     y = jnp.arange(len(x)) % 3
     players = gp.find_players(apply, params, x[:2], granularity=granularity)
     return players, params, x, y

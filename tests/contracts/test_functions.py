@@ -1,5 +1,6 @@
 """Public functions x {jit, vmap, grad}, where they promise it: one line each."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -39,13 +40,15 @@ def loss(params, gates):
     return cross_entropy(PLAYERS.gated(params, gates, INPUTS), LABELS)
 
 
-GRADS = jax.grad(lambda joint: loss(joint["params"], joint["gates"]))(
-    {"params": PARAMS, "gates": jnp.full(N, 0.6)}
-)
+@functools.cache
+def grads():
+    with jax.ensure_compile_time_eval():  # the first to ask may be in a trace
+        at = {"params": PARAMS, "gates": jnp.full(N, 0.6)}
+        return jax.grad(lambda joint: loss(joint["params"], joint["gates"]))(at)
 
 
 def of_game(fn, config=CONFIG):
-    return lambda gates: fn(PLAYERS, PARAMS, GRADS, gates, config)
+    return lambda gates: fn(PLAYERS, PARAMS, grads(), gates, config)
 
 
 def of_classes(fn):
