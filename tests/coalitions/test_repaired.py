@@ -98,3 +98,21 @@ def test_an_inverse_that_is_not_exact_is_not_used(game):
     same = inputs.at[:, 1:].set(inputs[:, :1])  # a few directions: singular moments
     grams = gather_grams(players, twice, same, ridge=0.0)
     assert all(each.inverse is None for each in grams.grams)
+
+
+def test_a_bandit_pulls_arms_of_the_repaired_network(game):
+    (players, params, measure, inputs, labels), grams = game
+    few = players, params, measure, inputs[:100], labels[:100]
+    value_fn = gp.value_function(*few, repair=grams)
+    num = players.num_players
+    scores = gp.play_bandit(
+        jax.random.key(0), gp.ucb1(), value_fn, num_pulls=num + 8, pulls_at_once=8
+    )
+
+    def value(mask):
+        repaired = grams.run.passes.with_params(grams.repaired(mask))
+        return measure(players.gated(repaired, mask, few[3]), few[4])
+
+    masks = ~np.eye(num, dtype=bool)
+    changes = value(np.ones(num, bool)) - np.stack([value(mask) for mask in masks])
+    np.testing.assert_allclose(scores.value, changes, atol=1e-5)
