@@ -28,6 +28,7 @@ from gamepruning.players import Players
 from gamepruning.players.examples import check_players
 from gamepruning.selection.round_mask import round_mask
 from gamepruning.trees.arrays import split_arrays
+from gamepruning.trees.placement import replicated_note, take_axes
 from gamepruning.types import InputError, Scores
 
 RANDOM_DRAWS = 8  # before nothing is called proved
@@ -116,7 +117,9 @@ def compact(
       why: anything that JSON can hold, recorded in the plan.
 
     Returns:
-      The smaller model.
+      The smaller model. Its parameters and optimizer state keep their shardings and
+      kinds of memory; an axis that its devices do not divide any more is replicated,
+      and a note in the report says so.
 
     Raises:
       InputError: the mask, the parameters, the inputs or the optimizer state do not
@@ -170,7 +173,8 @@ def compact(
     left_out = check_finite(expected, full_params, examples)
     error = _verify(expected, _jit(apply, small_params, small_inputs), full_params)
     again, doubt = _look_again(pair, params, expected)
-    notes = tuple(note for note in (left_out, doubt) if note)
+    spread = replicated_note(full_params, small_params)
+    notes = tuple(note for note in (left_out, doubt, spread) if note)
     if left_out:
         warnings.warn(f"compact: {left_out}", stacklevel=2)
     small_state = None
@@ -236,8 +240,7 @@ def select_inputs(inputs: Sequence[Any], input_kept) -> tuple:
     """The inputs without the features that left."""
     chosen = list(inputs)
     for position, axes in input_kept.items():
-        for axis, indices in axes.items():
-            chosen[position] = jnp.take(chosen[position], indices, axis=axis)
+        chosen[position] = take_axes(chosen[position], axes)
     return tuple(chosen)
 
 

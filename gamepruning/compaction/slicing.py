@@ -20,6 +20,7 @@ from gamepruning.trees.paths import (
     named_shapes,
     path_name,
 )
+from gamepruning.trees.placement import put_axes, take_axes
 from gamepruning.types import InputError
 
 Keys = tuple[str, ...]
@@ -29,11 +30,13 @@ def slice_tree(tree: Any, kept: Kept) -> Any:
     """Keep the given indices of the given axes.
 
     Args:
-      tree: any tree of arrays. NumPy arrays stay NumPy arrays.
+      tree: any tree of arrays. NumPy arrays stay NumPy arrays; arrays over several
+        devices stay there, with their shardings and kinds of memory.
       kept: {(path, axis): sorted indices that stay}.
 
     Returns:
-      The same tree with smaller leaves.
+      The same tree with smaller leaves. An axis that its devices do not divide any
+      more is replicated on them.
 
     Raises:
       InputError: if `kept` names a path, an axis or an index that is not there.
@@ -47,7 +50,7 @@ def slice_tree(tree: Any, kept: Kept) -> Any:
     check_kept(named_shapes(tree), kept)
     by_path = _by_path(kept)
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: _take(leaf, by_path.get(path_name(path), {})), tree
+        lambda path, leaf: take_axes(leaf, by_path.get(path_name(path), {})), tree
     )
 
 
@@ -135,19 +138,10 @@ def _by_path(kept: Kept) -> dict[str, Axes]:
     return by_path
 
 
-def _take(leaf: Any, axes: Axes) -> Any:
-    for axis, indices in axes.items():
-        if isinstance(leaf, np.ndarray):
-            leaf = np.take(leaf, indices, axis=axis)
-        else:
-            # The indices are checked: "clip" spares the fill of out-of-range ones.
-            leaf = jnp.take(leaf, indices, axis=axis, mode="clip")
-    return leaf
-
-
 def _put(name: str, small: Any, full: Any, axes: Axes) -> Any:
     if isinstance(full, jax.ShapeDtypeStruct):
-        full = jnp.zeros(full.shape, jax.dtypes.canonicalize_dtype(full.dtype))
+        dtype = jax.dtypes.canonicalize_dtype(full.dtype)
+        full = jnp.zeros(full.shape, dtype, device=full.sharding)
     shape = np.shape(full)
     index = [
         axes[axis] if axis in axes else np.arange(size)
@@ -164,7 +158,7 @@ def _put(name: str, small: Any, full: Any, axes: Axes) -> Any:
         full = full.copy()
         full[np.ix_(*index)] = small
         return full
-    return full.at[np.ix_(*index)].set(small)
+    return put_axes(full, small, np.ix_(*index))
 
 
 def _keys(path: tuple) -> Keys:
@@ -199,11 +193,11 @@ class _Owners:
         owners = self.find(path, shape)
         if owners:
             self.refuse_if_they_differ(owners, path, shape)
-            return _take(leaf, self.axes_of(owners[0], shape))
+            return take_axes(leaf, self.axes_of(owners[0], shape))
         if np.size(leaf) == 1:  # a placeholder, or one number a parameter
             return leaf
         if self.is_flat(shape):
-            return _take(leaf, {len(shape) - 1: self.flat_positions})
+            return take_axes(leaf, {len(shape) - 1: self.flat_positions})
         self.refuse_if_it_follows_a_sliced_parameter(path, shape)
         return leaf
 

@@ -1,0 +1,193 @@
+"""Where arrays live: a smaller array goes where the one that it was cut from was."""
+
+import functools
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, TypeGuard
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from gamepruning.trees.paths import named_leaves
+
+Indices = Mapping[int, np.ndarray]  # by axis
+
+
+def fit_sharding(sharding: NamedSharding, shape: tuple) -> NamedSharding:
+    """The same sharding for an array of another shape.
+
+    An axis that its mesh axes do not divide any more is replicated; the others stay as
+    they are. So is an axis of symbolic length.
+
+    Example:
+      >>> mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("model",))
+      >>> sharding = NamedSharding(mesh, PartitionSpec(None, "model"))
+      >>> tuple(fit_sharding(sharding, (4, 3)).spec)
+      (None, 'model')
+    """
+    spec = [
+        names if _divides(sharding, names, size) else None
+        for names, size in zip(sharding.spec, shape, strict=False)
+    ]
+    if tuple(spec) == tuple(sharding.spec):
+        return sharding
+    return sharding.update(spec=sharding.spec.update(partitions=tuple(spec)))
+
+
+def _divides(sharding: NamedSharding, names: Any, size: Any) -> bool:
+    if names is None or names is PartitionSpec.UNCONSTRAINED:
+        return True
+    return isinstance(size, int) and size % num_parts(sharding, names) == 0
+
+
+def num_parts(sharding: NamedSharding, names: Any) -> int:
+    """Into how many parts these mesh axes (or this one) cut an axis."""
+    names = names if isinstance(names, tuple) else (names,)
+    return prod(sharding.mesh.shape[name] for name in names)
+
+
+def is_explicit(sharding: Any) -> TypeGuard[NamedSharding]:
+    """Return True if shardings along some axis of its mesh are part of types."""
+    return isinstance(sharding, NamedSharding) and AxisType.Explicit in (
+        sharding.mesh.axis_types
+    )
+
+
+def replicated(array: Any) -> Any:
+    """The array, replicated if its explicit sharding would keep it from meeting others.
+
+    Sums over axes of parameters come with the shardings of the axes that are left,
+    which differ from parameter to parameter.
+    """
+    sharding = getattr(jax.typeof(array), "sharding", None)
+    if not is_explicit(sharding) or not any(sharding.spec):
+        return array
+    return jax.sharding.reshard(array, sharding.update(spec=PartitionSpec()))
+
+
+def take_axes(array: Any, indices: Indices) -> Any:
+    """Keep some indices of some axes of an array, where the array is.
+
+    NumPy arrays stay NumPy arrays. An array over several devices is cut on them, and
+    keeps its sharding and kind of memory, as far as `fit_sharding` can.
+
+    Args:
+      array: the array.
+      indices: by axis, which of its indices stay; they are not checked.
+    """
+    if not indices:
+        return array
+    if isinstance(array, np.ndarray):
+        for axis, kept in indices.items():
+            array = np.take(array, kept, axis=axis)
+        return array
+    array = jnp.asarray(array)
+    shape = list(np.shape(array))
+    for axis, kept in indices.items():
+        shape[axis] = len(kept)
+    rows = [np.asarray(kept) for kept in indices.values()]
+    return _run_near(_take, tuple(indices), tuple(shape), array, *rows)
+
+
+def put_axes(full: jax.Array, small: Any, index: tuple[np.ndarray, ...]) -> jax.Array:
+    """`full.at[index].set(small)`, placed as `full` is.
+
+    Args:
+      full: the array to write into.
+      small: what to write.
+      index: where: for each axis the indices, shaped to broadcast (`np.ix_`).
+    """
+    if isinstance(full.sharding, NamedSharding):
+        small = jax.device_put(small, fit_sharding(_near(full), np.shape(small)))
+    return _run_near(_put, (), full.shape, full, small, *index)
+
+
+def _take(axes: tuple[int, ...], array: jax.Array, *indices: Any) -> jax.Array:
+    for axis, kept in zip(axes, indices, strict=True):
+        # The indices are checked: "clip" spares the fill of out-of-range ones.
+        array = jnp.take(array, kept, axis=axis, mode="clip")
+    return array
+
+
+def _put(_: tuple, full: jax.Array, small: jax.Array, *index: Any) -> jax.Array:
+    return full.at[index].set(small)
+
+
+def _run_near(
+    fn: Callable[..., jax.Array],
+    static: tuple,
+    shape: tuple,
+    array: jax.Array,
+    *rest: Any,
+) -> jax.Array:
+    """fn(static, array, *rest), of this shape, placed like `array`."""
+    if isinstance(array, jax.core.Tracer):
+        return fn(static, array, *rest)
+    kind, near = array.sharding.memory_kind, _near(array)
+    if kind != near.memory_kind:  # nothing is computed in the memory of the host
+        array = jax.device_put(array, near)
+    if isinstance(near, NamedSharding):
+        out = _program(fn, static, fit_sharding(near, shape))(array, *rest)
+    else:
+        out = fn(static, array, *rest)
+    if kind is None or kind == near.memory_kind:
+        return out
+    return jax.device_put(out, out.sharding.with_memory_kind(kind))
+
+
+def _near(array: jax.Array) -> Any:
+    """The array's sharding in the memory that is computed in."""
+    device = next(iter(array.sharding.device_set))
+    near = device.default_memory().kind
+    sharding = array.sharding
+    return sharding if sharding.memory_kind == near else sharding.with_memory_kind(near)
+
+
+@functools.lru_cache(maxsize=256)
+def _program(
+    fn: Callable[..., jax.Array], static: tuple, target: NamedSharding
+) -> Callable[..., jax.Array]:
+    """The compiled function, whose result has this sharding."""
+    bound = functools.partial(fn, static)
+    if is_explicit(target):
+        return jax.jit(jax.sharding.auto_axes(bound, out_sharding=target))
+    return jax.jit(bound, out_shardings=target)
+
+
+# -- what is told ----------------------------------------------------------------------
+
+
+def replicated_note(before: Any, after: Any) -> str:
+    """Which axes of a tree are replicated since they were cut, in a line; "" if none.
+
+    Args:
+      before: the full arrays.
+      after: the arrays that `take_axes` made of them.
+    """
+    small, told = named_leaves(after), []
+    for path, leaf in named_leaves(before).items():
+        told += _replicated_axes(path, leaf, small[path])
+    if not told:
+        return ""
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return (
+        f"replicated, as the devices no longer divide them: {', '.join(told[:3])}{more}"
+        " (round_to= keeps widths that they divide)"
+    )
+
+
+def _replicated_axes(path: str, leaf: Any, small: Any) -> list[str]:
+    pair = [getattr(array, "sharding", None) for array in (leaf, small)]
+    old, new = pair
+    if not isinstance(old, NamedSharding) or not isinstance(new, NamedSharding):
+        return []
+    found = []
+    for axis, names in enumerate(old.spec):
+        gone = names is not None and new.spec[axis : axis + 1] in ((), (None,))
+        if gone and leaf.shape != small.shape:
+            parts = num_parts(old, names)
+            found.append(f"axis {axis} of {path!r} ({small.shape[axis]} over {parts})")
+    return found
