@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.xla import quick_to_compile
@@ -100,6 +101,14 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs real data: GAMEPRUNING_DATA={named} is not a folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_latencies() -> Iterator[None]:
+    """Latencies are measured for a shorter time: no test depends on their precision."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gamepruning.compaction.measure.SECONDS", 0.1)
+        yield
 
 
 @pytest.fixture

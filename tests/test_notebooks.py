@@ -1,5 +1,6 @@
 """Notebooks run from top to bottom, and stay paired with their scripts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jupytext
@@ -15,19 +16,41 @@ SCRIPTS = [
 ]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_the_notebook_runs(script: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # else pictures are not shown
-    # They compute more than tests do: some optimisation is faster.
-    monkeypatch.setenv("XLA_FLAGS", quick_to_compile(level=1))
-    notebook = jupytext.read(script)
+FRESH = """\
+%reset -f
+import matplotlib.pyplot as plt
+plt.close("all")
+plt.rcdefaults()
+from gamepruning.compaction import measure
+measure.SECONDS = 0.1
+%reset -f
+"""
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory) -> Iterator[NotebookClient]:
+    """One kernel: what all notebooks import and compile is made once."""
+    folder = tmp_path_factory.mktemp("notebooks")
     client = NotebookClient(
-        notebook,
+        nbformat.v4.new_notebook(),
         timeout=600,
         kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
+        resources={"metadata": {"path": str(folder)}},
     )
-    client.execute()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MPLBACKEND", raising=False)  # else pictures are not shown
+        # They compute more than tests do: some optimisation is faster.
+        environment.setenv("XLA_FLAGS", quick_to_compile(level=1))
+        with client.setup_kernel():
+            yield client
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_notebook_runs(script: Path, client: NotebookClient):
+    notebook = jupytext.read(script)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(FRESH))
+    client.nb = notebook
+    client.execute(cleanup_kc=False)
     pictures = [
         output
         for cell in notebook.cells

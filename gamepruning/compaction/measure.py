@@ -18,6 +18,8 @@ from gamepruning.trees.arrays import is_array, split_arrays
 
 Call = tuple[Callable[..., Any], tuple]  # a function and its arguments
 
+SECONDS = 1.0  # that the calls of one function are timed, unless told otherwise
+
 
 class Macs(NamedTuple):
     """Multiply-adds of a function.
@@ -221,9 +223,9 @@ def measure_latency(fn, *args, budget=None, repeats=None):
       ['sin', 'cos']
     """
     if callable(fn):
-        budget = 1.0 if budget is None else budget
+        budget = SECONDS if budget is None else budget
         return _measure({"": (fn, args)}, budget, repeats)[""]
-    return _measure(fn, 2.0 if budget is None else budget, repeats)
+    return _measure(fn, 2 * SECONDS if budget is None else budget, repeats)
 
 
 def _measure(
