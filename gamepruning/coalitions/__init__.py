@@ -1,5 +1,6 @@
 """GAME 2: what players add to coalitions, as power indices with honest errors."""
 
+from gamepruning.coalitions.core import LeastCore, least_core, nucleolus
 from gamepruning.coalitions.estimators import ESTIMATORS
 from gamepruning.coalitions.estimators.select import choose_method
 from gamepruning.coalitions.evaluation.related import Incremental, make_incremental
@@ -27,17 +28,20 @@ from gamepruning.coalitions.semivalues import (
     beta_semivalue,
     shapley,
 )
+from gamepruning.coalitions.unions import exact_owen, owen_values
 from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.coalitions.voting import (
     voting_game,
     weighted_voting_banzhaf,
     weighted_voting_shapley,
 )
+from gamepruning.coalitions.winning import deegan_packel, johnston, threshold_game
 
 __all__ = [
     "ESTIMATORS",
     "Incremental",
     "IndexEstimate",
+    "LeastCore",
     "Semivalue",
     "ValueFunction",
     "banzhaf",
@@ -45,16 +49,23 @@ __all__ = [
     "beta_semivalue",
     "calibrated_likelihood",
     "choose_method",
+    "deegan_packel",
     "estimate_indices",
     "exact_banzhaf",
+    "exact_owen",
     "exact_semivalue",
     "exact_shapley",
+    "johnston",
+    "least_core",
     "make_incremental",
     "negative_cross_entropy",
+    "nucleolus",
+    "owen_values",
     "restrict",
     "semivalues",
     "shapley",
     "shapley_values",
+    "threshold_game",
     "true_class_probability",
     "value_function",
     "voting_game",
