@@ -140,6 +140,6 @@ def _table(found: dict[str, Bands], chosen: str) -> Table:
         lines.append(Row([name, *cells], "hero" if name == chosen else ""))
     title = (
         f"Most doubt as {found[chosen].num_players:,} players leave, by what counts as "
-        "output"
+        "output (total_: over the inputs as well; none: no peak before all have left)"
     )
     return Table(columns, lines, title)

@@ -302,8 +302,10 @@ def test_too_few_pulls(folder, capsys):
     assert "fewer than the 768 players" in capsys.readouterr().err
 
 
-def test_all_methods_are_repaired_alike(tmp_path):
+def test_all_methods_are_repaired_alike(folder):
+    write_table(folder / "t.csv", 0)
     settings = CompareSettings.of(
+        datasets=("t.csv",),
         widths=(6, 3),
         epochs=3,
         fine_tune=1,
@@ -311,9 +313,9 @@ def test_all_methods_are_repaired_alike(tmp_path):
         seeds=1,
         repair=True,
     )
-    assert settings.as_equilibrium("digits", 0).settled_rates.repair
+    assert settings.as_equilibrium("t.csv", 0).settled_rates.repair
     console = Console(file=io.StringIO(), width=100)
-    out = comparing.run_compare(settings, out=tmp_path / "run", console=console)
+    out = comparing.run_compare(settings, out=folder / "run", console=console)
     rows = json.loads((out / "compare.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["dense", "equilibrium", "magnitude"]
     said = console.file.getvalue()  # type: ignore[attr-defined]

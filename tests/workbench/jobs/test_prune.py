@@ -312,7 +312,7 @@ def test_prices_too_high_rescue_the_best_of_each_layer(tmp_path):
 
 
 SMALL = {
-    "resnet": {"filters": (6, 8)},
+    "resnet": {"filters": (6,)},
     "transformer": {"layers": 1, "width": 16, "hidden": 16, "heads": 2},
 }
 
