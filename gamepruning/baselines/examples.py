@@ -12,16 +12,28 @@ from jaxtyping import PyTree
 from gamepruning.players import Players
 from gamepruning.players.examples import examples_are_apart
 from gamepruning.trees.examples import count_rows
+from gamepruning.trees.placement import rows_are_split
 from gamepruning.types import InputError, Scores
 
 
 def chunk_size(
     players: Players, params: PyTree, inputs: tuple, at_once: int | None
 ) -> int | None:
-    """Examples a pass: None, all of them, where they depend on each other."""
-    if at_once is None or not examples_are_apart(players, params, inputs):
+    """Examples a pass: None, all of them, where some of them cannot go alone."""
+    if at_once is None or not can_go_alone(players, params, inputs):
         return None
     return at_once
+
+
+def can_go_alone(players: Players, params: PyTree, inputs: tuple) -> bool:
+    """Check that the network takes one example at a time.
+
+    Where examples depend on each other it does not, nor where the network says how they
+    are split over devices, which one example cannot be.
+    """
+    if rows_are_split(inputs):
+        return False
+    return examples_are_apart(players, params, inputs)
 
 
 def mean_over_chunks(

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from gamepruning.baselines.examples import (
-    exact_scores,
-)
+from gamepruning.baselines.examples import can_go_alone, exact_scores
 from gamepruning.metrics import as_labels
 from gamepruning.players import Players
-from gamepruning.players.examples import check_examples, examples_are_apart
+from gamepruning.players.examples import check_examples
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import as_inputs, count_rows, same_length
+from gamepruning.trees.placement import replicated
 from gamepruning.types import Loss, Scores
 
 PLAYERS_AT_ONCE = 16  # whose passes over all examples are made side by side
@@ -50,7 +49,8 @@ def taylor_scores(
       params: its parameters.
       loss_fn: (outputs, labels) -> scalar, a mean over examples, as these are looked at
         one by one. Where they depend on each other (batch norm over the batch, graphs)
-        the network sees all at once, and the loss one by one.
+        or are split over devices by their types (explicit sharding), the network sees
+        all at once, and the loss one by one.
       inputs: the network's input, [B, ...], or a tuple of inputs.
       labels: their labels, [B, ...].
       order: 1 or 2.
@@ -59,8 +59,8 @@ def taylor_scores(
     Returns:
       `Scores`, exact on these examples; order 1 is >= 0, order 2 may be negative where
       the network does better without the player. Cost: one forward and, for order 1,
-      one backward pass; for order 2 one backward pass an output. Where examples depend
-      on each other, one pass a player instead.
+      one backward pass; for order 2 one backward pass an output. Where the network sees
+      all examples at once, one pass a player instead.
 
     Raises:
       ValueError: `order` is neither 1 nor 2, or there are no examples.
@@ -86,7 +86,7 @@ def taylor_scores(
         count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
     data = (*given.inputs, given.labels)
-    if not examples_are_apart(players, params, given.inputs):
+    if not can_go_alone(players, params, given.inputs):
         return _scores_together(players, params, loss_fn, data, order)
     expand = _first if order == 1 else _second
     num_backward = 1 if order == 1 else _num_outputs(players, params, data)
@@ -98,7 +98,7 @@ def taylor_scores(
 
         return jax.lax.map(alone, data, batch_size=examples_at_once).mean(axis=0)
 
-    data = jax.tree.map(jnp.asarray, data)
+    data = jax.tree.map(lambda leaf: replicated(jnp.asarray(leaf)), data)
     return exact_scores(compiled(score, params, data), 1 + num_backward)
 
 

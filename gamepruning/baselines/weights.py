@@ -20,6 +20,7 @@ from gamepruning.trace.model import OWN_ROLES
 from gamepruning.trees.arrays import compiled, map_arrays
 from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.trees.paths import named_leaves, path_name
+from gamepruning.trees.placement import replicated
 from gamepruning.trees.trainable import (
     is_numeric,
     is_trainable,
@@ -166,7 +167,7 @@ def _sum_read(family: Family, terms: PyTree) -> Array:
             leaf = leaves[part.path]
             others = tuple(k for k in range(leaf.ndim) if k != part.axis)
             member = np.repeat(np.arange(family.size), [len(i) for i in part.index])
-            rows = leaf.sum(axis=others)[np.concatenate(part.index)]
+            rows = replicated(leaf.sum(axis=others))[np.concatenate(part.index)]
             total = total.at[member].add(rows)
     return total
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from gamepruning.run.gated import Tapped
 from gamepruning.trace.model import TracedModel
+from gamepruning.trees.placement import beside, replicated
 from gamepruning.types import Params
 
 Moments = tuple[Float[jax.Array, " N"], Float[jax.Array, " N"]]
@@ -35,7 +36,8 @@ class _Tap:
             return
         others = tuple(k for k in range(array.ndim) if k != dim)
         array = jnp.asarray(array, jnp.result_type(array, float))
-        first, second = array.mean(axis=others), jnp.square(array).mean(axis=others)
+        means = array.mean(axis=others), jnp.square(array).mean(axis=others)
+        first, second = map(replicated, means)
         for number in new:
             entries = np.flatnonzero((columns == number).any(axis=1))
             self._seen[number] = (first[entries].mean(), second[entries].mean())
@@ -44,5 +46,8 @@ class _Tap:
         """Mean and variance; NaN for players that were not met."""
         nothing = (jnp.nan, jnp.nan)
         pairs = [self._seen.get(k + 1, nothing) for k in range(num_players)]
-        mean, square = (jnp.stack([jnp.asarray(p[k]) for p in pairs]) for k in (0, 1))
+        home = jnp.zeros(())
+        mean, square = (
+            jnp.stack([beside(home, jnp.asarray(p[k])) for p in pairs]) for k in (0, 1)
+        )
         return mean, jnp.maximum(square - jnp.square(mean), 0)

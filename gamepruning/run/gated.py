@@ -14,6 +14,7 @@ from gamepruning.trace.primitives import MATRIX_PRODUCTS
 from gamepruning.trace.program import Graph, Lit, Node, Operand, apply_as_is, bind
 from gamepruning.trace.rules import contraction_of
 from gamepruning.trace.units import Columns
+from gamepruning.trees.placement import beside
 
 Tap = Callable[[Any, int, np.ndarray], None]
 Sites = dict[Node, list[tuple[int, int, np.ndarray]]]  # (operand, axis, columns)
@@ -123,7 +124,7 @@ class Gated(Interpreter):
         )
 
     def _gate(self, array, dim: int, columns: np.ndarray):
-        gates = entry_gates(self.gates, columns)
+        gates = entry_gates(beside(array, self.gates), columns)
         gates = jnp.expand_dims(gates, [k for k in range(np.ndim(array)) if k != dim])
         if gates.dtype == bool:
             return jnp.where(gates, array, jnp.zeros((), array.dtype))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gamepruning.trace.labels import LabelAnalysis
-from gamepruning.trace.program import Graph, Lit, Node
+from gamepruning.trace.program import Graph, Lit, Node, context_of
 from gamepruning.trace.units import Columns
 
 
@@ -33,7 +33,9 @@ class Interpreter:
     def run_nodes(self, nodes: Sequence[Node], env: dict[int, Any]) -> None:
         """Evaluate nodes in order, adding their results to `env`."""
         for node in nodes:
-            outs = self.step(node, [self.read(env, operand) for operand in node.ins])
+            args = [self.read(env, operand) for operand in node.ins]
+            with context_of(node):
+                outs = self.step(node, args)
             env.update(zip(node.outs, outs, strict=True))
 
     def read(self, env: dict[int, Any], operand):

@@ -9,6 +9,7 @@ from jaxtyping import ArrayLike, Float
 from gamepruning.run.gated import entry_gates
 from gamepruning.trace.model import TracedModel
 from gamepruning.trees.arrays import map_arrays
+from gamepruning.trees.placement import replicated
 from gamepruning.trees.trainable import is_numeric, put_trainable, widen
 from gamepruning.types import Params
 
@@ -36,7 +37,7 @@ def sum_owned(model: TracedModel, tree: Params) -> Float[jax.Array, " N"]:
     for owned in model.owned_axes():
         leaf = leaves[owned.leaf]
         entries = jnp.sum(widen(leaf), axis=_others(leaf, owned.axis)).astype(dtype)
-        total = _add_entries(total, entries, owned.columns)
+        total = _add_entries(total, replicated(entries), owned.columns)
     return total[1:]
 
 

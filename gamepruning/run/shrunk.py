@@ -1,13 +1,16 @@
 """Run a program at the sizes that a mask leaves."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jax.sharding import NamedSharding
 
 from gamepruning.run.interpret import Interpreter
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.program import Lit, Node, Operand, apply_as_is, bind, take
 from gamepruning.trace.units import Columns, kept_entries
+from gamepruning.trees.placement import fit_sharding, sharding_of
 
 
 class Shrunk(Interpreter):
@@ -69,6 +72,7 @@ class Shrunk(Interpreter):
         cut_out = any(map(self.is_cut, node.outs))
         if not cut_in and not cut_out:
             return apply_as_is(node, args)
+        node = self._fitted(node)
         rule = self.analysis.rules.find("rebind", node.name)
         if rule is not None:
             return rule(NodeSizes(self, node), node, *args)
@@ -76,6 +80,16 @@ class Shrunk(Interpreter):
             return bind(node.primitive, node.params, args)
         outs = apply_as_is(node, args)
         return [self._cut(v, out) for v, out in zip(node.outs, outs, strict=True)]
+
+    def _fitted(self, node: Node) -> Node:
+        """The node with its shardings as they fit the smaller result."""
+        shape = self.shape(node.outs[0])
+        fitted = {
+            name: fit_sharding(value, shape)
+            for name, value in node.params.items()
+            if isinstance(value, NamedSharding)
+        }
+        return replace(node, params=node.params | fitted) if fitted else node
 
     def _cut(self, value: int, array: Any) -> Any:
         for axis, kept in enumerate(self.kept(value)):
@@ -108,6 +122,12 @@ class NodeSizes:
     def kept_in(self, operand: int, dim: int) -> np.ndarray | None:
         """The kept indices of an operand's axis, None for all."""
         return self._shrunk.kept(self._node.ins[operand])[dim]
+
+    def sharding_out(self, number: int) -> NamedSharding | None:
+        """The explicit sharding of a result at its smaller size, if it has one."""
+        value = self._node.outs[number]
+        sharding = sharding_of(self._shrunk.program.aval(value))
+        return None if sharding is None else fit_sharding(sharding, self.out(number))
 
     def kept_out(self, number: int, dim: int) -> np.ndarray | None:
         """The kept indices of a result's axis, None for all."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from gamepruning.trees.arrays import is_array, shapes_of
 from gamepruning.trees.paths import flatten, path_name
+from gamepruning.trees.placement import fit_sharding, sharding_of
 from gamepruning.types import InputError, Params
 
 TreeDef = Any  # a jax.tree_util.PyTreeDef, which type checkers cannot read
@@ -86,7 +87,9 @@ class CallSpec:
 
     def key(self) -> tuple:
         """What a trace depends on: structure, shapes, dtypes and constants."""
-        arrays = tuple((tuple(np.shape(a)), a.dtype, _weak(a)) for a in self.arrays)
+        arrays = tuple(
+            (tuple(np.shape(a)), a.dtype, _weak(a), sharding_of(a)) for a in self.arrays
+        )
         x64 = jnp.result_type(float) == jnp.float64
         constants = tuple(map(_Constant, self.constants))
         return self.treedef, self.array_index, arrays, constants, x64
@@ -181,9 +184,14 @@ def _weak(array: Any) -> bool:
 
 
 def as_struct(array: Any, shape: Sequence | None = None) -> jax.ShapeDtypeStruct:
-    """The shape and dtype of an array; of another `shape` if one is given."""
+    """The type of an array: shape, dtype, explicit sharding; of another `shape`."""
     shape = np.shape(array) if shape is None else tuple(shape)
-    return jax.ShapeDtypeStruct(shape, array.dtype, weak_type=_weak(array))
+    sharding = sharding_of(array)
+    if sharding is not None:
+        sharding = fit_sharding(sharding, shape)
+    return jax.ShapeDtypeStruct(
+        shape, array.dtype, weak_type=_weak(array), sharding=sharding
+    )
 
 
 # -- what is wrong with a later call ------------------------------------------------

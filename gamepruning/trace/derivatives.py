@@ -11,6 +11,7 @@ import jax
 
 from gamepruning.trace import primitives
 from gamepruning.trace.program import apply_alone, is_inexact
+from gamepruning.trees.placement import sharding_of
 
 
 def trace_rule(alone: Any, body: Any) -> tuple[Any, Any]:
@@ -36,7 +37,7 @@ def trace_rule(alone: Any, body: Any) -> tuple[Any, Any]:
 
 
 def _struct(aval: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=sharding_of(aval))
 
 
 def _jvp_rule(alone: Any, avals: Sequence[Any]) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from jax.interpreters import partial_eval
 from gamepruning.trace import primitives
 from gamepruning.trace.derivatives import trace_rule
 from gamepruning.trace.program import Graph, Lit, Node, Operand, Program
+from gamepruning.trees.placement import sharding_of
 
 
 def trace(fn: Callable, *args) -> Program:
@@ -135,7 +136,7 @@ def _transposed_reshape(eqn):
     order, sizes = eqn.params["dimensions"], eqn.params["new_sizes"]
     aval = eqn.invars[0].aval
     return jax.make_jaxpr(lambda x: lax.reshape(lax.transpose(x, order), sizes))(
-        jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=sharding_of(aval))
     )
 
 

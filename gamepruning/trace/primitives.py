@@ -16,18 +16,18 @@ abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e
 bessel_j1 bitcast_convert_type cbrt ceil clamp clz complex conj convert_element_type
 copy copy_p cos cosh digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt
 igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log log1p
-logistic lt lt_to max min mul name ne neg nextafter not one_minus_square or polygamma
-population_count pow random_gamma_grad real reduce_precision
-regularized_incomplete_beta rem round rsqrt select_n sharding_constraint shift_left
-shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub
-tan tanh xor zeta
+logistic lt lt_to max mesh_cast min mul name ne neg nextafter not one_minus_square or
+polygamma population_count pow random_gamma_grad real reduce_precision
+regularized_incomplete_beta rem reshard round rsqrt select_n sharding_constraint
+shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square
+stop_gradient sub tan tanh xor zeta
 """)
 
 # Elementwise with one operand, and 0 where that is 0.
 KEEPS_ZERO = _names("""
 abs asin asinh atan atanh cbrt ceil conj convert_element_type copy copy_p erf expm1
-floor imag log1p name neg real reduce_precision round sharding_constraint sign sin sinh
-sqrt square stop_gradient tan tanh
+floor imag log1p mesh_cast name neg real reduce_precision reshard round
+sharding_constraint sign sin sinh sqrt square stop_gradient tan tanh
 """)
 
 # Elementwise with several operands, and 0 where all of them, or one of them, are 0.
@@ -37,8 +37,8 @@ ZERO_IF_ANY = _names("and mul")
 # Elementwise, and each entry of the result is an entry of the operand or plus or minus
 # one: parameters are still parameters behind them.
 VIEWS = _names("""
-abs convert_element_type copy copy_p neg reduce_precision sharding_constraint
-stop_gradient
+abs convert_element_type copy copy_p mesh_cast neg reduce_precision reshard
+sharding_constraint stop_gradient
 """)
 
 # The same entries in the same order, under another shape.

@@ -9,6 +9,7 @@ custom_jvp and custom_vjp. Their bodies share the value table of the whole progr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend import core as jex
+
+from gamepruning.trees.placement import sharding_of, take_traced
 
 
 class Lit(NamedTuple):
@@ -94,6 +97,12 @@ class Program:
 # -- apply a node ----------------------------------------------------------------------
 
 
+def context_of(node: Node) -> AbstractContextManager:
+    """The context in which the model calls the node: its mesh, say."""
+    (eqn,) = node.alone.eqns
+    return eqn.ctx.manager if hasattr(eqn, "ctx") else nullcontext()
+
+
 def bind(primitive, params: dict[str, Any], args: Sequence) -> list:
     """Apply a primitive with no nested functions; always a list of outputs."""
     outs = primitive.bind(*args, **params)
@@ -121,8 +130,8 @@ def is_inexact(aval) -> bool:
 
 def take(array, indices: np.ndarray, axis: int):
     """Entries along an axis, as a slice where they are in a row."""
-    if len(indices) and np.array_equal(
-        indices, np.arange(indices[0], indices[0] + len(indices))
-    ):
-        return lax.slice_in_dim(array, int(indices[0]), int(indices[-1]) + 1, axis=axis)
-    return jnp.take(array, indices, axis=axis)
+    first = int(indices[0]) if len(indices) else 0
+    is_run = np.array_equal(indices, np.arange(first, first + len(indices)))
+    if len(indices) and is_run and sharding_of(array) is None:
+        return lax.slice_in_dim(array, first, first + len(indices), axis=axis)
+    return take_traced(array, indices, axis)

@@ -13,6 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gamepruning.trees.paths import named_leaves
 
+NO_MESH = jax.sharding.AbstractMesh((), ())
 Indices = Mapping[int, np.ndarray]  # by axis
 
 
@@ -56,16 +57,59 @@ def is_explicit(sharding: Any) -> TypeGuard[NamedSharding]:
     )
 
 
+def sharding_of(array: Any) -> NamedSharding | None:
+    """The sharding that is part of the type of an array, if one is.
+
+    Args:
+      array: an array, traced or not, or the shape of one.
+    """
+    is_bare = isinstance(array, (jax.ShapeDtypeStruct, jax.core.ShapedArray))
+    aval = array if is_bare else jax.typeof(array)
+    sharding = getattr(aval, "sharding", None)
+    return sharding if is_explicit(sharding) else None
+
+
 def replicated(array: Any) -> Any:
     """The array, replicated if its explicit sharding would keep it from meeting others.
 
     Sums over axes of parameters come with the shardings of the axes that are left,
     which differ from parameter to parameter.
     """
-    sharding = getattr(jax.typeof(array), "sharding", None)
-    if not is_explicit(sharding) or not any(sharding.spec):
+    sharding = sharding_of(array)
+    if sharding is None or not any(sharding.spec):
         return array
     return jax.sharding.reshard(array, sharding.update(spec=PartitionSpec()))
+
+
+def rows_are_split(tree: Any) -> bool:
+    """Return True if the type of an array says that its rows lie on several devices."""
+    shardings = filter(None, map(sharding_of, jax.tree.leaves(tree)))
+    return any(
+        num_parts(sharding, sharding.spec[0]) > 1
+        for sharding in shardings
+        if sharding.spec and sharding.spec[0] is not None
+    )
+
+
+def beside(array: Any, other: Any) -> Any:
+    """`other`, on the mesh whose explicit shardings are part of `array`'s type.
+
+    Inside of `auto_axes` and the like an array lies on a mesh of other axis types.
+    """
+    mine, theirs = (getattr(jax.typeof(x), "sharding", None) for x in (array, other))
+    if mine is None or theirs is None or theirs.mesh in (mine.mesh, NO_MESH):
+        return other
+    return jax.sharding.reshard(other, NamedSharding(mine.mesh, PartitionSpec()))
+
+
+def take_traced(array: Any, indices: np.ndarray, axis: int) -> Any:
+    """`jnp.take` in a trace; an explicit sharding is kept as far as it divides."""
+    sharding = sharding_of(array)
+    if sharding is None or not any(sharding.spec):
+        return jnp.take(array, indices, axis=axis)
+    shape = (*array.shape[:axis], len(indices), *array.shape[axis + 1 :])
+    place = (*[slice(None)] * axis, indices)
+    return array.at[place].get(out_sharding=fit_sharding(sharding, shape))
 
 
 def take_axes(array: Any, indices: Indices) -> Any:

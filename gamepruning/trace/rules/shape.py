@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
 from gamepruning.trace.program import Lit, Node, bind
@@ -164,7 +165,7 @@ def label_reshape(
 
 def rebind_reshape(sizes: Sizes, node: Node, operand, *_) -> list:
     """The target shape shrinks."""
-    return [jnp.reshape(operand, sizes.out(0))]
+    return [lax.reshape(operand, sizes.out(0), out_sharding=sizes.sharding_out(0))]
 
 
 def usage_reshape(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from jax.sharding import NamedSharding
 
 from gamepruning.trace.atoms import Label
 from gamepruning.trace.labels import LabelAnalysis, Labels
@@ -53,6 +54,10 @@ class Sizes(Protocol):
 
     def out(self, number: int) -> tuple:
         """The smaller shape of a result."""
+        ...
+
+    def sharding_out(self, number: int) -> NamedSharding | None:
+        """The explicit sharding of a result at its smaller size, if it has one."""
         ...
 
     def kept_in(self, operand: int, dim: int) -> np.ndarray | None:
