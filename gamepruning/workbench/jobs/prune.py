@@ -86,7 +86,7 @@ def _prune(
     """From the data to the small network, and what is written about it."""
     settings, (task, training, _) = run.settings, made
     imports = map(importlib.import_module, LATER)  # slow: beside the training
-    threading.Thread(target=lambda: [*imports], daemon=True).start()
+    threading.Thread(target=lambda: [*imports]).start()
     with stages.new_progress(run.console) as progress:
         trainer = stages.make_trainer(task, training, run.folder, progress)
         dense, choice = _train_and_choose(made, settings, trainer, seconds)
