@@ -43,6 +43,7 @@ from .compaction import (
     export as export,
     export_model as export_model,
     load_stablehlo as load_stablehlo,
+    to_module as to_module,
 )
 from .equilibrium import (
     Budget as Budget,

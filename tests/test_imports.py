@@ -66,6 +66,7 @@ MAY_IMPORT["images"] = (
 MAY_IMPORT_LATE = {
     "players/adapters.py": {"flax"},
     "compaction/export.py": {"safetensors", "orbax"},
+    "compaction/to_module.py": {"flax"},
 }
 COMMAND = "a command loads what it runs: --help and a typing error answer at once"
 FIGURES = "matplotlib is loaded when there is something to draw"

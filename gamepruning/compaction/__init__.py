@@ -24,12 +24,14 @@ from gamepruning.compaction.measure import (
 from gamepruning.compaction.plan import Plan, make_plan
 from gamepruning.compaction.report import CompactionReport
 from gamepruning.compaction.slicing import slice_opt_state, slice_tree, unslice_tree
+from gamepruning.compaction.to_module import SmallModule, to_module
 
 __all__ = [
     "CompactModel",
     "CompactOptions",
     "CompactionReport",
     "Plan",
+    "SmallModule",
     "VerificationError",
     "compact",
     "count_bytes",
@@ -46,5 +48,6 @@ __all__ = [
     "measure_latency",
     "slice_opt_state",
     "slice_tree",
+    "to_module",
     "unslice_tree",
 ]
