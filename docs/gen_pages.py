@@ -50,6 +50,7 @@ MENU = """\
     * [Bandits and a comparison](guide/bandits.md)
     * [Repair](guide/repair.md)
     * [Use the small model](guide/small-model.md)
+    * [Back to a module](guide/modules.md)
     * [Tables](guide/tables.md)
     * [Images](guide/images.md)
     * [Commands](guide/commands.md)
