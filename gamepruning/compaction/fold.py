@@ -99,6 +99,8 @@ def _check_dead(players, params, mask: np.ndarray) -> set[tuple[int, int]]:
 class _Record(Gated):
     """A plain run that notes what passes where removed players are summed over."""
 
+    in_the_open = True
+
     def __init__(self, analysis, columns, mask: np.ndarray):
         super().__init__(analysis, columns, None)
         self._gone = np.concatenate([[False], ~mask])

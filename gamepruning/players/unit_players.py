@@ -215,7 +215,8 @@ def _nothing_to_prune(model: TracedModel) -> str:
     base, analysis = model.base, model.base.analysis
     text = "nothing to prune: no parameter axis can lose an entry; "
     if analysis.opaque:
-        names = ", ".join(sorted(analysis.opaque))
+        why = {name: f" ({cause})" for name, cause in analysis.failures.items()}
+        names = ", ".join(name + why.get(name, "") for name in sorted(analysis.opaque))
         text += f"not understood, so left whole: {names} (see register_rule); "
     for row in frozen_axes(analysis, base.param_labels, model.paths, {}):
         where = f"axis {row.axis} of {row.path or 'params'!r}"

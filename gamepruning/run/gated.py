@@ -138,6 +138,8 @@ class Tapped(Gated):
     derivatives. A while loop or a branch is traced, and the tap does not see into it.
     """
 
+    in_the_open = True
+
     def __init__(self, analysis: LabelAnalysis, columns: Columns, gates: Any, tap: Tap):
         super().__init__(analysis, columns, gates)
         self._tap = tap

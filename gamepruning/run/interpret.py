@@ -1,10 +1,12 @@
 """Run a labelled program node by node; what happens at a node is up to a subclass."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, ClassVar
 
+from gamepruning.run.calls import boundary, named, remat_at, under
 from gamepruning.trace.labels import LabelAnalysis
-from gamepruning.trace.program import Graph, Lit, Node, context_of
+from gamepruning.trace.program import Graph, Lit, Node, Remat, context_of
 from gamepruning.trace.units import Columns
 
 
@@ -18,6 +20,7 @@ class Interpreter:
     """
 
     run_rules: ClassVar[tuple[str, ...]] = ("run",)  # the first that there is
+    in_the_open: ClassVar[bool] = False  # no `jax.checkpoint`, so that arrays are seen
 
     def __init__(self, analysis: LabelAnalysis, columns: Columns):
         self.analysis = analysis
@@ -30,13 +33,47 @@ class Interpreter:
         self.run_nodes(graph.nodes, env)
         return [self.read(env, out) for out in graph.outputs]
 
-    def run_nodes(self, nodes: Sequence[Node], env: dict[int, Any]) -> None:
-        """Evaluate nodes in order, adding their results to `env`."""
-        for node in nodes:
-            args = [self.read(env, operand) for operand in node.ins]
-            with context_of(node):
-                outs = self.step(node, args)
-            env.update(zip(node.outs, outs, strict=True))
+    def run_nodes(
+        self, nodes: Sequence[Node], env: dict[int, Any], depth: int = 0
+    ) -> None:
+        """Evaluate nodes in order, adding to `env` what other nodes may read.
+
+        Args:
+          nodes: some nodes of one graph, in its order.
+          env: the values that are known.
+          depth: how many calls of `jax.checkpoint` around the nodes are entered.
+        """
+        for remat, group in groupby(nodes, lambda node: remat_at(node, depth)):
+            if remat is None or self.in_the_open:
+                self.run_each(list(group), env)
+            else:
+                self._run_remat(remat, list(group), env, depth)
+
+    def run_each(self, nodes: Sequence[Node], env: dict[int, Any]) -> None:
+        """Evaluate nodes in order, adding all their results to `env`."""
+        for scope, group in groupby(nodes, lambda node: node.scope):
+            with named(scope):
+                for node in group:
+                    args = [self.read(env, operand) for operand in node.ins]
+                    with context_of(node):
+                        outs = self.step(node, args)
+                    env.update(zip(node.outs, outs, strict=True))
+
+    def _run_remat(
+        self, remat: Remat, nodes: list[Node], env: dict[int, Any], depth: int
+    ) -> None:
+        """Evaluate nodes of one call of `jax.checkpoint` under it."""
+        read, leaving = boundary(self.program, nodes)
+        taken = [value for value in read if value in env]
+
+        def body(*args) -> list:
+            inner = dict(zip(taken, args, strict=True))
+            self.run_nodes(nodes, inner, depth + 1)
+            return [inner[value] for value in leaving]
+
+        with named(remat.scope):
+            outs = under(remat, body, taken)(*(env[value] for value in taken))
+        env.update(zip(leaving, outs, strict=True))
 
     def read(self, env: dict[int, Any], operand):
         """The value of an operand."""

@@ -150,7 +150,7 @@ class ToggleEvaluator:
         ids = [*self._shared_ids, *self._row_ids]
         values = [*residuals.shared[: len(self._shared_ids)], *residuals.rows]
         env: dict[int, Any] = dict(zip(ids, values, strict=True))
-        run.run_nodes(self._late, env)
+        run.run_each(self._late, env)  # the states are read from inside
         outs = [run.read(env, out) for out in program.graph.outputs]
         states = [env[v] for node in self._states for v in node.outs]
         return states, jax.tree_util.tree_unflatten(program.out_tree, outs)

@@ -1,8 +1,7 @@
 """From a function to a `Program`: trace it, inline its calls, drop what is dead."""
 
-import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
@@ -13,7 +12,7 @@ from jax.interpreters import partial_eval
 
 from gamepruning.trace import primitives
 from gamepruning.trace.derivatives import trace_rule
-from gamepruning.trace.program import Graph, Lit, Node, Operand, Program
+from gamepruning.trace.program import Graph, Lit, Node, Operand, Program, Remat
 from gamepruning.trees.placement import sharding_of
 
 
@@ -38,6 +37,34 @@ def without_dead_code(jaxpr: Any) -> Any:
     return partial_eval.dce_jaxpr(jaxpr, outputs, instantiate=True)[0]
 
 
+class _Calls(NamedTuple):
+    """The calls around an equation: see `Node.remats` and `Node.scope`."""
+
+    remats: tuple[Remat, ...] = ()
+    scope: tuple[str, ...] = ()
+
+    def named(self, eqn) -> tuple[str, ...]:
+        """The names around an equation of the innermost call."""
+        return (*self.scope, *filter(None, _where(eqn).split("/")))
+
+    def within(self, eqn, ins: Sequence[Operand]) -> "_Calls":
+        """The calls around what is inlined for an equation."""
+        name, params, scope = eqn.primitive.name, eqn.params, self.named(eqn)
+        if name in primitives.NAMED_CALLS and "name" in params:
+            return _Calls(self.remats, (*scope, f"jit({params['name']})"))
+        if name not in primitives.REMATS:
+            return _Calls(self.remats, scope)
+        guarded, free = params["prevent_cse"], ()
+        if isinstance(guarded, tuple):
+            free = (v for v, ok in zip(ins, guarded, strict=True) if not ok)
+            guarded = any(guarded)
+        exempt = frozenset(v for v in free if not isinstance(v, Lit))
+        remat = Remat(
+            scope, params["policy"], guarded, exempt, params["differentiated"]
+        )
+        return _Calls((*self.remats, remat))
+
+
 class _Builder:
     """Turns jaxprs into nodes."""
 
@@ -50,7 +77,7 @@ class _Builder:
     def graph(self, jaxpr, consts) -> Graph:
         """A jaxpr as a graph."""
         graph = Graph(tuple(self._value(v.aval) for v in jaxpr.invars))
-        graph.outputs = self._inline(jaxpr, consts, graph.inputs, graph.nodes)
+        graph.outputs = self._inline(jaxpr, consts, graph.inputs, graph.nodes, _Calls())
         _drop_dead(graph)
         return graph
 
@@ -63,7 +90,9 @@ class _Builder:
         self.constants[number] = value
         return number
 
-    def _inline(self, jaxpr, consts, inputs, nodes: list[Node]) -> tuple[Operand, ...]:
+    def _inline(
+        self, jaxpr, consts, inputs, nodes: list[Node], calls: _Calls
+    ) -> tuple[Operand, ...]:
         """Append the nodes of a jaxpr applied to `inputs`; its outputs."""
         env: dict[Any, Operand] = {}
 
@@ -79,10 +108,13 @@ class _Builder:
             ins = tuple(map(read, eqn.invars))
             body = self._inlined_body(eqn)
             if body is not None:
-                outs = self._inline(*_open(body), ins, nodes)
+                within = calls.within(eqn, ins)
+                outs = self._inline(*_open(body), ins, nodes, within)
             else:
                 outs = tuple(self._value(v.aval) for v in eqn.outvars)
-                nodes.append(self._node(jaxpr, eqn, ins, outs))
+                node = self._node(jaxpr, eqn, ins, outs)
+                node.remats, node.scope = calls.remats, calls.named(eqn)
+                nodes.append(node)
             env.update(zip(eqn.outvars, outs, strict=True))
         return tuple(map(read, jaxpr.outvars))
 
@@ -99,8 +131,10 @@ class _Builder:
         alone = _alone(jaxpr, eqn)
         node = Node(eqn.primitive, eqn.params, ins, outs, (), _where(eqn), alone)
         if node.name in primitives.CUSTOM_CALLS:
-            with contextlib.suppress(Exception):  # not understood: opaque, so frozen
+            try:
                 node.subs = self._with_derivative(alone)
+            except Exception as error:  # a rule of the user's: opaque, so frozen
+                node.failure = _one_line(error)
         else:
             bodies = _bodies(eqn)
             node.subs = tuple(self.graph(*_open(body)) for body in bodies)
@@ -113,8 +147,10 @@ class _Builder:
         if key not in self._derivatives:
             self._derivatives[key] = derive()
         self._in_rule = True
-        rule = self.graph(*_open(self._derivatives[key]))
-        self._in_rule = False
+        try:
+            rule = self.graph(*_open(self._derivatives[key]))
+        finally:
+            self._in_rule = False
         return self.graph(*_open(body)), rule
 
 
@@ -147,8 +183,17 @@ def _alone(jaxpr, eqn):
         constvars=[],
         invars=list(seen),
         outvars=list(eqn.outvars),
-        eqns=[eqn],
+        eqns=[_without_names(eqn)],
     )
+
+
+def _without_names(eqn):
+    """The equation without the names around it, which `Node.scope` has."""
+    try:
+        no_names = type(eqn.source_info.name_stack)()
+        return eqn.replace(source_info=eqn.source_info.replace(name_stack=no_names))
+    except AttributeError:
+        return eqn
 
 
 def _open(body) -> tuple[Any, Sequence]:
@@ -160,6 +205,11 @@ def _open(body) -> tuple[Any, Sequence]:
 
 def _dtype(value):
     return value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+
+
+def _one_line(error: Exception) -> str:
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first:.200}" if first else type(error).__name__
 
 
 def _where(eqn) -> str:

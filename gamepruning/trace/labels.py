@@ -30,6 +30,7 @@ class LabelAnalysis(Propagation[Labels]):
       atoms: the union-find of the indices.
       sites: the contractions over an axis that may be pruned, in order.
       opaque: the names of primitives without a rule that met a prunable axis.
+      failures: by name why, where it is a derivative rule of the user's that fails.
       reductions: what a sum over an axis does: "freeze" it, or "gate" it.
     """
 
@@ -41,6 +42,7 @@ class LabelAnalysis(Propagation[Labels]):
         self.atoms = Atoms()
         self.sites: list[Site] = []
         self.opaque: set[str] = set()
+        self.failures: dict[str, str] = {}
         self._varying: set[int] = set()
 
     # -- for the rules ---------------------------------------------------------------
@@ -125,7 +127,11 @@ class LabelAnalysis(Propagation[Labels]):
 
 def opaque(analysis: LabelAnalysis, node: Node, *labels: Labels) -> list[Labels]:
     """Freeze operands and results; on record when something could have left."""
-    reason = f"it meets {explain_node(node)}, which has no rule"
+    what = "has no rule"
+    if node.failure:
+        what = f"cannot be differentiated ({node.failure})"
+        analysis.failures[node.name] = node.failure
+    reason = f"it meets {explain_node(node)}, which {what}"
     if not all(map(analysis.is_frozen, labels)):
         analysis.opaque.add(node.name)
     for label in labels:

@@ -101,6 +101,10 @@ INLINED: dict[str, str] = {
     "remat2": "jaxpr",
 }
 
+# Of those, what whoever runs the program puts around it again: see `Node.remats`.
+REMATS = ("checkpoint", "remat", "remat2")
+NAMED_CALLS = ("jit", "pjit")
+
 # The result costs so much that it is worth keeping while single players toggle.
 HEAVY = (
     PRODUCTS

@@ -4,6 +4,8 @@ Nested calls are inlined at each call site, so that one value has one id and the
 the package never meets them; `trace.flatten` reads such a program off a function. What
 stays nested is what has its own control flow or derivative: scan, while, cond,
 custom_jvp and custom_vjp. Their bodies share the value table of the whole program.
+A node remembers the calls that it stood in, so that who runs the program can put them
+around it again: `jax.checkpoint`, the names of jitted functions and of scopes.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax.core
@@ -41,6 +44,25 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
 
 
+@dataclass(frozen=True, eq=False)
+class Remat:
+    """One call of `jax.checkpoint`, whose body is inlined.
+
+    Attributes:
+      scope: the names around the call, up to the next call or body outside of it.
+      policy: what is kept for the derivative.
+      prevent_cse: what is computed again is not merged with the first time.
+      exempt: the operands for which this does not hold.
+      differentiated: the body is the one that computes again, in a traced derivative.
+    """
+
+    scope: tuple[str, ...]
+    policy: Any
+    prevent_cse: bool
+    exempt: frozenset[int]
+    differentiated: bool
+
+
 @dataclass(eq=False)
 class Node:
     """One primitive applied to values; nodes are equal only to themselves.
@@ -53,6 +75,9 @@ class Node:
       subs: its bodies.
       where: the place in the model that calls it, if known.
       alone: a jaxpr of this one equation, for `apply_as_is`.
+      remats: the calls of `jax.checkpoint` around it in its body, from the outside in.
+      scope: the names around it, up to the innermost of those calls or the body.
+      failure: why its derivative rule, which fails, has no body; "" where it has one.
     """
 
     primitive: Any
@@ -62,6 +87,9 @@ class Node:
     subs: tuple[Graph, ...] = ()
     where: str = ""
     alone: Any = None
+    remats: tuple[Remat, ...] = ()
+    scope: tuple[str, ...] = ()
+    failure: str = ""
 
     @property
     def name(self) -> str:
@@ -92,6 +120,24 @@ class Program:
     def shape(self, operand: Operand) -> tuple:
         """The shape of an operand."""
         return tuple(getattr(self.aval(operand), "shape", ()))
+
+    @cached_property
+    def readers(self) -> dict[int, set[Node | Graph]]:
+        """By value who reads it: nodes, and the graph that returns it."""
+        found: dict[int, set[Node | Graph]] = {}
+        _add_readers(self.graph, found)
+        return found
+
+
+def _add_readers(graph: Graph, found: dict[int, set[Node | Graph]]) -> None:
+    reads = [(graph, graph.outputs), *((node, node.ins) for node in graph.nodes)]
+    for reader, operands in reads:
+        for operand in operands:
+            if not isinstance(operand, Lit):
+                found.setdefault(operand, set()).add(reader)
+    for node in graph.nodes:
+        for body in node.subs:
+            _add_readers(body, found)
 
 
 # -- apply a node ----------------------------------------------------------------------
