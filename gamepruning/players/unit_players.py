@@ -8,6 +8,7 @@ from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players import naming
 from gamepruning.players.exclusion import exclude
+from gamepruning.players.nothing import nothing_to_prune
 from gamepruning.players.players import Players, Which
 from gamepruning.run import kept as axes
 from gamepruning.run.activations import Moments, activation_moments
@@ -42,9 +43,11 @@ class UnitPlayers(Players):
                 f"keep names {unknown[0]!r}, which is neither a family nor the start "
                 f"of a parameter's path: families are {', '.join(groups)}"
             )
+        if groups and not set(groups) - set(keep):
+            raise InputError(f"nothing to prune: keep names all of {', '.join(groups)}")
         groups = {name: units for name, units in groups.items() if name not in keep}
         if not groups:
-            raise InputError(_nothing_to_prune(model))
+            raise InputError(nothing_to_prune(model))
         merged = granularity == "layer"
         self.granularity = granularity
         self.families = _make_families(model, groups, merged)
@@ -209,16 +212,3 @@ def _make_slices(
         )
         slices.append(AxisSlice(model.array_names[array], axis, role, index))
     return tuple(slices)
-
-
-def _nothing_to_prune(model: TracedModel) -> str:
-    base, analysis = model.base, model.base.analysis
-    text = "nothing to prune: no parameter axis can lose an entry; "
-    if analysis.opaque:
-        why = {name: f" ({cause})" for name, cause in analysis.failures.items()}
-        names = ", ".join(name + why.get(name, "") for name in sorted(analysis.opaque))
-        text += f"not understood, so left whole: {names} (see register_rule); "
-    for row in frozen_axes(analysis, base.param_labels, model.paths, {}):
-        where = f"axis {row.axis} of {row.path or 'params'!r}"
-        return text + f"for example {where} stays because {row.reason}"
-    return "nothing to prune: the model has no parameters"

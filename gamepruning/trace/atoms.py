@@ -90,6 +90,8 @@ class Atoms:
             return frozenset((root,))
         atoms = frozenset().union(*(self.resolve(member) for member in members))
         if len(atoms) < 2:  # the product has become plain
+            if not atoms:
+                self._why[root] = self._reason(self.why(root))
             self._drop_product(root)
             self._parent[root] = next(iter(atoms), FROZEN)
         elif atoms != members:
@@ -278,15 +280,19 @@ class Atoms:
                 self.freeze(label, reason)
             return reason
         grids = np.indices(tuple(sizes)).reshape(len(sizes), -1)
+        given = np.stack([labels[k][grids[k]] for k in live], 1)  # type: ignore[index]
         columns = np.stack([self.roots(labels[k])[grids[k]] for k in live], 1)  # type: ignore[index]
         if len(live) == 1:
-            return columns[:, 0]
-        rows, back = np.unique(columns, axis=0, return_inverse=True)
-        nodes = [
-            self.product(frozenset().union(*(self.resolve(n) for n in row)))
-            for row in rows
-        ]
-        return np.array(nodes)[back.reshape(-1)]
+            nodes = columns[:, 0]
+        else:
+            rows, back = np.unique(columns, axis=0, return_inverse=True)
+            made = [
+                self.product(frozenset().union(*(self.resolve(n) for n in row)))
+                for row in rows
+            ]
+            nodes = np.array(made)[back.reshape(-1)]
+        # a node that was frozen knows why; FROZEN itself does not
+        return np.where(nodes == FROZEN, given[:, 0], nodes)
 
     def split(self, label: Label, sizes: Sequence[int]) -> list[Label]:
         """The labels of the axes into which an axis is reshaped (row-major)."""
@@ -335,7 +341,20 @@ class Atoms:
             )
             if known != sets[index]:
                 return None
-        return [np.array([self.product(atoms) for atoms in f]) for f in factors]
+        found = [np.array([self.product(atoms) for atoms in f]) for f in factors]
+        for factor in found:
+            if (factor == FROZEN).any():
+                factor[factor == FROZEN] = self._frozen_like(grid)
+        return found
+
+    def _frozen_like(self, grid: np.ndarray) -> int:
+        """A new frozen node, for the reason of some frozen entry of a grid."""
+        nodes = grid.reshape(-1)
+        frozen = nodes[self.roots(nodes) == FROZEN]
+        reason = self.why(frozen[0]) if len(frozen) else "nothing on it leaves alone"
+        (node,) = self.new(1)
+        self._set_frozen(np.array([node]), self._reason(reason))
+        return int(node)
 
     def reason_of(self, labels: Iterable[Label]) -> str | None:
         """Why these frozen axes are frozen; None if all have one entry."""

@@ -125,6 +125,8 @@ class _Builder:
             return _custom_body(eqn)
         if name == "reshape" and eqn.params.get("dimensions"):
             return _transposed_reshape(eqn)
+        if name in primitives.COLLECTIVES and _is_positional(eqn):
+            return _reduced(eqn, getattr(lax, primitives.COLLECTIVES[name]))
         return eqn.params.get(primitives.INLINED.get(name))
 
     def _node(self, jaxpr, eqn, ins, outs) -> Node:
@@ -170,10 +172,27 @@ def _custom_body(eqn):
 def _transposed_reshape(eqn):
     """A reshape that reads its operand's axes in another order, in two steps."""
     order, sizes = eqn.params["dimensions"], eqn.params["new_sizes"]
-    aval = eqn.invars[0].aval
     return jax.make_jaxpr(lambda x: lax.reshape(lax.transpose(x, order), sizes))(
-        jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=sharding_of(aval))
+        _struct(eqn.invars[0].aval)
     )
+
+
+def _is_positional(eqn) -> bool:
+    """True for a collective over axes of the array, none of them an axis of a mesh."""
+    groups = eqn.params.get("axis_index_groups")
+    return groups is None and all(isinstance(k, int) for k in eqn.params["axes"])
+
+
+def _reduced(eqn, reduce: Callable[..., Any]):
+    """A collective under vmap, as the reductions that it is."""
+    axes = eqn.params["axes"]
+    return jax.make_jaxpr(
+        lambda *operands: [reduce(x, axes) if axes else x for x in operands]
+    )(*(_struct(v.aval) for v in eqn.invars))
+
+
+def _struct(aval) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=sharding_of(aval))
 
 
 def _alone(jaxpr, eqn):

@@ -105,6 +105,27 @@ INLINED: dict[str, str] = {
 REMATS = ("checkpoint", "remat", "remat2")
 NAMED_CALLS = ("jit", "pjit")
 
+# Under `vmap(axis_name=)` a collective becomes the reduction of that axis.
+COLLECTIVES: dict[str, str] = {
+    "pmax": "reduce_max",
+    "pmin": "reduce_min",
+    "psum": "reduce_sum",
+}
+
+# What to do about a primitive that has no rule, for the user to read.
+ADVICE: dict[str, str] = {
+    "custom_linear_solve": "a solution mixes all entries of its axis",
+    "pallas_call": (
+        "a kernel says nothing of its axes: declare what it does by "
+        "register_rule('pallas_call', label=, rebind=), whose rules see its name in "
+        "node.params, or find the players of a model without it"
+    ),
+    "shard_map": (
+        "its body sees one device's part of each array: find the players of the model "
+        "without it, as sharded parameters keep their shardings"
+    ),
+}
+
 # The result costs so much that it is worth keeping while single players toggle.
 HEAVY = (
     PRODUCTS
