@@ -37,6 +37,7 @@ def compact_apply(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Apply:
         outs = shrunk.run(trace.program.graph, call.arrays)
         return jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
 
+    apply.__name__ = getattr(model.apply, "__name__", "apply")  # profilers show it
     return apply
 
 

@@ -209,6 +209,7 @@ def test_names_of_scopes_and_functions_show():
     full = op_names(named, LIST, X)
     assert "second/half/jit(feed_forward)/mlp/dot_general" in full
     assert full <= op_names(small.apply, small.params, X)
+    assert "module @jit_named" in jax.jit(small.apply).lower(small.params, X).as_text()
     assert full <= op_names(players.gated, LIST, gates, X)
 
 
