@@ -46,9 +46,24 @@ def typechecked(thing):
         if dataclasses.is_dataclass(thing) and "__init__" in vars(thing):
             thing.__init__ = typechecked(thing.__init__)
         return thing
-    hints = _hints_of(thing)
-    if not hints:
+    if not thing.__annotations__:
         return thing
+    checked = None
+
+    @functools.wraps(thing)
+    def call(*args, **kwargs):
+        nonlocal checked
+        __tracebackhide__ = True
+        if checked is None:  # most functions are never called in a process
+            checked = _make_checked(thing)
+        return checked(*args, **kwargs)
+
+    return call
+
+
+def _make_checked(thing):
+    """A function with its annotations checked."""
+    hints = _hints_of(thing)
     if inspect.isgeneratorfunction(thing):  # beartype would check when it is iterated
         return _jaxtyped(thing, typechecker=_check)
     try:
@@ -58,7 +73,6 @@ def typechecked(thing):
     if not any(map(_names_axes, hints.values())):
         return checked
 
-    @functools.wraps(thing)
     def call(*args, **kwargs):
         __tracebackhide__ = True
         with _jaxtyped("context"):
