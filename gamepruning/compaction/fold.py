@@ -14,7 +14,7 @@ import numpy as np
 
 from gamepruning.compaction.verify import is_open, sample_inputs
 from gamepruning.run.gated import Gated
-from gamepruning.trace.primitives import RESHAPES
+from gamepruning.trace.primitives import MAXIMA, RESHAPES
 from gamepruning.trace.program import Lit, Node, apply_as_is, bind
 from gamepruning.trace.zeros import ANY, ZeroAnalysis
 from gamepruning.types import InputError
@@ -57,6 +57,11 @@ def fold_constants(players: Any, params: Any, mask: np.ndarray) -> Any:
         constant = _only(args[operand], dim, gone)
         if not np.any(constant):
             continue
+        if node.name in MAXIMA:
+            raise InputError(
+                f"removed players take part in a maximum ({who}), where what they emit "
+                "cannot be folded into a bias: compact without fold"
+            )
         args = [*args]
         args[operand] = jnp.asarray(constant)
         added = np.asarray(bind(node.primitive, node.params, args)[0])

@@ -57,7 +57,8 @@ def find_players(
         leading part of it, with or without `params/`). A family comes first.
       reductions: "freeze" (an axis that is summed or averaged over stays whole) or
         "gate" (it is gated where it is summed; a mean still divides by the full
-        number of entries).
+        number of entries). "gate" lets a maximum of absolute values be gated, too, such
+        as the scale of fake quantisation.
 
     Returns:
       The players.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gamepruning.trace import primitives
 from gamepruning.trace.atoms import Atoms, Label
 from gamepruning.trace.program import Lit, Node, Operand, Program
 from gamepruning.trace.propagate import Propagation, RuleTable
@@ -44,6 +45,7 @@ class LabelAnalysis(Propagation[Labels]):
         self.opaque: set[str] = set()
         self.failures: dict[str, str] = {}
         self._varying: set[int] = set()
+        self._nonnegative: set[int] = set()
 
     # -- for the rules ---------------------------------------------------------------
 
@@ -99,6 +101,12 @@ class LabelAnalysis(Propagation[Labels]):
         """True if the operand depends on the model's inputs, not on params alone."""
         return not isinstance(operand, Lit) and operand in self._varying
 
+    def is_nonnegative(self, operand: Operand) -> bool:
+        """True if it can be seen that no entry is negative."""
+        if isinstance(operand, Lit):
+            return bool(np.all(np.asarray(operand.value) >= 0))
+        return operand in self._nonnegative
+
     def mark_inputs(self, values: Sequence[int]) -> None:
         """These values are the model's inputs."""
         self._varying.update(values)
@@ -111,7 +119,17 @@ class LabelAnalysis(Propagation[Labels]):
             self._varying.update(node.outs)
             for graph in node.subs:
                 self._varying.update(graph.inputs)
+        if self._is_nonnegative_result(node):
+            self._nonnegative.update(node.outs)
         super().visit(node)
+
+    def _is_nonnegative_result(self, node: Node) -> bool:
+        if node.name in primitives.NONNEGATIVE:
+            return True
+        known = map(self.is_nonnegative, node.ins)
+        if node.name in primitives.NONNEGATIVE_IF_ANY:
+            return any(known)
+        return node.name in primitives.NONNEGATIVE_IF_ALL and all(known)
 
     def of_constant(self, operand: Operand) -> Labels:
         """A constant adopts what it meets: it is computed whole, then cut."""

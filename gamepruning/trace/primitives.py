@@ -61,6 +61,17 @@ LOGICAL_REDUCTIONS = _names("reduce_and reduce_or reduce_xor")
 REDUCTIONS = ARG_REDUCTIONS | NUMERIC_REDUCTIONS | LOGICAL_REDUCTIONS
 SUMS = _names("reduce_sum")  # may be gated instead of freezing the axis
 
+# Never negative: whatever goes in; if no operand is; if one operand is not.
+NONNEGATIVE = _names("abs exp exp2 logistic sqrt square")
+NONNEGATIVE_IF_ALL = _names("""
+add add_any broadcast_in_dim concatenate convert_element_type copy copy_p mul
+optimization_barrier reduce_max reduce_min reduce_precision reduce_sum reshape reshard
+rev sharding_constraint slice squeeze stop_gradient transpose
+""")
+NONNEGATIVE_IF_ANY = _names("max")
+# Of numbers that are not negative it is the same with zeros among them.
+MAXIMA = _names("reduce_max")
+
 SUMMING_CUMULATIONS = _names("cumsum")  # of zeros they make zeros
 CUMULATIONS = SUMMING_CUMULATIONS | _names("cumlogsumexp cummax cummin cumprod")
 

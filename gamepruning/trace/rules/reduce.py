@@ -1,26 +1,46 @@
 """Primitives that look along an axis: reductions, cumulations, sorting, fft."""
 
+import jax.numpy as jnp
+
 from gamepruning.trace import primitives
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
-from gamepruning.trace.program import Node
+from gamepruning.trace.program import Node, bind
 from gamepruning.trace.rules.parts import zero_same
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.shape import is_one
+from gamepruning.trace.rules.types import Sizes
 from gamepruning.trace.zeros import CONSTANT, ZERO, Levels, ZeroAnalysis
 
 # -- reductions ------------------------------------------------------------------------
 
 
 def label_reduce(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[Labels]:
-    """A reduced axis stays whole, or is gated where it is summed, on request."""
-    gates = node.name in primitives.SUMS and analysis.reductions == "gate"
+    """A reduced axis stays whole, or on request is gated where a gate of 0 is exact."""
+    gates = analysis.reductions == "gate" and _ignores_zeros(analysis, node)
+    reason = f"it is reduced by {explain_node(node)}"
+    if analysis.reductions == "gate" and node.name in primitives.MAXIMA:
+        reason += ", which can be gated only over absolute values and the like"
     for dim in node.params["axes"]:
         if gates:
             analysis.site(node, 0, dim)
         else:
-            analysis.freeze([labels[dim]], f"it is reduced by {explain_node(node)}")
+            analysis.freeze([labels[dim]], reason)
     axes = node.params["axes"]
     return [tuple(x for dim, x in enumerate(labels) if dim not in axes)]
+
+
+def _ignores_zeros(analysis: LabelAnalysis, node: Node) -> bool:
+    """True for a sum, and for a maximum of what is never negative."""
+    if node.name in primitives.MAXIMA:
+        return analysis.is_nonnegative(node.ins[0])
+    return node.name in primitives.SUMS
+
+
+def rebind_maximum(sizes: Sizes, node: Node, operand) -> list:
+    """A maximum over nothing is that over zeros."""
+    if operand.size == 0:
+        return [jnp.zeros(sizes.out(0), operand.dtype)]
+    return bind(node.primitive, node.params, (operand,))
 
 
 def _zero_reduce(cap: int):
@@ -35,7 +55,17 @@ def _zero_reduce(cap: int):
 
 _of_values = _zero_reduce(ZERO)
 define(primitives.ARG_REDUCTIONS, label=label_reduce, zero=_zero_reduce(CONSTANT))
-define(primitives.NUMERIC_REDUCTIONS, label=label_reduce, zero=_of_values)
+define(
+    primitives.NUMERIC_REDUCTIONS - primitives.MAXIMA,
+    label=label_reduce,
+    zero=_of_values,
+)
+define(
+    primitives.MAXIMA,
+    label=label_reduce,
+    rebind=rebind_maximum,
+    zero=_of_values,
+)
 define(primitives.LOGICAL_REDUCTIONS, label=label_reduce)
 
 
