@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, Unpack, overload
 
+import jax
 import numpy as np
+from jax.sharding import AxisType
 from jaxtyping import Bool, Int, PyTree
 
 from gamepruning.coalitions.evaluation.chunks import Chunks
@@ -156,6 +158,7 @@ def value_function(
       arXiv 2311.10468, section 3: the cooperative game of a network.
     """
     config = make_options(ValueConfig, options, value_function)
+    _check_mesh()
     examples = check_examples(players, params, metric, inputs, labels)
     inside, free = _find_sides(players, varying, config)
     model = ScoredModel(players, params, metric, *examples)
@@ -188,6 +191,17 @@ def _repaired_params(repair: Any) -> PyTree:
             f"inputs) returns, got {type(repair).__name__}"
         )
     return repair.run.passes.with_params(repair.run.params)
+
+
+def _check_mesh() -> None:
+    """Raise InputError under a mesh whose axes are part of types."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if AxisType.Explicit in mesh.axis_types:
+        raise InputError(
+            "value_function spreads coalitions over its own mesh, so it cannot run "
+            "under jax.set_mesh with explicit axes: use a mesh of AxisType.Auto, or "
+            "scores such as gp.taylor_scores"
+        )
 
 
 def _find_sides(

@@ -73,6 +73,8 @@ def test_explicit_shardings_change_no_number(mesh):
     without = apply(players.exclude(params, NARROW), x)
     np.testing.assert_allclose(without, small.apply(small.params, x), atol=1e-5)
     found = scores(players, params, x, y)
+    with pytest.raises(gp.InputError, match="use a mesh of AxisType.Auto"):
+        gp.value_function(players, params, gp.squared_error, x, y)
     with jax.set_mesh(Mesh(np.array(jax.devices()[:1]), ("one",))):
         arguments = jax.tree.map(np.asarray, (params, x, y))
         alone = scores(gp.find_players(plainly, *arguments[:2]), *arguments)
