@@ -97,7 +97,11 @@ def beside(array: Any, other: Any) -> Any:
     Inside of `auto_axes` and the like an array lies on a mesh of other axis types.
     """
     mine, theirs = (getattr(jax.typeof(x), "sharding", None) for x in (array, other))
-    if mine is None or theirs is None or theirs.mesh in (mine.mesh, NO_MESH):
+    if not (is_explicit(mine) or is_explicit(theirs)):
+        return other
+    if mine is None or theirs is None or NO_MESH in (mine.mesh, theirs.mesh):
+        return other
+    if mine.mesh == theirs.mesh:
         return other
     return jax.sharding.reshard(other, NamedSharding(mine.mesh, PartitionSpec()))
 
