@@ -18,6 +18,7 @@ from gamepruning.trees.paths import named_leaves
 from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
+ROWS_TRIED = 4  # first ones, each alone
 EVALUATE = "return it in evaluation mode, such as module.eval() or train=False"
 
 
@@ -63,7 +64,7 @@ def check_pure(apply: Callable[..., Any], params: Any, *inputs: Any) -> None:
 
 
 def check_rows_alone(apply: Callable[..., Any], params: Any, inputs: Any) -> None:
-    """Check that the outputs of an example do not depend on the others of its batch.
+    """Check that the outputs of an example depend on neither its place nor the others.
 
     Args:
       apply: apply(params, inputs) -> outputs.
@@ -73,16 +74,22 @@ def check_rows_alone(apply: Callable[..., Any], params: Any, inputs: Any) -> Non
     Raises:
       InputError: they do, by more than rounding.
     """
+
+    def row(tree: Any, number: int) -> Any:
+        return jax.tree.map(lambda leaf: leaf[number : number + 1], tree)
+
     together = apply(params, inputs)
-    alone = apply(params, jax.tree.map(lambda leaf: leaf[:1], inputs))
-    first = jax.tree.map(lambda leaf: leaf[:1], together)
-    error = relative_error(first, alone)
-    if not error <= tolerance(params, together):
-        raise InputError(
-            f"the outputs of an example change by {error:.2g} of the largest output "
-            "with the other examples of its batch, as by batch norm in training mode: "
-            f"{EVALUATE}"
-        )
+    count = len(jax.tree.leaves(inputs)[0])
+    for number in sorted({*range(min(count, ROWS_TRIED)), count - 1}):
+        alone = apply(params, row(inputs, number))
+        error = relative_error(row(together, number), alone)
+        if not error <= tolerance(params, together):
+            raise InputError(
+                f"the outputs of an example change by {error:.2g} of the largest "
+                "output with its place in the batch or with the other examples there, "
+                "as by batch norm in training mode, or by dropout that is on: "
+                f"{EVALUATE}"
+            )
 
 
 def state_of(
@@ -90,8 +97,8 @@ def state_of(
 ) -> frozenset[str]:
     """The paths of what training keeps up to date by itself, such as batch statistics.
 
-    These are the leaves that `train_apply` returns changed, and those that are no real
-    numbers; without `train_apply`, the batch statistics.
+    These are the batch statistics, the leaves that `train_apply` returns changed, and
+    those that are no real numbers.
 
     Args:
       train_apply: (params, inputs, key) -> (outputs, params), or None.
@@ -99,11 +106,13 @@ def state_of(
       inputs: some examples, [B, ...], that are not all the same.
 
     Raises:
-      InputError: `train_apply` returns something else.
+      InputError: `train_apply` returns something else, or batch statistics that are
+        still 0 and 1 as they were.
     """
     old = named_leaves(params)
+    statistics = statistics_in(old)
     if train_apply is None:
-        return frozenset(statistics_in(old))
+        return frozenset(statistics)
     before = fingerprint(params)
     made = train_apply(params, inputs, jax.random.key(0))
     if fingerprint(params) != before:
@@ -117,11 +126,27 @@ def state_of(
             "expected (outputs, params), params of the shapes and types it was given"
         )
     new = named_leaves(made[1])
-    return frozenset(
-        name
-        for name, leaf in old.items()
-        if not is_trainable(leaf) or not np.array_equal(leaf, new[name], equal_nan=True)
-    )
+    same = {k for k, x in old.items() if np.array_equal(x, new[k], equal_nan=True)}
+    if statistics and same.issuperset(statistics) and are_fresh(params):
+        raise InputError(
+            f"it returns the batch statistics ({', '.join(statistics[:2])}, ...) as "
+            "they were, 0 and 1: put what the module returns for them into params, "
+            "such as {**params, **updated} with linen's mutable=['batch_stats']"
+        )
+    own = {name for name, leaf in old.items() if not is_trainable(leaf)}
+    return frozenset({*statistics, *own, *(old.keys() - same)})
+
+
+def are_fresh(params: Any) -> bool:
+    """Return True if all batch statistics are where training begins: 0 and 1.
+
+    Example:
+      >>> are_fresh({"bn": {"mean": np.zeros(2), "var": np.ones(2)}})
+      True
+    """
+    leaves = named_leaves(params)
+    found = {name: np.asarray(leaves[name]) for name in statistics_in(leaves)}
+    return all((leaf == name.endswith("var")).all() for name, leaf in found.items())
 
 
 def _forms(tree: Any) -> dict[str, tuple]:

@@ -11,7 +11,7 @@ from jax.tree_util import treedef_is_leaf
 
 from gamepruning import metrics
 from gamepruning.compaction.export import import_safetensors
-from gamepruning.compaction.purity import check_pure, statistics_in
+from gamepruning.compaction.purity import are_fresh, check_pure, statistics_in
 from gamepruning.files.functions import check_factory, check_plain
 from gamepruning.files.python import load_function, told
 from gamepruning.players import Players
@@ -107,12 +107,10 @@ def _check_arrays(params: Any) -> None:
 
 def statistics_note(spec: str, params: Any, *, is_loaded: bool) -> str:
     """What comes of batch statistics that training does not keep up to date."""
-    leaves = named_leaves(params)
-    found = {name: np.asarray(leaves[name]) for name in statistics_in(leaves)}
-    fresh = [(leaf == name.endswith("var")).all() for name, leaf in found.items()]
-    if all(fresh) and not is_loaded:
+    if are_fresh(params) and not is_loaded:
+        found = statistics_in(named_leaves(params))
         raise InputError(
-            f"{spec} has batch statistics ({', '.join(list(found)[:2])}, ...) at their "
+            f"{spec} has batch statistics ({', '.join(found[:2])}, ...) at their "
             "start, 0 and 1, where training would leave them: return train_apply, too, "
             "as in docs/guide/own-network.md"
         )
@@ -127,7 +125,7 @@ def check_same_players(name: str, one: Players, other: Players) -> None:
     both, names = (one, other), []
     for players in both:
         names.append(", ".join(f"{f.name} {f.size}" for f in players.families))
-    is_same = one.num_players == other.num_players
+    is_same, kept, again = one.num_players == other.num_players, {}, {}
     if is_same:
         mask = np.arange(one.num_players) % 3 > 0
         kept, again = (players.kept_indices(mask) for players in both)
@@ -137,6 +135,13 @@ def check_same_players(name: str, one: Players, other: Players) -> None:
         raise InputError(
             f"expected one network, but apply of {name} has the players "
             f"{names[0]}, and train_apply {names[1]}{opaque}"
+        )
+    if alone := sorted(kept.keys() - again.keys()):
+        path, axis = alone[0]
+        raise InputError(
+            f"train_apply of {name} does not use {path!r}, whose axis {axis} gets "
+            "smaller with the players of apply: return it changed, as batch statistics "
+            "are, or use it as apply does"
         )
 
 

@@ -67,7 +67,12 @@ def test_a_template_trains_and_its_statistics_move(code, tmp_path):
 BAD = {
     "batch norm that looks at the batch": (
         "apply = lambda p, x: (x - x.mean(0)) @ p['w'] @ p['v']",
-        "outputs of an example change by .* with the other examples of its batch",
+        "outputs of an example change by .* with the other examples there",
+    ),
+    "dropout with a key of its own": (
+        "apply = lambda p, x: x @ p['w'] * jax.random.bernoulli(key, 0.5, (len(x), 8)) "
+        "@ p['v']",
+        "outputs of an example change by .* with its place in the batch",
     ),
     "dropout that is on": (
         "import itertools; count = itertools.count()\n"
@@ -84,6 +89,22 @@ BAD = {
         "    h = (x @ p['w'] - p['bn']['mean'][None]) / p['bn']['var'][None]\n"
         "    return h @ p['v']",
         "batch statistics .*bn/mean, bn/var.* return train_apply",
+    ),
+    "statistics that training makes and drops": (
+        "params['bn'] = {'mean': jnp.zeros(8), 'var': jnp.ones(8)}\n"
+        "def apply(p, x):\n"
+        "    h = (x @ p['w'] - p['bn']['mean'][None]) / p['bn']['var'][None]\n"
+        "    return h @ p['v']\n"
+        "more = {'train_apply': lambda p, x, key: (apply(p, x), p)}",
+        "it returns the batch statistics .bn/mean, bn/var, .* as they were, 0 and 1",
+    ),
+    "statistics that training does not use": (
+        "params['bn'] = {'mean': jnp.ones(8), 'var': 2 * jnp.ones(8)}\n"
+        "def apply(p, x):\n"
+        "    h = (x @ p['w'] - p['bn']['mean'][None]) / p['bn']['var'][None]\n"
+        "    return h @ p['v']\n"
+        "more = {'train_apply': lambda p, x, key: (x @ p['w'] @ p['v'], p)}",
+        "train_apply of .* does not use 'bn/mean', whose axis 0 gets smaller",
     ),
     "a loss of each example": (
         "more = {'loss': lambda outputs, labels: outputs.sum(-1)}",
