@@ -21,7 +21,7 @@ from gamepruning.reconstruction.stretch import Programs, Runner, Values
 from gamepruning.trace.call import CallSpec
 from gamepruning.trace.labelled import Trace
 from gamepruning.trace.program import Lit, Operand
-from gamepruning.trees.examples import count_rows
+from gamepruning.trees.examples import count_rows, same_length
 from gamepruning.types import InputError, Params
 
 
@@ -167,6 +167,8 @@ def check_units(players: Players, params: Params, inputs: tuple) -> UnitPlayers:
             "no axis that is cut"
         )
     output_shapes(players, params, inputs)
+    if same_length(inputs) == 0:
+        raise InputError("expected at least one calibration example, got none")
     return players
 
 

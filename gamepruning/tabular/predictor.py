@@ -68,11 +68,11 @@ class Predictor:
 
     def outputs(self, rows: pd.DataFrame) -> Float[np.ndarray, "rows ..."]:
         """The outputs of the network: logits, or standardised targets."""
-        inputs = self.preprocessing.transform(rows)
+        inputs = self.preprocessing.transform(self._checked(rows))
         inputs = inputs.reshape(len(rows), *self.input_shape)
         batch = self.batch or min(BATCH, max(len(rows), 1))
         made = []
-        for start in range(0, len(rows), batch):
+        for start in range(0, max(len(rows), 1), batch):
             part = inputs[start : start + batch]
             fill = [(0, batch - len(part))] + [(0, 0)] * len(self.input_shape)
             made.append(np.asarray(self.call(np.pad(part, fill)))[: len(part)])
@@ -80,12 +80,21 @@ class Predictor:
 
     def with_target(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows that have a target."""
-        target = self.preprocessing.target_in(rows)
+        target = self.preprocessing.target_in(self._checked(rows))
         return rows[target.is_known(rows[target.name])]
 
     def unseen(self, rows: pd.DataFrame) -> list[str]:
         """What these rows have that the training rows had not, and what is done."""
-        return self.preprocessing.unseen(rows)
+        return self.preprocessing.unseen(self._checked(rows))
+
+    def _checked(self, rows: object) -> pd.DataFrame:
+        if isinstance(rows, pd.DataFrame):
+            return rows
+        raise InputError(
+            "expected rows as a pandas DataFrame with the columns of training, got "
+            f"{type(rows).__name__}: pd.DataFrame(rows) makes one of a list of "
+            "dictionaries or of lists by column, row.to_frame().T of a single row"
+        )
 
     def quality(self, rows: pd.DataFrame) -> str:
         """The score of the rows that have a target, in words; empty if none has."""

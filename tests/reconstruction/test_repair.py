@@ -353,6 +353,8 @@ def test_bad_input_is_named():
         gp.repair(players, params, mask, np.where(x > 2, np.nan, x))
     with pytest.raises(gp.InputError, match="cannot take inputs of shape"):
         gp.repair(players, params, mask, draw(0, 40, 5))
+    with pytest.raises(gp.InputError, match="at least one calibration example"):
+        gp.repair(players, params, mask, x[:0])
     with pytest.raises(gp.InputError, match="mode='both'"):
         RepairConfig(mode="both")
     weights = gp.find_players(mlp, params, x, granularity="weight")

@@ -1,5 +1,6 @@
 """What comes out can be used: predictions from raw rows, files without this package."""
 
+import inspect
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from gamepruning.tabular import load_predictor, read_table
+from gamepruning.tabular.predictor import Predictor
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import load_dataset
@@ -66,6 +68,15 @@ def test_predictions_are_as_accurate_as_the_report_says(run, rows):
     assert share == pytest.approx(run.result.shipped_value) == predictor.score(test)
     assert list(made) == ["prediction", "probability of no", "probability of yes"]
     np.testing.assert_allclose(made.iloc[:, 1:].sum(axis=1), 1, rtol=1e-6)
+
+
+def test_no_rows_have_no_predictions_and_rows_are_a_table(run, rows):
+    predictor = load_predictor(run.folder)
+    none, some = predictor(rows.iloc[:0]), predictor(rows.iloc[:2])
+    assert len(none) == 0 and list(none) == list(some)
+    for given in (rows.iloc[0], rows.iloc[0].to_dict(), rows.to_numpy()):
+        with pytest.raises(InputError, match="as a pandas DataFrame .* got"):
+            inspect.unwrap(Predictor.unseen)(predictor, given)
 
 
 def test_rows_in_any_order_with_gaps_and_news(run, rows):
