@@ -76,7 +76,6 @@ LATE = {
     ("workbench/cli/commands.py", "workbench/jobs"): COMMAND,
     ("workbench/cli/commands.py", "workbench/report"): COMMAND,
     ("workbench/cli/console.py", ""): COMMAND,
-    ("workbench/jobs/artifacts.py", "workbench/report"): FIGURES,
     ("workbench/jobs/bands.py", "workbench/report"): FIGURES,
     ("workbench/jobs/curve.py", "workbench/report"): FIGURES,
     ("workbench/jobs/run.py", "workbench/report"): FIGURES,

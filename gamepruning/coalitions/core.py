@@ -26,6 +26,7 @@ MAX_PLAYERS = 15  # 32,767 constraints a linear program
 CHUNK = 4096  # coalitions in a call
 SETTLED = 1e-9  # a dual price, or a distance, below it is 0
 SLACK = 1e-9  # of the largest value: what a constraint may be missed by
+MISSED = 1e-6  # of the largest value: more is told
 TOLERANCES = ("primal_feasibility_tolerance", "dual_feasibility_tolerance")
 
 
@@ -149,17 +150,15 @@ def nucleolus(
     num = count_players(value_fn, num_players)
     game = _all(value_fn, num, max_players)
     rows, sides = np.ones((1, num)), np.array([game.whole])
-    value = np.full(num, game.whole / num)
     while len(rows) < num:
         game = _unsettled(game, rows)
-        excess, value, tight = _smallest_excess(game, rows, sides)
+        excess, tight = _smallest_excess(game, rows, sides)
         for k in np.flatnonzero(tight):
             more = np.vstack([rows, game.masks[k]])
             if np.linalg.matrix_rank(more) > len(rows):
                 rows, sides = more, np.append(sides, game.values[k] - excess)
-    if len(rows) == num:
-        value = np.linalg.solve(rows, sides)
-    return Scores(value, np.zeros(num), 2**num)
+    value = np.linalg.solve(rows, sides)
+    return Scores(value, np.zeros(num), game.num_evaluations)
 
 
 def _all(value_fn: ValueFn, num: int, max_players: int) -> _Game:
@@ -189,11 +188,11 @@ def _drawn(value_fn: ValueFn, num: int, count: int, key: KeyLike | None) -> _Gam
 
 def _smallest_excess(
     game: _Game, rows: Float[np.ndarray, "E N"], sides: Float[np.ndarray, " E"]
-) -> tuple[float, Float[np.ndarray, " N"], Bool[np.ndarray, " S"]]:
+) -> tuple[float, Bool[np.ndarray, " S"]]:
     """The smallest largest excess where rows @ x = sides.
 
     Returns:
-      It, an allocation, and which coalitions have it in every such allocation.
+      It, and which coalitions have it in every allocation that has no larger one.
     """
     num, scale = game.masks.shape[1], _scale(game)
     found = linprog(
@@ -209,7 +208,7 @@ def _smallest_excess(
     if not found.success:
         raise InputError(f"the linear program of the core failed: {found.message}")
     tight = -found.ineqlin.marginals > SETTLED
-    return float(scale * found.x[-1]), scale * found.x[:-1], tight
+    return float(scale * found.x[-1]), tight
 
 
 def _scale(game: _Game) -> float:
@@ -242,6 +241,11 @@ def _least_squares(game: _Game, excess: float) -> Float[np.ndarray, " N"]:
     target = np.append(np.zeros(num - 1), 1.0)
     weights = nnls(system, target, maxiter=30 * system.shape[1])[0]
     residual = system @ weights - target
-    if abs(residual[-1]) < SLACK:  # no allocation meets the limits but to rounding
-        return equal
-    return equal + scale * directions @ (-residual[:-1] / residual[-1])
+    value = equal - scale * directions @ (residual[:-1] / residual[-1])
+    missed = float((game.values - excess - game.masks @ value).max(initial=0))
+    if not missed <= MISSED * scale:
+        raise InputError(
+            f"the least squares of the least core miss a coalition by {missed:.1e}: "
+            "its allocations are too far from equal shares; take nucleolus instead"
+        )
+    return value

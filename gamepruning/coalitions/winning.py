@@ -90,11 +90,9 @@ def deegan_packel(
     References:
       Deegan and Packel, International Journal of Game Theory 7 (1978).
     """
-    is_needed = _needed(value_fn, num_players, max_players)
-    size = is_needed.masks.sum(axis=1)
-    is_minimal = is_needed.wins & (is_needed.critical.sum(axis=1) == size)
-    shares = is_needed.masks[is_minimal] / size[is_minimal, None]
-    return _scores(shares.mean(axis=0), is_needed.masks)
+    game = _needed(value_fn, num_players, max_players)
+    is_minimal = game.wins & ~(game.critical ^ game.masks).any(axis=1)
+    return _shared_out(game, is_minimal)
 
 
 def johnston(
@@ -128,11 +126,8 @@ def johnston(
     References:
       Johnston, Environment and Planning A 10 (1978).
     """
-    is_needed = _needed(value_fn, num_players, max_players)
-    number = is_needed.critical.sum(axis=1)
-    is_vulnerable = number > 0
-    shares = is_needed.critical[is_vulnerable] / number[is_vulnerable, None]
-    return _scores(shares.mean(axis=0), is_needed.masks)
+    game = _needed(value_fn, num_players, max_players)
+    return _shared_out(game, game.critical.sum(axis=1) > 0)
 
 
 class _Needed:
@@ -171,5 +166,8 @@ def _needed(value_fn: ValueFn, num_players: int | None, max_players: int) -> _Ne
     return _Needed(values, num)
 
 
-def _scores(value: np.ndarray, masks: np.ndarray) -> Scores:
-    return Scores(value, np.zeros_like(value), len(masks))
+def _shared_out(game: _Needed, counts: Bool[np.ndarray, " S"]) -> Scores:
+    """Each coalition that counts is shared out evenly among those critical in it."""
+    critical = game.critical[counts]
+    shares = critical / critical.sum(axis=1, keepdims=True)
+    return Scores(shares.mean(axis=0), np.zeros(shares.shape[1]), len(game.masks))

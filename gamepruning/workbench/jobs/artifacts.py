@@ -19,6 +19,7 @@ from gamepruning.types import Scores
 from gamepruning.workbench.jobs.rivals import Comparison
 from gamepruning.workbench.jobs.run import Run
 from gamepruning.workbench.methods.subject import CHECKED, Choice
+from gamepruning.workbench.report import family_plots, plots, theme
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import render_report
@@ -114,8 +115,6 @@ def draw(
     run: Run[PruneSettings], task: Task, choice: Choice, result: RunResult
 ) -> dict[str, str]:
     """Draw the figures, write them as PNG, and return them as SVG for the report."""
-    from gamepruning.workbench.report import family_plots, plots, theme
-
     families, mask, records = result.families, choice.mask, run.folder.records.read()
     figures = {
         "contest": plots.plot_contest(result),

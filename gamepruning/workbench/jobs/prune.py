@@ -1,8 +1,6 @@
 """The main job: train, let players leave, check, compare, and write a run folder."""
 
 import functools
-import importlib
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +21,6 @@ from gamepruning.workbench.report.tables import print_result
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import stages
 from gamepruning.workbench.training.task import Prepared, Task
-
-LATER = ("gamepruning.workbench.report.family_plots", "orbax.checkpoint")
 
 
 class Finished(NamedTuple):
@@ -85,8 +81,6 @@ def _prune(
 ) -> RunResult:
     """From the data to the small network, and what is written about it."""
     settings, (task, training, _) = run.settings, made
-    imports = map(importlib.import_module, LATER)  # slow: beside the training
-    threading.Thread(target=lambda: [*imports]).start()
     with stages.new_progress(run.console) as progress:
         trainer = stages.make_trainer(task, training, run.folder, progress)
         dense, choice = _train_and_choose(made, settings, trainer, seconds)
