@@ -32,6 +32,7 @@ NAMESPACES = {
     "baselines": "Baselines",
     "selection": "Selection",
     "compaction": "Compaction",
+    "huggingface": "Checkpoints of Hugging Face",
     "tabular": "Tables",
     "statistics": "Statistics",
     "metrics": "Metrics",

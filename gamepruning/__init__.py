@@ -5,8 +5,8 @@ a smaller model, proven equal
 
 The names that come first in use are here; the rest is in namespaces: `players`,
 `equilibrium`, `coalitions`, `uncertainty`, `bandits`, `baselines`, `reconstruction`,
-`distillation`, `selection`, `compaction`, `export`, `metrics`, `stats`, `tabular` and
-`types`.
+`distillation`, `selection`, `compaction`, `export`, `huggingface`, `metrics`, `stats`,
+`tabular` and `types`.
 """
 
 import difflib

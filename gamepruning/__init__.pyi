@@ -5,6 +5,7 @@ from . import (
     compaction as compaction,
     distillation as distillation,
     equilibrium as equilibrium,
+    huggingface as huggingface,
     metrics as metrics,
     players as players,
     reconstruction as reconstruction,

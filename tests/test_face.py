@@ -19,8 +19,8 @@ shapley_values banzhaf_values exact_shapley exact_banzhaf shapley banzhaf mcue
 play_bandit ucb1 removal_arms top_n iterated_pruning iterated_building Scores
 """.split()
 NAMESPACES = """
-bandits baselines coalitions compaction distillation equilibrium export metrics players
-reconstruction selection stats tabular types uncertainty
+bandits baselines coalitions compaction distillation equilibrium export huggingface
+metrics players reconstruction selection stats tabular types uncertainty
 """.split()
 
 

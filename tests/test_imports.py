@@ -34,6 +34,7 @@ FLOORS = (
     {"coalitions"},
     {"selection"},
     {"compaction"},
+    {"huggingface"},
     {"workbench"},
     {"__main__"},
 )
@@ -67,6 +68,7 @@ MAY_IMPORT_LATE = {
     "players/adapters.py": {"flax"},
     "compaction/export.py": {"safetensors", "orbax"},
     "compaction/to_module.py": {"flax"},
+    "huggingface/files.py": {"safetensors"},
 }
 COMMAND = "a command loads what it runs: --help and a typing error answer at once"
 FIGURES = "matplotlib is loaded when there is something to draw"

@@ -53,12 +53,15 @@ def _home(unit: Atom, usage: UsageAnalysis) -> tuple[int, int]:
 
 
 def layer_name(path: str) -> str:
-    """`params/Dense_0/kernel` -> `Dense_0`."""
+    """`params/Dense_0/kernel` and `Dense_0.weight` -> `Dense_0`."""
     parts = [part for part in path.split("/") if part]
     while len(parts) > 1 and parts[0] in _COLLECTIONS:
         parts = parts[1:]
     while len(parts) > 1 and parts[-1] in _LEAVES:
         parts = parts[:-1]
+    layer, _, leaf = parts[-1].rpartition(".") if parts else ("", "", "")
+    if layer and leaf in _LEAVES:  # a flat dictionary of PyTorch's names
+        parts[-1] = layer
     return "/".join(parts) or "params"
 
 

@@ -1,0 +1,149 @@
+"""Folders of Hugging Face: config.json, and safetensors whole or in shards."""
+
+import json
+import mmap
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gamepruning.types import InputError
+
+CONFIG, WHOLE, INDEX = (
+    "config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+)
+Arrays = dict[str, np.ndarray]
+# https://github.com/huggingface/safetensors, the types that NumPy knows with ml_dtypes.
+_DTYPES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
+    "U32": "uint32", "I32": "int32", "U64": "uint64", "I64": "int64",
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "C64": "complex64",
+}  # fmt: skip
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What config.json says.
+
+    Raises:
+      InputError: there is no such file, or it is no JSON object.
+    """
+    return _read_json(Path(folder), CONFIG)
+
+
+def read_tensors(folder: str | os.PathLike[str]) -> Arrays:
+    """All tensors of a folder, mapped from the disk: nothing is read before it is used.
+
+    Raises:
+      InputError: a file is missing or damaged.
+    """
+    folder = Path(folder)
+    if (folder / INDEX).is_file():
+        return _read_shards(folder)
+    if (folder / WHOLE).is_file():
+        return _read_file(folder / WHOLE)
+    other = next(iter(sorted(folder.glob("*.bin"))), None)
+    mend = f"; {other.name} must be converted to safetensors first" if other else ""
+    raise InputError(f"{folder} has neither {WHOLE} nor {INDEX}{mend}")
+
+
+def _read_shards(folder: Path) -> Arrays:
+    places = _read_json(folder, INDEX).get("weight_map")
+    if not isinstance(places, dict):
+        raise InputError(f"{folder / INDEX} has no 'weight_map'")
+    shards = {}
+    for file in sorted(set(places.values())):
+        if not (folder / file).is_file():
+            raise InputError(f"{folder} lacks {file}, which {INDEX} names")
+        shards[file] = _read_file(folder / file)
+    for name, file in places.items():
+        if name not in shards[file]:
+            raise InputError(f"{folder / file} lacks {name!r}, which {INDEX} places")
+    return {name: shards[file][name] for name, file in places.items()}
+
+
+def _read_file(path: Path) -> Arrays:
+    """The tensors of a safetensors file: a length, a JSON header, and the data."""
+    try:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        start = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:start])
+        return {
+            name: _array(data, start, name, entry)
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+
+
+def _array(data: mmap.mmap, start: int, name: str, entry: Mapping) -> np.ndarray:
+    if entry["dtype"] not in _DTYPES:
+        raise InputError(f"{name!r} has the type {entry['dtype']}, unknown here")
+    dtype = jnp.dtype(_DTYPES[entry["dtype"]])
+    shape, (begin, end) = entry["shape"], entry["data_offsets"]
+    count = int(np.prod(shape, dtype=np.int64))
+    if end - begin != count * dtype.itemsize:
+        raise ValueError(f"{name!r} of shape {shape} has {end - begin} bytes")
+    return np.frombuffer(data, dtype, count, start + begin).reshape(shape)
+
+
+def write_tensors(folder: Path, tensors: Mapping[str, Any], shard_bytes: int) -> None:
+    """Write tensors into a folder: one file, or shards and their index.
+
+    Args:
+      folder: it exists.
+      tensors: arrays by name.
+      shard_bytes: the most bytes of one file, unless one tensor alone has more.
+    """
+    from safetensors.numpy import save_file
+
+    shards: list[Arrays] = [{}]
+    filled = total = 0
+    for name, tensor in tensors.items():
+        # safetensors writes memory as it lies: it must lie in C order.
+        array = np.asarray(tensor, order="C")
+        if shards[-1] and filled + array.nbytes > shard_bytes:
+            shards.append({})
+            filled = 0
+        shards[-1][name] = array
+        filled, total = filled + array.nbytes, total + array.nbytes
+    files = [WHOLE]
+    if len(shards) > 1:
+        files = [
+            f"model-{k + 1:05d}-of-{len(shards):05d}.safetensors"
+            for k in range(len(shards))
+        ]
+        places = {n: f for f, s in zip(files, shards, strict=True) for n in s}
+        index = {"metadata": {"total_size": total}, "weight_map": places}
+        write_json(folder / INDEX, index)
+    for file, shard in zip(files, shards, strict=True):
+        save_file(shard, folder / file, metadata={"format": "pt"})
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{folder} has no {name}: expected a folder of Hugging Face, with "
+            f"{CONFIG} and {WHOLE}"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{folder / name} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{folder / name} holds no JSON object")
+    return content

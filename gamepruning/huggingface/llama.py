@@ -1,0 +1,237 @@
+"""Llama and those built like it: Mistral, Qwen2, Qwen3, Gemma."""
+
+from collections.abc import Collection
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gamepruning.huggingface.architecture import Architecture, Config, Sizes, dims
+from gamepruning.huggingface.layers import (
+    Tensors,
+    activation,
+    attend,
+    causal_mask,
+    linear,
+    rms_norm,
+    rotate,
+    rotations,
+)
+from gamepruning.types import InputError
+
+_COMMON = {
+    "attention_bias": False,
+    "hidden_act": "silu",
+    "mlp_bias": False,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": False,
+}
+# What transformers takes where config.json is silent, by `model_type`.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "llama": _COMMON,
+    "mistral": _COMMON | {"num_key_value_heads": 8, "sliding_window": 4096},
+    "qwen2": _COMMON | {"num_key_value_heads": 32, "attention_bias": True},
+    "qwen3": _COMMON | {"num_key_value_heads": 32, "head_dim": 128},
+    "gemma": _COMMON
+    | {
+        "num_key_value_heads": 16,
+        "head_dim": 256,
+        "hidden_act": "gelu_pytorch_tanh",
+        "tie_word_embeddings": True,
+    },
+}
+
+
+def llama(config: Config, names: Collection[str]) -> Architecture:
+    """The architecture of a configuration.
+
+    Args:
+      config: its fields.
+      names: the names of the tensors; without a leading "model." they are those of a
+        model without a head, whose output is the last hidden state.
+
+    Raises:
+      InputError: the configuration asks for what is not understood here.
+    """
+    kind = config["model_type"]
+    config = {**DEFAULTS[kind], **config}
+    _check(config)
+    prefix = "model." if "model.embed_tokens.weight" in names else ""
+    heads = config["num_attention_heads"]
+    groups = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or config["hidden_size"] // heads
+    if heads % groups:
+        raise InputError(
+            f"num_attention_heads {heads} is no multiple of num_key_value_heads "
+            f"{groups}"
+        )
+    sizes = {
+        "vocab": config["vocab_size"],
+        "hidden": config["hidden_size"],
+        "layers": config["num_hidden_layers"],
+        "neurons": config["intermediate_size"],
+        "groups": groups,
+        "queries": heads // groups,
+        "head": head_dim,
+    }
+    outside = {"embed_tokens.weight": "vocab hidden", "norm.weight": "hidden"}
+    outside = {prefix + name: dims(text) for name, text in outside.items()}
+    if prefix and not config["tie_word_embeddings"]:
+        outside["lm_head.weight"] = dims("vocab hidden")
+
+    def fields(new: Sizes) -> dict[str, Any]:
+        heads = new["groups"] * new["queries"]
+        is_implied = not config.get("head_dim") and head_dim * heads == new["hidden"]
+        return {
+            "vocab_size": new["vocab"],
+            "hidden_size": new["hidden"],
+            "num_hidden_layers": new["layers"],
+            "intermediate_size": new["neurons"],
+            "num_attention_heads": heads,
+            "num_key_value_heads": new["groups"],
+            **({} if is_implied else {"head_dim": head_dim}),
+        }
+
+    def apply(
+        params: Tensors,
+        input_ids: Int[Array, "B T"],
+        attention_mask: Int[Array, "B T"] | None = None,
+    ) -> Float[Array, "B T _"]:
+        return _run(config, sizes, prefix, params, input_ids, attention_mask)
+
+    return Architecture(
+        apply=apply,
+        sizes=sizes,
+        outside=outside,
+        layer=_layer(config),
+        stem=f"{prefix}layers.",
+        widths=("vocab", "hidden", "neurons", "groups", "queries"),
+        fields=fields,
+        problem=lambda new: _problem(kind, new),
+        grows="groups",
+        left_out=(r".*rotary_emb\.inv_freq", r"lm_head\.weight"),
+    )
+
+
+def _problem(kind: str, sizes: Sizes) -> str:
+    """Why transformers does not take a configuration of these sizes."""
+    hidden, heads = sizes["hidden"], sizes["groups"] * sizes["queries"]
+    if kind != "llama" or hidden % heads == 0:
+        return ""
+    return (
+        f"a llama configuration wants hidden_size {hidden} to be a multiple of "
+        f"num_attention_heads, which would be {heads}"
+    )
+
+
+def _layer(config: Config) -> dict:
+    """The tensors of a layer."""
+    shapes = {
+        "input_layernorm.weight": "hidden",
+        "self_attn.k_proj.weight": "groups*head hidden",
+        "self_attn.q_proj.weight": "groups*queries*head hidden",
+        "self_attn.v_proj.weight": "groups*head hidden",
+        "self_attn.o_proj.weight": "hidden groups*queries*head",
+        "post_attention_layernorm.weight": "hidden",
+        "mlp.gate_proj.weight": "neurons hidden",
+        "mlp.up_proj.weight": "neurons hidden",
+        "mlp.down_proj.weight": "hidden neurons",
+    }
+    biased = [f"self_attn.{x}_proj" for x in "qkvo" if config["attention_bias"]]
+    if config["model_type"] == "qwen2":
+        biased.remove("self_attn.o_proj")
+    if config["mlp_bias"]:
+        biased += [f"mlp.{x}_proj" for x in ("gate", "up", "down")]
+    for name in biased:
+        shapes[f"{name}.bias"] = shapes[f"{name}.weight"].split()[0]
+    if config["model_type"] == "qwen3":
+        shapes |= {f"self_attn.{x}_norm.weight": "head" for x in "qk"}
+    return {name: dims(text) for name, text in shapes.items()}
+
+
+def _check(config: Config) -> None:
+    """Raise InputError for what is not understood here."""
+    activation(_act(config))
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise InputError(
+            f"config.json asks for rotary positions of type {kind!r}: only plain ones "
+            "(rope_theta) are understood here"
+        )
+    if config.get("partial_rotary_factor", 1.0) != 1.0:
+        raise InputError("partial_rotary_factor is not understood here")
+    kinds = set(config.get("layer_types") or ()) - {"full_attention"}
+    if kinds or config.get("use_sliding_window"):
+        raise InputError(
+            "config.json asks for layers with a sliding window: only full attention "
+            "is understood here"
+        )
+    if config.get("use_bidirectional_attention"):
+        raise InputError("use_bidirectional_attention is not understood here")
+
+
+def _act(config: Config) -> str:
+    return config.get("hidden_activation") or config["hidden_act"]
+
+
+def _theta(config: Config) -> float:
+    rope = config.get("rope_parameters") or {}
+    return float(rope.get("rope_theta", config["rope_theta"]))
+
+
+def _run(
+    config: Config,
+    sizes: Sizes,
+    prefix: str,
+    params: Tensors,
+    input_ids: Int[Array, "B T"],
+    attention_mask: Int[Array, "B T"] | None,
+) -> Float[Array, "B T _"]:
+    """Logits, or the last hidden state of a model without a head."""
+    length, window = input_ids.shape[1], config.get("sliding_window")
+    if window and length > window and config["model_type"] == "mistral":
+        raise InputError(
+            f"{length} tokens are more than the sliding window of {window}, which is "
+            "not understood here: give shorter sequences"
+        )
+    is_gemma = config["model_type"] == "gemma"
+
+    def norm(name: str, x: Array) -> Array:
+        weight = params[f"{name}.weight"]
+        return rms_norm(weight + 1 if is_gemma else weight, x, config["rms_norm_eps"])
+
+    embedding = params[f"{prefix}embed_tokens.weight"]
+    x = embedding[input_ids]
+    if is_gemma:
+        x = x * jnp.asarray(config["hidden_size"] ** 0.5, x.dtype)
+    frequencies = _theta(config) ** (-np.arange(0, sizes["head"], 2) / sizes["head"])
+    mask = causal_mask(length, attention_mask)
+    act = activation(_act(config))
+    shape = (*input_ids.shape, sizes["groups"], sizes["head"])
+    for k in range(sizes["layers"]):
+        at = f"{prefix}layers.{k}."
+        h = norm(f"{at}input_layernorm", x)
+        q = linear(params, f"{at}self_attn.q_proj", h)
+        q = q.reshape(*shape[:3], sizes["queries"], sizes["head"])
+        key = linear(params, f"{at}self_attn.k_proj", h).reshape(shape)
+        value = linear(params, f"{at}self_attn.v_proj", h).reshape(shape)
+        if f"{at}self_attn.q_norm.weight" in params:
+            q = norm(f"{at}self_attn.q_norm", q)
+            key = norm(f"{at}self_attn.k_norm", key)
+        turns = rotations(length, frequencies)  # of its own, as its players are
+        q, key = rotate(q, *turns), rotate(key, *turns)
+        mixed = attend(q, key, value, mask, sizes["head"] ** -0.5)
+        x = x + linear(params, f"{at}self_attn.o_proj", mixed)
+        h = norm(f"{at}post_attention_layernorm", x)
+        h = act(linear(params, f"{at}mlp.gate_proj", h)) * linear(
+            params, f"{at}mlp.up_proj", h
+        )
+        x = x + linear(params, f"{at}mlp.down_proj", h)
+    x = norm(f"{prefix}norm", x)
+    if not prefix:
+        return x
+    head = embedding if config["tie_word_embeddings"] else params["lm_head.weight"]
+    return jnp.einsum("btd,vd->btv", x, head)

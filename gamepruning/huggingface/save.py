@@ -1,0 +1,113 @@
+"""`save`: a smaller model as a folder of Hugging Face."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gamepruning.compaction import CompactModel
+from gamepruning.files.atomic import new_folder
+from gamepruning.huggingface.architecture import Config
+from gamepruning.huggingface.checkpoint import Checkpoint, architecture_of
+from gamepruning.huggingface.files import CONFIG, write_json, write_tensors
+from gamepruning.huggingface.fit import fit
+from gamepruning.types import InputError
+
+TOLERANCE = 1e-4  # of the largest output
+SHARD_BYTES = 5_000_000_000
+# Beside tokenizers, templates and ways to generate, which are copied.
+_NOT_COPIED = re.compile(
+    r"config\.json|README\.md|\..*|.*\.index\.json"
+    r"|.*\.(safetensors|bin|pt|pth|h5|msgpack|onnx|gguf|ot)"
+)
+_FOLDERS = re.compile(r"\d+_\w+")  # of sentence-transformers
+
+
+def save(
+    folder: str | os.PathLike[str],
+    small: CompactModel | Mapping[str, Any],
+    checkpoint: Checkpoint | Config,
+    *,
+    pad: bool = False,
+    source: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+) -> Path:
+    """Write a smaller model as a folder of Hugging Face.
+
+    The sizes are read off the tensors, and the fields of `config.json` follow. What
+    `compact` returned is run at the new configuration and must compute the same.
+
+    Args:
+      folder: where; it must be new or empty, unless `overwrite`.
+      small: what `compact` returned, or tensors by the checkpoint's names.
+      checkpoint: the checkpoint that it was made of, or its configuration.
+      pad: fill layers up with weights that are zero, to the sizes of the largest layer
+        and to sizes that a configuration can express; the outputs are the same.
+      source: the folder whose tokenizer and other small files are copied; by default
+        that of the checkpoint.
+      overwrite: replace a folder that holds such a model.
+      shard_bytes: the most bytes of one file.
+
+    Returns:
+      The folder.
+
+    Raises:
+      InputError: no configuration has the sizes of the model, or computes what it
+        computes; tensors are missing; the folder exists, or cannot be written.
+    """
+    if isinstance(checkpoint, Checkpoint):
+        before, rest = checkpoint.config, checkpoint.rest
+        source = checkpoint.folder if source is None else source
+    else:
+        before, rest = checkpoint, {}
+    params = small.params if isinstance(small, CompactModel) else small
+    params, config = fit(params, before, pad=pad)
+    if isinstance(small, CompactModel):
+        _verify(small, params, config)
+    with new_folder(
+        folder, may_replace=lambda path: overwrite and (path / CONFIG).is_file()
+    ) as temporary:
+        temporary.mkdir()
+        if source is not None:
+            _copy_others(Path(source), temporary)
+        write_json(temporary / CONFIG, config)
+        write_tensors(temporary, {**params, **rest}, shard_bytes)
+    return Path(folder)
+
+
+def _verify(small: CompactModel, params: Mapping[str, Any], config: Config) -> None:
+    """Check that the configuration computes what the small model does."""
+    inputs = small.report.small_inputs
+    if inputs is None:
+        return
+    one = np.asarray(jax.jit(small.apply)(small.params, *inputs), np.float32)
+    apply = architecture_of(config, params).apply
+    two = np.asarray(jax.jit(apply)(params, *inputs), np.float32)
+    error = float(np.abs(one - two).max() / max(np.abs(one).max(), 1e-30))
+    if not error <= _tolerance(params):
+        raise InputError(
+            f"the outputs at the new configuration differ by {error:.1e} of the "
+            "largest from those of the small model: players left that no "
+            "configuration can do without, such as dimensions of heads; let them stay, "
+            "by gp.huggingface.find_players"
+        )
+
+
+def _tolerance(params: Mapping[str, Any]) -> float:
+    dtype = next(iter(params.values())).dtype
+    return max(TOLERANCE, 20 * float(jax.numpy.finfo(dtype).eps))
+
+
+def _copy_others(source: Path, folder: Path) -> None:
+    """Copy the small files of a folder: those of tokenizers, and their like."""
+    for path in sorted(source.iterdir()):
+        if path.is_dir() and _FOLDERS.fullmatch(path.name):
+            shutil.copytree(path, folder / path.name)
+        elif path.is_file() and not _NOT_COPIED.fullmatch(path.name):
+            shutil.copyfile(path, folder / path.name)
