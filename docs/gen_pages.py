@@ -52,6 +52,7 @@ MENU = """\
     * [Repair](guide/repair.md)
     * [Use the small model](guide/small-model.md)
     * [Back to a module](guide/modules.md)
+    * [Checkpoints of Hugging Face](guide/huggingface.md)
     * [Tables](guide/tables.md)
     * [Images](guide/images.md)
     * [Commands](guide/commands.md)

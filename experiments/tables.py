@@ -18,6 +18,7 @@ import experiments.cifar.table
 import experiments.equilibrium_mnist.table
 import experiments.fuzz.table
 import experiments.gtap.table
+import experiments.language.oracle_table
 import experiments.mnist.table
 import experiments.peers.table
 import experiments.repair.table
@@ -30,6 +31,7 @@ TABLES: dict[str, Table] = {
     **experiments.equilibrium_mnist.table.TABLES,
     **experiments.fuzz.table.TABLES,
     **experiments.gtap.table.TABLES,
+    **experiments.language.oracle_table.TABLES,
     **experiments.mnist.table.TABLES,
     **experiments.peers.table.TABLES,
     **experiments.repair.table.TABLES,

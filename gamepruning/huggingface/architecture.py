@@ -56,6 +56,30 @@ class Architecture(NamedTuple):
         return {**self.outside, **inside}
 
 
+def has_language_head(config: Config, prefix: str) -> bool:
+    """Return True if the outputs of a decoder are logits.
+
+    Args:
+      config: its configuration.
+      prefix: what the names of its tensors begin with; it decides where the
+        configuration does not say.
+    """
+    names = config.get("architectures") or []
+    if not names:
+        return bool(prefix)
+    return "ForCausalLM" in names[0] or "LMHead" in names[0]
+
+
+def whole_heads(sizes: Sizes) -> str:
+    """Why no configuration without a size of heads has these sizes; "" if one has."""
+    if sizes["heads"] * sizes["head"] == sizes["hidden"]:
+        return ""
+    return (
+        f"{sizes['heads']} heads of {sizes['head']} entries are not hidden_size "
+        f"{sizes['hidden']}, and such a configuration has no field for a head's size"
+    )
+
+
 def dims(text: str) -> Dims:
     """A shape in symbols: dimensions by spaces, their factors by `*`.
 

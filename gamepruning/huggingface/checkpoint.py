@@ -8,15 +8,22 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from gamepruning.huggingface.architecture import Architecture, Config, size_of
+from gamepruning.huggingface.bert import bert
 from gamepruning.huggingface.files import read_config, read_tensors
+from gamepruning.huggingface.gpt2 import gpt2
 from gamepruning.huggingface.llama import DEFAULTS, llama
+from gamepruning.huggingface.vit import vit
 from gamepruning.types import InputError
 
 ARCHITECTURES: dict[str, Callable[[Config, Collection[str]], Architecture]] = {
     **dict.fromkeys(DEFAULTS, llama),
+    "gpt2": gpt2,
+    "bert": bert,
+    "vit": vit,
 }
 _SHOWN = 3  # names in an error
 
@@ -73,7 +80,7 @@ def load(
     found, rest = {}, {}
     for name, tensor in tensors.items():
         if name not in wanted and _matches(name, architecture.heads):
-            rest[name] = tensor
+            rest[name] = np.array(tensor)
         elif name in wanted or not _matches(name, architecture.left_out):
             found[name] = tensor
     check_shapes(architecture, {name: t.shape for name, t in found.items()}, folder)
@@ -130,10 +137,8 @@ def check_shapes(
 
 
 def _as_jax(tensor: Any, dtype: DTypeLike | None) -> jax.Array:
-    array = jnp.asarray(tensor)
-    if dtype is None or not jnp.issubdtype(array.dtype, jnp.floating):
-        return array
-    return array.astype(dtype)
+    is_cast = dtype is not None and jnp.issubdtype(tensor.dtype, jnp.floating)
+    return jnp.array(tensor, dtype if is_cast else None)  # a copy: files may change
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -106,27 +106,33 @@ def write_tensors(folder: Path, tensors: Mapping[str, Any], shard_bytes: int) ->
     """
     from safetensors.numpy import save_file
 
-    shards: list[Arrays] = [{}]
-    filled = total = 0
-    for name, tensor in tensors.items():
+    shards = _partition(tensors, shard_bytes)
+    total = len(shards)
+    files = [f"model-{k + 1:05d}-of-{total:05d}.safetensors" for k in range(total)]
+    if total == 1:
+        files = [WHOLE]
+    for file, names in zip(files, shards, strict=True):
         # safetensors writes memory as it lies: it must lie in C order.
-        array = np.asarray(tensor, order="C")
-        if shards[-1] and filled + array.nbytes > shard_bytes:
-            shards.append({})
-            filled = 0
-        shards[-1][name] = array
-        filled, total = filled + array.nbytes, total + array.nbytes
-    files = [WHOLE]
-    if len(shards) > 1:
-        files = [
-            f"model-{k + 1:05d}-of-{len(shards):05d}.safetensors"
-            for k in range(len(shards))
-        ]
-        places = {n: f for f, s in zip(files, shards, strict=True) for n in s}
-        index = {"metadata": {"total_size": total}, "weight_map": places}
-        write_json(folder / INDEX, index)
-    for file, shard in zip(files, shards, strict=True):
+        shard = {name: np.asarray(tensors[name], order="C") for name in names}
         save_file(shard, folder / file, metadata={"format": "pt"})
+    if total > 1:
+        places = {n: f for f, names in zip(files, shards, strict=True) for n in names}
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        index = {"metadata": {"total_size": size}, "weight_map": places}
+        write_json(folder / INDEX, index)
+
+
+def _partition(tensors: Mapping[str, Any], shard_bytes: int) -> list[list[str]]:
+    """The names of the tensors of each file."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and filled + tensor.nbytes > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += tensor.nbytes
+    return shards
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

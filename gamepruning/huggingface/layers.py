@@ -58,13 +58,16 @@ def linear(params: Tensors, name: str, x: Float[Array, "*B I"]) -> Float[Array, 
 
 
 def layer_norm(
-    params: Tensors, name: str, x: Float[Array, "*B D"], eps: float
+    scale: Float[Array, " D"],
+    shift: Float[Array, " D"],
+    x: Float[Array, "*B D"],
+    eps: float,
 ) -> Float[Array, "*B D"]:
     """Layer normalisation over the last axis."""
     centred = x - x.mean(-1, keepdims=True)
     variance = jnp.square(centred).mean(-1, keepdims=True)
-    scale = along_last(params[f"{name}.weight"], x.ndim)
-    return add_bias(centred * jax.lax.rsqrt(variance + eps) * scale, params, name)
+    normed = centred * jax.lax.rsqrt(variance + eps)
+    return normed * along_last(scale, x.ndim) + along_last(shift, x.ndim)
 
 
 def rms_norm(

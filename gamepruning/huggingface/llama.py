@@ -4,10 +4,15 @@ from collections.abc import Collection
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gamepruning.huggingface.architecture import Architecture, Config, Sizes, dims
+from gamepruning.huggingface.architecture import (
+    Architecture,
+    Config,
+    Sizes,
+    dims,
+    has_language_head,
+)
 from gamepruning.huggingface.layers import (
     Tensors,
     activation,
@@ -18,6 +23,7 @@ from gamepruning.huggingface.layers import (
     rotate,
     rotations,
 )
+from gamepruning.huggingface.rotary import frequencies
 from gamepruning.types import InputError
 
 _COMMON = {
@@ -49,8 +55,7 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
 
     Args:
       config: its fields.
-      names: the names of the tensors; without a leading "model." they are those of a
-        model without a head, whose output is the last hidden state.
+      names: the names of the tensors.
 
     Raises:
       InputError: the configuration asks for what is not understood here.
@@ -62,6 +67,7 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
     heads = config["num_attention_heads"]
     groups = config.get("num_key_value_heads") or heads
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
+    frequencies(config, head_dim)  # refuses what is not understood
     if heads % groups:
         raise InputError(
             f"num_attention_heads {heads} is no multiple of num_key_value_heads "
@@ -78,7 +84,8 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
     }
     outside = {"embed_tokens.weight": "vocab hidden", "norm.weight": "hidden"}
     outside = {prefix + name: dims(text) for name, text in outside.items()}
-    if prefix and not config["tie_word_embeddings"]:
+    has_head = has_language_head(config, prefix)
+    if has_head and not config["tie_word_embeddings"]:
         outside["lm_head.weight"] = dims("vocab hidden")
 
     def fields(new: Sizes) -> dict[str, Any]:
@@ -99,7 +106,11 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
         input_ids: Int[Array, "B T"],
         attention_mask: Int[Array, "B T"] | None = None,
     ) -> Float[Array, "B T _"]:
-        return _run(config, sizes, prefix, params, input_ids, attention_mask)
+        x = _run(config, sizes, prefix, params, input_ids, attention_mask)
+        if not has_head:
+            return x
+        tied = f"{prefix}embed_tokens" if config["tie_word_embeddings"] else "lm_head"
+        return jnp.einsum("btd,vd->btv", x, params[f"{tied}.weight"])
 
     return Architecture(
         apply=apply,
@@ -112,6 +123,7 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
         problem=lambda new: _problem(kind, new),
         grows="groups",
         left_out=(r".*rotary_emb\.inv_freq", r"lm_head\.weight"),
+        heads=(r"score\.weight",),
     )
 
 
@@ -154,15 +166,6 @@ def _layer(config: Config) -> dict:
 def _check(config: Config) -> None:
     """Raise InputError for what is not understood here."""
     activation(_act(config))
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise InputError(
-            f"config.json asks for rotary positions of type {kind!r}: only plain ones "
-            "(rope_theta) are understood here"
-        )
-    if config.get("partial_rotary_factor", 1.0) != 1.0:
-        raise InputError("partial_rotary_factor is not understood here")
     kinds = set(config.get("layer_types") or ()) - {"full_attention"}
     if kinds or config.get("use_sliding_window"):
         raise InputError(
@@ -177,11 +180,6 @@ def _act(config: Config) -> str:
     return config.get("hidden_activation") or config["hidden_act"]
 
 
-def _theta(config: Config) -> float:
-    rope = config.get("rope_parameters") or {}
-    return float(rope.get("rope_theta", config["rope_theta"]))
-
-
 def _run(
     config: Config,
     sizes: Sizes,
@@ -189,8 +187,8 @@ def _run(
     params: Tensors,
     input_ids: Int[Array, "B T"],
     attention_mask: Int[Array, "B T"] | None,
-) -> Float[Array, "B T _"]:
-    """Logits, or the last hidden state of a model without a head."""
+) -> Float[Array, "B T D"]:
+    """The last hidden state."""
     length, window = input_ids.shape[1], config.get("sliding_window")
     if window and length > window and config["model_type"] == "mistral":
         raise InputError(
@@ -198,16 +196,15 @@ def _run(
             "not understood here: give shorter sequences"
         )
     is_gemma = config["model_type"] == "gemma"
+    speeds = frequencies(config, sizes["head"])
 
     def norm(name: str, x: Array) -> Array:
         weight = params[f"{name}.weight"]
         return rms_norm(weight + 1 if is_gemma else weight, x, config["rms_norm_eps"])
 
-    embedding = params[f"{prefix}embed_tokens.weight"]
-    x = embedding[input_ids]
+    x = params[f"{prefix}embed_tokens.weight"][input_ids]
     if is_gemma:
         x = x * jnp.asarray(config["hidden_size"] ** 0.5, x.dtype)
-    frequencies = _theta(config) ** (-np.arange(0, sizes["head"], 2) / sizes["head"])
     mask = causal_mask(length, attention_mask)
     act = activation(_act(config))
     shape = (*input_ids.shape, sizes["groups"], sizes["head"])
@@ -221,7 +218,7 @@ def _run(
         if f"{at}self_attn.q_norm.weight" in params:
             q = norm(f"{at}self_attn.q_norm", q)
             key = norm(f"{at}self_attn.k_norm", key)
-        turns = rotations(length, frequencies)  # of its own, as its players are
+        turns = rotations(length, speeds)  # of its own, as its players are
         q, key = rotate(q, *turns), rotate(key, *turns)
         mixed = attend(q, key, value, mask, sizes["head"] ** -0.5)
         x = x + linear(params, f"{at}self_attn.o_proj", mixed)
@@ -230,8 +227,4 @@ def _run(
             params, f"{at}mlp.up_proj", h
         )
         x = x + linear(params, f"{at}mlp.down_proj", h)
-    x = norm(f"{prefix}norm", x)
-    if not prefix:
-        return x
-    head = embedding if config["tie_word_embeddings"] else params["lm_head.weight"]
-    return jnp.einsum("btd,vd->btv", x, head)
+    return norm(f"{prefix}norm", x)

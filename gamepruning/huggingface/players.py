@@ -7,6 +7,7 @@ import numpy as np
 
 from gamepruning.huggingface.architecture import Architecture, Dim, size_of
 from gamepruning.huggingface.checkpoint import Checkpoint, architecture_of
+from gamepruning.huggingface.numbering import split_name
 from gamepruning.players import Players, find_players as find_all
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.trace.units import AxisSlice, Family
@@ -28,7 +29,7 @@ def find_players(
       kinds: some of those that `kinds` tells, such as "neurons"; None for all.
 
     Returns:
-      The players.
+      The players; families are named by layer and kind, "model.layers.0.neurons".
 
     Raises:
       InputError: there is no such kind.
@@ -46,7 +47,7 @@ def find_players(
             )
         wanted = named
     keep = [name for name, kind in found.items() if kind not in wanted]
-    return UnitPlayers(players.model, keep, "unit") if keep else players
+    return UnitPlayers(players.model, keep, "unit", _names(players, architecture))
 
 
 def kinds_of(players: Players, checkpoint: Checkpoint) -> dict[str, str]:
@@ -62,6 +63,19 @@ def kinds_of(players: Players, checkpoint: Checkpoint) -> dict[str, str]:
     """
     architecture = architecture_of(checkpoint.config, checkpoint.params)
     return {family.name: _kind(family, architecture) for family in players.families}
+
+
+def _names(players: Players, architecture: Architecture) -> dict[str, str]:
+    """Names of families that say what they are, where that is a name for one alone."""
+    found = {}
+    for family in players.families:
+        paths = [piece.path for piece in family.slices]
+        layers = {split_name(path, architecture.stem)[0] for path in paths}
+        if len(layers) == 1 and layers != {None}:
+            kind = _kind(family, architecture)
+            found[family.name] = f"{architecture.stem}{layers.pop()}.{kind}"
+    new = list(found.values())
+    return {old: name for old, name in found.items() if new.count(name) == 1}
 
 
 def _kind(family: Family, architecture: Architecture) -> str:

@@ -70,6 +70,7 @@ def save(
     params, config = fit(params, before, pad=pad)
     if isinstance(small, CompactModel):
         _verify(small, params, config)
+    _check_rest(rest, before, config)
     with new_folder(
         folder, may_replace=lambda path: overwrite and (path / CONFIG).is_file()
     ) as temporary:
@@ -79,6 +80,17 @@ def save(
         write_json(temporary / CONFIG, config)
         write_tensors(temporary, {**params, **rest}, shard_bytes)
     return Path(folder)
+
+
+def _check_rest(rest: Mapping[str, Any], before: Config, config: Config) -> None:
+    """Check that tensors which are written as they are still fit."""
+    name = next((field for field in ("hidden_size", "n_embd") if field in before), "")
+    if rest and name and before[name] != config[name]:
+        raise InputError(
+            f"{next(iter(rest))!r} is not run here and still has {name} "
+            f"{before[name]}, which is {config[name]} now: give the checkpoint "
+            "without it, checkpoint._replace(rest={})"
+        )
 
 
 def _verify(small: CompactModel, params: Mapping[str, Any], config: Config) -> None:

@@ -30,12 +30,19 @@ class UnitPlayers(Players):
       model: the traced model, whose units play under no numbers yet.
       keep: names of families that do not play.
       granularity: "unit" or "layer".
+      names: other names for families, by theirs.
 
     Raises:
       InputError: there is no such family, or nobody is left to play.
     """
 
-    def __init__(self, model: TracedModel, keep: Sequence[str], granularity: str):
+    def __init__(
+        self,
+        model: TracedModel,
+        keep: Sequence[str],
+        granularity: str,
+        names: Mapping[str, str] | None = None,
+    ):
         groups = naming.group_units(model.base.units, model.usage, model.array_names)
         unknown = [name for name in keep if name not in groups]
         if unknown:
@@ -45,7 +52,8 @@ class UnitPlayers(Players):
             )
         if groups and not set(groups) - set(keep):
             raise InputError(f"nothing to prune: keep names all of {', '.join(groups)}")
-        groups = {name: units for name, units in groups.items() if name not in keep}
+        named = {name: name for name in groups} | dict(names or {})
+        groups = {named[name]: us for name, us in groups.items() if name not in keep}
         if not groups:
             raise InputError(nothing_to_prune(model))
         merged = granularity == "layer"

@@ -1,55 +1,159 @@
-"""Checkpoints of Hugging Face: read, pruned, written, and refused in a line."""
+"""Checkpoints of Hugging Face are read: the numbers of transformers, or one line."""
+
+import json
+import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import gamepruning as gp
 from tests.huggingface import tiny
 
 hf = gp.huggingface
+EXPECTED = json.loads((tiny.HERE / "expected.json").read_text())
+UP = "model.layers.1.mlp.up_proj.weight"
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    """A checkpoint, its players, and a mask that keeps equally many in each layer."""
-    folder = tiny.write(tmp_path_factory.mktemp("llama"), "llama")
-    (folder / "tokenizer.json").write_text("{}")
-    checkpoint = hf.load(folder)
-    players = hf.find_players(checkpoint, tiny.IDS)
-    return checkpoint, players
+@pytest.mark.parametrize("kind", tiny.CONFIGS)
+def test_outputs_are_those_of_transformers(kind, tmp_path):
+    checkpoint = hf.load(tiny.write(tmp_path, kind))
+    outputs = jax.jit(checkpoint.apply)(checkpoint.params, tiny.inputs_of(kind))
+    shown = outputs.reshape(-1, outputs.shape[-1])[-1, : len(EXPECTED[kind])]
+    np.testing.assert_allclose(shown, np.array(EXPECTED[kind]), atol=1e-4)
+    assert checkpoint.params.keys() == tiny.tensors(kind).keys()
 
 
-def masked(players, checkpoint, keep: dict[str, list[int]]):
-    """So many of each kind, layer by layer; the others stay."""
-    kinds = hf.kinds_of(players, checkpoint)
-    mask = np.ones(players.num_players, bool)
-    counts = {kind: list(numbers) for kind, numbers in keep.items()}
-    for family in players.families:
-        if kinds[family.name] in counts:
-            number = counts[kinds[family.name]].pop(0)
-            mask[family.start + number : family.stop] = False
-    return mask
+def test_padding_is_not_seen(tmp_path):
+    checkpoint = hf.load(tiny.write(tmp_path, "bert"))
+    mask = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
+    other = np.where(mask, tiny.IDS, 0)
+    apply = jax.jit(checkpoint.apply)
+    one = apply(checkpoint.params, tiny.IDS, mask)
+    two = apply(checkpoint.params, other, mask)
+    np.testing.assert_allclose(one[0, :4], two[0, :4], atol=1e-5)
+    assert jnp.abs(one[0, 5] - two[0, 5]).max() > 0.1
 
 
-def test_a_smaller_checkpoint_has_a_smaller_configuration(llama, tmp_path):
-    checkpoint, players = llama
-    mask = masked(players, checkpoint, {"neurons": [7, 7], "groups": [2, 2]})
-    small = gp.compact(players, checkpoint.params, mask)
-    hf.save(tmp_path / "small", small, checkpoint)
-    again = hf.load(tmp_path / "small")
-    assert again.config == checkpoint.config | {
-        "intermediate_size": 7,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 4,
+def test_norms_may_have_the_names_of_tensorflow(tmp_path):
+    folder = tiny.write(tmp_path / "new", "bert")
+    new = hf.load(folder)
+    tensors = {
+        name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): x
+        for name, x in load_file(folder / "model.safetensors").items()
     }
-    assert again.params.keys() == checkpoint.params.keys()
-    assert again.params["model.layers.1.mlp.down_proj.weight"].shape == (24, 7)
-    assert (tmp_path / "small" / "tokenizer.json").exists()
-    with pytest.raises(gp.InputError, match="exists and holds something else"):
-        hf.save(tmp_path / "small", small, checkpoint)
-    hf.save(tmp_path / "small", small, checkpoint, overwrite=True)
-    outputs = jax.jit(again.apply)(again.params, tiny.IDS)
-    wanted = jax.jit(small.apply)(small.params, tiny.IDS)
-    np.testing.assert_allclose(outputs, wanted, rtol=1e-4, atol=1e-4)
+    save_file(tensors, folder / "model.safetensors")
+    old = hf.load(folder)
+    assert old.params.keys() == tensors.keys()
+    shapes = jax.eval_shape(old.apply, old.params, tiny.IDS)
+    assert shapes == jax.eval_shape(new.apply, new.params, tiny.IDS)
+
+
+def test_what_is_not_run_stays_and_buffers_do_not(tmp_path):
+    folder = tiny.write(tmp_path / "bert", "bert")
+    path = folder / "model.safetensors"
+    pooler = np.ones((24, 24), np.float32)
+    more = {"pooler.dense.weight": pooler, "embeddings.position_ids": np.arange(64)}
+    save_file(load_file(path) | more, path)
+    checkpoint = hf.load(folder)
+    assert list(checkpoint.rest) == ["pooler.dense.weight"]
+    hf.save(tmp_path / "again", checkpoint.params, checkpoint)
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    assert again.keys() == tiny.tensors("bert").keys() | {"pooler.dense.weight"}
+    np.testing.assert_array_equal(again["pooler.dense.weight"], pooler)
+
+
+def test_shards_and_small_floats_come_back(tmp_path):
+    checkpoint = hf.load(tiny.write(tmp_path / "one", "qwen3"), dtype=jnp.bfloat16)
+    config = checkpoint.config | {"dtype": "float32"}
+    hf.save(tmp_path / "two", checkpoint.params, config, shard_bytes=4000)
+    assert not (tmp_path / "two" / "model.safetensors").exists()
+    assert len(list((tmp_path / "two").glob("model-*-of-*.safetensors"))) > 2
+    again = hf.load(tmp_path / "two")
+    assert again.config == config | {"dtype": "bfloat16"}
+    for name, tensor in checkpoint.params.items():
+        assert again.params[name].dtype == jnp.bfloat16
+        np.testing.assert_array_equal(again.params[name], tensor)
+
+
+def test_positions_of_too_many_tokens_are_refused(tmp_path):
+    for kind, most in (("mistral", 32), ("gpt2", 64), ("bert", 64)):
+        checkpoint = hf.load(tiny.write(tmp_path / kind, kind))
+        ids = jax.ShapeDtypeStruct((1, most + 1), jnp.int32)
+        with pytest.raises(gp.InputError, match=f"{most + 1} tokens are more than"):
+            jax.eval_shape(checkpoint.apply, checkpoint.params, ids)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model_type": "mamba"}, "'mamba' is unknown here: known are llama, mistral"),
+        ({"quantization_config": {"quant_method": "gptq"}}, r"quantised \(gptq\)"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "type 'yarn'"),
+        ({"layer_types": ["sliding_attention"] * 2}, "sliding window"),
+        ({"hidden_act": "mish"}, "activation 'mish' is unknown"),
+        ({"num_attention_heads": 5}, "5 is no multiple of num_key_value_heads 3"),
+        ({"intermediate_size": 21}, r"\[20, 24\], and config.json says \[21, 24\]"),
+        ({"num_hidden_layers": 1}, "has 'model.layers.1.* and 13 more, which"),
+        ({"num_hidden_layers": 3}, "lacks 'model.layers.2.* and 13 more"),
+        ({"tie_word_embeddings": False}, "lacks 'lm_head.weight'"),
+    ],
+)
+def test_a_configuration_that_is_not_understood_is_refused(changes, told, tmp_path):
+    folder = tiny.write(tmp_path, "llama", **changes)
+    with pytest.raises(gp.InputError, match=told) as error:
+        hf.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_field_that_is_missing_is_named(tmp_path):
+    folder = tiny.write(tmp_path, "llama")
+    config = {k: v for k, v in tiny.CONFIGS["llama"].items() if k != "hidden_size"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(gp.InputError, match="config.json lacks 'hidden_size'"):
+        hf.load(folder)
+
+
+def spoil(folder, what):
+    weights = folder / "model.safetensors"
+    if what == "no config":
+        (folder / "config.json").unlink()
+    elif what == "damaged config":
+        (folder / "config.json").write_text("{")
+    elif what == "no weights":
+        weights.rename(folder / "pytorch_model.bin")
+    elif what == "cut off":
+        weights.write_bytes(weights.read_bytes()[:-4])
+    elif what == "empty":
+        weights.write_bytes(b"")
+    elif what in ("missing shard", "missing in its shard"):
+        name = "model-00001-of-00001.safetensors"
+        tensors = load_file(weights)
+        index = {"weight_map": dict.fromkeys(tensors, name)}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        weights.unlink()
+        if what == "missing in its shard":
+            del tensors[UP]
+            save_file(tensors, folder / name)
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("no config", "has no config.json: expected a folder of Hugging Face"),
+        ("damaged config", "config.json is damaged"),
+        ("no weights", "pytorch_model.bin must be converted to safetensors first"),
+        ("cut off", "model.safetensors is not a whole safetensors file"),
+        ("empty", "model.safetensors is not a whole safetensors file"),
+        ("missing shard", "lacks model-00001-of-00001.safetensors"),
+        ("missing in its shard", f"lacks '{re.escape(UP)}'"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_refused(what, told, tmp_path):
+    folder = tiny.write(tmp_path, "llama")
+    spoil(folder, what)
+    with pytest.raises(gp.InputError, match=told) as error:
+        hf.load(folder)
+    assert "\n" not in str(error.value)

@@ -26,6 +26,14 @@ _DECODER = {
     "num_key_value_heads": 3,
     "max_position_embeddings": 64,
 }
+_ENCODER = {
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "intermediate_size": 20,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "max_position_embeddings": 64,
+}
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama": _DECODER
     | {
@@ -36,6 +44,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "attention_bias": True,
         "mlp_bias": True,
         "tie_word_embeddings": True,
+    },
+    "llama3": _DECODER
+    | {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "rope_theta": 5000.0,
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 4.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
     },
     "mistral": _DECODER
     | {
@@ -60,6 +81,30 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "hidden_act": "gelu",
         "hidden_activation": "gelu_pytorch_tanh",
     },
+    "gpt2": {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": 50,
+        "n_positions": 64,
+        "n_embd": 24,
+        "n_layer": 2,
+        "n_head": 3,
+    },
+    "bert": _ENCODER | {"architectures": ["BertModel"], "model_type": "bert"},
+    "vit": _ENCODER
+    | {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "image_size": 16,
+        "patch_size": 8,
+        "id2label": {"0": "cat", "1": "dog", "2": "owl"},
+        "label2id": {"cat": 0, "dog": 1, "owl": 2},
+    },
+}
+FIRST = {  # names that show what the others begin with
+    "gpt2": ["transformer.wte.weight"],
+    "bert": [],
+    "vit": ["vit.layernorm.weight", "classifier.weight"],
 }
 IDS = (np.arange(12).reshape(2, 6) * 7 % 50).astype(np.int32)
 
@@ -80,18 +125,12 @@ def fill(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def tensors(kind: str) -> dict[str, np.ndarray]:
     """All tensors of the checkpoint of a kind."""
-    names = prefix_names(kind)
-    architecture = architecture_of(CONFIGS[kind], names)
-    found = architecture.tensors()
+    first = FIRST.get(kind, ["model.embed_tokens.weight"])
+    architecture = architecture_of(CONFIGS[kind], first)
     return {
         name: fill(name, tuple(size_of(dim, architecture.sizes) for dim in dims))
-        for name, dims in found.items()
+        for name, dims in architecture.tensors().items()
     }
-
-
-def prefix_names(kind: str) -> list[str]:
-    """A name that shows what all names of a kind begin with."""
-    return ["model.embed_tokens.weight"]
 
 
 def write(folder: Path, kind: str, **changes: Any) -> Path:

@@ -1,0 +1,180 @@
+"""Smaller checkpoints: who can leave, what the configuration says, or one line."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gamepruning as gp
+from tests.huggingface import tiny
+
+hf = gp.huggingface
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    folder = tiny.write(tmp_path_factory.mktemp("llama"), "llama")
+    (folder / "tokenizer.json").write_text("{}")
+    checkpoint = hf.load(folder)
+    return checkpoint, hf.find_players(checkpoint, tiny.IDS)
+
+
+def without(players, **kept: list[int]):
+    """So many of a kind in each layer, the others whole."""
+    mask = np.ones(players.num_players, bool)
+    for family in players.families:
+        _, layer, kind = family.name.rsplit(".", 2)
+        if kind in kept:
+            mask[family.start + kept[kind][int(layer)] : family.stop] = False
+    return mask
+
+
+def test_players_are_those_that_a_configuration_can_do_without(llama):
+    checkpoint, players = llama
+    sizes = {family.name: family.size for family in players.families}
+    kinds = {"groups": 3, "queries": 2, "neurons": 20}
+    assert sizes == {
+        f"model.layers.{layer}.{kind}": size
+        for layer in range(2)
+        for kind, size in kinds.items()
+    }
+    assert hf.find_players(checkpoint, tiny.IDS, kinds="neurons").num_players == 40
+    with pytest.raises(gp.InputError, match="no players of kind 'head'.*groups"):
+        hf.find_players(checkpoint, tiny.IDS, kinds=("neurons", "head"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("gpt2", {"head", "heads", "neurons"}),
+        ("vit", {"head", "heads", "neurons"}),
+        ("gemma", {"head", "groups", "queries", "neurons"}),
+    ],
+)
+def test_every_unit_of_a_layer_is_a_player(kind, found, tmp_path):
+    checkpoint = hf.load(tiny.write(tmp_path, kind))
+    inputs = tiny.inputs_of(kind)
+    players = gp.find_players(checkpoint.apply, checkpoint.params, inputs)
+    assert set(hf.kinds_of(players, checkpoint).values()) == found
+    own = hf.find_players(checkpoint, inputs)
+    fixed = {"head", "heads"} if kind == "gpt2" else {"head"}
+    assert {f.name.rsplit(".", 1)[1] for f in own.families} == found - fixed
+
+
+def test_a_smaller_checkpoint_has_a_smaller_configuration(llama, tmp_path):
+    checkpoint, players = llama
+    mask = without(players, neurons=[7, 7], groups=[2, 2])
+    small = gp.compact(players, checkpoint.params, mask)
+    folder = hf.save(tmp_path / "small", small, checkpoint)
+    again = hf.load(folder)
+    assert again.config == checkpoint.config | {
+        "intermediate_size": 7,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 4,
+    }
+    assert again.params["model.layers.1.mlp.down_proj.weight"].shape == (24, 7)
+    assert (folder / "tokenizer.json").exists()
+    with pytest.raises(gp.InputError, match="exists and holds something else"):
+        hf.save(folder, small, checkpoint)
+    hf.save(folder, small, checkpoint, overwrite=True)
+    # What the configuration says is not what the small model computes.
+    wrong = checkpoint.config | {"rope_theta": 10.0}
+    with pytest.raises(gp.InputError, match="outputs at the new configuration differ"):
+        hf.save(tmp_path / "wrong", small, wrong)
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_unequal_layers_are_filled_up_on_request(tmp_path):
+    checkpoint = hf.load(tiny.write(tmp_path / "gpt2", "gpt2"))
+    everyone = gp.find_players(checkpoint.apply, checkpoint.params, tiny.IDS)
+    mask = np.ones(everyone.num_players, bool)
+    for family in everyone.families:
+        kind = hf.kinds_of(everyone, checkpoint)[family.name]
+        layer = int(re.search(r"h\.(\d)", family.name)[1])
+        if kind != "head":
+            mask[family.start : family.start + 1 + layer] = False
+    small = gp.compact(everyone, checkpoint.params, mask)
+    told = "layer 0 has 95 neurons, layer 1 has 94; keep equally many.*pad=True"
+    with pytest.raises(gp.InputError, match=told):
+        hf.save(tmp_path / "small", small, checkpoint)
+    hf.save(tmp_path / "small", small, checkpoint, pad=True)  # checks the outputs
+    again = hf.load(tmp_path / "small")
+    assert again.config == checkpoint.config | {"n_inner": 95}
+    attention = again.params["transformer.h.1.attn.c_attn.weight"]
+    assert attention.shape == (24, 72)
+    stays = np.asarray(attention).reshape(24, 3, 3, 8).any(axis=(0, 1, 3))
+    assert stays.tolist() == [True, False, False]
+
+
+def cut(params, axes):
+    """Tensors without their last entries: {part of a name: (axis, how many left)}."""
+    return {
+        name: next(
+            (
+                jnp.take(x, np.arange(n), axis)
+                for k, (axis, n) in axes.items()
+                if k in name
+            ),
+            x,
+        )
+        for name, x in params.items()
+    }
+
+
+def test_dimensions_of_heads_are_told_to_stay(llama):
+    checkpoint, _ = llama
+    heads = {"k_proj": (0, 6), "v_proj": (0, 6), "q_proj": (0, 12)}
+    params = cut(checkpoint.params, heads | {"o_proj.weight": (1, 12)})
+    told = "axis 0 of .*k_proj.* has 6 entries.*dimensions of heads; let them stay"
+    with pytest.raises(gp.InputError, match=told):
+        hf.fit(params, checkpoint.config)
+
+
+def test_heads_of_which_the_hidden_size_is_no_multiple_are_refused_or_padded(llama):
+    checkpoint, _ = llama
+    config = checkpoint.config | {"num_key_value_heads": 6, "tie_word_embeddings": True}
+    params = {
+        name: jnp.concatenate([x, x]) if re.search("[kv]_proj", name) else x
+        for name, x in checkpoint.params.items()
+    }
+    five = {"k_proj": (0, 20), "v_proj": (0, 20), "q_proj": (0, 20)}
+    params = cut(params, five | {"o_proj.weight": (1, 20)})
+    told = "hidden_size 24 to be a multiple of num_attention_heads, which would be 5"
+    with pytest.raises(gp.InputError, match=told):
+        hf.fit(params, config)
+    filled, found = hf.fit(params, config, pad=True)
+    assert (found["num_attention_heads"], found["num_key_value_heads"]) == (6, 6)
+    assert not filled["model.layers.0.self_attn.v_proj.weight"][20:].any()
+
+
+def test_a_branch_that_left_is_zero_on_request(llama):
+    checkpoint, _ = llama
+    gone = re.compile(r"layers\.1\.(mlp|post_attention)")
+    params = {k: x for k, x in checkpoint.params.items() if not gone.search(k)}
+    with pytest.raises(gp.InputError, match="layer 0 has 20 neurons, layer 1 has 0"):
+        hf.fit(params, checkpoint.config)
+    filled, config = hf.fit(params, checkpoint.config, pad=True)
+    assert config == checkpoint.config
+    assert not filled["model.layers.1.mlp.down_proj.weight"].any()
+
+
+def test_layers_that_left_are_not_counted(llama):
+    checkpoint, _ = llama
+    params = {k: x for k, x in checkpoint.params.items() if ".layers.0." not in k}
+    renamed, config = hf.fit(params, checkpoint.config)
+    dropped = hf.drop_layers(checkpoint, [0])
+    assert config == dropped.config == checkpoint.config | {"num_hidden_layers": 1}
+    assert renamed.keys() == dropped.params.keys()
+    for name, tensor in dropped.params.items():
+        old = name.replace("layers.0.", "layers.1.")
+        np.testing.assert_array_equal(tensor, checkpoint.params[old])
+        np.testing.assert_array_equal(tensor, renamed[name])
+    outputs = jax.eval_shape(dropped.apply, dropped.params, tiny.IDS)
+    assert outputs.shape == (2, 6, 50)
+    with pytest.raises(gp.InputError, match="no layer 2: there are 2, from 0"):
+        hf.drop_layers(checkpoint, [0, 2])
+    with pytest.raises(gp.InputError, match="expected a layer to stay"):
+        hf.drop_layers(checkpoint, range(2))
