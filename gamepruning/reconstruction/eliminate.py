@@ -57,9 +57,9 @@ class _State:
             found[which] = (rows * np.linalg.solve(block, rows)).sum(axis=(1, 2))
         return found * self.scale
 
-    def remove(self, player: int) -> None:
-        """Take a player's inputs out; the others' weights make up for them."""
-        index = self.entries[player]
+    def remove(self, players: Sequence[int]) -> None:
+        """Take players' inputs out; the others' weights make up for them."""
+        index = np.unique(np.concatenate([self.entries[k] for k in players]))
         if not len(index):
             return
         block = self.inverse[np.ix_(index, index)]
@@ -75,7 +75,8 @@ class _State:
         self.inverse[index] = self.inverse[:, index] = 0
         if self.is_shared:
             self.entries = [rows[~np.isin(rows, index)] for rows in self.entries]
-        self.entries[player] = index[:0]
+        for player in players:
+            self.entries[player] = index[:0]
 
 
 def behind(lens: np.ndarray | None, errors: np.ndarray) -> np.ndarray:
@@ -91,6 +92,7 @@ def eliminate(
     counts: Sequence[int] = (),
     at_once: Callable[[int], int] = lambda left: max(left // 128, 1),
     metrics: Metrics | None = None,
+    until: int = 0,
 ) -> Elimination:
     """Let the players of a family leave, the one whose loss is smallest first.
 
@@ -102,6 +104,7 @@ def eliminate(
         added as if each had left alone.
       metrics: what an error of each matrix's results counts, by `Reader.matrix`; None:
         its square over the energy of the results.
+      until: how many players are left at the end; `order` and `loss` end there.
 
     Returns:
       `Elimination`. Cost: K^2 (k + M) a player and matrix, of K inputs, k of them a
@@ -111,16 +114,16 @@ def eliminate(
     every = [state for group in states for state in group]
     alive, order, loss, noted = list(range(len(players))), [], [], {}
     spent = 0.0
-    while alive:
+    while len(alive) > until:
         if len(alive) in counts:
             noted[len(alive)] = [np.stack([s.weights for s in g]) for g in states]
         costs = sum((state.costs(alive) for state in every), np.zeros(len(alive)))
-        limits = [c - len(alive) for c in counts if c < len(alive)]
-        number = min(at_once(len(alive)), -max(limits, default=-len(alive)))
+        limits = [c - len(alive) for c in (*counts, until) if c < len(alive)]
+        number = min(at_once(len(alive)), -max(limits))
         leaving = np.argsort(costs, kind="stable")[:number].tolist()
+        for state in every:
+            state.remove([alive[k] for k in leaving])
         for k in leaving:
-            for state in every:
-                state.remove(alive[k])
             spent += float(costs[k])
             order.append(players[alive[k]])
             loss.append(spent)

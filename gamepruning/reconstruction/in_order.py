@@ -114,7 +114,8 @@ class _InOrder(Repairing):
         for number, family in enumerate(players.families):
             where = slice(family.start, family.stop)
             readers = sum(number in numbers for numbers in read_by)
-            if readers == 1 and number not in elsewhere:
+            is_cut = not mask[where].all()
+            if is_cut and readers == 1 and number not in elsewhere:
                 self._counts[number] = int(mask[where].sum())
             else:
                 self.mask[where] = mask[where]
@@ -152,9 +153,10 @@ class _InOrder(Repairing):
             family = self._players.families[number]
             numbers = list(range(family.start, family.stop))
             gram = self._gram(self._under_mask(shared), full, cut)
-            order = eliminate(numbers, [gram], metrics=self._metrics).order
+            left = self._counts.pop(number)
+            found = eliminate(numbers, [gram], metrics=self._metrics, until=left)
             self.mask = self.mask.copy()  # a run may still read the last
-            self.mask[order[: len(order) - self._counts.pop(number)]] = False
+            self.mask[found.order] = False
             cut = cut.under(self.mask)
         now = self._under_mask(shared)
         return (now if any(r.is_cut() for r in now.readers) else None), cut

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -237,12 +238,15 @@ class _Ask:
         self._inputs = (
             jax.tree.map(lambda leaf: leaf[:num], inputs) if apart else inputs
         )
-        everyone = np.ones(players.num_players, bool)
-        gated = players.gated
-        full = jax.jit(gated)(params, everyone, *self._inputs)
-        divergence = config.divergence or _divergence(full)
+        self._params, self._divergence = params, config.divergence
         self.size = players.num_players
-        self._lost = jax.jit(lambda p, m, x: divergence(full, gated(p, m, *x)))
+
+    @cached_property
+    def _lost(self) -> Callable[..., Float[Array, ""]]:
+        gated = self._players.gated
+        full = jax.jit(gated)(self._params, np.ones(self.size, bool), *self._inputs)
+        divergence = self._divergence or _divergence(full)
+        return jax.jit(lambda p, m, x: divergence(full, gated(p, m, *x)))
 
     def __call__(self, mask: Bool[np.ndarray, " N"]) -> float:
         return self._loss(self.grams.repaired(mask), mask)

@@ -10,17 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
+from gamepruning.players.examples import output_shapes
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.moments import HIGHEST
 from gamepruning.reconstruction.passes import Passes, split_calls
 from gamepruning.reconstruction.readers import Reader, find_readers
+from gamepruning.trees.examples import count_rows
 from gamepruning.types import Params
 
 LARGE = 2048  # results: more have a metric of their diagonal only
 RIDGE = 1e-3  # of the metric's mean diagonal, so that no error is free
 ENOUGH = 50  # gradients for each result of a matrix
+PLENTY = 8192  # gradients: the square of any error is then known to 1.6 %
 LEAST, MOST = 4, 32  # batches; times that each batch is used
-BATCH = 64  # examples whose activations are all kept for the backward pass
+BATCH = 64  # examples whose activations are all kept for the backward pass, at most
+ENTRIES = 1 << 25  # of the outputs of one batch: fewer examples where one has many
 
 Metrics = dict[tuple, Float[np.ndarray, "G n *n"]]  # by `Reader.matrix`
 
@@ -44,9 +48,10 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
       warning) for a network that has no gradient, or none that is finite.
 
     Cost: passes forward and backward over batches of 64 examples, until each matrix has
-    50 places for each of its results (at most 32 times all examples), and M^2 a place.
+    50 places for each of its results, or 8,192 (at most 32 times all examples), and M^2
+    a place.
     """
-    calls = split_calls(players, params, inputs, BATCH)
+    calls = split_calls(players, params, inputs, _batch(players, params, inputs))
     trace = players.model.trace(calls[0])
     passes = Passes(
         trace, find_readers(trace, players.paths, None), calls, players.num_players
@@ -80,13 +85,21 @@ def sensitivities(players: UnitPlayers, params: Params, inputs: PyTree) -> Metri
     return metrics
 
 
+def _batch(players: UnitPlayers, params: Params, inputs: tuple) -> int:
+    """Examples a pass: a language model's logits are many."""
+    shapes = jax.tree.leaves(output_shapes(players, params, inputs))
+    each = sum(prod(leaf.shape) for leaf in shapes) // max(count_rows(inputs), 1)
+    return max(1, min(BATCH, ENTRIES // max(each, 1)))
+
+
 def _count(passes: Passes, readers: Sequence[Reader]) -> int:
     """How many gradients of batches: some dozens for each result of a matrix."""
     shape = passes.readers.line.shape
     needed = [LEAST]
     for reader in readers:
         places = max(prod(shape(reader.step.outs[0])) // reader.has_output.size, 1)
-        needed.append(-(-ENOUGH * reader.has_output.shape[1] // places))
+        wanted = min(ENOUGH * reader.has_output.shape[1], PLENTY)
+        needed.append(-(-wanted // places))
     return min(MOST * len(passes.calls), max(needed))
 
 
