@@ -28,6 +28,7 @@ import gamepruning as gp
 from experiments.gtap.common import write_json
 from experiments.language.smollm2 import smollm2
 from gamepruning.reconstruction import (
+    Curves,
     ReconstructionConfig,
     RepairConfig,
     eliminate_in_order,
@@ -47,10 +48,12 @@ Mask = np.ndarray
 class Bench:
     """A language model, its players, its texts."""
 
-    def __init__(self, folder: Path, calibration: int, test_tokens: int):
+    def __init__(
+        self, folder: Path, calibration: int, test_tokens: int, kinds: tuple[str, ...]
+    ):
         self.checkpoint = gp.huggingface.load(smollm2(folder), dtype=jnp.float32)
         self.apply, self.params = self.checkpoint.apply, self.checkpoint.params
-        self.folder = folder
+        self.folder, self.kinds = folder, kinds
         self.calibration = self._sequences("valid", calibration * LENGTH)
         self.test_tokens = test_tokens
 
@@ -74,6 +77,17 @@ class Bench:
         found = gp.find_players(self.apply, self.params, example)
         keep = [f.name for f in found.families if not _is_of(f.name, kinds)]
         return gp.find_players(self.apply, self.params, example, keep=keep)
+
+    @cached_property
+    def curves(self) -> tuple[gp.Players, Curves]:
+        """What each family costs, by how many of it are left."""
+        players = self.players(self.kinds)
+        config = ReconstructionConfig(
+            across="error", batch_size=AT_ONCE, num_examples=2
+        )
+        return players, family_curves(
+            players, self.params, self.calibration, config=config, progress=_say
+        )
 
     @cached_property
     def inner(self) -> int:
@@ -100,21 +114,17 @@ def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
 # -- who leaves ----------------------------------------------------------------------
 
 
-def market(bench: Bench, removed: float, kinds: tuple[str, ...]) -> tuple[Any, ...]:
+def market(bench: Bench, removed: float) -> tuple[Any, ...]:
     """One price of a parameter for neurons and dimensions of values, in all layers."""
-    players = bench.players(kinds)
+    players, curves = bench.curves
     size = gp.players.size_of(players, "params")
     whole = size.count(np.ones(players.num_players, bool))
-    config = ReconstructionConfig(across="error", batch_size=AT_ONCE, num_examples=2)
-    curves = family_curves(
-        players, bench.params, bench.calibration, config=config, progress=_say
-    )
     target = whole - removed * bench.inner
     found = trade_curves(players, curves, target, unit="params", num_evaluations=1)
     return players, found.mask
 
 
-def uniform(bench: Bench, removed: float, kinds: tuple[str, ...]) -> tuple[Any, ...]:
+def uniform(bench: Bench, removed: float) -> tuple[Any, ...]:
     """As many neurons of every layer, a multiple of 8: a configuration can say it.
 
     Who they are is decided on the way of the repair.
@@ -122,7 +132,7 @@ def uniform(bench: Bench, removed: float, kinds: tuple[str, ...]) -> tuple[Any, 
     return _ranked(bench, removed, lambda players: -np.arange(players.num_players))
 
 
-def activation(bench: Bench, removed: float, kinds: tuple[str, ...]) -> tuple[Any, ...]:
+def activation(bench: Bench, removed: float) -> tuple[Any, ...]:
     """As many of every layer, by the energy of a neuron times that of its readers."""
 
     def scores(players: gp.Players) -> Any:
@@ -135,12 +145,12 @@ def activation(bench: Bench, removed: float, kinds: tuple[str, ...]) -> tuple[An
     return _ranked(bench, removed, scores)
 
 
-def magnitude(bench: Bench, removed: float, kinds: tuple[str, ...]) -> tuple[Any, ...]:
+def magnitude(bench: Bench, removed: float) -> tuple[Any, ...]:
     """As many of every layer, by the norms of their weights."""
     return _ranked(bench, removed, lambda p: gp.magnitude_scores(p, bench.params))
 
 
-def random(bench: Bench, removed: float, kinds: tuple[str, ...]) -> tuple[Any, ...]:
+def random(bench: Bench, removed: float) -> tuple[Any, ...]:
     """As many of every layer, at random."""
     key = jax.random.key(0)
     return _ranked(bench, removed, lambda p: gp.baselines.random_scores(key, p))
@@ -172,7 +182,12 @@ CHOSEN_ANEW = ("market", "uniform")  # by elimination, on the way of the repair
 def main() -> None:
     """Cut, repair, and read the test text, row by row."""
     options = read_options()
-    bench = Bench(options.folder, options.calibration, options.test_tokens)
+    bench = Bench(
+        options.folder,
+        options.calibration,
+        options.test_tokens,
+        tuple(options.kinds),
+    )
     result = json.loads(RESULT.read_text()) if RESULT.exists() else {"rows": []}
     result["command"] = " ".join(["python -m experiments.language.run", *sys.argv[1:]])
     if "dense" not in result:
@@ -190,14 +205,19 @@ def main() -> None:
 def row_of(bench: Bench, method: str, removed: float, options: Any, result: Any) -> Any:
     """One network, as cut and repaired."""
     begin = time.perf_counter()
-    kinds = tuple(options.kinds)
-    players, mask = METHODS[method](bench, removed, kinds)
+    players, mask = METHODS[method](bench, removed)
     params = bench.params
     row: dict[str, Any] = {"method": method, "asked": removed}
     row["calibration_tokens"] = int(bench.calibration.size)
     if method in CHOSEN_ANEW:
         found = eliminate_in_order(
-            players, params, mask, bench.calibration, config=PLAIN, progress=_say
+            players,
+            params,
+            mask,
+            bench.calibration,
+            config=PLAIN,
+            progress=_say,
+            metrics=bench.curves[1].metrics,
         )
         mask, repaired = np.asarray(found.mask), found.params
     else:

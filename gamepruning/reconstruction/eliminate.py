@@ -35,15 +35,17 @@ class Elimination(NamedTuple):
 
 @dataclass(eq=False)
 class _State:
-    """One group of one matrix while players leave."""
+    """One group of one matrix while players leave; rows of gone inputs are dropped."""
 
     inverse: np.ndarray
     weights: np.ndarray
     lens: np.ndarray | None  # errors count by what they are behind it
     seen: np.ndarray  # the weights behind it
-    entries: list[np.ndarray]  # of each player, those that are still in
+    entries: list[np.ndarray]  # of each player, the rows of those that are still in
     scale: float
     is_shared: bool  # some inputs need several players, and leave with any of them
+    inputs: np.ndarray  # which of the K each row is
+    there: np.ndarray  # the rows that are still in
 
     def costs(self, alive: Sequence[int]) -> np.ndarray:
         """The loss when each of these players leaves alone."""
@@ -54,7 +56,8 @@ class _State:
             index = np.stack([self.entries[alive[int(k)]] for k in which])
             block = self.inverse[index[:, :, None], index[:, None, :]]
             rows = self.seen[index]
-            found[which] = (rows * np.linalg.solve(block, rows)).sum(axis=(1, 2))
+            made_up = rows / block if size == 1 else np.linalg.solve(block, rows)
+            found[which] = np.einsum("pkm,pkm->p", rows, made_up)
         return found * self.scale
 
     def remove(self, players: Sequence[int]) -> None:
@@ -71,12 +74,29 @@ class _State:
         if self.lens is not None:
             self.seen -= columns @ behind(self.lens, made_up)
         self.inverse -= columns @ change[:, num:]
-        self.weights[index] = self.seen[index] = 0
-        self.inverse[index] = self.inverse[:, index] = 0
+        self.there[index] = False
         if self.is_shared:
-            self.entries = [rows[~np.isin(rows, index)] for rows in self.entries]
+            self.entries = [rows[self.there[rows]] for rows in self.entries]
         for player in players:
             self.entries[player] = index[:0]
+        if 4 * self.there.sum() <= 3 * len(self.there):
+            self._drop()
+
+    def left(self, num_inputs: int) -> np.ndarray:
+        """The weights of all inputs, [K, M], with 0 for those that left."""
+        found = np.zeros((num_inputs, self.weights.shape[1]))
+        found[self.inputs[self.there]] = self.weights[self.there]
+        return found
+
+    def _drop(self) -> None:
+        rows = np.flatnonzero(self.there)
+        place = np.cumsum(self.there) - 1
+        self.inverse = self.inverse.take(rows, 0).take(rows, 1)
+        is_same = self.seen is self.weights
+        self.weights = self.weights[rows]
+        self.seen = self.weights if is_same else self.seen[rows]
+        self.inputs, self.there = self.inputs[rows], self.there[rows]
+        self.entries = [place[own] for own in self.entries]
 
 
 def behind(lens: np.ndarray | None, errors: np.ndarray) -> np.ndarray:
@@ -112,11 +132,12 @@ def eliminate(
     """
     states = [_states(gram, players, metrics) for gram in grams]
     every = [state for group in states for state in group]
+    sized = [(g, gram.weights.shape[1]) for g, gram in zip(states, grams, strict=True)]
     alive, order, loss, noted = list(range(len(players))), [], [], {}
     spent = 0.0
     while len(alive) > until:
         if len(alive) in counts:
-            noted[len(alive)] = [np.stack([s.weights for s in g]) for g in states]
+            noted[len(alive)] = [np.stack([s.left(n) for s in g]) for g, n in sized]
         costs = sum((state.costs(alive) for state in every), np.zeros(len(alive)))
         limits = [c - len(alive) for c in (*counts, until) if c < len(alive)]
         number = min(at_once(len(alive)), -max(limits))
@@ -145,6 +166,16 @@ def _states(
         lens = None if metric is None else root(metric[g])
         scale = 1 / gram.energy if metric is None else 1.0
         weights = weights.copy()
-        seen = behind(lens, weights)
-        found.append(_State(inverse, weights, lens, seen, own, scale, is_shared))
+        state = _State(
+            inverse=inverse,
+            weights=weights,
+            lens=lens,
+            seen=behind(lens, weights),
+            entries=own,
+            scale=scale,
+            is_shared=is_shared,
+            inputs=np.arange(len(weights)),
+            there=np.ones(len(weights), bool),
+        )
+        found.append(state)
     return found

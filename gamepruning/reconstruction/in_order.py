@@ -50,6 +50,7 @@ def eliminate_in_order(
     *,
     config: RepairConfig | None = None,
     progress: Progress | None = None,
+    metrics: Metrics | None = None,
 ) -> Eliminated:
     """Choose anew who stays in each family, and repair, in one pass.
 
@@ -65,6 +66,8 @@ def eliminate_in_order(
       inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
       config: see `RepairConfig`; `mode` is "sequential".
       progress: called with (parameter, number, of how many) before each reader.
+      metrics: what an error of each reader's results counts, from `family_curves`; None
+        to find out.
 
     Returns:
       `Eliminated(mask, params, report)`.
@@ -96,7 +99,7 @@ def eliminate_in_order(
         raise InputError(f"mode={config.mode!r}: expected sequential")
     inputs = as_inputs(inputs)
     players = check_units(players, params, inputs)
-    work = _InOrder(players, params, players.mask(mask), inputs, config)
+    work = _InOrder(players, params, players.mask(mask), inputs, config, metrics)
     repaired = work.run(progress or (lambda *_: None))
     return Eliminated(work.mask, *repaired)
 
@@ -104,9 +107,11 @@ def eliminate_in_order(
 class _InOrder(Repairing):
     """A repair that decides who stays on its way."""
 
-    def __init__(self, players, params, mask, inputs, config):
+    def __init__(self, players, params, mask, inputs, config, metrics=None):
         super().__init__(players, params, None, inputs, config)
-        self._metrics: Metrics = sensitivities(players, params, inputs)
+        if metrics is None:
+            metrics = sensitivities(players, params, inputs)
+        self._metrics: Metrics = metrics
         read_by = [self._read(shared) for shared in self._passes.shared]
         self._counts: dict[int, int] = {}
         elsewhere = self._read_elsewhere()

@@ -19,7 +19,7 @@ from gamepruning.reconstruction.eliminate import Elimination, eliminate
 from gamepruning.reconstruction.gram import RIDGE, Grams, gather_grams
 from gamepruning.reconstruction.moments import wide
 from gamepruning.reconstruction.passes import check_units
-from gamepruning.reconstruction.sensitivity import sensitivities
+from gamepruning.reconstruction.sensitivity import Metrics, sensitivities
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Outputs, Params, Scores, brief_repr
 
@@ -184,10 +184,12 @@ class Curves(NamedTuple):
     Attributes:
       families: the curves.
       ask: mask -> what the network loses under it after one-shot repair.
+      metrics: what an error of each reader's results counts; None: its square.
     """
 
     families: tuple[FamilyCurve, ...]
     ask: "_Ask"
+    metrics: Metrics | None
 
 
 def family_curves(
@@ -224,7 +226,7 @@ def family_curves(
         loss = [ask.after(found, count) for count in counts]
         noted = np.array(counts, int), np.array(loss, float)
         curves.append(FamilyCurve(family.name, found.order, found.loss, *noted))
-    return Curves(tuple(curves), ask)
+    return Curves(tuple(curves), ask, metrics)
 
 
 class _Ask:

@@ -79,6 +79,22 @@ def test_counts_are_noted_with_their_weights(network):
     )
 
 
+def test_elimination_may_stop_early(network):
+    _, _, _, grams = network
+    every = eliminate(list(range(12)), grams.of(range(12)))
+    found = eliminate(list(range(12)), grams.of(range(12)), until=5)
+    assert len(found.order) == 7
+    np.testing.assert_array_equal(found.order, every.order[:7])
+    np.testing.assert_allclose(found.loss, every.loss[:7])
+
+
+def test_the_price_is_of_the_errors_where_the_network_was_not_asked():
+    none = np.array([], int)
+    error = np.array([1.0, 2.0, 4.0, 7.0])
+    found = price(FamilyCurve("f", np.arange(4), error, none, none.astype(float)))
+    np.testing.assert_allclose(found, [1, 1, 2, 3], rtol=1e-2)
+
+
 @pytest.mark.parametrize("across", ["network", "error", "share"])
 def test_scores_rank_a_family_as_its_elimination(network, across):
     params, x, players, _ = network
