@@ -22,7 +22,6 @@ from safetensors.numpy import load_file, save_file
 import gamepruning as gp
 from experiments.gtap.common import write_json
 from experiments.markdown import HERE
-from gamepruning.huggingface.fit import fit
 from tests.huggingface import tiny
 
 RESULT = HERE / "language" / "results" / "oracle.json"
@@ -79,17 +78,13 @@ def prune(source: Path, folder: Path) -> dict[str, Any]:
         uneven[everyone.family(name).start : everyone.family(name).stop] = True
     padded = gp.compact(everyone, checkpoint.params, uneven)
     dropped = hf.drop_layers(checkpoint, [0])
-    for name, model, params, origin, pad in (
-        ("small", small, small.params, checkpoint, False),
-        ("padded", padded, padded.params, checkpoint, True),
-        ("dropped", dropped, dropped.params, dropped, False),
-    ):
+    for name, model in (("small", small), ("padded", padded), ("dropped", dropped)):
         path = folder / f"{source.name}-{name}"
-        given = params if name == "dropped" else model
-        hf.save(path, given, origin, pad=pad)
-        np.save(path / "ours.npy", jax.jit(model.apply)(params, inputs))
+        origin = dropped if name == "dropped" else checkpoint
+        hf.save(path, model, origin, pad=name == "padded")
+        np.save(path / "ours.npy", jax.jit(model.apply)(model.params, inputs))
         np.save(path / "inputs.npy", inputs)
-    _, config = fit(small.params, checkpoint.config)
+    _, config = hf.fit(small.params, checkpoint.config)
     changed = {k: v for k, v in config.items() if checkpoint.config.get(k) != v}
     before, after = small.report.params
     return {"parameters": [before, after], "small config": changed}

@@ -29,7 +29,7 @@ class Architecture(NamedTuple):
         the size of a head with rotary positions, are fixed.
       fields: named sizes -> the fields of the configuration.
       problem: named sizes -> why no configuration has them; "" if one has.
-      grows: the name of the size that padding raises until there is no problem.
+      grows: the names of the sizes that padding raises until there is no problem.
       left_out: patterns of names of tensors that need not be kept, such as buffers.
       heads: patterns of names of tensors that are not run, and are kept as they are.
     """
@@ -42,7 +42,7 @@ class Architecture(NamedTuple):
     widths: tuple[str, ...]
     fields: Callable[[Sizes], dict[str, Any]]
     problem: Callable[[Sizes], str]
-    grows: str
+    grows: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
 

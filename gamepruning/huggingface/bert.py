@@ -116,7 +116,7 @@ def bert(config: Config, names: Collection[str]) -> Architecture:
         widths=("vocab", "positions", "types", "hidden", "neurons", "heads"),
         fields=fields,
         problem=whole_heads,
-        grows="heads",
+        grows=("heads",),
         left_out=(r".*embeddings\.(position_ids|token_type_ids)",),
         heads=(r"(bert\.)?pooler\..*", r"(cls|classifier|qa_outputs)\..*"),
     )

@@ -124,8 +124,7 @@ def check_shapes(
         raise InputError(f"{where} lacks {_some(missing)}")
     if extra := [name for name in shapes if name not in wanted]:
         raise InputError(
-            f"{where} has {_some(extra)}, which no {architecture.stem!r} model of its "
-            "config.json has"
+            f"{where} has {_some(extra)}, for which config.json has no layer"
         )
     for name, symbols in wanted.items():
         shape = tuple(size_of(dim, architecture.sizes) for dim in symbols)

@@ -1,5 +1,7 @@
 """`fit`: the configuration that pruned tensors have, and tensors as it wants them."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +19,6 @@ from gamepruning.huggingface.architecture import (
 from gamepruning.huggingface.checkpoint import architecture_of, check_shapes
 from gamepruning.huggingface.numbering import new_config, renumber, split_name
 from gamepruning.types import InputError
-
-Layers = list[dict[str, Shape]]  # the shapes of each layer's tensors
 
 
 def fit(
@@ -120,13 +120,14 @@ def _shared(
 
 
 def _grown(sizes: Sizes, architecture: Architecture) -> dict[str, int]:
-    """Sizes, one of them raised until a configuration has them."""
-    found = dict(sizes)
-    while problem := architecture.problem(found):
-        if found[architecture.grows] >= architecture.sizes[architecture.grows]:
-            raise InputError(f"{problem}, and zeros do not help")
-        found[architecture.grows] += 1
-    return found
+    """The sizes of a configuration, the fewest heads that are no fewer than these."""
+    names, full = architecture.grows, architecture.sizes
+    ranges = [range(sizes[name], full[name] + 1) for name in names]
+    for values in sorted(itertools.product(*ranges), key=math.prod):
+        found = {**sizes, **dict(zip(names, values, strict=True))}
+        if not architecture.problem(found):
+            return found
+    raise InputError(f"{architecture.problem(sizes)}, and zeros do not help")
 
 
 def _padded(

@@ -97,7 +97,7 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
         widths=("vocab", "positions", "hidden", "neurons", "heads"),
         fields=fields,
         problem=whole_heads,
-        grows="heads",
+        grows=("heads",),
         left_out=(r".*\.attn\.(bias|masked_bias)", r"lm_head\.weight"),
         heads=(r"score\.weight",),
     )

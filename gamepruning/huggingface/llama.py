@@ -38,7 +38,7 @@ _COMMON = {
 DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": _COMMON,
     "mistral": _COMMON | {"num_key_value_heads": 8, "sliding_window": 4096},
-    "qwen2": _COMMON | {"num_key_value_heads": 32, "attention_bias": True},
+    "qwen2": _COMMON | {"num_key_value_heads": 32},
     "qwen3": _COMMON | {"num_key_value_heads": 32, "head_dim": 128},
     "gemma": _COMMON
     | {
@@ -121,7 +121,7 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
         widths=("vocab", "hidden", "neurons", "groups", "queries"),
         fields=fields,
         problem=lambda new: _problem(kind, new),
-        grows="groups",
+        grows=("groups", "queries"),
         left_out=(r".*rotary_emb\.inv_freq", r"lm_head\.weight"),
         heads=(r"score\.weight",),
     )
@@ -151,9 +151,9 @@ def _layer(config: Config) -> dict:
         "mlp.up_proj.weight": "neurons hidden",
         "mlp.down_proj.weight": "hidden neurons",
     }
-    biased = [f"self_attn.{x}_proj" for x in "qkvo" if config["attention_bias"]]
-    if config["model_type"] == "qwen2":
-        biased.remove("self_attn.o_proj")
+    letters = "qkvo" if config["attention_bias"] else ""
+    letters = "qkv" if config["model_type"] == "qwen2" else letters
+    biased = [f"self_attn.{x}_proj" for x in letters]
     if config["mlp_bias"]:
         biased += [f"mlp.{x}_proj" for x in ("gate", "up", "down")]
     for name in biased:
@@ -177,7 +177,10 @@ def _check(config: Config) -> None:
 
 
 def _act(config: Config) -> str:
-    return config.get("hidden_activation") or config["hidden_act"]
+    name = config.get("hidden_activation") or config["hidden_act"]
+    if config["model_type"] == "gemma" and name == "gelu":
+        return "gelu_pytorch_tanh"  # the first releases wrote "gelu" for it
+    return name
 
 
 def _run(

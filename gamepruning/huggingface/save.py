@@ -30,8 +30,8 @@ _FOLDERS = re.compile(r"\d+_\w+")  # of sentence-transformers
 
 def save(
     folder: str | os.PathLike[str],
-    small: CompactModel | Mapping[str, Any],
-    checkpoint: Checkpoint | Config,
+    small: CompactModel | Checkpoint | Mapping[str, Any],
+    checkpoint: Checkpoint | Config | None = None,
     *,
     pad: bool = False,
     source: str | os.PathLike[str] | None = None,
@@ -45,8 +45,10 @@ def save(
 
     Args:
       folder: where; it must be new or empty, unless `overwrite`.
-      small: what `compact` returned, or tensors by the checkpoint's names.
-      checkpoint: the checkpoint that it was made of, or its configuration.
+      small: what `compact` or `drop_layers` returned, or tensors by the checkpoint's
+        names.
+      checkpoint: the checkpoint that it was made of, or its configuration; not needed
+        for one that is a checkpoint itself.
       pad: fill layers up with weights that are zero, to the sizes of the largest layer
         and to sizes that a configuration can express; the outputs are the same.
       source: the folder whose tokenizer and other small files are copied; by default
@@ -61,13 +63,20 @@ def save(
       InputError: no configuration has the sizes of the model, or computes what it
         computes; tensors are missing; the folder exists, or cannot be written.
     """
+    if checkpoint is None and isinstance(small, Checkpoint):
+        checkpoint = small
     if isinstance(checkpoint, Checkpoint):
         before, rest = checkpoint.config, checkpoint.rest
         source = checkpoint.folder if source is None else source
-    else:
+    elif isinstance(checkpoint, Mapping):
         before, rest = checkpoint, {}
-    params = small.params if isinstance(small, CompactModel) else small
-    params, config = fit(params, before, pad=pad)
+    else:
+        raise InputError(
+            "expected the checkpoint that the small model was made of, or its "
+            "configuration: save(folder, small, checkpoint)"
+        )
+    whole = isinstance(small, CompactModel | Checkpoint)
+    params, config = fit(small.params if whole else small, before, pad=pad)
     if isinstance(small, CompactModel):
         _verify(small, params, config)
     _check_rest(rest, before, config)

@@ -119,7 +119,7 @@ def vit(config: Config, names: Collection[str]) -> Architecture:
         widths=("hidden", "neurons", "heads"),
         fields=fields,
         problem=lambda new: "",
-        grows="heads",
+        grows=("heads",),
         heads=(r"(vit\.)?pooler\..*", r".*\.mask_token", r"decoder\..*"),
     )
 

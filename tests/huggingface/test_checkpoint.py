@@ -51,6 +51,25 @@ def test_norms_may_have_the_names_of_tensorflow(tmp_path):
     assert shapes == jax.eval_shape(new.apply, new.params, tiny.IDS)
 
 
+def test_a_model_without_its_prefix_is_the_same_model(tmp_path):
+    """As the hub has GPT-2: names without "transformer.", and buffers."""
+    folder = tiny.write(tmp_path, "gpt2")
+    path = folder / "model.safetensors"
+    buffer = {"h.0.attn.bias": np.ones((1, 1, 64, 64), np.float32)}
+    tensors = {k.removeprefix("transformer."): x for k, x in load_file(path).items()}
+    save_file(tensors | buffer, path)
+    checkpoint = hf.load(folder)
+    assert checkpoint.params.keys() == tensors.keys()
+    outputs = jax.eval_shape(checkpoint.apply, checkpoint.params, tiny.IDS)
+    assert outputs.shape == (2, 6, 50)
+    (folder / "config.json").write_text(
+        json.dumps(tiny.CONFIGS["gpt2"] | {"architectures": ["GPT2Model"]})
+    )
+    bare = hf.load(folder)
+    outputs = jax.eval_shape(bare.apply, bare.params, tiny.IDS)
+    assert outputs.shape == (2, 6, 24)
+
+
 def test_what_is_not_run_stays_and_buffers_do_not(tmp_path):
     folder = tiny.write(tmp_path / "bert", "bert")
     path = folder / "model.safetensors"
@@ -59,7 +78,7 @@ def test_what_is_not_run_stays_and_buffers_do_not(tmp_path):
     save_file(load_file(path) | more, path)
     checkpoint = hf.load(folder)
     assert list(checkpoint.rest) == ["pooler.dense.weight"]
-    hf.save(tmp_path / "again", checkpoint.params, checkpoint)
+    hf.save(tmp_path / "again", checkpoint)
     again = load_file(tmp_path / "again" / "model.safetensors")
     assert again.keys() == tiny.tensors("bert").keys() | {"pooler.dense.weight"}
     np.testing.assert_array_equal(again["pooler.dense.weight"], pooler)
@@ -96,7 +115,7 @@ def test_positions_of_too_many_tokens_are_refused(tmp_path):
         ({"hidden_act": "mish"}, "activation 'mish' is unknown"),
         ({"num_attention_heads": 5}, "5 is no multiple of num_key_value_heads 3"),
         ({"intermediate_size": 21}, r"\[20, 24\], and config.json says \[21, 24\]"),
-        ({"num_hidden_layers": 1}, "has 'model.layers.1.* and 13 more, which"),
+        ({"num_hidden_layers": 1}, "has 'model.layers.1.* and 13 more, for which"),
         ({"num_hidden_layers": 3}, "lacks 'model.layers.2.* and 13 more"),
         ({"tie_word_embeddings": False}, "lacks 'lm_head.weight'"),
     ],

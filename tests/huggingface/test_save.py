@@ -41,7 +41,7 @@ def test_players_are_those_that_a_configuration_can_do_without(llama):
         for kind, size in kinds.items()
     }
     assert hf.find_players(checkpoint, tiny.IDS, kinds="neurons").num_players == 40
-    with pytest.raises(gp.InputError, match="no players of kind 'head'.*groups"):
+    with pytest.raises(gp.InputError, match="kind 'head'.*: there are neurons, groups"):
         hf.find_players(checkpoint, tiny.IDS, kinds=("neurons", "head"))
 
 
@@ -59,7 +59,7 @@ def test_every_unit_of_a_layer_is_a_player(kind, found, tmp_path):
     players = gp.find_players(checkpoint.apply, checkpoint.params, inputs)
     assert set(hf.kinds_of(players, checkpoint).values()) == found
     own = hf.find_players(checkpoint, inputs)
-    fixed = {"head", "heads"} if kind == "gpt2" else {"head"}
+    fixed = {"head", "heads"} if kind == "gpt2" else {"head"}  # must be named
     assert {f.name.rsplit(".", 1)[1] for f in own.families} == found - fixed
 
 
@@ -80,6 +80,8 @@ def test_a_smaller_checkpoint_has_a_smaller_configuration(llama, tmp_path):
     with pytest.raises(gp.InputError, match="exists and holds something else"):
         hf.save(folder, small, checkpoint)
     hf.save(folder, small, checkpoint, overwrite=True)
+    with pytest.raises(gp.InputError, match="expected the checkpoint that the small"):
+        hf.save(tmp_path / "other", small)
     # What the configuration says is not what the small model computes.
     wrong = checkpoint.config | {"rope_theta": 10.0}
     with pytest.raises(gp.InputError, match="outputs at the new configuration differ"):
@@ -89,14 +91,9 @@ def test_a_smaller_checkpoint_has_a_smaller_configuration(llama, tmp_path):
 
 def test_unequal_layers_are_filled_up_on_request(tmp_path):
     checkpoint = hf.load(tiny.write(tmp_path / "gpt2", "gpt2"))
-    everyone = gp.find_players(checkpoint.apply, checkpoint.params, tiny.IDS)
-    mask = np.ones(everyone.num_players, bool)
-    for family in everyone.families:
-        kind = hf.kinds_of(everyone, checkpoint)[family.name]
-        layer = int(re.search(r"h\.(\d)", family.name)[1])
-        if kind != "head":
-            mask[family.start : family.start + 1 + layer] = False
-    small = gp.compact(everyone, checkpoint.params, mask)
+    players = hf.find_players(checkpoint, tiny.IDS, kinds=("neurons", "heads"))
+    mask = without(players, neurons=[95, 94], heads=[2, 1])
+    small = gp.compact(players, checkpoint.params, mask)
     told = "layer 0 has 95 neurons, layer 1 has 94; keep equally many.*pad=True"
     with pytest.raises(gp.InputError, match=told):
         hf.save(tmp_path / "small", small, checkpoint)
@@ -148,6 +145,17 @@ def test_heads_of_which_the_hidden_size_is_no_multiple_are_refused_or_padded(lla
     filled, found = hf.fit(params, config, pad=True)
     assert (found["num_attention_heads"], found["num_key_value_heads"]) == (6, 6)
     assert not filled["model.layers.0.self_attn.v_proj.weight"][20:].any()
+
+
+def test_queries_are_filled_up_where_groups_do_not_help(tmp_path):
+    config = tiny.CONFIGS["llama"] | {"num_key_value_heads": 1, "hidden_size": 24}
+    shapes = {"q_proj": (0, 20), "o_proj.weight": (1, 20), "k_proj": (0, 4)}
+    checkpoint = hf.load(tiny.write(tmp_path, "llama"))
+    params = cut(checkpoint.params, shapes | {"v_proj": (0, 4)})
+    with pytest.raises(gp.InputError, match="which would be 5: keep another number"):
+        hf.fit(params, config)
+    _, found = hf.fit(params, config, pad=True)
+    assert found == config
 
 
 def test_a_branch_that_left_is_zero_on_request(llama):
