@@ -73,8 +73,8 @@ def layer_norm(
 def rms_norm(
     weight: Float[Array, " D"], x: Float[Array, "*B D"], eps: float
 ) -> Float[Array, "*B D"]:
-    """Division by the root of the mean square, in float32, times a weight."""
-    wide = x.astype(jnp.float32)
+    """Division by the root of the mean square, in float32 at least, times a weight."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = jnp.square(wide).mean(-1, keepdims=True)
     normed = (wide * jax.lax.rsqrt(mean + eps)).astype(x.dtype)
     return normed * along_last(weight, x.ndim)
@@ -125,7 +125,8 @@ def attend(
     Returns:
       D = G R hd.
     """
-    scores = jnp.einsum("btgrd,bsgd->bgrts", q, k).astype(jnp.float32) * scale
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    scores = jnp.einsum("btgrd,bsgd->bgrts", q, k).astype(wide) * scale
     if mask is not None:
         scores = jnp.where(mask[:, None, None], scores, -1e30)
     weights = jax.nn.softmax(scores, -1).astype(v.dtype)
