@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 from gamepruning.metrics import as_labels
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples, examples_are_apart
+from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.run.toggle import Residuals, ToggleEvaluator
 from gamepruning.trees.arrays import split_arrays
 from gamepruning.trees.examples import as_inputs, count_rows, same_length
@@ -112,9 +113,9 @@ class RemovalArms:
         self._is_whole = not examples_are_apart(players, params, inputs)
         self._cut(inputs, labels, key)
         self.compiled: dict[Any, Any] = {}  # shared by all copies
-        self._updates: Any = None  # for single weights, and where examples depend
+        self._updates: Any = None  # for weights, scanned layers, dependent examples
         self.share = 1.0
-        if players.granularity != "weight" and not self._is_whole:
+        if isinstance(players, UnitPlayers) and not self._is_whole:
             one = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype),
                 self._batches[0],

@@ -26,6 +26,7 @@ from gamepruning.compaction.verify import relative_error, sample_inputs, toleran
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
+from gamepruning.selection.alike import RoundTo
 from gamepruning.selection.round_mask import round_mask
 from gamepruning.trees.arrays import split_arrays
 from gamepruning.trees.placement import replicated_note, take_axes
@@ -70,7 +71,7 @@ class CompactKeywords(TypedDict, total=False):
     """What sizes `compact` allows; see there."""
 
     min_units: int
-    round_to: int
+    round_to: RoundTo
     scores: Scores | ArrayLike | None
 
 
@@ -79,7 +80,7 @@ class CompactOptions:
     """What sizes `compact` allows; see there."""
 
     min_units: int = 1
-    round_to: int = 1
+    round_to: RoundTo = 1
     scores: Scores | ArrayLike | None = None
 
 
@@ -109,7 +110,8 @@ def compact(
         random ones of their shapes.
       min_units: fewest units a family may keep; 0 allows a layer to vanish.
       round_to: widths become multiples of it, by `round_mask`: players come back or
-        leave by `scores`.
+        leave by `scores`. It may be a number for each family, by name; layers of a
+        stack keep equally many.
       scores: ranks players for `round_to`; default `magnitude_scores`.
       fold: the removed players' incoming weights are zero in `params`, but their
         constant output (act(bias), batch-norm shift) still counts: fold it into the
@@ -152,7 +154,7 @@ def compact(
     stays = players.mask(mask)
     players.model.check_params(params)
     _check_known(params)
-    if allowed.round_to > 1:
+    if allowed.round_to != 1:
         stays = _rounded(players, params, stays, allowed)
     _check_families(players, stays, allowed.min_units)
     full_params = params
@@ -259,9 +261,15 @@ def _rounded(
     scores = allowed.scores
     if scores is None:
         scores = magnitude_scores(players, params)
-    return np.asarray(
-        round_mask(players, mask, scores, allowed.round_to, allowed.min_units)
+    rounded = round_mask(
+        players,
+        mask,
+        scores,
+        allowed.round_to,
+        allowed.min_units,
+        uniform=players.model.layers is not None,
     )
+    return np.asarray(rounded)
 
 
 def _check_families(players, mask: np.ndarray, min_units: int) -> None:

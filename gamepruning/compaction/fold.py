@@ -42,6 +42,11 @@ def fold_constants(players: Any, params: Any, mask: np.ndarray) -> Any:
     """
     if players.granularity != "unit":
         raise InputError(f"fold works on units, not on {players.granularity} players")
+    if players.model.layers is not None:
+        raise InputError(
+            "fold works on units that are one in all scanned layers: find_players "
+            "with layers='together', or compact without fold"
+        )
     zeroed = _check_dead(players, params, mask)
     model = players.model
     proof = ZeroAnalysis(model.base.analysis, model.example.num_params, zeroed)

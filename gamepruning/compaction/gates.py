@@ -85,15 +85,17 @@ def scale_readers(players: Players, params: Any, gates: jax.Array) -> Any:
     for family in players.families:
         for part in family.slices:
             if part.role == "in":
-                leaf = np.asarray(scaled[part.path])
+                leaf = np.array(scaled[part.path])
+                read, axis = part.entry(leaf)
                 counts = [len(index) for index in part.index]
                 own = np.repeat(on_host[family.start : family.stop], counts)
-                factor = np.ones(leaf.shape[part.axis], leaf.dtype)
+                factor = np.ones(read.shape[axis], leaf.dtype)
                 np.multiply.at(
                     factor, np.concatenate(part.index), own.astype(leaf.dtype)
                 )
-                others = [k for k in range(leaf.ndim) if k != part.axis]
-                scaled[part.path] = jnp.asarray(leaf * np.expand_dims(factor, others))
+                others = [k for k in range(read.ndim) if k != axis]
+                read *= np.expand_dims(factor, others)  # a view of the leaf
+                scaled[part.path] = jnp.asarray(leaf)
     return jax.tree.unflatten(jax.tree.structure(params), list(scaled.values()))
 
 

@@ -26,6 +26,7 @@ from gamepruning.trees.paths import (
     check_indices,
     check_kept,
     named_shapes,
+    same_rows,
 )
 from gamepruning.types import InputError
 
@@ -162,14 +163,14 @@ class Plan:
             return False
         kept = players.kept_indices(mask)
         return kept.keys() == self.kept.keys() and all(
-            np.array_equal(kept[key], self.kept[key]) for key in kept
+            same_rows(kept[key], self.kept[key]) for key in kept
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-able data; indices as text such as "0-3,7"."""
         return {
             "format": form.FORMAT,
-            "version": form.VERSION,
+            "version": form.version_of(self.kept),
             "families": [
                 {
                     "name": name,

@@ -1,6 +1,8 @@
 """How a plan is written as JSON: for people to read, and checked when read back.
 
-Kept indices are text: "0-2,7" means 0, 1, 2 and 7.
+Kept indices are text: "0-2,7" means 0, 1, 2 and 7. Since version 2 the layers of a
+stacked parameter may keep different ones: {"layers": 0, "rows": ["0-2,7", "1-4"]} has a
+row for each layer, and says which axis the layers are. Others are of version 1.
 """
 
 import dataclasses
@@ -11,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from gamepruning.trees.paths import Axes
+from gamepruning.trees.paths import Axes, Kept, LayerRows
 from gamepruning.types import InputError
 
-FORMAT, VERSION = "gamepruning plan", 1
+FORMAT, VERSION, WITH_LAYERS = "gamepruning plan", 1, 2
 FIELDS = ("format", "version", "families", "parameters", "inputs", "why")
 _INDICES = re.compile(r"(\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*)?")
 _MAX_FEATURES = 1 << 24
@@ -50,18 +52,31 @@ def parse_indices(what: str, text: Any, size: int) -> np.ndarray:
     return np.concatenate([np.array([], np.int64), *ranges])
 
 
-def format_axes(axes: Axes) -> dict[str, str]:
+def format_axes(axes: Axes) -> dict[str, Any]:
     """{axis: indices} for JSON."""
-    return {str(axis): format_indices(axes[axis]) for axis in sorted(axes)}
+    return {str(axis): _format_rows(axes[axis]) for axis in sorted(axes)}
+
+
+def _format_rows(rows: Any) -> Any:
+    if not isinstance(rows, LayerRows):
+        return format_indices(rows)
+    return {"layers": rows.axis, "rows": [format_indices(row) for row in rows.indices]}
+
+
+def version_of(kept: Kept) -> int:
+    """The oldest version of the format that can say what stays."""
+    by_layer = any(isinstance(rows, LayerRows) for rows in kept.values())
+    return WITH_LAYERS if by_layer else VERSION
 
 
 def parse_header(data: Any) -> None:
     """Raise InputError unless the data are a plan of this version with all fields."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f'expected a JSON object with "format": "{FORMAT}"')
-    if data.get("version") != VERSION:
+    if data.get("version") not in (VERSION, WITH_LAYERS):
         raise InputError(
-            f"expected version {VERSION} of the format, got {data.get('version')!r:.60}"
+            f"expected version {VERSION} or {WITH_LAYERS} of the format, got "
+            f"{data.get('version')!r:.60}"
         )
     _check_fields("the plan", data, FIELDS)
     for name, kind in zip(FIELDS[2:], (list, dict, dict, dict), strict=True):
@@ -112,7 +127,21 @@ def _parse_axes(what: str, data: Any, shape: tuple[int, ...] | None):
         if not axis.isdecimal() or (shape is not None and int(axis) >= len(shape)):
             raise InputError(f"{what}: it has no axis {axis!r:.60}")
         size = _MAX_FEATURES if shape is None else shape[int(axis)]
-        yield int(axis), parse_indices(f"axis {axis} of {what}", text, size)
+        place = f"axis {axis} of {what}"
+        if isinstance(text, dict) and shape is not None:
+            yield int(axis), _parse_rows(place, text, size)
+        else:
+            yield int(axis), parse_indices(place, text, size)
+
+
+def _parse_rows(what: str, data: dict, size: int) -> LayerRows:
+    """The indices of each layer; whether there are as many as layers, `Plan` checks."""
+    _check_fields(what, data, ("layers", "rows"))
+    axis, rows = _expect(what, data, "layers", int), _expect(what, data, "rows", list)
+    found = [parse_indices(f"{what} in layer {k}", r, size) for k, r in enumerate(rows)]
+    if not found or len({len(row) for row in found}) > 1:
+        raise InputError(f"{what}: expected equally many indices in each layer")
+    return LayerRows(axis, np.stack(found))
 
 
 def as_json(what: str, value: Any) -> Any:

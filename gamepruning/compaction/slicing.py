@@ -1,7 +1,8 @@
 """Keep some indices of some axes of a tree of arrays, and put them back.
 
 `kept` says what stays: {(path, axis): sorted indices}. Axes that it does not name stay
-whole. An optimizer's state is sliced along with the parameters that it belongs to.
+whole. Where each layer of a stacked parameter keeps others, they are `LayerRows`. An
+optimizer's state is sliced along with the parameters that it belongs to.
 """
 
 import functools
@@ -15,10 +16,12 @@ import numpy as np
 from gamepruning.trees.paths import (
     Axes,
     Kept,
+    LayerRows,
     check_kept,
     named_leaves,
     named_shapes,
     path_name,
+    same_rows,
 )
 from gamepruning.trees.placement import put_axes, take_axes
 from gamepruning.types import InputError
@@ -134,7 +137,9 @@ def slice_opt_state(opt_state: Any, params: Any, kept: Kept) -> Any:
 def _by_path(kept: Kept) -> dict[str, Axes]:
     by_path: dict[str, Axes] = {}
     for (path, axis), indices in kept.items():
-        by_path.setdefault(path, {})[axis] = np.asarray(indices, np.int64)
+        is_by_layer = isinstance(indices, LayerRows)
+        rows = indices if is_by_layer else np.asarray(indices, np.int64)
+        by_path.setdefault(path, {})[axis] = rows
     return by_path
 
 
@@ -143,22 +148,34 @@ def _put(name: str, small: Any, full: Any, axes: Axes) -> Any:
         dtype = jax.dtypes.canonicalize_dtype(full.dtype)
         full = jnp.zeros(full.shape, dtype, device=full.sharding)
     shape = np.shape(full)
-    index = [
-        axes[axis] if axis in axes else np.arange(size)
-        for axis, size in enumerate(shape)
-    ]
-    expected = tuple(len(indices) for indices in index)
+    expected = tuple(
+        len(axes[axis]) if axis in axes else size for axis, size in enumerate(shape)
+    )
     if np.shape(small) != expected:
         raise InputError(
             f"{name!r}: expected the kept shape {expected}, got {np.shape(small)}"
         )
     if not axes:
         return small
+    index = _open_index(shape, axes)
     if isinstance(full, np.ndarray):
         full = full.copy()
-        full[np.ix_(*index)] = small
+        full[index] = small
         return full
-    return put_axes(full, small, np.ix_(*index))
+    return put_axes(full, small, index)
+
+
+def _open_index(shape: tuple, axes: Axes) -> tuple[np.ndarray, ...]:
+    """For each axis the indices that stay, shaped to broadcast, as by `np.ix_`."""
+    index = []
+    for axis, size in enumerate(shape):
+        rows, places = axes.get(axis, np.arange(size)), [axis]
+        if isinstance(rows, LayerRows):
+            places = sorted([rows.axis, axis])
+            rows = rows.indices if rows.axis < axis else rows.indices.T
+        others = [k for k in range(len(shape)) if k not in places]
+        index.append(np.expand_dims(rows, others))
+    return tuple(index)
 
 
 def _keys(path: tuple) -> Keys:
@@ -224,7 +241,10 @@ class _Owners:
     def axes_of(self, owner: Keys, shape: tuple) -> Axes:
         """What stays of a leaf of this shape that belongs to a parameter."""
         lead = len(shape) - len(self.shapes[owner])
-        return {lead + axis: kept for axis, kept in self.axes[owner].items()}
+        return {
+            lead + axis: rows.moved(lead) if isinstance(rows, LayerRows) else rows
+            for axis, rows in self.axes[owner].items()
+        }
 
     def is_flat(self, shape: tuple) -> bool:
         """True if the last axis runs through all parameters."""
@@ -235,7 +255,7 @@ class _Owners:
         first, *others = (self.axes_of(owner, shape) for owner in owners)
         for owner, other in zip(owners[1:], others, strict=True):
             if first.keys() != other.keys() or any(
-                not np.array_equal(first[axis], other[axis]) for axis in first
+                not same_rows(first[axis], other[axis]) for axis in first
             ):
                 raise InputError(
                     f"the optimizer state {path_name(path)!r} of shape {shape} may "

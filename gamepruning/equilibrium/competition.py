@@ -84,8 +84,7 @@ def _rows(family: Family, leaves: dict[str, Any]) -> Array:
     pieces = [jnp.zeros((family.size, 0))]
     for owned in family.slices:
         if owned.role in OWN_ROLES:
-            theta = _by_player(family, owned, leaves[owned.path])
-            axis = range(theta.ndim)[owned.axis]
+            theta, axis = _by_player(family, owned, leaves[owned.path])
             theta = jnp.moveaxis(theta, axis, 0).reshape(family.size, -1)
             pieces.append(theta.astype(jnp.promote_types(theta.dtype, jnp.float32)))
     return jnp.concatenate(pieces, axis=1)
@@ -101,8 +100,8 @@ def _within(
         pull -= gates * norms
     for owned in family.slices:
         if owned.role in OWN_ROLES:
-            theta = _by_player(family, owned, leaves[owned.path]).astype(gates.dtype)
-            axis = range(theta.ndim)[owned.axis]
+            theta, axis = _by_player(family, owned, leaves[owned.path])
+            theta = theta.astype(gates.dtype)
             pull += _pull(theta, axis, gates)
             rest = [k for k in range(theta.ndim) if k != axis]
             if norms is None:
@@ -128,10 +127,10 @@ def _pull(theta: Array, axis: int, gates: Array) -> Array:
     return jnp.tensordot(theta, total, (rest, list(range(total.ndim))))
 
 
-def _by_player(family: Family, owned: AxisSlice, leaf: ArrayLike) -> Array:
-    """`leaf` with one entry a player along the slice's axis, what it owns behind it."""
+def _by_player(family: Family, owned: AxisSlice, leaf: ArrayLike) -> tuple[Array, int]:
+    """`leaf` with one entry a player along an axis, its own behind it; and the axis."""
     if owned.role == "weight":  # each entry is a player
-        return jnp.reshape(leaf, -1)
+        return jnp.reshape(leaf, -1), 0
     lengths = [len(index) for index in owned.index]
     if len(lengths) != family.size or len(set(lengths)) > 1:
         raise ValueError(
@@ -139,8 +138,9 @@ def _by_player(family: Family, owned: AxisSlice, leaf: ArrayLike) -> Array:
             f"own equally many entries of {owned.path!r} along axis {owned.axis}, got "
             f"{lengths}: set eta=0, or leave the family out with keep="
         )
-    leaf, index = jnp.asarray(leaf), np.concatenate(owned.index)
-    if not np.array_equal(index, np.arange(leaf.shape[owned.axis])):
-        leaf = jnp.take(leaf, index, axis=owned.axis)
-    before, after = leaf.shape[: owned.axis], leaf.shape[owned.axis + 1 :]
-    return leaf.reshape(*before, family.size, lengths[0], *after)
+    part, axis = owned.entry(jnp.asarray(leaf))
+    index = np.concatenate(owned.index)
+    if not np.array_equal(index, np.arange(part.shape[axis])):
+        part = jnp.take(part, index, axis=axis)
+    before, after = part.shape[:axis], part.shape[axis + 1 :]
+    return part.reshape(*before, family.size, lengths[0], *after), axis

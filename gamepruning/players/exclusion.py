@@ -1,6 +1,7 @@
 """Remove players by zeroing parameters, where that is proved to be the same."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from gamepruning.players.players import Players
+from gamepruning.run.layer_axes import entries_of
 from gamepruning.trace.labels import Site
 from gamepruning.trace.primitives import CUSTOM_CALLS
 from gamepruning.trace.program import Graph, Node
@@ -24,14 +26,7 @@ def exclude(players: Players, params: Params, mask: Bool[np.ndarray, " N"]) -> P
     """`UnitPlayers.exclude` of checked arguments."""
     if mask.all():
         return params
-    places, uncovered = zeroed_places(players, mask)
-    if uncovered:
-        names = sorted({players.families[players.family_of[k]].name for k in uncovered})
-        raise ValueError(
-            "zeroing parameters cannot be proved to remove players of "
-            f"{', '.join(names)}: what they compute is summed over where no weight "
-            "reads it; use gated (at full size) or compact (smaller) instead"
-        )
+    places = proved_places(players, mask)
     trace = players.model.base
     leaves, treedef = jax.tree_util.tree_flatten(params)
     positions = players.model.example.leaf_positions
@@ -40,19 +35,64 @@ def exclude(players: Players, params: Params, mask: Bool[np.ndarray, " N"]) -> P
         for axis, label in enumerate(labels):
             kept = kept_entries(trace.columns(label), mask)
             if kept is not None:
-                zeroed = (leaf, axis) in places
-                leaves[position] = _without(leaves[position], axis, kept, zeroed)
+                array, shape = leaves[position], [1] * len(labels)
+                shape[axis] = -1
+                stays = np.isin(np.arange(array.shape[axis]), kept).reshape(shape)
+                leaves[position] = without(array, stays, (leaf, axis) in places)
     return jax.tree_util.tree_unflatten(treedef, leaves)
 
 
-def _without(array, axis: int, kept: np.ndarray, zeroed: bool):
-    """What is not kept set to zero: all of it, or only what is not finite."""
+def exclude_by_layer(
+    players: Players, tied: Players, params: Params, mask: Bool[np.ndarray, " N"]
+) -> Params:
+    """The same of (layer, unit) players.
+
+    What is proved of a body holds at every turn, whoever leaves there.
+
+    Args:
+      players: the players.
+      tied: those who are one in all layers, as the traces see them.
+      params: the parameters.
+      mask: True = kept.
+    """
+    model = players.model
+    if mask.all() or model.layers is None:
+        return params
+    places = proved_places(tied, model.layers.all_of(mask))
+    leaves, treedef = jax.tree_util.tree_flatten(params)
+    for entries in entries_of(model):
+        stays = entries.stay(mask)
+        if not stays.all():
+            position = model.example.leaf_positions[entries.leaf]
+            array = leaves[position]
+            stays = entries.spread(stays, array.ndim)
+            zeroed = (entries.leaf, entries.axis) in places
+            leaves[position] = without(array, stays, zeroed)
+    return jax.tree_util.tree_unflatten(treedef, leaves)
+
+
+def proved_places(players: Players, mask: Bool[np.ndarray, " N"]) -> set[Place]:
+    """Where zeros remove the players that are not in a mask.
+
+    Raises:
+      ValueError: that cannot be proved.
+    """
+    places, uncovered = zeroed_places(players, mask)
+    if uncovered:
+        names = sorted({players.families[players.family_of[k]].name for k in uncovered})
+        raise ValueError(
+            "zeroing parameters cannot be proved to remove players of "
+            f"{', '.join(names)}: what they compute is summed over where no weight "
+            "reads it; use gated (at full size) or compact (smaller) instead"
+        )
+    return places
+
+
+def without(array: Any, stays: np.ndarray, zeroed: bool) -> Any:
+    """What does not stay set to zero: all of it, or only what is not finite."""
     if not zeroed and not jnp.issubdtype(array.dtype, jnp.inexact):
         return array
     xp = np if isinstance(array, np.ndarray) else jnp
-    shape = [1] * array.ndim
-    shape[axis] = -1
-    stays = np.isin(np.arange(array.shape[axis]), kept).reshape(shape)
     stays = stays if zeroed else stays | xp.isfinite(array)
     return xp.where(stays, array, xp.zeros((), array.dtype))
 

@@ -3,20 +3,40 @@
 import dataclasses
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from gamepruning.trace.units import Family, Frozen
+from gamepruning.trace.units import AxisSlice, Family, Frozen
+
+
+class Row(NamedTuple):
+    """A row of the table: a family, or one that each layer of a stack has.
+
+    Attributes:
+      name: of the family.
+      players: how many, in words.
+      slices: what they touch.
+    """
+
+    name: str
+    players: str
+    slices: Sequence[AxisSlice]
 
 
 def explain(
-    families: Sequence[Family], frozen: Sequence[Frozen], opaque: Sequence[str]
+    rows: Sequence[Row],
+    num_players: int,
+    frozen: Sequence[Frozen],
+    opaque: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> str:
     """The families, what each touches, and what stays and why, as text."""
     console = Console(file=io.StringIO(), width=118, color_system=None, markup=False)
-    console.print(_family_table(families))
+    console.print(_family_table(rows, num_players))
+    for note in notes:
+        console.print(note)
     if frozen:
         console.print(_frozen_table(frozen))
     if opaque:
@@ -25,18 +45,17 @@ def explain(
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def _family_table(families: Sequence[Family]) -> Table:
-    num_players = sum(family.size for family in families)
+def _family_table(rows: Sequence[Row], num_players: int) -> Table:
     table = Table(title=f"{num_players} players", title_justify="left")
     for column in ("family", "players", "produced by", "read by", "also"):
         justify = "right" if column == "players" else "left"
         table.add_column(column, justify=justify, overflow="fold")
-    for family in families:
-        roles = _by_role(family)
+    for row in rows:
+        roles = _by_role(row.slices)
         also = [role for role in roles if role not in ("out", "bias", "in")]
         table.add_row(
-            family.name,
-            str(family.size),
+            row.name,
+            row.players,
             _join(roles.get("out", []) + roles.get("bias", [])),
             _join(roles.get("in", [])),
             _join([f"{place} ({role})" for role in also for place in roles[role]]),
@@ -53,9 +72,9 @@ def _frozen_table(frozen: Sequence[Frozen]) -> Table:
     return table
 
 
-def _by_role(family: Family) -> dict[str, list[str]]:
+def _by_role(slices: Sequence[AxisSlice]) -> dict[str, list[str]]:
     roles: dict[str, list[str]] = {}
-    for piece in family.slices:
+    for piece in slices:
         roles.setdefault(piece.role, []).append(f"{piece.path}[{piece.axis}]")
     return roles
 
@@ -89,6 +108,7 @@ def _family_to_dict(family: Family) -> dict[str, Any]:
                 "axis": piece.axis,
                 "role": piece.role,
                 "index": [indices.tolist() for indices in piece.index],
+                **({} if piece.layer is None else {"layer": list(piece.layer)}),
             }
             for piece in family.slices
         ],

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 
+from gamepruning.options import make_options
+from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.naming import group_units, split_keep
 from gamepruning.players.players import Players
 from gamepruning.players.unit_players import UnitPlayers
@@ -18,15 +20,39 @@ from gamepruning.trees.paths import array_paths
 from gamepruning.types import Apply, InputError, Params
 
 
+class FindKeywords(TypedDict, total=False):
+    """The rarer keywords of `find_players`; see there."""
+
+    outputs_like: Callable[[Any], Any] | None
+    reductions: str
+    layers: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FindOptions:
+    """The rarer settings of `find_players`; see there.
+
+    Raises:
+      InputError: a choice that there is not.
+    """
+
+    outputs_like: Callable[[Any], Any] | None = None
+    reductions: str = "freeze"
+    layers: str = "together"
+
+    def __post_init__(self):
+        _check_choice("reductions", self.reductions, ("freeze", "gate"))
+        _check_choice("layers", self.layers, ("together", "each"))
+
+
 def find_players(
     apply: Apply,
     params: Params,
     *inputs: Any,
     granularity: str = "unit",
     input_axes: Mapping[int, int | Sequence[int]] | None = None,
-    outputs_like: Callable[[Any], Any] | None = None,
     keep: str | Sequence[str] = (),
-    reductions: str = "freeze",
+    **how: Unpack[FindKeywords],
 ) -> Players:
     """Find the structural units of a model by tracing it.
 
@@ -59,12 +85,17 @@ def find_players(
         "gate" (it is gated where it is summed; a mean still divides by the full
         number of entries). "gate" lets a maximum of absolute values be gated, too, such
         as the scale of fake quantisation.
+      layers: of layers that `jax.lax.scan` runs over stacked parameters: "together"
+        (unit k of all layers is one player) or "each" (each layer has its own). With
+        "each", a unit that leaves its layer, such as an entry of the residual stream,
+        still is one player; `explain()` says why. Scans inside of a layer belong to it.
 
     Returns:
       The players.
 
     Raises:
       InputError: there is nothing to prune, or an argument does not fit the model.
+      TypeError: an unknown keyword.
 
     Example:
       >>> import jax, jax.numpy as jnp, gamepruning as gp
@@ -88,7 +119,7 @@ def find_players(
       ... )
       Players(56 weights: w1 32, w2 24)
     """
-    _check_choice("reductions", reductions, ("freeze", "gate"))
+    found = make_options(FindOptions, how, find_players)
     _check_choice("granularity", granularity, ("unit", "layer", "weight"))
     check_apply(apply)
     inputs = as_inputs(inputs)
@@ -103,8 +134,8 @@ def find_players(
         return WeightPlayers(TracedModel(apply, call, TraceOptions()), frozen_leaves)
     options = TraceOptions(
         input_axes=_axes_by_array(input_axes, inputs),
-        outputs_like=outputs_like,
-        reductions=reductions,
+        outputs_like=found.outputs_like,
+        reductions=found.reductions,
     )
     model = TracedModel(apply, call, options)
     families = {}
@@ -114,7 +145,11 @@ def find_players(
     if frozen_leaves:
         options = dataclasses.replace(options, frozen_leaves=frozen_leaves)
         model = TracedModel(apply, call, options)
-    return UnitPlayers(model, names, granularity)
+    players = UnitPlayers(model, names, granularity)
+    lives_in_layers = any(stack.own.any() for stack in players.model.base.stacks)
+    if found.layers == "each" and lives_in_layers:
+        return LayerPlayers(players)
+    return players
 
 
 def check_apply(apply: Any) -> None:

@@ -65,6 +65,38 @@ def layer_name(path: str) -> str:
     return "/".join(parts) or "params"
 
 
+def layers_of(paths: Iterable[str]) -> str:
+    """What the parameters of a stack have in common: `params/layers/up/w` -> `layers`.
+
+    Example:
+      >>> layers_of(["params/layers/up/kernel", "params/layers/down/kernel"])
+      'layers'
+      >>> layers_of(["up", "down"])
+      ''
+    """
+    rows = [path.split("/") for path in paths]
+    common = []
+    for parts in zip(*rows, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    while common and common[0] in _COLLECTIONS:
+        common = common[1:]
+    return "/".join(common)
+
+
+def in_layer(name: str, home: str, layer: str) -> str:
+    """The name of a family in one layer of a stack.
+
+    Example:
+      >>> in_layer("layers/up", "layers", "3"), in_layer("up", "", "3")
+      ('layers[3]/up', 'up[3]')
+    """
+    if home and (name == home or name.startswith(f"{home}/")):
+        return f"{home}[{layer}]{name[len(home) :]}"
+    return f"{name}[{layer}]"
+
+
 def player_names(
     families: Sequence[Family], groups: Groups, granularity: str
 ) -> tuple[str, ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gamepruning.players.explain import explain, to_dict
-from gamepruning.run.activations import Moments
-from gamepruning.run.hoist import Hoisted, SplitModel
+from gamepruning.players.explain import Row, explain, to_dict
+from gamepruning.run.activations import Moments, activation_moments
+from gamepruning.run.by_layer import gated_run
+from gamepruning.run.hoist import Hoisted, SplitModel, split
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import Family, Frozen
@@ -120,12 +122,13 @@ class Players(ABC):
 
     # -- evaluation ----------------------------------------------------------------
 
-    @abstractmethod
     def gated(self, params: Params, gates: ArrayLike, *inputs) -> Outputs:
         """The model's outputs when player i takes part with gate s_i.
 
-        With gates in {0, 1} this is exactly the model without the players at 0.
-        Differentiable in `params` and `gates`; jit it, or vmap it over gates.
+        Each gate multiplies the player's activation where it is summed over. With
+        gates in {0, 1} this is exactly the model without the players at 0, whatever
+        the activation functions. Differentiable in `params` and `gates`; jit it, or
+        vmap it over gates (weights stay shared).
 
         Args:
           params: as given to `find_players` (same shapes).
@@ -138,6 +141,11 @@ class Players(ABC):
         Raises:
           InputError: the gates, or the parameters, are not those of this model.
         """
+        call = self.model.call(params, *inputs)
+        trace = self.model.trace(call)
+        run = gated_run(self.model, trace, self.model.gates(gates))
+        outs = run.run(trace.program.graph, call.arrays)
+        return jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
 
     @abstractmethod
     def participate(self, params: Params, gates: ArrayLike) -> Params:
@@ -193,7 +201,6 @@ class Players(ABC):
           InputError: the tree's paths and shapes are not those of the parameters.
         """
 
-    @abstractmethod
     def activation_moments(self, params: Params, *inputs) -> Moments:
         """Mean and variance of each player's activation, where it is first read.
 
@@ -210,8 +217,8 @@ class Players(ABC):
         Raises:
           InputError: the players have no activations.
         """
+        return activation_moments(self.model, params, inputs)
 
-    @abstractmethod
     def hoist(self, params: Params, *inputs, varying: Which = None) -> Hoisted:
         """Split the model where the first varying gate enters.
 
@@ -224,8 +231,9 @@ class Players(ABC):
           prefix and suffix; `suffix(prefix(params, gates, *inputs), gates)` equals
           `gated(params, gates, *inputs)`.
         """
+        found = split(self.model, params, inputs, self.select(varying))
+        return Hoisted(found.prefix, found.suffix)
 
-    @abstractmethod
     def split(
         self,
         params: Params,
@@ -236,6 +244,14 @@ class Players(ABC):
         changed: Sequence[int] = (),
     ) -> SplitModel:
         """Like `hoist`, and what is known of the residuals; see `run.hoist.split`."""
+        return split(
+            self.model,
+            params,
+            inputs,
+            varying,
+            gate_smaller=gate_smaller,
+            changed=changed,
+        )
 
     # -- compaction ----------------------------------------------------------------
 
@@ -257,7 +273,7 @@ class Players(ABC):
     @abstractmethod
     def mask_from_kept(
         self,
-        kept: Mapping[tuple[str, int], ArrayLike],
+        kept: Mapping[tuple[str, int], Any],
         input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
     ) -> Bool[np.ndarray, " N"]:
         """The mask that leaves these indices; the inverse of `kept_indices`.
@@ -282,7 +298,8 @@ class Players(ABC):
 
     def explain(self) -> str:
         """A table of the families, what each touches, and what stays and why."""
-        return explain(self.families, self.frozen, self.opaque)
+        rows = [Row(f.name, str(f.size), f.slices) for f in self.families]
+        return explain(rows, self.num_players, self.frozen, self.opaque)
 
     def to_dict(self) -> dict:
         """Families, frozen axes and opaque primitives as JSON-able data."""

@@ -20,6 +20,7 @@ from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.primitives import BRANCHES, CUSTOM_CALLS
 from gamepruning.trace.program import Graph
 from gamepruning.trace.rules import RULES
+from gamepruning.trace.stacks import LayerNumbers
 from gamepruning.trace.units import Columns
 from gamepruning.types import InputError
 
@@ -170,7 +171,19 @@ def size_of(players: Players, unit: str = "params") -> Size:
         raise InputError(
             f"expected unit 'players', 'params', 'bytes' or 'macs', got {unit!r}"
         )
+    if players.model.layers is not None:
+        terms = [t for term in terms for t in _by_layer(players.model.layers, term)]
     return Size(unit, players.num_players, terms)
+
+
+def _by_layer(numbers: LayerNumbers, term: Product) -> Iterator[Product]:
+    """A term of the units of a body, as one of the players of each layer."""
+    factor, axes = term
+    units = np.concatenate([np.ravel(columns) for columns in axes] or [[]]).astype(int)
+    length = int(numbers.length[units[units > 0] - 1].max(initial=1))
+    for turn in range(length):
+        players = np.concatenate([[0], 1 + numbers.at(turn)])
+        yield factor / length, [players[columns] for columns in axes]
 
 
 def _count_players(players: Players) -> Size:

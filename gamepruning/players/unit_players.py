@@ -1,6 +1,7 @@
 """Structural units as players: neurons, filters, heads; or whole layers of them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -8,12 +9,10 @@ from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players import naming
 from gamepruning.players.exclusion import exclude
+from gamepruning.players.explain import Row, explain
 from gamepruning.players.nothing import nothing_to_prune
-from gamepruning.players.players import Players, Which
+from gamepruning.players.players import Players
 from gamepruning.run import kept as axes
-from gamepruning.run.activations import Moments, activation_moments
-from gamepruning.run.gated import Gated
-from gamepruning.run.hoist import Hoisted, SplitModel, split
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.run.owned import participate, sum_owned
 from gamepruning.run.small import compact_apply, slice_outputs
@@ -75,20 +74,6 @@ class UnitPlayers(Players):
 
     # -- evaluation ----------------------------------------------------------------
 
-    def gated(self, params: Params, gates: ArrayLike, *inputs) -> Outputs:
-        """The model's outputs when player i takes part with gate s_i.
-
-        Each gate multiplies the player's activation where it is summed over. With
-        gates in {0, 1} this is exactly the model without the players at 0, whatever
-        the activation functions. Differentiable in `params` and `gates`; jit it, or
-        vmap it over gates (weights stay shared). Arguments: see `Players.gated`.
-        """
-        call = self.model.call(params, *inputs)
-        trace = self.model.trace(call)
-        run = Gated(trace.analysis, trace.columns, self.model.gates(gates))
-        outs = run.run(trace.program.graph, call.arrays)
-        return jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
-
     def participate(self, params: Params, gates: ArrayLike) -> Params:
         """Scale each player's own parameters: theta_i -> s_i theta_i (equation 3)."""
         return participate(self.model, params, gates)
@@ -108,34 +93,6 @@ class UnitPlayers(Players):
         self.model.check_params(params)
         return exclude(self, params, self.mask(mask))
 
-    def activation_moments(self, params: Params, *inputs) -> Moments:
-        """Mean and variance of each player's activation, where it is first read."""
-        return activation_moments(self.model, params, inputs)
-
-    def hoist(self, params: Params, *inputs, varying: Which = None) -> Hoisted:
-        """Split the model where the first varying gate enters."""
-        found = split(self.model, params, inputs, self.select(varying))
-        return Hoisted(found.prefix, found.suffix)
-
-    def split(
-        self,
-        params: Params,
-        inputs: Sequence,
-        varying: Bool[np.ndarray, " N"],
-        *,
-        gate_smaller: bool = False,
-        changed: Sequence[int] = (),
-    ) -> SplitModel:
-        """Like `hoist`, and what is known of the residuals; see `run.hoist.split`."""
-        return split(
-            self.model,
-            params,
-            inputs,
-            varying,
-            gate_smaller=gate_smaller,
-            changed=changed,
-        )
-
     # -- compaction ----------------------------------------------------------------
 
     def kept_indices(self, mask: ArrayLike) -> Kept:
@@ -148,7 +105,7 @@ class UnitPlayers(Players):
 
     def mask_from_kept(
         self,
-        kept: Mapping[tuple[str, int], ArrayLike],
+        kept: Mapping[tuple[str, int], Any],
         input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
     ) -> Bool[np.ndarray, " N"]:
         """The mask [N] that leaves these indices; the inverse of `kept_indices`.
@@ -175,6 +132,19 @@ class UnitPlayers(Players):
     def slice_outputs(self, outputs: Outputs, mask: ArrayLike) -> Outputs:
         """Outputs of `gated`, those shaped like parameters cut to what stays."""
         return slice_outputs(self.model, outputs, self.mask(mask))
+
+    # -- telling -------------------------------------------------------------------
+
+    def explain(self) -> str:
+        """A table of the families, what each touches, and what stays and why."""
+        rows = [Row(f.name, str(f.size), f.slices) for f in self.families]
+        notes = [
+            f"unit k of all {stack.length} scanned layers is one player: "
+            'find_players(..., layers="each") makes a player of each (layer, unit)'
+            for stack in self.model.base.stacks
+            if stack.own.any()
+        ]
+        return explain(rows, self.num_players, self.frozen, self.opaque, notes)
 
 
 # -- families ------------------------------------------------------------------------

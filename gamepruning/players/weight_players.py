@@ -5,6 +5,7 @@ no weight is read any more then leaves for good.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -175,7 +176,7 @@ class WeightPlayers(Players):
 
     def mask_from_kept(
         self,
-        kept: Mapping[tuple[str, int], ArrayLike],
+        kept: Mapping[tuple[str, int], Any],
         input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
     ) -> Bool[np.ndarray, " N"]:
         """Single weights are not axes.

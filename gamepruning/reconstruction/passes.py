@@ -14,6 +14,7 @@ from gamepruning.players.examples import (
     examples_are_apart,
     output_shapes,
 )
+from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.line import Step
 from gamepruning.reconstruction.readers import Readers
@@ -161,6 +162,11 @@ def check_units(players: Players, params: Params, inputs: tuple) -> UnitPlayers:
       InputError: they are not.
     """
     check_players(players)
+    if isinstance(players, LayerPlayers):
+        raise InputError(
+            "repair follows units that are one in all scanned layers: find_players "
+            "with layers='together', or unroll the layers"
+        )
     if not isinstance(players, UnitPlayers):
         raise InputError(
             "expected players that are units or layers: no single weights, which have "

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from gamepruning.run.gated import Tapped
+from gamepruning.run.by_layer import tapped_run
 from gamepruning.trace.model import TracedModel
 from gamepruning.trees.placement import beside, replicated
 from gamepruning.types import Params
@@ -18,9 +18,7 @@ def activation_moments(model: TracedModel, params: Params, inputs: tuple) -> Mom
     call = model.call(params, *inputs)
     trace = model.trace(call)
     tap = _Tap()
-    gates = jnp.ones(model.num_players)
-    tapped = Tapped(trace.analysis, trace.columns, gates, tap)
-    tapped.run(trace.program.graph, call.arrays)
+    tapped_run(model, trace, tap).run(trace.program.graph, call.arrays)
     return tap.moments(model.num_players)
 
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool
 
+from gamepruning.run.by_layer import gated_run
 from gamepruning.run.gated import Gated
 from gamepruning.trace.call import CallSpec, as_struct, input_error
 from gamepruning.trace.labelled import Trace
@@ -128,8 +129,9 @@ class _Parts:
         trace = model.trace(call)
         graph = trace.program.graph
         changed = tuple(graph.inputs[k] for k in changed)
-        sites = Gated(trace.analysis, trace.columns, None).sites
-        depends = _depends(graph.nodes, sites, varying, changed)
+        sites = gated_run(model, trace, None).sites
+        units = varying if model.layers is None else model.layers.any_of(varying)
+        depends = _depends(graph.nodes, sites, units, changed)
         early = [node for node in graph.nodes if node not in depends]
         late = [node for node in graph.nodes if node in depends]
         known = {*graph.inputs, *(v for node in early for v in node.outs)}
@@ -149,13 +151,8 @@ class _Parts:
 
     def _gated(self, gates: ArrayLike | None) -> Gated:
         gates = None if gates is None else self.model.gates(gates)
-        return Gated(
-            self.trace.analysis,
-            self.trace.columns,
-            gates,
-            fixed=self.fixed,
-            weights=self.weights,
-        )
+        places = {"fixed": self.fixed, "weights": self.weights}
+        return gated_run(self.model, self.trace, gates, **places)
 
     def prefix(self, params: Params, gates: ArrayLike, *inputs) -> list:
         given = self.model.call(params, *inputs)
@@ -170,7 +167,7 @@ class _Parts:
                 "a number in params is not the one that hoist saw (jit makes an array "
                 "of it): hoist with params that hold jnp.asarray of it"
             )
-        gated = Gated(self.trace.analysis, self.trace.columns, self.model.gates(gates))
+        gated = gated_run(self.model, self.trace, self.model.gates(gates))
         graph = self.trace.program.graph
         env = dict(zip(graph.inputs, given.arrays, strict=True))
         try:

@@ -1,6 +1,7 @@
 """What a mask leaves of each axis, and the mask back from what is left."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike, Bool
@@ -8,9 +9,10 @@ from jaxtyping import ArrayLike, Bool
 from gamepruning.trace.labels import Labels
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import kept_entries
+from gamepruning.trees.paths import same_rows
 from gamepruning.types import InputError
 
-Kept = dict[tuple[str, int], np.ndarray]  # by path and axis: the indices that stay
+Kept = dict[tuple[str, int], Any]  # by path and axis: see `trees.paths.Kept`
 InputKept = dict[int, dict[int, np.ndarray]]  # the same by input and axis
 
 
@@ -43,7 +45,7 @@ def _cut_axes(
 
 def mask_from_kept(
     model: TracedModel,
-    kept: Mapping[tuple[str, int], ArrayLike],
+    kept: Mapping[tuple[str, int], Any],
     inputs_kept: Mapping[int, Mapping[int, ArrayLike]],
 ) -> Bool[np.ndarray, " N"]:
     """The mask that leaves these indices; the inverse of `kept_indices`.
@@ -51,6 +53,18 @@ def mask_from_kept(
     Raises:
       InputError: the indices do not fit the model.
     """
+    stays = units_that_stay(model, kept, inputs_kept, model.num_players)
+    check_same(kept, kept_indices(model, stays))
+    return stays
+
+
+def units_that_stay(
+    model: TracedModel,
+    kept: Mapping[tuple[str, int], Any],
+    inputs_kept: Mapping[int, Mapping[int, ArrayLike]],
+    num_units: int,
+) -> Bool[np.ndarray, " T"]:
+    """Who has an entry that stays, of the units that have numbers."""
     places = {
         (model.paths.index(path), axis): np.asarray(rows)
         for (path, axis), rows in kept.items()
@@ -59,20 +73,24 @@ def mask_from_kept(
     for number, axes in inputs_kept.items():
         for axis, rows in axes.items():
             places[len(model.paths) + number, axis] = np.asarray(rows)
-    stays = np.ones(model.num_players, bool)
+    stays = np.ones(num_units, bool)
     for signature, player in model.numbers.items():
         if all(
             place in places and not np.isin(rows, places[place]).any()
             for place, rows in signature
         ):
             stays[player] = False
-    _check_same(kept, kept_indices(model, stays))
     return stays
 
 
-def _check_same(kept: Mapping[tuple[str, int], ArrayLike], again: Kept) -> None:
+def check_same(kept: Mapping[tuple[str, int], Any], again: Kept) -> None:
+    """Check that a mask leaves what was asked for.
+
+    Raises:
+      InputError: it does not.
+    """
     for key in again.keys() | kept.keys():
-        if key not in again or not np.array_equal(again[key], kept.get(key, ())):
+        if key not in again or not same_rows(again[key], kept.get(key, ())):
             raise InputError(
                 f"these kept indices are a plan for another model: axis {key[1]} "
                 f"of {key[0]!r} cannot shrink like that here"

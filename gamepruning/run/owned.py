@@ -21,7 +21,7 @@ def participate(model: TracedModel, params: Params, gates: ArrayLike) -> Params:
     leaves, treedef = jax.tree_util.tree_flatten(params)
     for owned in model.owned_axes():
         leaf = leaves[owned.leaf]
-        scale = entry_gates(gates, owned.columns).astype(_factor_type(gates, leaf))
+        scale = entry_gates(gates, owned.columns).astype(factor_type(gates, leaf))
         chex.assert_shape(scale, (np.shape(leaf)[owned.axis],))
         leaves[owned.leaf] = leaf * jnp.expand_dims(scale, _others(leaf, owned.axis))
     return jax.tree_util.tree_unflatten(treedef, leaves)
@@ -29,7 +29,7 @@ def participate(model: TracedModel, params: Params, gates: ArrayLike) -> Params:
 
 def sum_owned(model: TracedModel, tree: Params) -> Float[jax.Array, " N"]:
     """For each player the sum over its own parameters of the entries of a tree."""
-    tree = _without_gaps(model, tree)
+    tree = without_gaps(model, tree)
     model.check_params(tree)
     leaves = jax.tree_util.tree_leaves(tree)
     dtype = jnp.result_type(jnp.float32, *filter(is_numeric, leaves))
@@ -37,11 +37,11 @@ def sum_owned(model: TracedModel, tree: Params) -> Float[jax.Array, " N"]:
     for owned in model.owned_axes():
         leaf = leaves[owned.leaf]
         entries = jnp.sum(widen(leaf), axis=_others(leaf, owned.axis)).astype(dtype)
-        total = _add_entries(total, replicated(entries), owned.columns)
+        total = add_entries(total, replicated(entries), owned.columns)
     return total[1:]
 
 
-def _without_gaps(model: TracedModel, tree: Params) -> Params:
+def without_gaps(model: TracedModel, tree: Params) -> Params:
     """A gradient that has None for what is not trained, with zeros there."""
     like = model.example.rebuild(model.example.arrays)[0]
     is_none = lambda leaf: leaf is None  # noqa: E731
@@ -52,13 +52,13 @@ def _without_gaps(model: TracedModel, tree: Params) -> Params:
     return put_trainable(tree, empty)
 
 
-def _factor_type(gates: jax.Array, leaf: jax.Array) -> jnp.dtype:
+def factor_type(gates: jax.Array, leaf: jax.Array) -> jnp.dtype:
     """Fractions of whole numbers are no whole numbers: those become float32."""
     whole = gates.dtype != bool and not jnp.issubdtype(leaf.dtype, jnp.inexact)
     return jnp.dtype(jnp.float32) if whole else leaf.dtype
 
 
-def _add_entries(total: jax.Array, entries: jax.Array, columns: np.ndarray):
+def add_entries(total: jax.Array, entries: jax.Array, columns: np.ndarray):
     """Add the sum of each entry of an axis to those who own it."""
     first, size = int(columns[0, 0]), len(columns)
     chex.assert_shape(entries, (size,))

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from gamepruning.players import Players
-from gamepruning.selection.top_n import Group, family_counts, make_groups
+from gamepruning.selection.alike import Group
+from gamepruning.selection.top_n import family_counts, make_groups
 from gamepruning.types import InputError, ValueFn
 
 

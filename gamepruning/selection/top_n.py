@@ -1,9 +1,10 @@
 """The n best players, within what a network allows: scopes, floors, multiples."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import jax
 import jax.core
@@ -11,23 +12,31 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Bool
 
+from gamepruning.options import make_options
+from gamepruning.selection.alike import Group, RoundTo, bundles_of, steps_of
 from gamepruning.types import InputError, Scores, is_share
 
 Scope = Literal["global", "family", "proportions"]
 Size = Any  # a number, a share in (0, 1], or counts by family; see `top_n`
 
 
-class Group(NamedTuple):
-    """The players of a family, and how few of them may stay."""
+class LimitKeywords(TypedDict, total=False):
+    """What widths `top_n` allows; see there."""
 
-    name: str
-    start: int
-    stop: int
-    floor: int
+    min_units: int
+    round_to: RoundTo
+    protect: Sequence[str]
+    uniform: bool
 
-    @property
-    def size(self) -> int:
-        return self.stop - self.start
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What widths `top_n` allows; see there."""
+
+    min_units: int = 1
+    round_to: RoundTo = 1
+    protect: Sequence[str] = ()
+    uniform: bool = False
 
 
 def top_n(
@@ -37,9 +46,7 @@ def top_n(
     players=None,
     scope: Scope = "global",
     proportions_from: Scores | ArrayLike | None = None,
-    min_units: int = 1,
-    round_to: int = 1,
-    protect: Sequence[str] = (),
+    **limits: Unpack[LimitKeywords],
 ) -> Bool[jax.Array, " N"]:
     """Keep the n players with the highest scores.
 
@@ -62,9 +69,13 @@ def top_n(
       scope: "global", "family" or "proportions".
       proportions_from: the other ranking, [N], with scope="proportions".
       min_units: players that every family keeps at least (all of a smaller family).
-      round_to: every family keeps a multiple of it (or all its players), such as 8.
-        Then fewer than n may stay: as many as whole blocks allow.
+      round_to: every family keeps a multiple of it (or all its players), such as 8; or
+        a multiple for each family by name (`layers/up` for that family of all scanned
+        layers). Then fewer than n may stay: as many as whole blocks allow.
       protect: names of families of which nobody leaves.
+      uniform: families of equal size whose names differ in numbers alone keep equally
+        many, each its own best: the layers of a stack, which one scan runs over, or
+        blocks that one configuration describes.
 
     Returns:
       The mask, bool [N], True = kept. A warning says so where all `Scores` are
@@ -73,6 +84,7 @@ def top_n(
     Raises:
       InputError: nothing would be pruned, the request cannot be met, or the scores are
         not N finite numbers.
+      TypeError: an unknown keyword.
 
     Example:
       >>> import jax.numpy as jnp
@@ -84,9 +96,12 @@ def top_n(
     References:
       Diaz-Ortiz et al., arXiv 2311.10468, top-n pruning; section IV-C1 (proportions).
     """
+    allowed = make_options(Limits, limits, top_n)
     value = check_scores(scores, players)
     warn_if_blind(scores)
-    groups = make_groups(players, len(value), min_units, round_to, protect)
+    groups = make_groups(
+        players, len(value), allowed.min_units, allowed.round_to, allowed.protect
+    )
     if is_by_family(n):
         return take_best(value, groups, family_counts(n, groups, len(value)))
     n = as_count(n, len(value))
@@ -95,7 +110,7 @@ def top_n(
     if scope == "proportions":
         ranked = check_scores(proportions_from, players, name="proportions_from")
     worth = _share if scope == "family" else _worth(ranked)
-    quotas = _fill(groups, n, round_to, worth)
+    quotas = _fill(groups, n, bundles_of(groups, allowed.uniform), worth)
     return take_best(value, groups, quotas)
 
 
@@ -212,13 +227,15 @@ def warn_if_blind(scores: Any) -> None:
 
 
 def make_groups(
-    players, num_players: int, min_units: int, round_to: int, protect: Sequence[str]
+    players,
+    num_players: int,
+    min_units: int,
+    round_to: RoundTo,
+    protect: Sequence[str],
 ) -> list[Group]:
     """Families with the fewest players each may keep; one group where there is none."""
-    if min_units < 0 or round_to < 1:
-        raise InputError(
-            f"expected min_units >= 0 and round_to >= 1, got {min_units} and {round_to}"
-        )
+    if min_units < 0:
+        raise InputError(f"expected min_units >= 0, got {min_units}")
     protect = (protect,) if isinstance(protect, str) else tuple(protect)
     families = [] if players is None else players.families
     unknown = sorted(set(protect) - {family.name for family in families})
@@ -226,16 +243,13 @@ def make_groups(
         known = ", ".join(family.name for family in families) or "none without players="
         raise InputError(f"cannot protect {unknown}: the families are {known}")
     spans = [(f.name, f.start, f.stop) for f in families] or [("all", 0, num_players)]
-    least = -(-min_units // round_to) * round_to
-    return [
-        Group(
-            name,
-            start,
-            stop,
-            stop - start if name in protect else min(least, stop - start),
-        )
-        for name, start, stop in spans
-    ]
+    steps = steps_of(round_to, [name for name, _, _ in spans])
+    groups = []
+    for (name, start, stop), step in zip(spans, steps, strict=True):
+        size, least = stop - start, -(-min_units // step) * step
+        floor = size if name in protect else min(least, size)
+        groups.append(Group(name, start, stop, floor, step))
+    return groups
 
 
 def take_best(
@@ -268,31 +282,40 @@ def _share(group: Group, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
 def _fill(
     groups: Sequence[Group],
     n: int,
-    round_to: int,
+    bundles: Sequence[Sequence[int]],
     worth: Callable[[Group, np.ndarray, np.ndarray], np.ndarray],
 ) -> list[int]:
     """How many each group keeps: its floor, then the best blocks while there is room.
 
     A group's blocks become worse with their rank, so taking the best first never takes
-    one before a better one of the same group.
+    one before a better one of the same group. The groups of a bundle get a block each,
+    or none.
     """
     lows, sizes, owners, worths = [], [], [], []
-    for index, group in enumerate(groups):
-        lo = np.arange(group.floor, group.size, round_to)
-        hi = np.minimum(lo + round_to, group.size)
+    for index, bundle in enumerate(bundles):
+        members = [groups[k] for k in bundle]
+        step, size = max(g.step for g in members), members[0].size
+        lo = np.arange(max(group.floor for group in members), size, step)
+        hi = np.minimum(lo + step, size)
         if lo.size:
             lows.append(lo)
             sizes.append(hi - lo)
             owners.append(np.full(lo.shape, index))
-            worths.append(worth(group, lo, hi))
-    quotas = [group.floor for group in groups]
-    room = n - sum(quotas)
+            worths.append(np.mean([worth(g, lo, hi) for g in members], axis=0))
+    quotas = [max(groups[k].floor for k in bundle) for bundle in bundles]
+    room = n - sum(q * len(b) for q, b in zip(quotas, bundles, strict=True))
     low, size, owner = map(np.concatenate, (lows, sizes, owners))
     for block in np.lexsort((low, owner, -np.concatenate(worths))):
-        if quotas[owner[block]] == low[block] and size[block] <= room:
-            quotas[owner[block]] += int(size[block])
-            room -= int(size[block])
-    return quotas
+        bundle, count = int(owner[block]), int(size[block])
+        needs = count * len(bundles[bundle])
+        if quotas[bundle] == low[block] and needs <= room:
+            quotas[bundle] += count
+            room -= needs
+    found = [0] * len(groups)
+    for bundle, quota in zip(bundles, quotas, strict=True):
+        for k in bundle:
+            found[k] = quota
+    return found
 
 
 def _check_request(n, num_players, groups, scope, players, proportions_from) -> None:

@@ -81,6 +81,7 @@ def most_within(
     players: Players,
     scope: Literal["global", "family"] = "global",
     round_to: int = 1,
+    uniform: bool = False,
 ) -> Mask:
     """The best players, as many as fit.
 
@@ -95,6 +96,7 @@ def most_within(
       players: the `Players`; each family keeps one.
       scope: of scores: see `top_n`.
       round_to: of scores: every family keeps a multiple of it.
+      uniform: of scores: layers of a stack keep equally many, see `top_n`.
 
     Returns:
       The mask, bool [N]. Cost: log2 N calls of `fits`; then one for each player that
@@ -126,7 +128,14 @@ def most_within(
         if isinstance(source, SelectionTrace):
             return source.mask_at(count)
         return np.asarray(
-            top_n(source, count, players=players, scope=scope, round_to=round_to)
+            top_n(
+                source,
+                count,
+                players=players,
+                scope=scope,
+                round_to=round_to,
+                uniform=uniform,
+            )
         )
 
     best = mask_at(low)
@@ -142,7 +151,12 @@ def most_within(
             best, low = mask, middle
         else:
             high = middle - 1
-    if isinstance(source, Scores) and scope == "global" and round_to == 1:
+    if (
+        isinstance(source, Scores)
+        and scope == "global"
+        and round_to == 1
+        and not uniform
+    ):
         return _filled(best, np.asarray(source.value), fits, players)
     return best
 

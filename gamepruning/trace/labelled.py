@@ -11,8 +11,9 @@ import numpy as np
 from gamepruning.trace.call import CallSpec, as_struct
 from gamepruning.trace.flatten import trace
 from gamepruning.trace.labels import LabelAnalysis, Labels
-from gamepruning.trace.program import Program
+from gamepruning.trace.program import Lit, Operand, Program
 from gamepruning.trace.rules import RULES
+from gamepruning.trace.stacks import Stack, find_stacks
 from gamepruning.trace.units import Atom, Columns, find_atoms
 from gamepruning.trees.paths import array_paths
 from gamepruning.types import Apply, InputError
@@ -68,6 +69,23 @@ class Trace:
     def columns(self) -> Columns:
         """The players of each entry of an axis, by the axis's label."""
         return Columns(self.analysis, dict(self.number_of))
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The scans over stacked parameters, and who lives within one of the layers."""
+        size = 2 + max(self.number_of.values(), default=-1)
+
+        def players_in(operand: Operand) -> np.ndarray:
+            found = np.zeros(size, bool)
+            known = not isinstance(operand, Lit) and operand in self.analysis.facts
+            for label in self.analysis.label(operand) if known else ():
+                columns = self.columns(label)
+                if columns is not None:
+                    found[columns] = True
+            found[0] = False
+            return found
+
+        return find_stacks(self.program, players_in, len(self.param_labels))
 
     def numbered(self, numbers: Mapping[Signature, int]) -> "Trace":
         """The same trace with units that play under these numbers."""

@@ -11,6 +11,7 @@ from jaxtyping import ArrayLike
 
 from gamepruning.trace.call import CallSpec, check_params, input_error, split_call
 from gamepruning.trace.labelled import Signature, Trace, TraceOptions, trace_call
+from gamepruning.trace.stacks import LayerNumbers
 from gamepruning.trace.usage import UsageAnalysis
 from gamepruning.trees.masks import as_gates
 from gamepruning.trees.paths import array_paths
@@ -50,6 +51,8 @@ class TracedModel:
       array_names: `paths`, then "input k" for the arrays of the inputs.
       numbers: the player of each unit that plays, by the unit's signature.
       num_players: N.
+      layers: who the units of a scanned layer are in each layer, where each layer has
+        players of its own; the units themselves are numbered in traces.
       facts: what was found out by running the model, by what it is about.
 
     Example: two hidden units; nobody plays before the units have numbers.
@@ -78,6 +81,7 @@ class TracedModel:
         self.array_names = (*self.paths, *inputs)
         self.numbers: dict[Signature, int] = {}
         self.num_players = 0
+        self.layers: LayerNumbers | None = None
         self.facts: dict[Any, Any] = {}
         self._traces = {example.key(): self.base}
 
@@ -95,6 +99,12 @@ class TracedModel:
         other.numbers, other.num_players = dict(numbers), num_players
         other.base = self.base.numbered(numbers)
         other._traces = {self.example.key(): other.base}
+        return other
+
+    def with_layers(self, layers: LayerNumbers) -> "TracedModel":
+        """The same model, whose players are told apart by the layer they live in."""
+        other = copy.copy(self)
+        other.layers, other.num_players = layers, len(layers.unit_of)
         return other
 
     # -- calls and traces ----------------------------------------------------------

@@ -5,7 +5,7 @@ Everything here is plain numpy and strings; nothing refers to a trace any more.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class AxisSlice:
         players are read by it: their outgoing weights), "scale", "shift", "batch",
         "input" or "other".
       index: for each player of the family, its indices along the axis.
+      layer: for players of one layer of a stack, the axis of layers and the layer's
+        entry on it; None where the parameter is not stacked.
 
     Example:
       >>> AxisSlice("dense/kernel", 1, "out", (np.array([0]), np.array([1, 2])))
@@ -33,6 +35,15 @@ class AxisSlice:
     axis: int
     role: str
     index: tuple[np.ndarray, ...]
+    layer: Place | None = None
+
+    def entry(self, leaf: Any) -> tuple[Any, int]:
+        """The part of the parameter that is the players' layer, and `axis` in it."""
+        if self.layer is None:
+            return leaf, self.axis
+        axis, entry = self.layer
+        part = leaf[(*[slice(None)] * axis, entry)]
+        return part, self.axis - (axis < self.axis)
 
     def __repr__(self) -> str:
         entries = sum(map(len, self.index))

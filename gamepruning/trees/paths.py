@@ -4,6 +4,7 @@ A path is text: `jax.tree_util.keystr(path, simple=True, separator="/")`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,8 +14,47 @@ from gamepruning.trees.arrays import is_array
 from gamepruning.types import InputError
 
 Shapes = Mapping[str, tuple[int, ...]]
-Axes = dict[int, np.ndarray]
-Kept = Mapping[tuple[str, int], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRows:
+    """What stays of an axis of a stacked parameter, layer by layer.
+
+    Attributes:
+      axis: the axis of layers.
+      indices: for each layer the indices that stay of the other axis, int [L, n]; they
+        increase.
+
+    Example:
+      >>> LayerRows(0, np.array([[0, 2], [1, 2]]))
+      LayerRows(axis=0, indices=array([[0, 2],
+             [1, 2]]))
+    """
+
+    axis: int
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        """How many stay in each layer."""
+        return self.indices.shape[1]
+
+    def moved(self, by: int) -> "LayerRows":
+        """The same for an array with `by` more axes in front."""
+        return LayerRows(self.axis + by, self.indices)
+
+
+Rows = np.ndarray | LayerRows  # the indices of an axis that stay
+Axes = dict[int, Any]  # by axis: `Rows`
+Kept = Mapping[tuple[str, int], Any]  # by path and axis: `Rows`
+
+
+def same_rows(one: Any, other: Any) -> bool:
+    """Return True if the same indices stay."""
+    if isinstance(one, LayerRows) and isinstance(other, LayerRows):
+        return one.axis == other.axis and np.array_equal(one.indices, other.indices)
+    if isinstance(one, LayerRows) or isinstance(other, LayerRows):
+        return False
+    return np.array_equal(one, other)
 
 
 def path_name(path: tuple) -> str:
@@ -99,7 +139,19 @@ def check_kept(shapes: Shapes, kept: Kept) -> None:
         shape = shapes[path]
         if not 0 <= axis < len(shape):
             raise InputError(f"{path!r} has shape {shape}: it has no axis {axis}")
-        check_indices(f"axis {axis} of {path!r}", indices, shape[axis])
+        what = f"axis {axis} of {path!r}"
+        if not isinstance(indices, LayerRows):
+            check_indices(what, indices, shape[axis])
+            continue
+        if indices.axis == axis or not 0 <= indices.axis < len(shape):
+            raise InputError(f"{what}: its layers cannot be axis {indices.axis}")
+        if len(indices.indices) != shape[indices.axis]:
+            raise InputError(
+                f"{what}: expected a row for each of the {shape[indices.axis]} layers, "
+                f"got {len(indices.indices)}"
+            )
+        for layer, row in enumerate(indices.indices):
+            check_indices(f"{what} in layer {layer}", row, shape[axis])
 
 
 def check_indices(what: str, indices: Any, size: int) -> None:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from gamepruning.trees.paths import named_leaves
+from gamepruning.trees.paths import LayerRows, named_leaves
 
 NO_MESH = jax.sharding.AbstractMesh((), ())
-Indices = Mapping[int, np.ndarray]  # by axis
+Indices = Mapping[int, Any]  # by axis: `Rows`
 
 
 def fit_sharding(sharding: NamedSharding, shape: tuple) -> NamedSharding:
@@ -130,14 +130,34 @@ def take_axes(array: Any, indices: Indices) -> Any:
         return array
     if isinstance(array, np.ndarray):
         for axis, kept in indices.items():
-            array = np.take(array, kept, axis=axis)
+            array = _take_one(np, array, axis, *_layers_and_rows(kept))
         return array
     array = jnp.asarray(array)
     shape = list(np.shape(array))
     for axis, kept in indices.items():
         shape[axis] = len(kept)
-    rows = [np.asarray(kept) for kept in indices.values()]
-    return _run_near(_take, tuple(indices), tuple(shape), array, *rows)
+    found = {axis: _layers_and_rows(kept) for axis, kept in indices.items()}
+    axes = tuple((axis, layers) for axis, (layers, _) in found.items())
+    rows = [rows for _, rows in found.values()]
+    return _run_near(_take, axes, tuple(shape), array, *rows)
+
+
+def _layers_and_rows(kept: Any) -> tuple[int | None, np.ndarray]:
+    if isinstance(kept, LayerRows):
+        return kept.axis, np.asarray(kept.indices)
+    return None, np.asarray(kept)
+
+
+def _take_one(xp: Any, array: Any, axis: int, layers: int | None, rows: Any) -> Any:
+    """Rows along an axis, [n], or a row of them for each layer, [L, n]."""
+    # The indices are checked: "clip" spares the fill of out-of-range ones.
+    if layers is None:
+        return xp.take(array, rows, axis=axis, mode="clip")
+    rows = rows if layers < axis else rows.T
+    others = [k for k in range(array.ndim) if k not in (layers, axis)]
+    rows = xp.expand_dims(rows, others)
+    how = {} if xp is np else {"mode": "clip"}
+    return xp.take_along_axis(array, rows, axis, **how)
 
 
 def put_axes(full: jax.Array, small: Any, index: tuple[np.ndarray, ...]) -> jax.Array:
@@ -153,10 +173,9 @@ def put_axes(full: jax.Array, small: Any, index: tuple[np.ndarray, ...]) -> jax.
     return _run_near(_put, (), full.shape, full, small, *index)
 
 
-def _take(axes: tuple[int, ...], array: jax.Array, *indices: Any) -> jax.Array:
-    for axis, kept in zip(axes, indices, strict=True):
-        # The indices are checked: "clip" spares the fill of out-of-range ones.
-        array = jnp.take(array, kept, axis=axis, mode="clip")
+def _take(axes: tuple, array: jax.Array, *indices: Any) -> jax.Array:
+    for (axis, layers), kept in zip(axes, indices, strict=True):
+        array = _take_one(jnp, array, axis, layers, kept)
     return array
 
 

@@ -21,7 +21,7 @@ def main() -> int:
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{quick_to_compile()} {flags}".strip()
     if options.seed_of is not None:
-        return _replay(options.seed_of, options.steps, options.repair)
+        return _replay(options)
     seeds = range(options.start, options.start + options.networks)
     done = _read(options.output)
     todo = [seed for seed in seeds if seed not in done]
@@ -48,21 +48,26 @@ def _options() -> argparse.Namespace:
         "--seed-of", type=int, metavar="SEED", help="replay one network"
     )
     parser.add_argument("--repair", action="store_true", help="repair them instead")
+    parser.add_argument(
+        "--layers", action="store_true", help="scanned layers with players of their own"
+    )
     name = Path("runs/fuzz.json")
     parser.add_argument("--output", type=Path, default=name, help="records, resumable")
     parser.add_argument("--summary", type=Path, help="where the summary goes as well")
     return parser.parse_args()
 
 
-def _replay(seed: int, steps: int | None, repair: bool) -> int:
+def _replay(options: argparse.Namespace) -> int:
     import jax
 
     from tests.fuzz.check import check
     from tests.fuzz.grow import grow
+    from tests.fuzz.stacks import grow_stack
 
+    seed, steps = options.seed_of, options.steps
     with jax.enable_x64(True):
-        print(grow(seed, steps))
-    record = check(seed, steps, repair)
+        print(grow_stack(seed) if options.layers else grow(seed, steps))
+    record = check(seed, steps, options.repair, options.layers)
     for name, value in record._asdict().items():
         print(f"{name}: {value}")
     return 0 if record.ok else 1
@@ -87,7 +92,8 @@ def _records(seeds: list[int], options: argparse.Namespace) -> Iterator[dict[str
 def _in_processes(seeds: list[int], options: argparse.Namespace):
     from tests.fuzz.check import check
 
-    one = partial(check, num_steps=options.steps, repair=options.repair)
+    kind = {"repair": options.repair, "by_layer": options.layers}
+    one = partial(check, num_steps=options.steps, **kind)
     if options.processes == 1:
         yield from (one(seed)._asdict() for seed in seeds)
         return

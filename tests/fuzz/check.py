@@ -12,7 +12,11 @@ import numpy as np
 
 import gamepruning as gp
 from gamepruning.compaction.plan import make_plan
+from gamepruning.compaction.slicing import slice_tree, unslice_tree
+from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.reconstruction.repair import MODES, RepairConfig
+from gamepruning.selection.round_mask import round_mask
+from gamepruning.trees.paths import same_rows
 from tests.compare import (
     projection,
     random_mask,
@@ -22,6 +26,7 @@ from tests.compare import (
 )
 from tests.fuzz.grow import grow
 from tests.fuzz.network import Network
+from tests.fuzz.stacks import grow_stack
 from tests.zoo.case import Model
 
 TOLERANCE = 1e-9
@@ -95,10 +100,16 @@ def _training_step(model: Model) -> Model:
     return Model(step, model.params, model.inputs, options)
 
 
-def check(seed: int, num_steps: int | None = None, repair: bool = False) -> Record:
+def check(
+    seed: int,
+    num_steps: int | None = None,
+    repair: bool = False,
+    by_layer: bool = False,
+) -> Record:
     """Grow the network of a seed and compare, in 64-bit arithmetic.
 
-    With `repair` it is repaired after a random mask, and nothing else is compared.
+    With `repair` it is repaired after a random mask, and nothing else is compared. With
+    `by_layer` it is one of scanned layers, each with its own players.
     """
     start = time.perf_counter()
     found: dict[str, Any] = {
@@ -114,8 +125,9 @@ def check(seed: int, num_steps: int | None = None, repair: bool = False) -> Reco
     wrong = ""
     with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
         try:
-            network = grow(seed, num_steps)
-            (_check_repair if repair else _check)(network, found)
+            network = grow_stack(seed) if by_layer else grow(seed, num_steps)
+            one = _check_layers if by_layer else _check_repair if repair else _check
+            one(network, found)
         except AssertionError as failure:
             wrong = f"{failure}"
         except gp.InputError as error:
@@ -197,6 +209,73 @@ def _check_repair(network: Network, found: dict[str, Any]) -> None:
     found["refused"] = alone
 
 
+def _check_layers(network: Network, found: dict[str, Any]) -> None:
+    """(Layer, unit) players, against those that are one in all layers, and smaller."""
+    found["ops"], found["traced_as"] = network.ops, "model"
+    model = _on_device(network)
+    apply = jax.jit(model.apply)
+    full = apply(model.params, *model.inputs)
+    reductions = "gate" if network.seed % 3 == 0 else "freeze"
+    arguments = model.apply, model.params, *model.inputs
+    players = gp.find_players(*arguments, reductions=reductions, layers="each")
+    tied = gp.find_players(*arguments, reductions=reductions)
+    found["players"] = players.num_players
+    found["families"] = [family.size for family in players.families]
+    found["opaque"] = list(players.opaque)
+    gated = jax.jit(players.gated)
+    everyone = np.ones(players.num_players, bool)
+    ours = gated(model.params, everyone, *model.inputs)
+    _compare(found, "gated by ones", ours, full)
+    numbers = np.random.default_rng(network.seed)
+    same = random_mask(numbers, tied, 0.5)
+    of_tied = np.arange(tied.num_players)
+    if isinstance(players, LayerPlayers):
+        of_tied = players.model.layers.unit_of
+    _compare(
+        found,
+        "the same units in all layers",
+        gated(model.params, same[of_tied], *model.inputs),
+        tied.gated(model.params, same, *model.inputs),
+    )
+    for keep in KEEP:
+        mask = np.asarray(
+            round_mask(
+                players,
+                random_mask(numbers, players, keep),
+                numbers.random(players.num_players),
+                uniform=True,
+            )
+        )
+        if mask.all():
+            continue
+        reference = gated(model.params, mask, *model.inputs)
+        _check_excluded_by_layer(found, model, apply, players, mask, reference)
+        _check_plan(found, model, gated, players, mask, reference)
+        try:
+            players.compact_apply(mask)
+        except gp.InputError as error:
+            _demand(
+                "has_halves" in str(error) or "same parts" in str(error), str(error)
+            )
+            found["refused"] = True
+            continue
+        kept = players.kept_indices(mask)
+        small = slice_tree(list(map(np.asarray, model.params)), kept)
+        ours = jax.jit(players.compact_apply(mask))(small, *model.inputs)
+        _compare(found, "smaller", ours, reference)
+        back = unslice_tree(small, list(map(np.asarray, model.params)), kept)
+        _compare(found, "put back", gated(back, mask, *model.inputs), reference)
+    _check_hoisted(found, model, players, gated)
+
+
+def _check_excluded_by_layer(found, model: Model, apply, players, mask, reference):
+    try:
+        zeroed = players.exclude(model.params, mask)
+    except ValueError:
+        return
+    _compare(found, "excluded", apply(zeroed, *model.inputs), reference)
+
+
 def _mask(seed: int, number: int, players, keep: float) -> np.ndarray:
     """A random mask; now and then the second empties a family."""
     numbers = np.random.default_rng((seed, number))
@@ -218,7 +297,7 @@ def _check_plan(found, model: Model, gated, players, mask, reference) -> None:
     kept = players.kept_indices(mask)
     stays = players.mask_from_kept(kept, players.input_kept(mask))
     again = players.kept_indices(stays)
-    same = [np.array_equal(kept.get(place), ks) for place, ks in again.items()]
+    same = [place in kept and same_rows(kept[place], again[place]) for place in again]
     _demand(all(same) and len(again) == len(kept), "kept indices do not come back")
     if not np.array_equal(stays, mask):
         _demand((stays <= mask).all(), "mask_from_kept brings players back")

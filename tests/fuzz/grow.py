@@ -43,7 +43,7 @@ def _any(g: Grower) -> int:
     return int(g.numbers.integers(len(g.shapes)))
 
 
-def _read(p, x):
+def read_out(p, x):
     """Everything is read: flattened, activated, multiplied by a kernel."""
     return jax.numpy.tanh(x.reshape(len(x), -1)) @ p[0]
 
@@ -55,7 +55,7 @@ def _outputs(g: Grower) -> list[int]:
     for value in loose:
         if g.chance(0.85):
             kernel = g.weight(int(np.prod(g.shapes[value][1:])), 3)
-            read = g.emit("read_out", _read, [value], [kernel])
+            read = g.emit("read_out", read_out, [value], [kernel])
             value = value if read is None else read
         outputs.append(value)
     return outputs

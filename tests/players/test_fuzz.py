@@ -27,6 +27,13 @@ def test_random_network(seed: int):
     assert record.ok, f"{record.wrong} (python -m tests.fuzz --seed-of {seed})"
 
 
+@pytest.mark.parametrize("seed", (3, 8, 11))
+def test_random_scanned_layers(seed: int):
+    record = check(seed, by_layer=True)
+    again = f"(python -m tests.fuzz --layers --seed-of {seed})"
+    assert record.ok and record.players, f"{record.wrong} {again}"
+
+
 def test_most_networks_have_players():
     """Equal because nothing left would prove nothing."""
     assert sum(check(seed, 2).players > 0 for seed in SEEDS[:5]) >= 3

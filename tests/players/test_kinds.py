@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gamepruning as gp
+from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.players.weight_players import WeightPlayers
 from tests.small import apply_mlp, make_mlp
@@ -25,7 +26,7 @@ def found(request, key):
 
 
 def test_the_kinds_are_siblings():
-    for kind in (UnitPlayers, WeightPlayers):
+    for kind in (UnitPlayers, LayerPlayers, WeightPlayers):
         assert kind.__bases__ == (gp.Players,)
 
 

@@ -28,6 +28,7 @@ from gamepruning.coalitions.evaluation.tiles import (
 from gamepruning.coalitions.evaluation.walks import Walks
 from gamepruning.options import make_options
 from gamepruning.players.players import Players
+from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.run.toggle import ToggleEvaluator
 from gamepruning.trees.examples import (
     as_inputs,
@@ -169,7 +170,7 @@ def incremental_of(
 ) -> Incremental | None:
     """`make_incremental` for a model and a mask of who varies."""
     players, params, _, inputs, labels = model
-    if players.granularity == "weight":
+    if not isinstance(players, UnitPlayers):
         return None
     num_rows = count_rows(model.examples)
     example = ToggleEvaluator(players.model, params, players.example_inputs(), varying)

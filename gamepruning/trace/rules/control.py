@@ -1,6 +1,6 @@
 """Control flow: loops and branches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -73,30 +73,55 @@ def zero_scan(zeros: ZeroAnalysis, node: Node, *levels: Levels) -> list[Levels]:
 def run_scan(interpreter: Interpreter, node: Node, args: list) -> list:
     """A scan around the interpreted body."""
     (body,) = node.subs
+    return scan_turns(node, args, lambda ins, _: interpreter.run(body, ins))
+
+
+def scan_turns(
+    node: Node,
+    args: Sequence[Any],
+    turn: Callable[[list, Any], list],
+    rows: Any = (),
+) -> list:
+    """A scan like a node's: `turn(operands of the body, row)` is what it does.
+
+    Args:
+      node: the scan.
+      args: its operands.
+      turn: what makes the results of the body.
+      rows: arrays [L, ...] that are scanned along; each turn gets its row.
+    """
     consts, carry, stacked = scan_parts(node, args)
 
-    def turn(carry, entry):
-        outs = interpreter.run(body, [*consts, *carry, *entry])
+    def step(carry, entry):
+        entry, row = entry
+        outs = turn([*consts, *carry, *entry], row)
         return outs[: len(carry)], outs[len(carry) :]
 
-    carry, rows = lax.scan(
-        turn,
+    carry, made = lax.scan(
+        step,
         [jnp.asarray(c) for c in carry],
-        stacked,
+        (list(stacked), rows),
         length=node.params["length"],
         reverse=node.params["reverse"],
         unroll=node.params["unroll"],
     )
-    return [*carry, *rows]
+    return [*carry, *made]
 
 
 def run_scan_open(interpreter: Interpreter, node: Node, args: list) -> list:
     """A loop in Python, so that what a tap sees is not inside a trace."""
     (body,) = node.subs
+    return loop_turns(node, args, lambda ins, _: interpreter.run(body, ins))
+
+
+def loop_turns(
+    node: Node, args: Sequence[Any], turn: Callable[[list, int], list]
+) -> list:
+    """The same in Python; each turn gets its number in the stack."""
     consts, carry, stacked = scan_parts(node, args)
     order, rows = range(node.params["length"]), []
     for k in reversed(order) if node.params["reverse"] else order:
-        outs = interpreter.run(body, [*consts, *carry, *(x[k] for x in stacked)])
+        outs = turn([*consts, *carry, *(x[k] for x in stacked)], k)
         carry = outs[: len(carry)]
         rows.append(outs[len(carry) :])
     rows = rows[::-1] if node.params["reverse"] else rows
