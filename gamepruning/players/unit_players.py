@@ -185,7 +185,9 @@ def _make_slices(
         array, axis = place
         role = model.usage.role(place) if array < num_params else "input"
         index = tuple(
-            np.unique(np.concatenate([unit.touches[place] for unit in units]))
+            units[0].touches[place]
+            if len(units) == 1
+            else np.unique(np.concatenate([unit.touches[place] for unit in units]))
             for units in members
         )
         slices.append(AxisSlice(model.array_names[array], axis, role, index))

@@ -108,9 +108,7 @@ class Atom(NamedTuple):
 
     def signature(self) -> tuple:
         """What identifies the unit in any trace of the same model."""
-        return tuple(
-            (p, tuple(map(int, self.touches[p]))) for p in sorted(self.touches)
-        )
+        return tuple((p, tuple(self.touches[p].tolist())) for p in sorted(self.touches))
 
 
 def find_atoms(analysis, leaf_labels: Sequence[tuple]) -> list[Atom]:

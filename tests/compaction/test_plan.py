@@ -222,8 +222,8 @@ def change_first(field, **fields):
 DAMAGE = {
     "not an object": (lambda data: [1, 2], '"format": "gamepruning plan"'),
     "another format": (change(format="else"), '"format": "gamepruning plan"'),
-    "newer": (change(version=2), "expected version 1 of the format, got 2"),
-    "no version": (lambda d: without(d, "version"), "version 1 of the format, got No"),
+    "newer": (change(version=3), "expected version 1 or 2 of the format, got 3"),
+    "no version": (lambda d: without(d, "version"), "1 or 2 of the format, got No"),
     "missing": (lambda d: without(d, "inputs"), "the field 'inputs' is missing"),
     "unknown": (change(color="red"), "unknown field 'color'"),
     "families": (change(families={}), "'families' must be a list"),
