@@ -5,12 +5,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
 from gamepruning.players import Players
+from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.unit_players import UnitPlayers
+from gamepruning.players.unrolled import unroll
 from gamepruning.reconstruction.aims import Aim, aim_of
 from gamepruning.reconstruction.collect import Collected, Terms
 from gamepruning.reconstruction.fit import RIDGES, Fit
@@ -121,7 +124,8 @@ def repair(
     `gp.compact(players, repaired.params, mask)` makes it small.
 
     Args:
-      players: what `find_players` found, N players, units or layers.
+      players: what `find_players` found, N players, units or layers; scanned layers
+        with players of their own are repaired one by one.
       params: the full network's parameters.
       mask: who stays, bool [N].
       inputs: calibration examples, [B, ...] or a tuple of inputs; no labels. Some
@@ -165,6 +169,9 @@ def repair(
     """
     config = RepairConfig() if config is None else config
     inputs = as_inputs(inputs)
+    if isinstance(players, LayerPlayers):
+        how = {"config": config, "progress": progress, "checkpoint": checkpoint}
+        return _repair_layers(players, params, mask, inputs, how)
     players = check_units(players, params, inputs)
     mask = players.mask(mask)
     file = None
@@ -176,6 +183,16 @@ def repair(
         return stored.repaired
     work = Repairing(players, params, mask, inputs, config, file)
     return work.run(progress or (lambda *_: None), stored)
+
+
+def _repair_layers(
+    players: LayerPlayers, params: Params, mask: ArrayLike, inputs: tuple, how: Any
+) -> Repaired:
+    """Repair scanned layers one by one; layers may keep different numbers of units."""
+    players.model.check_params(params)
+    each = unroll(players, params)
+    found = repair(each.players, each.params(params), each.mask(mask), inputs, **how)
+    return found._replace(params=each.stacked(params, found.params))
 
 
 class Repairing:

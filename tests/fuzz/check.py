@@ -14,6 +14,7 @@ import gamepruning as gp
 from gamepruning.compaction.plan import make_plan
 from gamepruning.compaction.slicing import slice_tree, unslice_tree
 from gamepruning.players.layer_players import LayerPlayers
+from gamepruning.players.unrolled import unroll
 from gamepruning.reconstruction.repair import MODES, RepairConfig
 from gamepruning.selection.round_mask import round_mask
 from gamepruning.trees.paths import same_rows
@@ -251,6 +252,7 @@ def _check_layers(network: Network, found: dict[str, Any]) -> None:
         reference = gated(model.params, mask, *model.inputs)
         _check_excluded_by_layer(found, model, apply, players, mask, reference)
         _check_plan(found, model, gated, players, mask, reference)
+        _check_unrolled(found, model, players, mask, reference)
         try:
             players.compact_apply(mask)
         except gp.InputError as error:
@@ -266,6 +268,25 @@ def _check_layers(network: Network, found: dict[str, Any]) -> None:
         back = unslice_tree(small, list(map(np.asarray, model.params)), kept)
         _compare(found, "put back", gated(back, mask, *model.inputs), reference)
     _check_hoisted(found, model, players, gated)
+
+
+def _check_unrolled(found, model: Model, players, mask, reference):
+    """The layers one by one, where the same units leave there."""
+    if not isinstance(players, LayerPlayers):
+        return
+    try:
+        each = unroll(players, model.params)
+        there = each.mask(mask)
+    except gp.InputError as error:
+        told = "taken apart", "plan for another model"
+        _demand(any(text in str(error) for text in told), str(error))
+        return
+    params = each.params(model.params)
+    ours = jax.jit(each.players.gated)(params, there, *model.inputs)
+    _compare(found, "unrolled", ours, reference)
+    again = each.stacked(model.params, params)
+    same = map(np.array_equal, again, model.params)
+    _demand(all(same), "layers do not come back")
 
 
 def _check_excluded_by_layer(found, model: Model, apply, players, mask, reference):

@@ -420,6 +420,35 @@ def test_what_does_not_know_layers_says_so(players, mask):
         gp.find_players(apply, PARAMS, X, layers="all")
 
 
+def test_repair_is_that_of_the_layers_one_by_one(players, mask):
+    """Uneven layers, too: nothing has to be rectangular before anything is cut."""
+
+    def unrolled(params, x):
+        x = x @ params["in"]
+        for w in params["layers"]:
+            x, _ = turn(x, w)
+        return x @ params["out"]
+
+    uneven = mask.copy()
+    uneven[:3] = True
+    layers = [jax.tree.map(lambda w, k=k: w[k], PARAMS["layers"]) for k in range(3)]
+    plain = PARAMS | {"layers": layers}
+    expected = gp.repair(find(unrolled, plain), plain, uneven, X)
+    repaired = gp.repair(players, PARAMS, uneven, X)
+    for k in range(LAYERS):
+        np.testing.assert_allclose(
+            repaired.params["layers"]["down"][k],
+            expected.params["layers"][k]["down"],
+            rtol=1e-3,
+            atol=1e-4,
+        )
+    assert [r.path for r in repaired.report.readers] == [
+        f"layers/down[{k}]" for k in range(LAYERS)
+    ]
+    with pytest.raises(gp.InputError, match="unlike gp.repair.*layers='together'"):
+        gp.reconstruction.reconstruction_scores(players, PARAMS, X)
+
+
 def test_unrolled_layers_have_players_of_their_own_anyway():
     flat = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]  # noqa: E731
     assert gp.find_players(flat, PARAMS, X, layers="each").num_players == WIDTH
