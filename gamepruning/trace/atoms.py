@@ -117,8 +117,28 @@ class Atoms:
     def sets(self, nodes: np.ndarray) -> list[frozenset[int]]:
         """`resolve` of every entry, each distinct root resolved once."""
         found, back = np.unique(self.roots(nodes), return_inverse=True)
-        sets = [self.resolve(node) for node in found]
-        return [sets[k] for k in back]
+        products = found[self._is_product[found]].tolist()
+        settled = self._are_settled(products)
+        known = {k: self._products[k] for k in settled}
+        known |= {k: self.resolve(k) for k in products if k not in known}
+        known[FROZEN] = frozenset()
+        sets = [known.get(k) for k in found.tolist()]
+        sets = [
+            frozenset((k,)) if atoms is None else atoms
+            for k, atoms in zip(found.tolist(), sets, strict=True)
+        ]
+        return [sets[k] for k in back.tolist()]
+
+    def _are_settled(self, products: list[int]) -> list[int]:
+        """Those of some products whose members are all atoms that can leave."""
+        if not products:
+            return []
+        members = [self._products[node] for node in products]
+        flat = np.fromiter((m for atoms in members for m in atoms), np.int64)
+        plain = (self._parent[flat] == flat) & ~self._is_product[flat]
+        starts = np.cumsum([0, *map(len, members[:-1])])
+        whole = np.logical_and.reduceat(plain & (flat != FROZEN), starts)
+        return [node for node, ok in zip(products, whole, strict=True) if ok]
 
     # -- what stays ----------------------------------------------------------------
 
@@ -147,6 +167,21 @@ class Atoms:
         if not self._is_product[live].all():
             return False
         return not any(self.resolve(node) for node in live)
+
+    def reasons(self, nodes: np.ndarray) -> dict[str, int]:
+        """How many of these frozen nodes are frozen for each reason, in order."""
+        self.roots(nodes)
+        numbers, first, counts = np.unique(
+            self._why[nodes], return_index=True, return_counts=True
+        )
+        found: dict[str, int] = {}
+        for k in np.argsort(first):
+            known = numbers[k] > 0
+            same = nodes[[first[k]]] if known else nodes[self._why[nodes] == 0]
+            for node in same:
+                text = self.why(node)
+                found[text] = found.get(text, 0) + (int(counts[k]) if known else 1)
+        return found
 
     def freeze(self, label: Label, reason: str) -> None:
         """All indices of the axis stay for ever, because of `reason`."""

@@ -5,7 +5,8 @@ Everything here is plain numpy and strings; nothing refers to a trace any more.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,8 @@ class Frozen:
     reason: str
 
 
-class Atom(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Atom:
     """One structural unit before it has a number."""
 
     atom: int
@@ -108,6 +110,10 @@ class Atom(NamedTuple):
 
     def signature(self) -> tuple:
         """What identifies the unit in any trace of the same model."""
+        return self._signature
+
+    @cached_property
+    def _signature(self) -> tuple:
         return tuple((p, tuple(self.touches[p].tolist())) for p in sorted(self.touches))
 
 
@@ -122,10 +128,12 @@ def find_atoms(analysis, leaf_labels: Sequence[tuple]) -> list[Atom]:
     for leaf, labels in enumerate(leaf_labels):
         for axis, label in enumerate(labels):
             if not analysis.atoms.is_frozen(label):
+                here: dict[int, list[int]] = {}
                 for index, atoms in enumerate(analysis.atoms.sets(label)):
                     for atom in atoms:
-                        places = touches.setdefault(atom, {})
-                        places.setdefault((leaf, axis), []).append(index)
+                        here.setdefault(atom, []).append(index)
+                for atom, rows in here.items():
+                    touches.setdefault(atom, {})[leaf, axis] = rows
     found = []
     for atom, places in touches.items():
         if atom in first_site:
@@ -145,8 +153,9 @@ def _first_sites(analysis) -> dict[int, int]:
     for number, site in enumerate(analysis.sites):
         label = analysis.label(site.node.ins[site.operand])[site.dim]
         if isinstance(label, np.ndarray):
-            for node in np.unique(analysis.atoms.roots(label)):
-                for atom in analysis.atoms.resolve(node):
+            roots = np.unique(analysis.atoms.roots(label))
+            for atoms in set(analysis.atoms.sets(roots)):
+                for atom in atoms:
                     first.setdefault(atom, number)
     return first
 
@@ -156,20 +165,22 @@ def frozen_axes(analysis, leaf_labels, paths, numbers) -> tuple[Frozen, ...]:
     rows = []
     for leaf, labels in enumerate(leaf_labels):
         for axis, label in enumerate(labels):
-            reasons: dict[str, int] = {}
-            for reason in _reasons(analysis, label, numbers):
-                reasons[reason] = reasons.get(reason, 0) + 1
+            reasons = _reasons(analysis, label, numbers)
             rows += [Frozen(paths[leaf], axis, n, why) for why, n in reasons.items()]
     return tuple(rows)
 
 
-def _reasons(analysis, label, numbers):
-    if isinstance(label, np.ndarray):
-        for node, atoms in zip(label, analysis.atoms.sets(label), strict=True):
-            if not atoms:
-                yield analysis.atoms.why(node)
-            elif not any(atom in numbers for atom in atoms):
-                yield "it is never summed over on the way to the outputs"
+def _reasons(analysis, label, numbers) -> dict[str, int]:
+    """Why entries of an axis stay, and how many for each reason."""
+    if not isinstance(label, np.ndarray):
+        return {}
+    sets = analysis.atoms.sets(label)
+    is_frozen = np.array([not atoms for atoms in sets], bool)
+    found = analysis.atoms.reasons(label[is_frozen])
+    unread = sum(bool(s) and not any(atom in numbers for atom in s) for s in sets)
+    if unread:
+        found["it is never summed over on the way to the outputs"] = unread
+    return found
 
 
 class Columns:
