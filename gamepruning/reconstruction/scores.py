@@ -191,6 +191,8 @@ class Curves(NamedTuple):
     ask: "_Ask"
     metrics: Metrics | None
 
+    __repr__ = brief_repr
+
 
 def family_curves(
     players: Players,
