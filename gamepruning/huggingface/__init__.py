@@ -1,7 +1,7 @@
 """Checkpoints of Hugging Face: read, made smaller, written in the same form.
 
-`load` gives a folder's model as a pure function and its tensors under their own names.
-`find_players` finds who can leave so that a configuration can still say it,
+`load` returns the model of a folder as a pure function, and its tensors by name.
+`find_players` finds the players whose removal a configuration can express,
 `drop_layers` removes whole layers, and `save` writes the smaller folder.
 """
 

@@ -4,7 +4,7 @@ One table serves three purposes: what a checkpoint must hold is checked by it, t
 of a pruned model are read off by it, and unequal layers are padded by it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from gamepruning.types import InputError
@@ -32,6 +32,7 @@ class Architecture(NamedTuple):
       grows: the names of the sizes that padding raises until there is no problem.
       left_out: patterns of names of tensors that need not be kept, such as buffers.
       heads: patterns of names of tensors that are not run, and are kept as they are.
+      tied: tensors that a file may repeat -> those that they must equal.
     """
 
     apply: Callable[..., Any]
@@ -45,6 +46,7 @@ class Architecture(NamedTuple):
     grows: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
+    tied: Mapping[str, str] = {}
 
     def tensors(self) -> dict[str, Dims]:
         """The shapes of all tensors, in symbols."""
@@ -54,6 +56,11 @@ class Architecture(NamedTuple):
             for name, dims in self.layer.items()
         }
         return {**self.outside, **inside}
+
+
+def prefix_of(names: Iterable[str], prefix: str) -> str:
+    """The prefix where a name of a tensor begins with it, otherwise ""."""
+    return prefix if any(name.startswith(prefix) for name in names) else ""
 
 
 def has_language_head(config: Config, prefix: str) -> bool:

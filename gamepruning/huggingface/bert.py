@@ -11,12 +11,15 @@ from gamepruning.huggingface.architecture import (
     Config,
     Sizes,
     dims,
+    prefix_of,
     whole_heads,
 )
+from gamepruning.huggingface.fields import with_defaults
 from gamepruning.huggingface.layers import (
     Tensors,
     activation,
     attend,
+    check_tokens,
     layer_norm,
     linear,
 )
@@ -59,11 +62,11 @@ def bert(config: Config, names: Collection[str]) -> Architecture:
       names: the names of the tensors; norms may have their names from TensorFlow.
 
     Raises:
-      InputError: the configuration asks for what is not understood here.
+      InputError: the configuration asks for what is not supported.
     """
-    config = {**DEFAULTS, **config}
+    config = with_defaults(DEFAULTS, config)
     _check(config)
-    prefix = "bert." if any(name.startswith("bert.") for name in names) else ""
+    prefix = prefix_of(names, "bert.")
     is_old = any(name.endswith("LayerNorm.gamma") for name in names)
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     sizes = {
@@ -94,6 +97,7 @@ def bert(config: Config, names: Collection[str]) -> Architecture:
         attention_mask: Int[Array, "B T"] | None = None,
         token_type_ids: Int[Array, "B T"] | None = None,
     ) -> Float[Array, "B T D"]:
+        check_tokens(sizes, input_ids, attention_mask)
         if is_old:
             params = {_named(name, back=True): x for name, x in params.items()}
         x = _embed(config, prefix, params, input_ids, token_type_ids)
@@ -130,13 +134,13 @@ def _named(name: str, back: bool = False) -> str:
 
 
 def _check(config: Config) -> None:
-    """Raise InputError for what is not understood here."""
+    """Raise InputError for what is not supported."""
     activation(config["hidden_act"])
     if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise InputError("a BERT that is a decoder is not understood here")
+        raise InputError("a BERT that is a decoder is not supported")
     kind = config.get("position_embedding_type") or "absolute"
     if kind != "absolute":
-        raise InputError(f"position_embedding_type {kind!r} is not understood here")
+        raise InputError(f"position_embedding_type {kind!r} is not supported")
 
 
 def _norm(config: Config, params: Tensors, name: str, x: Array) -> Array:
@@ -153,11 +157,6 @@ def _embed(
 ) -> Float[Array, "B T D"]:
     at, length = f"{prefix}embeddings.", input_ids.shape[1]
     positions = params[f"{at}position_embeddings.weight"]
-    if length > len(positions):
-        raise InputError(
-            f"{length} tokens are more than the {len(positions)} positions of the "
-            "model: give shorter sequences"
-        )
     types = jnp.zeros_like(input_ids) if token_type_ids is None else token_type_ids
     x = params[f"{at}word_embeddings.weight"][input_ids]
     x = x + params[f"{at}token_type_embeddings.weight"][types]

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from gamepruning.huggingface.architecture import Architecture, Config, size_of
+from gamepruning.huggingface.architecture import Architecture, Config, Dims, size_of
 from gamepruning.huggingface.bert import bert
+from gamepruning.huggingface.fields import check_fields
 from gamepruning.huggingface.files import read_config, read_tensors
 from gamepruning.huggingface.gpt2 import gpt2
 from gamepruning.huggingface.llama import DEFAULTS, llama
@@ -33,7 +34,8 @@ class Checkpoint(NamedTuple):
 
     Attributes:
       apply: apply(params, input_ids, attention_mask=None) -> logits [B, T, V], or the
-        last hidden state of a model without a head.
+        last hidden state [B, T, D] of a model without a head; a ViT takes
+        apply(params, pixel_values [B, C, H, W]).
       params: the arrays by the checkpoint's own names, in its own layout.
       config: what config.json says.
       folder: where it was read from; None if from nowhere.
@@ -60,19 +62,19 @@ def load(
 
     Args:
       folder: it holds `config.json` and `model.safetensors`, or shards of it with
-        `model.safetensors.index.json`, of a model that is built like Llama (Mistral,
-        Qwen2, Qwen3, Gemma).
-      dtype: what floating-point tensors become; None leaves them.
+        `model.safetensors.index.json`, of a Llama, Mistral, Qwen2, Qwen3, Gemma,
+        GPT-2, BERT or ViT.
+      dtype: a floating-point type to cast the weights to; None leaves them.
 
     Returns:
       The checkpoint: `apply` and `params` are what `gp.find_players` takes.
 
     Raises:
-      InputError: a file is missing or damaged, the architecture or something that the
-        configuration asks for is not known here, or the tensors are not those of the
-        configuration.
+      InputError: a file is missing or damaged, the architecture or a field of the
+        configuration is not supported, the tensors are not those of the configuration,
+        or `dtype` is not a floating-point type.
     """
-    folder = Path(folder)
+    folder, dtype = Path(folder), _floating(dtype)
     config = read_config(folder)
     tensors = read_tensors(folder)
     architecture = architecture_of(config, tensors)
@@ -84,7 +86,9 @@ def load(
         elif name in wanted or not _matches(name, architecture.left_out):
             found[name] = tensor
     check_shapes(architecture, {name: t.shape for name, t in found.items()}, folder)
-    params = {name: _as_jax(tensor, dtype) for name, tensor in found.items()}
+    _check_values(architecture, tensors)
+    # Copies: files may change.
+    params = {name: jnp.array(tensor, dtype) for name, tensor in found.items()}
     return Checkpoint(architecture.apply, params, config, folder, rest)
 
 
@@ -94,21 +98,28 @@ def architecture_of(config: Config, names: Iterable[str]) -> Architecture:
     Raises:
       InputError: it is not known here.
     """
+    check_fields(config)
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise InputError(
-            f"the architecture {kind!r} is unknown here: known are {known}"
+            f"model_type {kind!r} is not supported: expected {known}; "
+            "gp.find_players takes any other model as a JAX function"
         )
     if config.get("quantization_config"):
         method = config["quantization_config"].get("quant_method", "unknown")
         raise InputError(
-            f"the checkpoint is quantised ({method}): give the one that it was made of"
+            f"the checkpoint is quantised ({method}): give the one in floating point "
+            "that it was made of"
         )
     try:
         return ARCHITECTURES[kind](config, set(names))
+    except InputError:
+        raise
     except KeyError as error:
         raise InputError(f"config.json lacks {error.args[0]!r}") from error
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(f"config.json has a field of a wrong type: {error}") from error
 
 
 def check_shapes(
@@ -124,20 +135,53 @@ def check_shapes(
         raise InputError(f"{where} lacks {_some(missing)}")
     if extra := [name for name in shapes if name not in wanted]:
         raise InputError(
-            f"{where} has {_some(extra)}, for which config.json has no layer"
+            f"{where} has {_some(extra)}, which config.json does not call for"
         )
     for name, symbols in wanted.items():
         shape = tuple(size_of(dim, architecture.sizes) for dim in symbols)
         if shapes[name] != shape:
             raise InputError(
-                f"{name!r} has the shape {list(shapes[name])}, and config.json says "
-                f"{list(shape)}"
+                f"{name!r} has the shape {list(shapes[name])}, but config.json calls "
+                f"for {_told(symbols)} = {list(shape)}"
             )
 
 
-def _as_jax(tensor: Any, dtype: DTypeLike | None) -> jax.Array:
-    is_cast = dtype is not None and jnp.issubdtype(tensor.dtype, jnp.floating)
-    return jnp.array(tensor, dtype if is_cast else None)  # a copy: files may change
+def _told(symbols: Dims) -> str:
+    """A shape in words: "[groups*head, hidden]"."""
+    return "[" + ", ".join("*".join(map(str, dim)) for dim in symbols) + "]"
+
+
+def _floating(dtype: DTypeLike | None) -> np.dtype | None:
+    """The type that tensors become; None leaves them."""
+    if dtype is None:
+        return None
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or not jnp.issubdtype(found, jnp.floating):
+        raise InputError(f"expected dtype as a floating-point type, got {dtype!r}")
+    if found.itemsize > 4 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        raise InputError(
+            f"dtype {found} needs jax.config.update('jax_enable_x64', True) first"
+        )
+    return found
+
+
+def _check_values(architecture: Architecture, tensors: Mapping[str, Any]) -> None:
+    """Check that parameters are floating-point numbers, and repeated ones equal."""
+    for name in architecture.tensors():
+        if not jnp.issubdtype(tensors[name].dtype, jnp.floating):
+            raise InputError(
+                f"{name!r} has the type {tensors[name].dtype}, expected a "
+                "floating-point type: give a checkpoint that is not quantised"
+            )
+    for name, other in architecture.tied.items():
+        if name in tensors and not np.array_equal(tensors[name], tensors[other]):
+            raise InputError(
+                f"{name!r} differs from {other!r}, to which config.json ties it: set "
+                "tie_word_embeddings to false in config.json"
+            )
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -17,6 +17,7 @@ CONFIG, WHOLE, INDEX = (
     "model.safetensors",
     "model.safetensors.index.json",
 )
+_POINTER = b"version https://git-lfs"
 Arrays = dict[str, np.ndarray]
 # https://github.com/huggingface/safetensors, the types that NumPy knows with ml_dtypes.
 _DTYPES = {
@@ -43,10 +44,10 @@ def read_tensors(folder: str | os.PathLike[str]) -> Arrays:
       InputError: a file is missing or damaged.
     """
     folder = Path(folder)
+    if (folder / WHOLE).is_file():  # first, as transformers does
+        return _read_file(folder / WHOLE)
     if (folder / INDEX).is_file():
         return _read_shards(folder)
-    if (folder / WHOLE).is_file():
-        return _read_file(folder / WHOLE)
     other = next(iter(sorted(folder.glob("*.bin"))), None)
     mend = f"; {other.name} must be converted to safetensors first" if other else ""
     raise InputError(f"{folder} has neither {WHOLE} nor {INDEX}{mend}")
@@ -56,11 +57,13 @@ def _read_shards(folder: Path) -> Arrays:
     places = _read_json(folder, INDEX).get("weight_map")
     if not isinstance(places, dict):
         raise InputError(f"{folder / INDEX} has no 'weight_map'")
-    shards = {}
-    for file in sorted(set(places.values())):
-        if not (folder / file).is_file():
-            raise InputError(f"{folder} lacks {file}, which {INDEX} names")
-        shards[file] = _read_file(folder / file)
+    if other := [file for file in places.values() if not isinstance(file, str)]:
+        raise InputError(f"{folder / INDEX} has {other[0]!r} for the name of a file")
+    files = sorted(set(places.values()))
+    if gone := [file for file in files if not (folder / file).is_file()]:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        raise InputError(f"{folder} lacks {gone[0]}{more}, which {INDEX} names")
+    shards = {file: _read_file(folder / file) for file in files}
     for name, file in places.items():
         if name not in shards[file]:
             raise InputError(f"{folder / file} lacks {name!r}, which {INDEX} places")
@@ -72,6 +75,11 @@ def _read_file(path: Path) -> Arrays:
     try:
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if data[: len(_POINTER)] == _POINTER:
+            raise InputError(
+                f"{path} is a pointer of Git LFS, not the file itself: run `git lfs "
+                "pull` there"
+            )
         start = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:start])
         return {
@@ -87,7 +95,9 @@ def _read_file(path: Path) -> Arrays:
 
 def _array(data: mmap.mmap, start: int, name: str, entry: Mapping) -> np.ndarray:
     if entry["dtype"] not in _DTYPES:
-        raise InputError(f"{name!r} has the type {entry['dtype']}, unknown here")
+        raise InputError(
+            f"{name!r} has the type {entry['dtype']}, which is not supported"
+        )
     dtype = jnp.dtype(_DTYPES[entry["dtype"]])
     shape, (begin, end) = entry["shape"], entry["data_offsets"]
     count = int(np.prod(shape, dtype=np.int64))
@@ -144,9 +154,18 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads((folder / name).read_text(encoding="utf-8"))
     except OSError as error:
+        if folder.is_file():
+            raise InputError(
+                f"expected the model's folder, got the file {folder}"
+            ) from error
+        if not folder.is_dir():
+            raise InputError(
+                f"there is no folder {folder}: download a model first, by `hf download "
+                "NAME --local-dir FOLDER`"
+            ) from error
         raise InputError(
-            f"{folder} has no {name}: expected a folder of Hugging Face, with "
-            f"{CONFIG} and {WHOLE}"
+            f"{folder} has no {name}: expected a folder of Hugging "
+            f"Face, with {CONFIG} and {WHOLE}"
         ) from error
     except ValueError as error:
         raise InputError(f"{folder / name} is damaged: {error}") from error

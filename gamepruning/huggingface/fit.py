@@ -43,6 +43,10 @@ def fit(
     stays = sorted(number for number in numbers if number is not None)
     if not stays:
         raise InputError(f"expected layers, tensors named {stem}0 and so on, got none")
+    other = next((k for k, x in params.items() if not hasattr(x, "nbytes")), None)
+    if other is not None:
+        kind = type(params[other]).__name__
+        raise InputError(f"expected arrays by name, got a {kind} for {other!r}")
     params = renumber(params, stem, stays)
     try:
         outside, layers = _read_sizes(params, len(stays), architecture)
@@ -115,6 +119,11 @@ def _shared(
                 f"no configuration has layers of different sizes: layer {stays[0]} has "
                 f"{sizes[0]} {name}, layer {stays[other]} has {sizes[other]}; keep "
                 'equally many in each, by top_n(..., scope="family"), or give pad=True'
+            )
+        if not any(sizes) and not pad:
+            raise InputError(
+                f"no configuration has layers without {name}: keep one in each, or "
+                "give pad=True"
             )
     return {name: max(size, 1) for name, size in shared.items()}
 

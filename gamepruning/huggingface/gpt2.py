@@ -12,14 +12,17 @@ from gamepruning.huggingface.architecture import (
     Sizes,
     dims,
     has_language_head,
+    prefix_of,
     whole_heads,
 )
+from gamepruning.huggingface.fields import with_defaults
 from gamepruning.huggingface.layers import (
     Tensors,
     activation,
     add_bias,
     attend,
     causal_mask,
+    check_tokens,
     layer_norm,
 )
 from gamepruning.types import InputError
@@ -38,13 +41,13 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
     """The architecture of a configuration.
 
     Raises:
-      InputError: the configuration asks for what is not understood here.
+      InputError: the configuration asks for what is not supported.
     """
-    config = {**DEFAULTS, **config}
+    config = with_defaults(DEFAULTS, config)
     activation(config["activation_function"])
     if config.get("add_cross_attention"):
-        raise InputError("add_cross_attention is not understood here")
-    prefix = "transformer." if "transformer.wte.weight" in names else ""
+        raise InputError("add_cross_attention is not supported")
+    prefix = prefix_of(names, "transformer.")
     hidden, heads = config["n_embd"], config["n_head"]
     sizes = {
         "vocab": config["vocab_size"],
@@ -63,8 +66,10 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
     }
     outside = {prefix + name: dims(text) for name, text in shapes.items()}
     has_head = has_language_head(config, prefix)
-    if has_head and not config["tie_word_embeddings"]:
-        outside["lm_head.weight"] = dims("vocab hidden")
+    is_tied = has_head and config["tie_word_embeddings"]
+    head = f"{prefix}wte.weight" if is_tied else "lm_head.weight"
+    if has_head and not is_tied:
+        outside[head] = dims("vocab hidden")
 
     def fields(new: Sizes) -> dict[str, Any]:
         is_implied = config["n_inner"] is None and new["neurons"] == 4 * new["hidden"]
@@ -82,11 +87,9 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
         input_ids: Int[Array, "B T"],
         attention_mask: Int[Array, "B T"] | None = None,
     ) -> Float[Array, "B T _"]:
+        check_tokens(sizes, input_ids, attention_mask)
         x = _run(config, sizes, prefix, params, input_ids, attention_mask)
-        if not has_head:
-            return x
-        tied = f"{prefix}wte" if config["tie_word_embeddings"] else "lm_head"
-        return jnp.einsum("btd,vd->btv", x, params[f"{tied}.weight"])
+        return jnp.einsum("btd,vd->btv", x, params[head]) if has_head else x
 
     return Architecture(
         apply=apply,
@@ -100,6 +103,7 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
         grows=("heads",),
         left_out=(r".*\.attn\.(bias|masked_bias)", r"lm_head\.weight"),
         heads=(r"score\.weight",),
+        tied={"lm_head.weight": head} if is_tied else {},
     )
 
 
@@ -129,11 +133,6 @@ def _run(
 ) -> Float[Array, "B T D"]:
     """The last hidden state."""
     length = input_ids.shape[1]
-    if length > sizes["positions"]:
-        raise InputError(
-            f"{length} tokens are more than the {sizes['positions']} positions of the "
-            "model: give shorter sequences"
-        )
 
     def norm(name: str, x: Array) -> Array:
         scale, shift = params[f"{name}.weight"], params[f"{name}.bias"]

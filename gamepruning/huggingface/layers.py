@@ -5,6 +5,7 @@ their own, so that they are found as players.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,15 +29,57 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def check_tokens(
+    sizes: Mapping[str, int], input_ids: Any, attention_mask: Any = None
+) -> None:
+    """Check what a model that reads tokens is given.
+
+    Args:
+      sizes: those of the model: `vocab`, and `positions` where they are limited.
+      input_ids: their values are checked where they are known, outside `jit`.
+      attention_mask: None if there is no padding.
+
+    Raises:
+      InputError: the type, a shape or a token does not fit the model.
+    """
+    is_array = isinstance(input_ids, jax.Array | np.ndarray)
+    if not is_array or not jnp.issubdtype(input_ids.dtype, jnp.integer):
+        kind = input_ids.dtype if is_array else type(input_ids).__name__
+        raise InputError(f"expected input_ids as an array of integers, got {kind}")
+    shape, masked = input_ids.shape, np.shape(attention_mask)
+    if len(shape) != 2 or 0 in shape:
+        raise InputError(
+            f"expected input_ids of shape (batch, length), got {shape}: one text is a "
+            "batch of 1"
+        )
+    if attention_mask is not None and masked not in (shape, (1, shape[1])):
+        raise InputError(
+            f"expected attention_mask of the shape of input_ids, {shape}, got {masked}"
+        )
+    if shape[1] > (most := sizes.get("positions", shape[1])):
+        raise InputError(
+            f"{shape[1]} tokens are more than the {most} positions of the model: give "
+            "shorter sequences"
+        )
+    if not isinstance(input_ids, jax.core.Tracer):
+        low, high = int(input_ids.min()), int(input_ids.max())
+        if low < 0 or high >= sizes["vocab"]:
+            raise InputError(
+                f"expected tokens from 0 to {sizes['vocab'] - 1} (vocab_size "
+                f"{sizes['vocab']}), got {low if low < 0 else high}: use the "
+                "tokenizer of this checkpoint"
+            )
+
+
 def activation(name: str) -> Callable[[Array], Array]:
     """The activation of this name.
 
     Raises:
-      InputError: it is unknown here.
+      InputError: it is not supported.
     """
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
-        raise InputError(f"the activation {name!r} is unknown here: known are {known}")
+        raise InputError(f"the activation {name!r} is not supported: expected {known}")
     return ACTIVATIONS[name]
 
 

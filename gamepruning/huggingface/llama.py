@@ -12,12 +12,15 @@ from gamepruning.huggingface.architecture import (
     Sizes,
     dims,
     has_language_head,
+    prefix_of,
 )
+from gamepruning.huggingface.fields import with_defaults
 from gamepruning.huggingface.layers import (
     Tensors,
     activation,
     attend,
     causal_mask,
+    check_tokens,
     linear,
     rms_norm,
     rotate,
@@ -58,16 +61,21 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
       names: the names of the tensors.
 
     Raises:
-      InputError: the configuration asks for what is not understood here.
+      InputError: the configuration asks for what is not supported.
     """
     kind = config["model_type"]
-    config = {**DEFAULTS[kind], **config}
+    config = with_defaults(DEFAULTS[kind], config)
     _check(config)
-    prefix = "model." if "model.embed_tokens.weight" in names else ""
+    prefix = prefix_of(names, "model.")
     heads = config["num_attention_heads"]
     groups = config.get("num_key_value_heads") or heads
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
-    frequencies(config, head_dim)  # refuses what is not understood
+    frequencies(config, head_dim)  # refuses what is not supported
+    if head_dim % 2:
+        raise InputError(
+            f"heads have {head_dim} entries, expected an even number for rotary "
+            "positions"
+        )
     if heads % groups:
         raise InputError(
             f"num_attention_heads {heads} is no multiple of num_key_value_heads "
@@ -85,8 +93,10 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
     outside = {"embed_tokens.weight": "vocab hidden", "norm.weight": "hidden"}
     outside = {prefix + name: dims(text) for name, text in outside.items()}
     has_head = has_language_head(config, prefix)
-    if has_head and not config["tie_word_embeddings"]:
-        outside["lm_head.weight"] = dims("vocab hidden")
+    is_tied = has_head and config["tie_word_embeddings"]
+    head = f"{prefix}embed_tokens.weight" if is_tied else "lm_head.weight"
+    if has_head and not is_tied:
+        outside[head] = dims("vocab hidden")
 
     def fields(new: Sizes) -> dict[str, Any]:
         heads = new["groups"] * new["queries"]
@@ -106,11 +116,9 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
         input_ids: Int[Array, "B T"],
         attention_mask: Int[Array, "B T"] | None = None,
     ) -> Float[Array, "B T _"]:
+        check_tokens(sizes, input_ids, attention_mask)
         x = _run(config, sizes, prefix, params, input_ids, attention_mask)
-        if not has_head:
-            return x
-        tied = f"{prefix}embed_tokens" if config["tie_word_embeddings"] else "lm_head"
-        return jnp.einsum("btd,vd->btv", x, params[f"{tied}.weight"])
+        return jnp.einsum("btd,vd->btv", x, params[head]) if has_head else x
 
     return Architecture(
         apply=apply,
@@ -124,6 +132,7 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
         grows=("groups", "queries"),
         left_out=(r".*rotary_emb\.inv_freq", r"lm_head\.weight"),
         heads=(r"score\.weight",),
+        tied={"lm_head.weight": head} if is_tied else {},
     )
 
 
@@ -164,16 +173,16 @@ def _layer(config: Config) -> dict:
 
 
 def _check(config: Config) -> None:
-    """Raise InputError for what is not understood here."""
+    """Raise InputError for what is not supported."""
     activation(_act(config))
     kinds = set(config.get("layer_types") or ()) - {"full_attention"}
     if kinds or config.get("use_sliding_window"):
         raise InputError(
             "config.json asks for layers with a sliding window: only full attention "
-            "is understood here"
+            "is supported"
         )
     if config.get("use_bidirectional_attention"):
-        raise InputError("use_bidirectional_attention is not understood here")
+        raise InputError("use_bidirectional_attention is not supported")
 
 
 def _act(config: Config) -> str:
@@ -196,7 +205,7 @@ def _run(
     if window and length > window and config["model_type"] == "mistral":
         raise InputError(
             f"{length} tokens are more than the sliding window of {window}, which is "
-            "not understood here: give shorter sequences"
+            "not supported: give shorter sequences"
         )
     is_gemma = config["model_type"] == "gemma"
     speeds = frequencies(config, sizes["head"])

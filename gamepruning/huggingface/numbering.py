@@ -26,7 +26,7 @@ def drop_layers(checkpoint: Checkpoint, layers: Iterable[int]) -> Checkpoint:
     """
     architecture = architecture_of(checkpoint.config, checkpoint.params)
     count = architecture.sizes["layers"]
-    gone = set(layers)
+    gone = _numbers(layers)
     if wrong := sorted(gone - set(range(count))):
         raise InputError(f"no layer {wrong[0]}: there are {count}, from 0")
     if len(gone) == count:
@@ -37,6 +37,17 @@ def drop_layers(checkpoint: Checkpoint, layers: Iterable[int]) -> Checkpoint:
     config = new_config(checkpoint.config, architecture, sizes, stays)
     apply = architecture_of(config, params).apply
     return checkpoint._replace(apply=apply, params=params, config=config)
+
+
+def _numbers(layers: Any) -> set[int]:
+    try:
+        found = [np.asarray(layer) for layer in layers]
+    except TypeError:
+        found = []
+    else:
+        if all(x.ndim == 0 and np.issubdtype(x.dtype, np.integer) for x in found):
+            return {int(x) for x in found}
+    raise InputError(f"expected numbers of layers, such as [3, 7], got {layers!r}")
 
 
 def renumber(

@@ -20,9 +20,8 @@ def find_players(
 ) -> Players:
     """The players of a checkpoint whose removal a configuration can express.
 
-    `gp.find_players(checkpoint.apply, checkpoint.params, *inputs)` finds more: the
-    dimensions of heads, which can leave the small model, but no folder that is loaded
-    elsewhere.
+    `gp.find_players(checkpoint.apply, checkpoint.params, *inputs)` also finds the
+    dimensions of heads. They can leave the small model in JAX; `save` refuses it.
 
     Args:
       checkpoint: the model.
@@ -35,8 +34,18 @@ def find_players(
       The players; families are named by layer and kind, "model.layers.0.neurons".
 
     Raises:
-      InputError: there is no such kind.
+      InputError: there is no such kind, no input, or no checkpoint.
     """
+    if not isinstance(checkpoint, Checkpoint):
+        raise InputError(
+            "expected a checkpoint, as gp.huggingface.load(folder) returns, got a "
+            f"{type(checkpoint).__name__}"
+        )
+    if not inputs:
+        raise InputError(
+            "expected example inputs: find_players(checkpoint, input_ids), or "
+            "pixel_values of a ViT"
+        )
     players = find_all(checkpoint.apply, checkpoint.params, *inputs)
     architecture = architecture_of(checkpoint.config, checkpoint.params)
     found = kinds_of(players, checkpoint)
@@ -46,8 +55,8 @@ def find_players(
         wanted = {kinds} if isinstance(kinds, str) else set(kinds)
         if unknown := sorted(wanted - set(known)):
             raise InputError(
-                f"no players of kind {unknown[0]!r} that a configuration can do "
-                f"without: there are {', '.join(known)}"
+                f"no configuration can express fewer {unknown[0]!r}: expected kinds "
+                f"among {', '.join(known)}"
             )
     keep = [name for name, kind in found.items() if kind not in wanted]
     return UnitPlayers(

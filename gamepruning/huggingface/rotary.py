@@ -19,7 +19,7 @@ def frequencies(config: Config, head: int) -> Float[np.ndarray, " pairs"]:
       head: entries of a head, two to a pair.
 
     Raises:
-      InputError: the positions are of a kind that is not understood here.
+      InputError: the positions are of a kind that is not supported.
 
     Example:
       >>> frequencies({"rope_theta": 10000.0}, 4)
@@ -31,12 +31,12 @@ def frequencies(config: Config, head: int) -> Float[np.ndarray, " pairs"]:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in KINDS:
         raise InputError(
-            f"config.json asks for rotary positions of type {kind!r}: understood here "
-            f"are {', '.join(KINDS)}"
+            f"rotary positions of type {kind!r} are not supported: expected "
+            f"{', '.join(KINDS)}"
         )
     share = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
     if share != 1.0:
-        raise InputError(f"partial_rotary_factor {share} is not understood here")
+        raise InputError(f"partial_rotary_factor {share} is not supported, only 1")
     if kind == "linear":
         return plain / rope["factor"]
     return _llama3(plain, rope) if kind == "llama3" else plain

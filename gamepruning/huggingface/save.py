@@ -75,6 +75,7 @@ def save(
             "expected the checkpoint that the small model was made of, or its "
             "configuration: save(folder, small, checkpoint)"
         )
+    _check_arguments(folder, small, source, overwrite, shard_bytes)
     whole = isinstance(small, CompactModel | Checkpoint)
     params, config = fit(small.params if whole else small, before, pad=pad)
     if isinstance(small, CompactModel):
@@ -89,6 +90,35 @@ def save(
         write_json(temporary / CONFIG, config)
         write_tensors(temporary, {**params, **rest}, shard_bytes)
     return Path(folder)
+
+
+def _check_arguments(
+    folder: Any, small: Any, source: Any, overwrite: bool, shard_bytes: Any
+) -> None:
+    """Check what can be checked before anything is computed."""
+    if not isinstance(folder, str | os.PathLike):
+        raise InputError(
+            f"expected save(folder, small, checkpoint), got a {type(folder).__name__} "
+            "for the folder"
+        )
+    if not isinstance(small, CompactModel | Checkpoint | Mapping):
+        raise InputError(
+            "expected what compact or drop_layers returned, or tensors by name, got a "
+            f"{type(small).__name__}"
+        )
+    if not isinstance(shard_bytes, int) or shard_bytes < 1:
+        raise InputError(
+            f"expected shard_bytes as an integer of at least 1, got {shard_bytes!r}"
+        )
+    if not overwrite and (Path(folder) / CONFIG).is_file():
+        raise InputError(
+            f"{folder} holds a model already: name a new folder, or give overwrite=True"
+        )
+    if source is not None and not Path(source).is_dir():
+        raise InputError(
+            f"there is no folder {source} to copy the tokenizer from: give "
+            "source=FOLDER, or checkpoint._replace(folder=None) to copy none"
+        )
 
 
 def _check_rest(rest: Mapping[str, Any], before: Config, config: Config) -> None:

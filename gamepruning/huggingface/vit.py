@@ -4,9 +4,17 @@ from collections.abc import Collection
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from gamepruning.huggingface.architecture import Architecture, Config, Sizes, dims
+from gamepruning.huggingface.architecture import (
+    Architecture,
+    Config,
+    Sizes,
+    dims,
+    prefix_of,
+)
+from gamepruning.huggingface.fields import with_defaults
 from gamepruning.huggingface.layers import (
     Tensors,
     activation,
@@ -21,6 +29,7 @@ DEFAULTS = {
     "image_size": 224,
     "layer_norm_eps": 1e-12,
     "num_channels": 3,
+    "num_labels": 2,
     "patch_size": 16,
     "qkv_bias": True,
 }
@@ -57,11 +66,11 @@ def vit(config: Config, names: Collection[str]) -> Architecture:
     """The architecture of a configuration.
 
     Raises:
-      InputError: the configuration asks for what is not understood here.
+      InputError: the configuration asks for what is not supported.
     """
-    config = {**DEFAULTS, **config}
+    config = with_defaults(DEFAULTS, config)
     activation(config["hidden_act"])
-    prefix = "vit." if any(name.startswith("vit.") for name in names) else ""
+    prefix = prefix_of(names, "vit.")
     image, patch = _pair(config["image_size"]), _pair(config["patch_size"])
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     head = config.get("head_dim") or hidden // heads
@@ -82,7 +91,7 @@ def vit(config: Config, names: Collection[str]) -> Architecture:
         layer = {name: text for name, text in layer.items() if name not in _QKV_BIAS}
     is_classifier = "classifier.weight" in names
     if is_classifier:
-        sizes["labels"] = len(config.get("id2label") or range(2))
+        sizes["labels"] = len(config.get("id2label") or range(config["num_labels"]))
         outside["classifier.weight"] = dims("labels hidden")
         outside["classifier.bias"] = dims("labels")
 
@@ -99,10 +108,10 @@ def vit(config: Config, names: Collection[str]) -> Architecture:
     def apply(
         params: Tensors, pixel_values: Float[Array, "B C H W"]
     ) -> Float[Array, "B *T D"]:
-        if pixel_values.shape[1:] != (config["num_channels"], *image):
+        if np.shape(pixel_values)[1:] != (config["num_channels"], *image):
             raise InputError(
                 f"expected images of {(config['num_channels'], *image)}, channels "
-                f"first, got {pixel_values.shape[1:]}"
+                f"first, in a batch, got the shape {np.shape(pixel_values)}"
             )
         x = _embed(prefix, sizes, params, pixel_values)
         for k in range(sizes["layers"]):

@@ -10,6 +10,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import gamepruning as gp
+from gamepruning.huggingface.checkpoint import architecture_of
+from gamepruning.huggingface.layers import check_tokens
 from tests.huggingface import tiny
 
 hf = gp.huggingface
@@ -108,16 +110,25 @@ def test_positions_of_too_many_tokens_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"model_type": "mamba"}, "'mamba' is unknown here: known are llama, mistral"),
+        ({"model_type": "mamba"}, "'mamba' is not supported: expected llama, mistral"),
         ({"quantization_config": {"quant_method": "gptq"}}, r"quantised \(gptq\)"),
         ({"rope_scaling": {"rope_type": "yarn"}}, "type 'yarn'"),
         ({"layer_types": ["sliding_attention"] * 2}, "sliding window"),
-        ({"hidden_act": "mish"}, "activation 'mish' is unknown"),
+        ({"hidden_act": "mish"}, "activation 'mish' is not supported"),
         ({"num_attention_heads": 5}, "5 is no multiple of num_key_value_heads 3"),
-        ({"intermediate_size": 21}, r"\[20, 24\], and config.json says \[21, 24\]"),
-        ({"num_hidden_layers": 1}, "has 'model.layers.1.* and 13 more, for which"),
+        (
+            {"intermediate_size": 21},
+            r"\[20, 24\], but .* \[neurons, hidden\] = \[21, 24\]",
+        ),
+        ({"num_hidden_layers": 1}, "has 'model.layers.1.* and 13 more, which config"),
         ({"num_hidden_layers": 3}, "lacks 'model.layers.2.* and 13 more"),
         ({"tie_word_embeddings": False}, "lacks 'lm_head.weight'"),
+        ({"model_type": ["llama"]}, "model_type .*, expected a string"),
+        ({"hidden_size": "24"}, "hidden_size '24', expected an integer of at least 1"),
+        ({"num_attention_heads": 0}, "num_attention_heads 0, expected an integer"),
+        ({"rope_scaling": "linear"}, "rope_scaling 'linear', expected an object"),
+        ({"rope_theta": "fast"}, "field of a wrong type: .*'fast'"),
+        ({"head_dim": 5}, "heads have 5 entries, expected an even number"),
     ],
 )
 def test_a_configuration_that_is_not_understood_is_refused(changes, told, tmp_path):
@@ -125,6 +136,13 @@ def test_a_configuration_that_is_not_understood_is_refused(changes, told, tmp_pa
     with pytest.raises(gp.InputError, match=told) as error:
         hf.load(folder)
     assert "\n" not in str(error.value)
+
+
+def test_a_field_that_is_null_has_its_default(tmp_path):
+    changes = {"rms_norm_eps": None, "hidden_act": None, "layer_types": None}
+    checkpoint = hf.load(tiny.write(tmp_path, "qwen2", **changes))
+    outputs = jax.eval_shape(checkpoint.apply, checkpoint.params, tiny.IDS)
+    assert outputs.shape == (2, 6, 50)
 
 
 def test_a_field_that_is_missing_is_named(tmp_path):
@@ -147,6 +165,22 @@ def spoil(folder, what):
         weights.write_bytes(weights.read_bytes()[:-4])
     elif what == "empty":
         weights.write_bytes(b"")
+    elif what == "pointer":
+        weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1")
+    elif what == "no embedding":
+        tensors = load_file(weights)
+        del tensors["model.embed_tokens.weight"]
+        save_file(tensors, weights)
+    elif what == "integers":
+        save_file({k: x.astype("i1") for k, x in load_file(weights).items()}, weights)
+    elif what == "untied":
+        tensors = load_file(weights)
+        head = {"lm_head.weight": tensors["model.embed_tokens.weight"] + 1}
+        save_file(tensors | head, weights)
+    elif what == "index of numbers":
+        index = {"weight_map": dict.fromkeys(load_file(weights), 1)}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        weights.unlink()
     elif what in ("missing shard", "missing in its shard"):
         name = "model-00001-of-00001.safetensors"
         tensors = load_file(weights)
@@ -166,6 +200,11 @@ def spoil(folder, what):
         ("no weights", "pytorch_model.bin must be converted to safetensors first"),
         ("cut off", "model.safetensors is not a whole safetensors file"),
         ("empty", "model.safetensors is not a whole safetensors file"),
+        ("pointer", "model.safetensors is a pointer of Git LFS"),
+        ("no embedding", "lacks 'model.embed_tokens.weight'$"),
+        ("integers", "has the type int8, expected a floating-point type"),
+        ("untied", "'lm_head.weight' differs from .* tie_word_embeddings to false"),
+        ("index of numbers", "index.json has 1 for the name of a file"),
         ("missing shard", "lacks model-00001-of-00001.safetensors"),
         ("missing in its shard", f"lacks '{re.escape(UP)}'"),
     ],
@@ -176,3 +215,58 @@ def test_a_folder_that_is_not_whole_is_refused(what, told, tmp_path):
     with pytest.raises(gp.InputError, match=told) as error:
         hf.load(folder)
     assert "\n" not in str(error.value)
+
+
+def test_a_path_that_is_no_folder_is_refused(tmp_path):
+    with pytest.raises(gp.InputError, match="no folder org/name: download a model"):
+        hf.load("org/name")
+    file = tiny.write(tmp_path, "llama") / "config.json"
+    with pytest.raises(gp.InputError, match="expected the model's folder, got the fil"):
+        hf.load(file)
+
+
+@pytest.mark.parametrize("dtype", ["flot", "int8", int])
+def test_a_type_that_is_not_floating_is_refused(dtype, tmp_path):
+    with pytest.raises(gp.InputError, match="expected dtype as a floating-point type"):
+        hf.load(tmp_path, dtype=dtype)
+
+
+def test_the_single_file_is_read_where_there_is_an_index_too(tmp_path):
+    folder = tiny.write(tmp_path, "llama")
+    index = {"weight_map": {UP: "gone.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert hf.load(folder).params.keys() == tiny.tensors("llama").keys()
+
+
+def test_a_head_equal_to_the_embedding_it_is_tied_to_is_not_kept(tmp_path):
+    folder = tiny.write(tmp_path, "llama")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    assert "lm_head.weight" not in hf.load(folder).params
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ((tiny.IDS.tolist(),), "input_ids as an array of integers, got list"),
+        ((tiny.IDS.astype("f"),), "input_ids as an array of integers, got float32"),
+        ((tiny.IDS > 3,), "input_ids as an array of integers, got bool"),
+        ((tiny.IDS[0],), r"input_ids of shape \(batch, length\), got \(6,\)"),
+        ((tiny.IDS[:, :0],), r"input_ids of shape \(batch, length\), got \(2, 0\)"),
+        ((tiny.IDS + 44,), r"tokens from 0 to 49 \(vocab_size 50\), got "),
+        ((tiny.IDS - 1,), r"tokens from 0 to 49 \(vocab_size 50\), got -1"),
+        ((tiny.IDS, np.ones(6, int)), r"the shape of input_ids, \(2, 6\), got \(6,\)"),
+        ((tiny.IDS, np.ones((2, 5), int)), r"\(2, 6\), got \(2, 5\)"),
+    ],
+)
+def test_inputs_that_are_no_tokens_are_refused(inputs, told):
+    with pytest.raises(gp.InputError, match=told):
+        check_tokens({"vocab": 50}, *inputs)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "bert"])
+def test_tokens_of_another_vocabulary_are_refused(kind):
+    apply = architecture_of(tiny.CONFIGS[kind], []).apply
+    with pytest.raises(gp.InputError, match="use the tokenizer of this checkpoint"):
+        apply({}, tiny.IDS + 44)

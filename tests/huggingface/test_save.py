@@ -41,7 +41,9 @@ def test_players_are_those_that_a_configuration_can_do_without(llama):
         for kind, size in kinds.items()
     }
     assert hf.find_players(checkpoint, tiny.IDS, kinds="neurons").num_players == 40
-    with pytest.raises(gp.InputError, match="kind 'head'.*: there are neurons, groups"):
+    with pytest.raises(
+        gp.InputError, match="fewer 'head': expected kinds among neurons"
+    ):
         hf.find_players(checkpoint, tiny.IDS, kinds=("neurons", "head"))
 
 
@@ -77,7 +79,7 @@ def test_a_smaller_checkpoint_has_a_smaller_configuration(llama, tmp_path):
     }
     assert again.params["model.layers.1.mlp.down_proj.weight"].shape == (24, 7)
     assert (folder / "tokenizer.json").exists()
-    with pytest.raises(gp.InputError, match="exists and holds something else"):
+    with pytest.raises(gp.InputError, match="holds a model already: .*overwrite=True"):
         hf.save(folder, small, checkpoint)
     hf.save(folder, small, checkpoint, overwrite=True)
     with pytest.raises(gp.InputError, match="expected the checkpoint that the small"):
@@ -169,6 +171,17 @@ def test_a_branch_that_left_is_zero_on_request(llama):
     assert not filled["model.layers.1.mlp.down_proj.weight"].any()
 
 
+def test_layers_without_neurons_are_refused_or_padded(llama):
+    checkpoint, _ = llama
+    none = {"gate_proj": (0, 0), "up_proj": (0, 0), "down_proj.weight": (1, 0)}
+    params = cut(checkpoint.params, none)
+    with pytest.raises(gp.InputError, match="no configuration has layers without neur"):
+        hf.fit(params, checkpoint.config)
+    filled, config = hf.fit(params, checkpoint.config, pad=True)
+    assert config["intermediate_size"] == 1
+    assert not filled["model.layers.1.mlp.down_proj.weight"].any()
+
+
 def test_layers_that_left_are_not_counted(llama):
     checkpoint, _ = llama
     params = {k: x for k, x in checkpoint.params.items() if ".layers.0." not in k}
@@ -186,3 +199,33 @@ def test_layers_that_left_are_not_counted(llama):
         hf.drop_layers(checkpoint, [0, 2])
     with pytest.raises(gp.InputError, match="expected a layer to stay"):
         hf.drop_layers(checkpoint, range(2))
+    for numbers in ("0", 1, [True, False]):
+        with pytest.raises(gp.InputError, match="expected numbers of layers"):
+            hf.drop_layers(checkpoint, numbers)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"folder": 3}, "got a int for the folder"),
+        ({"small": "large"}, "what compact or drop_layers returned.* got a str"),
+        ({"small": {"model.layers.0.x": [1.0]}}, "expected arrays by name, got a list"),
+        ({"checkpoint": None}, "expected the checkpoint that the small model"),
+        ({"source": "nowhere"}, "no folder nowhere to copy the tokenizer from"),
+        ({"shard_bytes": "5GB"}, "shard_bytes as an integer of at least 1, got '5GB'"),
+        ({"shard_bytes": 0}, "shard_bytes as an integer of at least 1, got 0"),
+    ],
+)
+def test_arguments_that_cannot_be_written_are_refused(llama, changes, told, tmp_path):
+    checkpoint, _ = llama
+    given = {"folder": tmp_path / "out", "small": checkpoint.params} | changes
+    with pytest.raises(gp.InputError, match=told):
+        hf.save(**{"checkpoint": checkpoint} | given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_players_are_found_of_a_checkpoint_and_inputs(llama):
+    with pytest.raises(gp.InputError, match="expected a checkpoint.* got a str"):
+        hf.find_players("large", tiny.IDS)
+    with pytest.raises(gp.InputError, match="expected example inputs"):
+        hf.find_players(llama[0])
