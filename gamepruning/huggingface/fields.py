@@ -32,8 +32,7 @@ def check_fields(config: Mapping[str, Any]) -> None:
     """
     for name, value in config.items():
         if name in _SIZES and not (value is None and name in _MAY_BE_NULL):
-            is_int = isinstance(value, int) and not isinstance(value, bool)
-            if not is_int or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(
                     f"config.json has {name} {value!r}, expected an integer of at "
                     "least 1"

@@ -269,4 +269,4 @@ def test_inputs_that_are_no_tokens_are_refused(inputs, told):
 def test_tokens_of_another_vocabulary_are_refused(kind):
     apply = architecture_of(tiny.CONFIGS[kind], []).apply
     with pytest.raises(gp.InputError, match="use the tokenizer of this checkpoint"):
-        apply({}, tiny.IDS + 44)
+        apply({}, jnp.asarray(tiny.IDS + 44))
