@@ -31,15 +31,19 @@ def check_fields(config: Mapping[str, Any]) -> None:
       InputError: a field has a value of another type, or is not a size.
     """
     for name, value in config.items():
-        if name in _SIZES and not (value is None and name in _MAY_BE_NULL):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(
-                    f"config.json has {name} {value!r}, expected an integer of at "
-                    "least 1"
-                )
+        if name in _SIZES and not _is_size(name, value):
+            raise InputError(
+                f"config.json has {name} {value!r}, expected an integer of at least 1"
+            )
         kind, told = _TYPES.get(name, (object, ""))
         if value is not None and not isinstance(value, kind):
             raise InputError(f"config.json has {name} {value!r}, expected {told}")
+
+
+def _is_size(name: str, value: Any) -> bool:
+    if value is None:
+        return name in _MAY_BE_NULL
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def with_defaults(

@@ -199,20 +199,16 @@ def test_layers_that_left_are_not_counted(llama):
         hf.drop_layers(checkpoint, [0, 2])
     with pytest.raises(gp.InputError, match="expected a layer to stay"):
         hf.drop_layers(checkpoint, range(2))
-    for numbers in ("0", 1, [True, False]):
-        with pytest.raises(gp.InputError, match="expected numbers of layers"):
-            hf.drop_layers(checkpoint, numbers)
+    with pytest.raises(gp.InputError, match="expected numbers of layers"):
+        hf.drop_layers(checkpoint, [True, False])
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"folder": 3}, "got a int for the folder"),
-        ({"small": "large"}, "what compact or drop_layers returned.* got a str"),
         ({"small": {"model.layers.0.x": [1.0]}}, "expected arrays by name, got a list"),
         ({"checkpoint": None}, "expected the checkpoint that the small model"),
         ({"source": "nowhere"}, "no folder nowhere to copy the tokenizer from"),
-        ({"shard_bytes": "5GB"}, "shard_bytes as an integer of at least 1, got '5GB'"),
         ({"shard_bytes": 0}, "shard_bytes as an integer of at least 1, got 0"),
     ],
 )
@@ -224,8 +220,6 @@ def test_arguments_that_cannot_be_written_are_refused(llama, changes, told, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_players_are_found_of_a_checkpoint_and_inputs(llama):
-    with pytest.raises(gp.InputError, match="expected a checkpoint.* got a str"):
-        hf.find_players("large", tiny.IDS)
+def test_players_are_not_found_without_inputs(llama):
     with pytest.raises(gp.InputError, match="expected example inputs"):
         hf.find_players(llama[0])
