@@ -86,11 +86,11 @@ def test_a_shared_matrix_whose_readers_change_places():
 
 
 def test_a_long_computation_without_inputs_is_no_recursion():
-    params = {"a": draw(1, 4, 5, 6), "b": draw(2, 4, 6, 5) / 9}
+    params = {"a": draw(1, 2, 5, 6), "b": draw(2, 2, 6, 5) / 9}
 
     def turn(carry, layer):
         x, level = carry
-        for _ in range(300):
+        for _ in range(300):  # 1,200 operations in two turns: more than may be nested
             level = level * 0.9 + 0.1
         return (x + jnp.tanh(x @ layer["a"]) @ layer["b"] * level, level), None
 
@@ -101,7 +101,7 @@ def test_a_long_computation_without_inputs_is_no_recursion():
     players = gp.find_players(apply, params, x)
     mask = np.arange(players.num_players) != 1
     grams = gather_grams(players, params, x)
-    assert len(grams.grams) == 4 and grams.repaired(mask)
+    assert len(grams.grams) == 2 and grams.repaired(mask)
 
 
 def test_programs_of_one_text_that_read_different_arguments_differ():
