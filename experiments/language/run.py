@@ -12,21 +12,22 @@ writes the small model as a folder of Hugging Face.
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import gamepruning as gp
 from experiments.gtap.common import write_json
-from experiments.language.smollm2 import smollm2
+from experiments.language.smollm2 import sequences, smollm2
 from gamepruning.reconstruction import (
     Curves,
     ReconstructionConfig,
@@ -37,10 +38,13 @@ from gamepruning.reconstruction import (
 )
 
 HERE = Path(__file__).parent
-RESULT = HERE / "smollm2.json"
+RESULT = HERE / "results" / "smollm2.json"
 LENGTH = 512  # tokens of a sequence: nothing is seen from before it
 AT_ONCE = 8  # sequences of a pass
-NEURONS, VALUES = "gate_proj", "v_proj"
+# Hidden units of feed-forward networks; keys and values with their queries; one query
+# of each; dimensions of all values.
+KINDS = ("neurons", "groups", "queries", "values")
+STAGES = ("as_cut", "one_shot", "repaired")
 PLAIN = RepairConfig(batch_size=AT_ONCE, rounds=0)
 Mask = np.ndarray
 
@@ -54,29 +58,26 @@ class Bench:
         self.checkpoint = gp.huggingface.load(smollm2(folder), dtype=jnp.float32)
         self.apply, self.params = self.checkpoint.apply, self.checkpoint.params
         self.folder, self.kinds = folder, kinds
-        self.calibration = self._sequences("valid", calibration * LENGTH)
+        self.calibration = sequences(folder, "valid", LENGTH, calibration)
         self.test_tokens = test_tokens
 
     @cached_property
     def test(self) -> np.ndarray:
         """Sequences that no choice was made on, [S, T]."""
-        return self._sequences("test", self.test_tokens)
-
-    def _sequences(self, part: str, number: int) -> np.ndarray:
-        from tokenizers import Tokenizer  # only here: no requirement of the library
-
-        root = Path(os.environ["GAMEPRUNING_DATA"]) / "wikitext2_raw"
-        text = (root / f"wiki.{part}.raw").read_text()
-        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-        tokens = np.array(tokenizer.encode(text).ids[:number], np.int32)
-        return tokens[: len(tokens) // LENGTH * LENGTH].reshape(-1, LENGTH)
+        return sequences(self.folder, "test", LENGTH, self.test_tokens // LENGTH)
 
     def players(self, kinds: tuple[str, ...]) -> gp.Players:
-        """The players of these kinds: the names of families end in them."""
+        """The players of these kinds: see KINDS."""
         example = self.calibration[:1]
-        found = gp.find_players(self.apply, self.params, example)
-        keep = [f.name for f in found.families if not _is_of(f.name, kinds)]
+        every = gp.find_players(self.apply, self.params, example)
+        found = self.kinds_of(every)
+        keep = [name for name, kind in found.items() if kind not in kinds]
         return gp.find_players(self.apply, self.params, example, keep=keep)
+
+    def kinds_of(self, players: gp.Players) -> dict[str, str]:
+        """The kind of each family."""
+        found = gp.huggingface.kinds_of(players, self.checkpoint)
+        return found | {name: "values" for name in found if name.endswith("v_proj")}
 
     @cached_property
     def curves(self) -> tuple[gp.Players, Curves]:
@@ -100,26 +101,24 @@ class Bench:
 
         @jax.jit
         def loss(params: Any, tokens: jax.Array) -> jax.Array:
-            said = jax.nn.log_softmax(apply(params, tokens)[:, :-1])
-            return -jnp.take_along_axis(said, tokens[:, 1:, None], axis=-1).mean()
+            logits = apply(params, tokens)[:, :-1]
+            return optax.softmax_cross_entropy_with_integer_labels(
+                logits, tokens[:, 1:]
+            ).mean()
 
         parts = [self.test[k : k + 2] for k in range(0, len(self.test) // 2 * 2, 2)]
         return float(np.exp(np.mean([loss(params, part) for part in parts])))
-
-
-def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
-    return any(kind in name for kind in kinds)
 
 
 # -- who leaves ----------------------------------------------------------------------
 
 
 def market(bench: Bench, removed: float) -> tuple[Any, ...]:
-    """One price of a parameter for neurons and dimensions of values, in all layers."""
+    """One price of a parameter for all players, by errors as the outputs feel them."""
     players, curves = bench.curves
     size = gp.players.size_of(players, "params")
     whole = size.count(np.ones(players.num_players, bool))
-    target = whole - removed * bench.inner
+    target = np.floor(whole - removed * bench.inner)
     found = trade_curves(players, curves, target, unit="params", num_evaluations=1)
     return players, found.mask
 
@@ -138,7 +137,10 @@ def activation(bench: Bench, removed: float) -> tuple[Any, ...]:
     def scores(players: gp.Players) -> Any:
         few = bench.calibration[:AT_ONCE]
         mean, variance = jax.jit(players.activation_moments)(bench.params, few)
-        names = [f.name.replace(NEURONS, "down_proj") for f in players.families]
+        names = [
+            f"{f.name.replace('gate_proj', 'down_proj')}.weight"
+            for f in players.families
+        ]
         read = [jnp.square(bench.params[name]).sum(axis=0) for name in names]
         return (variance + jnp.square(mean)) * jnp.concatenate(read)
 
@@ -157,7 +159,7 @@ def random(bench: Bench, removed: float) -> tuple[Any, ...]:
 
 
 def _ranked(bench: Bench, removed: float, scores: Callable) -> tuple[Any, ...]:
-    players = bench.players((NEURONS,))
+    players = bench.players(("neurons",))
     layers = len(players.families)
     width = players.families[0].size
     each = 3 * bench.params["model.norm.weight"].size
@@ -203,42 +205,71 @@ def main() -> None:
 
 
 def row_of(bench: Bench, method: str, removed: float, options: Any, result: Any) -> Any:
-    """One network, as cut and repaired."""
+    """One network: as cut, repaired at once, repaired from layer to layer."""
     begin = time.perf_counter()
     players, mask = METHODS[method](bench, removed)
-    params = bench.params
     row: dict[str, Any] = {"method": method, "asked": removed}
+    row["kinds"] = sorted(set(bench.kinds_of(players).values()))
     row["calibration_tokens"] = int(bench.calibration.size)
-    if method in CHOSEN_ANEW:
-        found = eliminate_in_order(
-            players,
-            params,
-            mask,
-            bench.calibration,
-            config=PLAIN,
-            progress=_say,
-            metrics=bench.curves[1].metrics,
-        )
-        mask, repaired = np.asarray(found.mask), found.params
-    else:
-        repaired = gp.repair(
-            players, params, mask, bench.calibration, config=PLAIN, progress=_say
-        ).params
-    row["seconds"] = round(time.perf_counter() - begin)
-    size = gp.players.size_of(players, "params")
-    whole = size.count(np.ones(players.num_players, bool))
-    row["removed"] = (whole - size.count(mask)) / bench.inner
-    row["kept"] = {f.name: int(mask[f.start : f.stop].sum()) for f in players.families}
-    for stage, values in (("as_cut", params), ("repaired", repaired)):
-        small = gp.compact(players, values, mask, min_units=0)
+    row["choice_seconds"] = round(time.perf_counter() - begin)
+    row |= facts_of(bench, players, mask)
+    small: Any = None
+    for stage in options.stages:
+        begin = time.perf_counter()
+        done = repaired(bench, players, mask, method, stage)
+        row[f"{stage}_seconds"] = round(time.perf_counter() - begin)
+        mask = np.asarray(getattr(done, "mask", mask))
+        small = gp.compact(players, done.params, mask, min_units=0)
         row[stage] = bench.perplexity(small.apply, small.params)
         row[f"{stage}_ratio"] = row[stage] / result["dense"]
-    print({k: v for k, v in row.items() if k != "kept"}, flush=True)
+        print(method, removed, stage, row[f"{stage}_ratio"], flush=True)
     if options.write is not None:
-        gp.huggingface.save(
-            options.write / f"{method}-{removed}", small, bench.checkpoint
-        )
+        folder = options.write / f"{method}-{removed}"
+        gp.huggingface.save(folder, small, bench.checkpoint, pad=True)
     return row
+
+
+def facts_of(bench: Bench, players: gp.Players, mask: Mask) -> dict[str, Any]:
+    """What has left."""
+    size = gp.players.size_of(players, "params")
+    whole = size.count(np.ones(players.num_players, bool))
+    kept = {f.name: int(mask[f.start : f.stop].sum()) for f in players.families}
+    return {"removed": (whole - size.count(mask)) / bench.inner, "kept": kept}
+
+
+class Cut(NamedTuple):
+    """Parameters for a mask."""
+
+    params: Any
+
+
+def repaired(
+    bench: Bench, players: gp.Players, mask: Mask, method: str, stage: str
+) -> Any:
+    """The parameters at a stage; with a mask where it is chosen anew."""
+    if stage == "as_cut":
+        return Cut(bench.params)
+    if stage == "one_shot":
+        if method == "market":
+            grams = bench.curves[1].ask.grams
+            return Cut(grams.run.passes.with_params(grams.repaired(mask)))
+        one_shot = replace(PLAIN, mode="one-shot")
+        return gp.repair(
+            players, bench.params, mask, bench.calibration, config=one_shot
+        )
+    if method not in CHOSEN_ANEW:
+        return gp.repair(
+            players, bench.params, mask, bench.calibration, config=PLAIN, progress=_say
+        )
+    return eliminate_in_order(
+        players,
+        bench.params,
+        mask,
+        bench.calibration,
+        config=PLAIN,
+        progress=_say,
+        metrics=bench.curves[1].metrics,
+    )
 
 
 def _say(what: str, number: int, of_how_many: int) -> None:
@@ -251,7 +282,8 @@ def read_options() -> Any:
     parser.add_argument("--folder", type=Path, default=Path("smollm2"))
     parser.add_argument("--removed", type=float, nargs="+", default=[0.1, 0.2, 0.3])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--kinds", nargs="+", default=[NEURONS, VALUES])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--calibration", type=int, default=64, help="sequences")
     parser.add_argument("--test-tokens", type=int, default=65536)
     parser.add_argument("--write", type=Path, help="folder for the small models")

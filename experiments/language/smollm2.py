@@ -11,6 +11,7 @@ published checkpoint, a `tokenizer.json`, and no more.
 import argparse
 import importlib.util
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,24 @@ def smollm2(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder)
     return folder
+
+
+def sequences(folder: Path, part: str, length: int, number: int) -> np.ndarray:
+    """The first tokens of WikiText-2, [number, length].
+
+    Args:
+      folder: what `smollm2` wrote.
+      part: "valid" or "test", of `wikitext2_raw` under `GAMEPRUNING_DATA`.
+      length: tokens of a sequence.
+      number: sequences.
+    """
+    from tokenizers import Tokenizer  # only here: no requirement of the library
+
+    root = Path(os.environ["GAMEPRUNING_DATA"]) / "wikitext2_raw"
+    text = (root / f"wiki.{part}.raw").read_text()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokens = tokenizer.encode(text).ids[: number * length]
+    return np.array(tokens, np.int32).reshape(number, length)
 
 
 def _write(folder: Path) -> None:

@@ -36,19 +36,23 @@ def load_texts(
     class, is for validation. A text that comes again in a later part is left out. Words
     of the vocabulary occur in at least `min_documents` training texts.
     """
+    classes = EMOTIONS if name == "emotion" else TOPICS
+    return _to_dataset(name, read_texts(name, data_dir, seed), classes, min_documents)
+
+
+def read_texts(name: str, data_dir: places.Folder, seed: int) -> list[pd.DataFrame]:
+    """The training, validation and test texts of `load_texts`, with their labels."""
     folder_name, files = places.TEXTS[name]
     folder = places.find_folder(folder_name, data_dir)
     if folder is None or not all((folder / file).is_file() for file in files):
         how = places.how_to_get(f"{folder_name}/ with {', '.join(files)}")
         raise InputError(f"{name} is not there: {how}")
     if name == "emotion":
-        parts = [_read_emotion(folder / file) for file in files]
-        return _to_dataset(name, parts, EMOTIONS, min_documents)
+        return [_read_emotion(folder / file) for file in files]
     given, test = (_read_topic(folder / file) for file in files)
     labels, key = given["label"].to_numpy(), jax.random.key(seed)
     rows = split_rows(key, labels, validation=0.1, test=0.0, names=TOPICS)
-    parts = [given.iloc[rows.train], given.iloc[rows.validation], test]
-    return _to_dataset(name, parts, TOPICS, min_documents)
+    return [given.iloc[rows.train], given.iloc[rows.validation], test]
 
 
 def _to_dataset(

@@ -1,0 +1,89 @@
+"""The tables of README.md, from the JSON files of run.py, depth.py and minilm.py."""
+
+from typing import Any
+
+from experiments.markdown import HERE, Table, percent, read, table
+
+STAGES = ("as_cut", "one_shot", "repaired")
+RANKINGS = {
+    "influence": "influence (ShortGPT)",
+    "magnitude": "magnitude",
+    "one_out": "one branch out",
+    "banzhaf": "Banzhaf values, 0.9",
+    "shapley": "Shapley values",
+}
+
+
+def _found(name: str) -> dict[str, Any]:
+    path = f"language/results/{name}.json"
+    return read(path) if (HERE / path).exists() else {}
+
+
+def perplexities() -> list[str]:
+    """A row a method and size."""
+    found = _found("smollm2")
+    rows = [
+        (
+            percent(row["removed"], 1),
+            row["method"],
+            ", ".join(row["kinds"]),
+            f"{row['calibration_tokens']:,}",
+            *(_perplexity(row, stage) for stage in STAGES),
+        )
+        for row in found["rows"]
+    ]
+    heads = ("parameters gone, %", "method", "players", "calibration tokens")
+    return table((*heads, "as cut", "one-shot", "in order"), "rllrrrr", rows)
+
+
+def _perplexity(row: dict[str, Any], stage: str) -> str:
+    if stage not in row:
+        return ""
+    return f"{row[stage]:.2f} ({row[f'{stage}_ratio']:.3f} x)"
+
+
+def depth() -> list[str]:
+    """A row a ranking, a column a number of branches."""
+    found = _found("depth")
+    counts = sorted({int(n) for m in RANKINGS for n in found[m].get("perplexity", {})})
+    rows = [
+        (
+            name,
+            f"{found[method]['evaluations']}",
+            *(_at(found[method].get("perplexity", {}), n) for n in counts),
+        )
+        for method, name in RANKINGS.items()
+    ]
+    heads = ("ranking", "evaluations", *(f"{n} out" for n in counts))
+    return table(heads, "lr" + "r" * len(counts), rows)
+
+
+def _at(curve: dict[str, float], count: int) -> str:
+    return f"{curve[str(count)]:.1f}" if str(count) in curve else ""
+
+
+def minilm() -> list[str]:
+    """A row an encoder; two columns a task."""
+    found = _found("minilm")
+    rows = [("", "", "full", *_accuracies(found["full"]))]
+    for row in found["rows"]:
+        for stage, name in (("as_cut", "as cut"), ("repaired", "repaired")):
+            kept = percent(row["keep"], 0)
+            rows.append((kept, row["method"], name, *_accuracies(row[stage])))
+    heads = ("kept, %", "who stays", "", "topic", "topic, same head")
+    return table((*heads, "emotion", "emotion, same head"), "rllrrrr", rows)
+
+
+def _accuracies(found: dict[str, Any]) -> list[str]:
+    return [
+        percent(found[task][kind], 1)
+        for task in ("topic", "emotion")
+        for kind in ("fitted", "as_it_was")
+    ]
+
+
+TABLES: dict[str, Table] = {
+    "language-perplexity": perplexities,
+    "language-depth": depth,
+    "language-minilm": minilm,
+}
