@@ -20,6 +20,7 @@ RESULTS = {
     "peers": "Other libraries",
     "repair": "Repair",
     "cifar": "ResNets on CIFAR-10",
+    "language": "Language models",
     "benchmarks": "Speed",
     "fuzz": "Random networks",
 }

@@ -19,6 +19,7 @@ import experiments.equilibrium_mnist.table
 import experiments.fuzz.table
 import experiments.gtap.table
 import experiments.language.oracle_table
+import experiments.language.table
 import experiments.mnist.table
 import experiments.peers.table
 import experiments.repair.table
@@ -32,6 +33,7 @@ TABLES: dict[str, Table] = {
     **experiments.fuzz.table.TABLES,
     **experiments.gtap.table.TABLES,
     **experiments.language.oracle_table.TABLES,
+    **experiments.language.table.TABLES,
     **experiments.mnist.table.TABLES,
     **experiments.peers.table.TABLES,
     **experiments.repair.table.TABLES,
