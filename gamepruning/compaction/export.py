@@ -45,7 +45,7 @@ FORMATS = ("safetensors", "orbax", "stablehlo")
 _INDEX, _SUMS = "export.json", "checksums.json"
 _ORBAX_FILES = 1 << 17  # bytes that orbax writes beside the arrays, generously
 # https://github.com/huggingface/safetensors, the types that NumPy knows with ml_dtypes.
-_DTYPES = {
+DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
     "U32": "uint32", "I32": "int32", "U64": "uint64", "I64": "int64",
     "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
@@ -264,9 +264,9 @@ def _quiet_orbax() -> Iterator[None]:
 
 
 def _from_safetensors(view: Mapping[str, Any]) -> np.ndarray:
-    if view["dtype"] not in _DTYPES:
+    if view["dtype"] not in DTYPES:
         raise ValueError(f"its type {view['dtype']} is unknown here")
-    dtype = jnp.dtype(_DTYPES[view["dtype"]])
+    dtype = jnp.dtype(DTYPES[view["dtype"]])
     return np.frombuffer(bytearray(view["data"]), dtype).reshape(view["shape"])
 
 

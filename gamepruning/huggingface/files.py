@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.compaction.export import DTYPES
 from gamepruning.types import InputError
 
 CONFIG, WHOLE, INDEX = (
@@ -19,13 +20,6 @@ CONFIG, WHOLE, INDEX = (
 )
 _POINTER = b"version https://git-lfs"
 Arrays = dict[str, np.ndarray]
-# https://github.com/huggingface/safetensors, the types that NumPy knows with ml_dtypes.
-_DTYPES = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
-    "U32": "uint32", "I32": "int32", "U64": "uint64", "I64": "int64",
-    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
-    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "C64": "complex64",
-}  # fmt: skip
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -94,11 +88,11 @@ def _read_file(path: Path) -> Arrays:
 
 
 def _array(data: mmap.mmap, start: int, name: str, entry: Mapping) -> np.ndarray:
-    if entry["dtype"] not in _DTYPES:
+    if entry["dtype"] not in DTYPES:
         raise InputError(
             f"{name!r} has the type {entry['dtype']}, which is not supported"
         )
-    dtype = jnp.dtype(_DTYPES[entry["dtype"]])
+    dtype = jnp.dtype(DTYPES[entry["dtype"]])
     shape, (begin, end) = entry["shape"], entry["data_offsets"]
     count = int(np.prod(shape, dtype=np.int64))
     if end - begin != count * dtype.itemsize:

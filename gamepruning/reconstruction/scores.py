@@ -315,7 +315,7 @@ def price(curve: FamilyCurve) -> Float[np.ndarray, " n"]:
     """
     size = len(curve.order)
     counts, loss = curve.counts, curve.loss
-    if not len(counts):
+    if not len(counts) and size > 1:
         counts, loss = np.arange(size), curve.error[::-1]
     counts = np.append(counts, size)
     loss = np.maximum.accumulate(np.append(loss, 0.0)[::-1])[::-1]
