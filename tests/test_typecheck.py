@@ -10,6 +10,7 @@ import pytest
 from jaxtyping import Array, Float, TypeCheckError
 
 import gamepruning as gp
+from tests import typecheck
 from tests.conftest import checked_modules
 from tests.typecheck import typechecked
 
@@ -42,6 +43,11 @@ class Pair:
 @typechecked
 def count(num: "int", other: "Unknown | None" = None) -> Iterator[int]:
     yield from range(num)
+
+
+@typechecked
+def half(x: float):
+    return x / 2
 
 
 def test_arguments_and_results_agree_on_the_names_of_axes():
@@ -77,7 +83,16 @@ def test_a_function_without_annotations_stays_what_it_is():
     assert typechecked(plain) is plain
 
 
-def test_the_package_is_checked():
+def test_a_function_called_often_is_checked_now_and_then():
+    for _ in range(2 * typecheck.FIRST_CALLS):
+        assert half(1.0) == 0.5
+    with pytest.raises(TypeCheckError):
+        for _ in range(typecheck.ONE_OF):
+            half(1j)
+
+
+def test_the_package_is_checked(monkeypatch):
+    monkeypatch.setattr(typecheck, "FIRST_CALLS", 10**9)
     assert {"gamepruning.metrics", "gamepruning.coalitions.values"} <= {
         *checked_modules()
     }

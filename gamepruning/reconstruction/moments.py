@@ -81,11 +81,13 @@ def sum_moments(
 
     count = jnp.asarray(x.shape[1], x.dtype)
     some = x if squares else x[:, :, :0]
+    xx = product(some, some)
+    xx = (xx + jnp.swapaxes(xx, 1, 2)) / 2  # a product need not be symmetric to the bit
     return Moments(
         rows=count,
         x=x.sum(axis=1),
         e=e.sum(axis=1),
-        xx=product(some, some),
+        xx=xx,
         xe=product(x, e),
         ee=jnp.square(e).sum(axis=1),
         t=target.sum(axis=1),
