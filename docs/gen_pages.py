@@ -47,6 +47,7 @@ MENU = """\
 * Guide
     * [Your own model](guide/your-model.md)
     * [Train a network of your own](guide/own-network.md)
+    * [Depth](guide/depth.md)
     * [The equilibrium](guide/equilibrium.md)
     * [Power indices](guide/power-indices.md)
     * [Bandits and a comparison](guide/bandits.md)

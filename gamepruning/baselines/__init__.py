@@ -1,6 +1,10 @@
 """REFERENCES: the scores that a game has to beat."""
 
-from gamepruning.baselines.activations import activation_scores, random_scores
+from gamepruning.baselines.activations import (
+    activation_scores,
+    influence_scores,
+    random_scores,
+)
 from gamepruning.baselines.hard_concrete import (
     hard_concrete_mean,
     hard_concrete_sample,
@@ -18,6 +22,7 @@ __all__ = [
     "activation_scores",
     "hard_concrete_mean",
     "hard_concrete_sample",
+    "influence_scores",
     "loss_oracle_scores",
     "make_hard_concrete_step",
     "magnitude_scores",

@@ -10,11 +10,12 @@ from gamepruning.baselines.examples import (
     mean_over_chunks,
 )
 from gamepruning.players import Players
+from gamepruning.players.branch_players import BranchPlayers
 from gamepruning.players.examples import check_players, output_shapes
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.keys import as_key
-from gamepruning.types import KeyLike, Scores
+from gamepruning.types import InputError, KeyLike, Scores
 
 
 def activation_scores(
@@ -68,6 +69,61 @@ def activation_scores(
     given = as_inputs(inputs)
     output_shapes(players, params, given)
     at_once = chunk_size(players, params, given, examples_at_once)
+    return exact_scores(compiled(score, params, given), 1)
+
+
+def influence_scores(
+    players: Players,
+    params: PyTree,
+    inputs: PyTree,
+    *,
+    examples_at_once: int | None = None,
+) -> Scores:
+    """Block influence: how far each residual branch turns the stream.
+
+    1 - mean of cos(x, x + f(x)) along the last axis, over examples and positions.
+
+    Args:
+      players: residual branches, of `find_players(..., granularity="branch")`.
+      params: the parameters of the network.
+      inputs: the network's input, [B, ...], or a tuple of inputs.
+      examples_at_once: examples a pass, to bound memory; None takes all.
+
+    Returns:
+      `Scores` from 0 to 2, exact on these examples. Cost: one evaluation.
+
+    Raises:
+      InputError: others play, or there are no examples.
+
+    Example: the first branch adds its stream again, the second turns it by 90 degrees.
+      >>> import jax.numpy as jnp, gamepruning as gp
+      >>> def apply(params, x):
+      ...     x = x + x @ params["one"]
+      ...     return x + x @ params["two"]
+      >>> params = {"one": jnp.eye(2), "two": jnp.array([[-1.0, 1.0], [-1.0, -1.0]])}
+      >>> x = jnp.array([[1.0, 0.0], [0.0, 3.0]])
+      >>> players = gp.find_players(apply, params, x, granularity="branch")
+      >>> gp.baselines.influence_scores(players, params, x).value.tolist()
+      [0.0, 1.0]
+
+    References:
+      Men et al., ShortGPT, arXiv 2403.03853, section 2.2, of whole layers.
+    """
+    check_players(players)
+    if not isinstance(players, BranchPlayers):
+        raise InputError(
+            "the influence is that of residual branches: find_players(..., "
+            f'granularity="branch"), not {players.granularity} players'
+        )
+    given = as_inputs(inputs)
+    output_shapes(players, params, given)
+    at_once = chunk_size(players, params, given, examples_at_once)
+
+    def score(params, data):
+        return mean_over_chunks(
+            lambda xs: players.influence(params, *xs), data, at_once
+        )
+
     return exact_scores(compiled(score, params, given), 1)
 
 

@@ -176,7 +176,8 @@ def compact(
     error = _verify(expected, _jit(apply, small_params, small_inputs), full_params)
     again, doubt = _look_again(pair, params, expected)
     spread = replicated_note(full_params, small_params)
-    notes = tuple(note for note in (left_out, doubt, spread) if note)
+    remarks = (left_out, doubt, spread, *players.remarks(stays))
+    notes = tuple(note for note in remarks if note)
     if left_out:
         warnings.warn(f"compact: {left_out}", stacklevel=2)
     small_state = None

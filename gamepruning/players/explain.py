@@ -29,12 +29,14 @@ def explain(
     rows: Sequence[Row],
     num_players: int,
     frozen: Sequence[Frozen],
-    opaque: Sequence[str],
+    opaque: Sequence[str] = (),
     notes: Sequence[str] = (),
+    *,
+    columns: Sequence[str] = ("family", "produced by", "read by", "also"),
 ) -> str:
     """The families, what each touches, and what stays and why, as text."""
     console = Console(file=io.StringIO(), width=118, color_system=None, markup=False)
-    console.print(_family_table(rows, num_players))
+    console.print(_family_table(rows, num_players, columns))
     for note in notes:
         console.print(note)
     if frozen:
@@ -45,12 +47,19 @@ def explain(
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def _family_table(rows: Sequence[Row], num_players: int) -> Table:
+def _family_table(
+    rows: Sequence[Row], num_players: int, columns: Sequence[str]
+) -> Table:
     table = Table(title=f"{num_players} players", title_justify="left")
-    for column in ("family", "players", "produced by", "read by", "also"):
+    first, *others = columns
+    for column in (first, "players", *others):
         justify = "right" if column == "players" else "left"
         table.add_column(column, justify=justify, overflow="fold")
     for row in rows:
+        if len(others) == 1:
+            own = _join([piece.path for piece in row.slices])
+            table.add_row(row.name, row.players, own)
+            continue
         roles = _by_role(row.slices)
         also = [role for role in roles if role not in ("out", "bias", "in")]
         table.add_row(

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, Unpack
 import jax
 
 from gamepruning.options import make_options
+from gamepruning.players.branch_players import BranchPlayers
 from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.naming import group_units, split_keep
 from gamepruning.players.players import Players
@@ -68,8 +69,9 @@ def find_players(
         makes it.
       *inputs: example inputs, or their shapes. Another batch size works later.
       granularity: "unit" (neuron, filter, head, head dimension, embedding column),
-        "layer" (all units of a family are one player) or "weight" (each entry of each
-        weight matrix or kernel).
+        "layer" (all units of a family are one player), "branch" (a residual branch:
+        what an addition adds to a value that it was computed from; in scanned layers,
+        one in each layer) or "weight" (each entry of each weight matrix or kernel).
       input_axes: for the position of an input, the axis (or axes) whose entries are
         players too, such as `{0: 1}` for the features of a [B, F] array; an axis that
         cannot lose an entry is in `frozen`, with the reason.
@@ -79,8 +81,9 @@ def find_players(
         `apply(params, x) -> (logits, new_stats)`:
         `lambda params: (None, params["batch_stats"])`.
       keep: families whose players stay (by name, as `Players` prints it: a layer's name
-        is that of its units), or parameters that stay whole, with all axes (by path or
-        leading part of it, with or without `params/`). A family comes first.
+        is that of its units), branches by name, or parameters that stay whole, with all
+        axes (by path or leading part of it, with or without `params/`). A family comes
+        first.
       reductions: "freeze" (an axis that is summed or averaged over stays whole) or
         "gate" (it is gated where it is summed; a mean still divides by the full
         number of entries). "gate" lets a maximum of absolute values be gated, too, such
@@ -120,7 +123,7 @@ def find_players(
       Players(56 weights: w1 32, w2 24)
     """
     found = make_options(FindOptions, how, find_players)
-    _check_choice("granularity", granularity, ("unit", "layer", "weight"))
+    _check_choice("granularity", granularity, ("unit", "layer", "weight", "branch"))
     check_apply(apply)
     inputs = as_inputs(inputs)
     call = split_call(params, inputs)
@@ -132,6 +135,13 @@ def find_players(
                 f"keep names {names[0]!r}, which starts no parameter's path"
             )
         return WeightPlayers(TracedModel(apply, call, TraceOptions()), frozen_leaves)
+    if granularity == "branch":
+        if input_axes or found.outputs_like is not None:
+            raise InputError(
+                'granularity="branch" takes neither input_axes nor outputs_like: '
+                "branches leave, and inputs and outputs stay as they are"
+            )
+        return BranchPlayers(TracedModel(apply, call, TraceOptions()), keep)
     options = TraceOptions(
         input_axes=_axes_by_array(input_axes, inputs),
         outputs_like=found.outputs_like,

@@ -32,7 +32,7 @@ class Players(ABC):
 
     Attributes:
       model: the traced model; `num_players` N, `apply` and `paths` are its own.
-      granularity: "unit", "layer" or "weight".
+      granularity: "unit", "layer", "branch" or "weight".
       families: the players by kind; each is a slice of [0, N).
       family_of: the family number of each player, int [N].
       names: a name for each player.
@@ -294,6 +294,10 @@ class Players(ABC):
     def slice_outputs(self, outputs: Outputs, mask: ArrayLike) -> Outputs:
         """Outputs of `gated`, those shaped like parameters cut to what stays."""
 
+    def remarks(self, mask: ArrayLike) -> tuple[str, ...]:
+        """What to know of the model that a mask leaves, one line each."""
+        return ()
+
     # -- telling -------------------------------------------------------------------
 
     def explain(self) -> str:
@@ -314,5 +318,6 @@ class Players(ABC):
         shown = [f"{family.name} {family.size}" for family in self.families[:8]]
         if len(self.families) > 8:
             shown.append(f"and {len(self.families) - 8} more families")
-        kind = "" if self.granularity == "unit" else f" {self.granularity}s"
+        plural = "es" if self.granularity == "branch" else "s"
+        kind = "" if self.granularity == "unit" else f" {self.granularity}{plural}"
         return f"Players({self.num_players}{kind}: {', '.join(shown)})"

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from gamepruning.players.branch_players import BranchPlayers
 from gamepruning.players.players import Players
 from gamepruning.trace.atoms import Label
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.primitives import BRANCHES, CUSTOM_CALLS
-from gamepruning.trace.program import Graph
+from gamepruning.trace.program import Graph, Node
 from gamepruning.trace.rules import RULES
 from gamepruning.trace.stacks import LayerNumbers
 from gamepruning.trace.units import Columns
@@ -123,7 +124,8 @@ def size_of(players: Players, unit: str = "params") -> Size:
         saw, counted as `count_macs` does).
 
     Returns:
-      A `Size`.
+      A `Size`. Of residual branches it counts what is shared by several of them as
+      there, whoever stays.
 
     Raises:
       ValueError: another unit.
@@ -150,6 +152,10 @@ def size_of(players: Players, unit: str = "params") -> Size:
             'with a whole unit; count in "players"'
         )
     trace, columns = players.model.base, players.model.base.columns
+    if isinstance(players, BranchPlayers) and unit in ("params", "bytes", "macs"):
+        is_macs = unit == "macs"
+        found = _branch_macs(players) if is_macs else _branch_params(players, unit)
+        return Size(unit, players.num_players, list(found))
     if unit in ("params", "bytes"):
         example = players.model.example
         is_bytes = unit == "bytes"
@@ -184,6 +190,56 @@ def _by_layer(numbers: LayerNumbers, term: Product) -> Iterator[Product]:
     for turn in range(length):
         players = np.concatenate([[0], 1 + numbers.at(turn)])
         yield factor / length, [players[columns] for columns in axes]
+
+
+def _branch_params(players: BranchPlayers, unit: str) -> Iterator[Product]:
+    """A term for each parameter, or layer of one, that a branch takes along."""
+    example = players.model.example
+    owners: dict[int, list[int]] = {}
+    ways = {own.leaf: own.layers for share in players.shares for own in share.owned}
+    for number, share in enumerate(players.shares):
+        for own in share.owned:
+            owners.setdefault(own.leaf, []).append(number)
+    for leaf, array in enumerate(example.arrays[: example.num_params]):
+        size = float(prod(array.shape))
+        size *= array.dtype.itemsize if unit == "bytes" else 1
+        way = ways.get(leaf)
+        turns = 1 if way is None else len(way.turns)
+        units = owners.get(leaf, []) if array.shape else []
+        for turn in range(turns):
+            yield size / turns, _all_of(players, units, turn)
+
+
+def _branch_macs(players: BranchPlayers) -> Iterator[Product]:
+    """A term for each node, in each layer, that a branch takes along."""
+    trace = players.model.base
+    owners: dict[Node, list[int]] = {}
+    for number, share in enumerate(players.shares):
+        for node in share.nodes:
+            owners.setdefault(node, []).append(number)
+
+    def cost(node: Node) -> float:
+        alone = Graph((), (), [node])
+        terms = _contractions(trace.analysis, alone, trace.columns, 1)
+        return _full_size(list(terms))
+
+    for node in trace.program.graph.nodes:
+        if node not in players.loops:
+            yield cost(node), _all_of(players, owners.get(node, ()), 0)
+            continue
+        (body,), turns = node.subs, node.params["length"]
+        for inner in body.nodes:
+            each = cost(inner)
+            for turn in range(turns if each else 0):
+                yield each, _all_of(players, owners.get(inner, ()), turn)
+
+
+def _all_of(
+    players: BranchPlayers, units: Sequence[int], turn: int
+) -> list[np.ndarray]:
+    """An axis of one entry, which stays while all these branches do."""
+    here = 1 + players.numbers.at(turn)
+    return [here[list(units)][None]] if units else []
 
 
 def _count_players(players: Players) -> Size:

@@ -1,13 +1,15 @@
 """Gates of (layer, unit): each turn of a scan over stacked parameters has its own."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.run.gated import Gated, Tap, Tapped
+from gamepruning.run.gated import Gated, Sites, Tap, Tapped
+from gamepruning.trace.branches import Branch
 from gamepruning.trace.labelled import Trace
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.program import Node
@@ -26,6 +28,8 @@ def gated_run(
       gates: float or bool [N]; None where nothing is run.
       **places: `fixed` and `weights` of `Gated`.
     """
+    if model.branches is not None:
+        return GatedBranches(model, trace, gates, **places)
     if model.layers is None:
         return Gated(trace.analysis, trace.columns, gates, **places)
     return GatedByLayer(trace, model.layers, gates, **places)
@@ -54,6 +58,27 @@ class GatedByLayer(Gated):
         rows = self._of_players[self._numbers.table(node.params["length"])]
         run = lambda ins, row: self.with_gates(row).run(body, ins)  # noqa: E731
         return scan_turns(node, args, run, rows)
+
+
+class GatedBranches(GatedByLayer):
+    """Gated; each branch is multiplied by its gate where it is added to the stream."""
+
+    def __init__(self, model: TracedModel, trace: Trace, gates: Any, **places: Any):
+        assert model.layers is not None
+        super().__init__(trace, model.layers, gates, **places)
+        branches = model.branches_of(trace)
+        self.sites = branch_sites(branches)
+        self._stacks = {b.loop for b in branches if b.loop and b.is_layered}
+
+
+def branch_sites(branches: Sequence[Branch]) -> Sites:
+    """Where which of the branches is added: each is gated as an axis of one entry."""
+    sites: Sites = {}
+    for number, branch in enumerate(branches):
+        for node, operand in branch.sites:
+            column = np.array([[number + 1]])
+            sites.setdefault(node, []).append((operand, 0, column))
+    return sites
 
 
 class TappedByLayer(Tapped):

@@ -32,7 +32,7 @@ def compact_apply(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Apply:
     def apply(params: Params, *inputs) -> Outputs:
         check_paths(params, model.example)
         call = split_call(params, inputs, model.example)
-        trace = model.trace(_full_call(model, call, kept, inputs_kept))
+        trace = model.trace(full_call(model, call, kept, inputs_kept))
         shrunk = Shrunk(trace.analysis, trace.columns, mask)
         outs = shrunk.run(trace.program.graph, call.arrays)
         return jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
@@ -41,10 +41,14 @@ def compact_apply(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Apply:
     return apply
 
 
-def _full_call(
+def full_call(
     model: TracedModel, call: CallSpec, kept: Kept, inputs_kept: InputKept
 ) -> CallSpec:
-    """The call at the original sizes, as shapes."""
+    """The call at the original sizes, as shapes.
+
+    Raises:
+      InputError: the parameters are not those that these indices leave.
+    """
     if len(call.input_range) > len(model.example.input_range):
         raise input_error(model.example, call, "too many arrays")
     structs = list(map(as_struct, call.arrays))

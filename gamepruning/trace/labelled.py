@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gamepruning.trace.branches import Branch, find_branches
 from gamepruning.trace.call import CallSpec, as_struct
 from gamepruning.trace.flatten import trace
 from gamepruning.trace.labels import LabelAnalysis, Labels
@@ -86,6 +87,11 @@ class Trace:
             return found
 
         return find_stacks(self.program, players_in, len(self.param_labels))
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """The residual branches of the program."""
+        return find_branches(self.program, len(self.param_labels))
 
     def numbered(self, numbers: Mapping[Signature, int]) -> "Trace":
         """The same trace with units that play under these numbers."""

@@ -1,7 +1,7 @@
 """A model that is understood: its traces by shape, and who plays where."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +9,7 @@ import jax.core
 import numpy as np
 from jaxtyping import ArrayLike
 
+from gamepruning.trace.branches import Branch
 from gamepruning.trace.call import CallSpec, check_params, input_error, split_call
 from gamepruning.trace.labelled import Signature, Trace, TraceOptions, trace_call
 from gamepruning.trace.stacks import LayerNumbers
@@ -53,6 +54,7 @@ class TracedModel:
       num_players: N.
       layers: who the units of a scanned layer are in each layer, where each layer has
         players of its own; the units themselves are numbered in traces.
+      branches: which of the residual branches of a trace play, where those do.
       facts: what was found out by running the model, by what it is about.
 
     Example: two hidden units; nobody plays before the units have numbers.
@@ -82,6 +84,7 @@ class TracedModel:
         self.numbers: dict[Signature, int] = {}
         self.num_players = 0
         self.layers: LayerNumbers | None = None
+        self.branches: tuple[int, ...] | None = None
         self.facts: dict[Any, Any] = {}
         self._traces = {example.key(): self.base}
 
@@ -106,6 +109,35 @@ class TracedModel:
         other = copy.copy(self)
         other.layers, other.num_players = layers, len(layers.unit_of)
         return other
+
+    def with_branches(
+        self, branches: Sequence[int], layers: LayerNumbers
+    ) -> "TracedModel":
+        """The same model, whose players are residual branches.
+
+        Args:
+          branches: which of those of a trace play.
+          layers: who they are in each layer.
+        """
+        other = self.with_players({}, 0).with_layers(layers)
+        other.branches = tuple(branches)
+        return other
+
+    def branches_of(self, trace: Trace) -> list[Branch]:
+        """The branches that play, in one of the traces.
+
+        Raises:
+          ValueError: the structure of the model depends on the shape of its inputs.
+        """
+        assert self.branches is not None
+        have, expected = len(trace.branches), len(self.base.branches)
+        if have != expected:
+            raise ValueError(
+                f"at these input shapes the model has {have} residual branches, not "
+                f"{expected}: its structure depends on the shape of its inputs; call "
+                "find_players again with these inputs"
+            )
+        return [trace.branches[k] for k in self.branches]
 
     # -- calls and traces ----------------------------------------------------------
 

@@ -41,6 +41,12 @@ abs convert_element_type copy copy_p mesh_cast neg reduce_precision reshard
 sharding_constraint stop_gradient
 """)
 
+# A line through the origin, or parallel to one, in each operand while others stay.
+LINEAR = VIEWS - _names("abs") | _names("add add_any div mul name sub")
+
+# The result is the operand, with a note for whoever compiles or differentiates.
+ANNOTATIONS = _names("copy copy_p name sharding_constraint")
+
 # The same entries in the same order, under another shape.
 RESHAPES = _names("reshape squeeze")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gamepruning as gp
+from gamepruning.players.branch_players import BranchPlayers
 from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.players.weight_players import WeightPlayers
@@ -26,7 +27,7 @@ def found(request, key):
 
 
 def test_the_kinds_are_siblings():
-    for kind in (UnitPlayers, LayerPlayers, WeightPlayers):
+    for kind in (UnitPlayers, LayerPlayers, BranchPlayers, WeightPlayers):
         assert kind.__bases__ == (gp.Players,)
 
 

@@ -74,7 +74,7 @@ def explain(
     data: Annotated[parts.DataSettings, arg(name="")],
     *,
     dataset: Annotated[str | None, parts.flag("NAME|FILE.csv")] = None,
-    granularity: Literal["unit", "layer", "weight"] = "unit",
+    granularity: Literal["unit", "layer", "weight", "branch"] = "unit",
     reductions: Literal["freeze", "gate"] = "freeze",
     json_: Annotated[bool, arg(name="json")] = False,
 ) -> None:
