@@ -27,6 +27,7 @@ from gamepruning.files.atomic import (
     new_file,
     new_folder,
 )
+from gamepruning.trees.arrays import is_array
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
@@ -119,14 +120,16 @@ def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
     beside orbax's files.
 
     Args:
-      params: any tree of arrays, none of them empty.
+      params: any tree of arrays. Empty ones, as of a residual branch that left, are
+        left out: orbax cannot hold them, and `import_orbax(path, like=params)` makes
+        them anew.
       path: the folder; an older checkpoint is replaced, nothing else is.
 
     Returns:
       The path.
 
     Raises:
-      InputError: if an array is empty, or `path` holds something else.
+      InputError: if all arrays are empty, or `path` holds something else.
 
     Example:
       >>> path = export_orbax({"w": jnp.ones((2, 3))}, "checkpoint")
@@ -135,11 +138,9 @@ def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
     """
     import orbax.checkpoint as ocp
 
-    arrays = to_arrays(params)
-    empty = [name for name, array in arrays.items() if array.size == 0]
-    if empty or not arrays:
-        what = f"{empty[0]!r}, which is empty" if empty else "no array at all"
-        raise InputError(f"orbax cannot hold {what}: use safetensors")
+    arrays = {name: x for name, x in to_arrays(params).items() if x.size}
+    if not arrays:
+        raise InputError("orbax cannot hold no array at all: use safetensors")
     tree = arrays if arrays.keys() == {BARE} else with_arrays(params, arrays)
     path = Path(path).absolute()
     with (
@@ -187,7 +188,14 @@ def import_orbax(path: str | os.PathLike[str], *, like: Any = None) -> Any:
     except Exception as error:  # orbax has no error of its own for a damaged one
         line = next(iter(str(error).splitlines()), "")
         raise InputError(f"the checkpoint {path} is damaged: {line:.200}") from error
-    return to_tree(path, named_leaves(tree), like)
+    return to_tree(path, {**_empty_in(like), **named_leaves(tree)}, like)
+
+
+def _empty_in(like: Any) -> dict[str, np.ndarray]:
+    """The arrays of a tree that have no entries, by path."""
+    leaves = {name: x for name, x in named_leaves(like).items() if is_array(x)}
+    empty = {name: x for name, x in leaves.items() if 0 in x.shape}
+    return {name or BARE: np.zeros(x.shape, x.dtype) for name, x in empty.items()}
 
 
 def export_model(

@@ -52,6 +52,7 @@ def competition(
     References:
       Shah and Khan, Pruning as a Game, arXiv 2512.22106, eq. 10.
     """
+    _check_comparable(players)
     gates = jnp.asarray(gates)
     gates = gates.astype(jnp.promote_types(gates.dtype, jnp.float32))
     leaves = named_leaves(params)
@@ -76,8 +77,17 @@ def owned_rows(players: Players, params: PyTree) -> list[Float[Array, "n d"]]:
     Raises:
       ValueError: the members of a family own different numbers of parameters.
     """
+    _check_comparable(players)
     leaves = named_leaves(params)
     return [_rows(family, leaves) for family in players.families]
+
+
+def _check_comparable(players: Players) -> None:
+    if players.granularity == "branch":
+        raise ValueError(
+            "competition needs players who own equally many parameters, which residual "
+            "branches do not: set eta=0"
+        )
 
 
 def _rows(family: Family, leaves: dict[str, Any]) -> Array:

@@ -77,7 +77,7 @@ def save(
         )
     _check_arguments(folder, small, source, overwrite, shard_bytes)
     whole = isinstance(small, CompactModel | Checkpoint)
-    params, config = fit(small.params if whole else small, before, pad=pad)
+    params, config = fit(_left(small.params if whole else small), before, pad=pad)
     if isinstance(small, CompactModel):
         _verify(small, params, config)
     _check_rest(rest, before, config)
@@ -90,6 +90,11 @@ def save(
         write_json(temporary / CONFIG, config)
         write_tensors(temporary, {**params, **rest}, shard_bytes)
     return Path(folder)
+
+
+def _left(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors without those of which nothing is left, as of a branch."""
+    return {name: x for name, x in params.items() if np.size(x) or not np.ndim(x)}
 
 
 def _check_arguments(

@@ -169,8 +169,8 @@ def check_units(players: Players, params: Params, inputs: tuple) -> UnitPlayers:
         )
     if not isinstance(players, UnitPlayers):
         raise InputError(
-            "expected players that are units or layers: no single weights, which have "
-            "no axis that is cut"
+            f"expected players that are units or layers, not {players.granularity} "
+            "players, who are on no axis that is cut"
         )
     output_shapes(players, params, inputs)
     if same_length(inputs) == 0:

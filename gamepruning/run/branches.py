@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from gamepruning.run.by_layer import branch_sites
 from gamepruning.run.interpret import Interpreter
 from gamepruning.run.kept import Kept
 from gamepruning.run.small import full_call
@@ -265,7 +264,9 @@ class _Watched(Interpreter):
         assert model.layers is not None
         self._numbers, self._see = model.layers, see
         self._branches = model.branches_of(trace)
-        self._sites = branch_sites(self._branches)
+        self._units: dict[Node, list[int]] = {}
+        for unit, branch in enumerate(self._branches):
+            self._units.setdefault(branch.sites[-1][0], []).append(unit)
         self._loops = {b.loop: b.is_layered for b in self._branches if b.loop}
         self._turn = 0
         self._seen: set[int] = set()
@@ -274,13 +275,13 @@ class _Watched(Interpreter):
         """Evaluate the nodes, and show the branches that they add."""
         super().run_each(nodes, env)
         for node in nodes:
-            for _, _, columns in self._sites.get(node, ()):
-                unit = int(columns[0, 0]) - 1
+            for unit in self._units.get(node, ()):
                 player = int(self._numbers.at(self._turn)[unit])
                 if player not in self._seen:
                     self._seen.add(player)
                     branch = self._branches[unit]
-                    self._see(player, env[branch.stream], env[branch.end])
+                    parts = (self.read(env, n.ins[k]) for n, k in branch.sites)
+                    self._see(player, env[branch.stream], sum(parts))
 
     def step(self, node: Node, args: list) -> list:
         """A node as it is; a loop turn by turn."""

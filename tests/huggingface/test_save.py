@@ -223,3 +223,21 @@ def test_arguments_that_cannot_be_written_are_refused(llama, changes, told, tmp_
 def test_players_are_not_found_without_inputs(llama):
     with pytest.raises(gp.InputError, match="expected example inputs"):
         hf.find_players(llama[0])
+
+
+def test_branches_that_left_are_layers_that_left_or_zeros(llama, tmp_path):
+    checkpoint, _ = llama
+    params = checkpoint.params
+    players = gp.find_players(checkpoint.apply, params, tiny.IDS, granularity="branch")
+    names = [
+        f"model.layers.{k}.{part}" for k in range(2) for part in ("self_attn", "mlp")
+    ]
+    assert players.names == tuple(names)
+    small = gp.compact(players, params, np.array([0, 0, 1, 1], bool))
+    folder = hf.save(tmp_path / "whole", small, checkpoint)
+    assert hf.load(folder).config == hf.drop_layers(checkpoint, [0]).config
+    small = gp.compact(players, params, np.array([0, 1, 1, 1], bool))
+    with pytest.raises(gp.InputError, match="no configuration has layers of different"):
+        hf.save(tmp_path / "part", small, checkpoint)
+    again = hf.load(hf.save(tmp_path / "part", small, checkpoint, pad=True))
+    assert not again.params["model.layers.0.self_attn.o_proj.weight"].any()

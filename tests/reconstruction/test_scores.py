@@ -180,7 +180,7 @@ def test_bad_settings_are_named(network):
     with pytest.raises(gp.InputError, match="batch_size of at least 1"):
         gather_grams(players, params, x, batch_size=0)
     weights = gp.find_players(mlp, params, x, granularity="weight")
-    with pytest.raises(gp.InputError, match="no single weights"):
+    with pytest.raises(gp.InputError, match="not weight players"):
         reconstruction_scores(weights, params, x)
     with pytest.raises(gp.InputError, match="gather_grams"):
         gp.value_function(
