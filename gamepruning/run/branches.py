@@ -174,6 +174,17 @@ class Without(Interpreter):
         else:
             super()._run_remat(remat, nodes, env, depth)
 
+    def boundary(self, nodes: list[Node]) -> tuple[list[int], list[int]]:
+        """What passes into a stretch of nodes, and out of it to what is left."""
+        read, leaving = super().boundary(nodes)
+        others = set(self._alive.nodes).difference(nodes)
+        readers = self.program.readers
+        return read, [
+            value
+            for value in leaving
+            if any(isinstance(r, Graph) or r in others for r in readers[value])
+        ]
+
     def read(self, env: dict[int, Any], operand: Operand):
         """The value of an operand; None if it was not computed."""
         if isinstance(operand, Lit):

@@ -63,7 +63,7 @@ class Interpreter:
         self, remat: Remat, nodes: list[Node], env: dict[int, Any], depth: int
     ) -> None:
         """Evaluate nodes of one call of `jax.checkpoint` under it."""
-        read, leaving = boundary(self.program, nodes)
+        read, leaving = self.boundary(nodes)
         taken = [value for value in read if value in env]
 
         def body(*args) -> list:
@@ -74,6 +74,10 @@ class Interpreter:
         with named(remat.scope):
             outs = under(remat, body, taken)(*(env[value] for value in taken))
         env.update(zip(leaving, outs, strict=True))
+
+    def boundary(self, nodes: list[Node]) -> tuple[list[int], list[int]]:
+        """What passes into a stretch of nodes, and what passes out of it."""
+        return boundary(self.program, nodes)
 
     def read(self, env: dict[int, Any], operand):
         """The value of an operand."""

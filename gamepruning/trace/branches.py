@@ -21,6 +21,7 @@ from gamepruning.trace.primitives import (
 from gamepruning.trace.program import Graph, Lit, Node, Program, is_inexact
 from gamepruning.trace.rules.control import scan_parts
 
+Shortcut = tuple[set[Node], set[int]]  # its nodes, and where it may have started
 Site = tuple[Node, int]  # an addition, and which of its operands the branch is
 
 
@@ -266,7 +267,7 @@ class _Reader:
 
     def _is_heavy_between(self, start: int, end: int) -> bool:
         """True if a product, or what costs as much, lies between."""
-        return any(map(_is_heavy, self._between(start, end)))
+        return _has_heavy(self._between(start, end))
 
     def _between(self, start: int, end: int) -> set[Node]:
         """The nodes on the way from one value to another."""
@@ -297,56 +298,65 @@ class _Reader:
     # -- shortcuts -----------------------------------------------------------------
 
     def _beside_shortcut(self, node: Node) -> Iterator[Branch]:
-        """The branch beside a projection of what both are computed from.
+        """The branch beside a shortcut from what both are computed from.
 
-        The projection is one product of a parameter with what has another shape than
-        the sum; the branch has more than one, and an activation.
+        The shortcut gives the stream the shape of the sum: by strides, padding or
+        pooling, and then the branch has a product; or by one product with a parameter,
+        and then the branch has more than one, and an activation.
         """
         one, two = _values(node.ins)
         for operand, (short, end) in enumerate([(two, one), (one, two)]):
-            found = self._projection(short) if self._is_whole(node, short) else None
-            if found is None:
+            if not self._is_whole(node, short):
                 continue
-            shortcut, forks = found
-            inside = self._back_to(forks, end)
-            if inside is not None and _bends(inside):
-                reads, beside = self._read_by(inside), self._read_by(shortcut)
-                yield Branch(((node, operand),), short, end, reads, beside)
-                return
+            kinds = (self._plain, _has_heavy), (self._projection, _bends)
+            for find, is_longer in kinds:
+                shortcut, forks = find(short)
+                inside = self._back_to(forks, end) if forks else None
+                if inside is not None and is_longer(inside):
+                    reads, beside = self._read_by(inside), self._read_by(shortcut)
+                    yield Branch(((node, operand),), short, end, reads, beside)
+                    return
 
-    def _projection(self, end: int) -> tuple[set[Node], set[int]] | None:
-        """The nodes of a projection, and the values that it may have started from."""
+    def _plain(self, end: int) -> Shortcut:
+        """A shortcut without products; nothing where there is none."""
+        nodes, forks = self._chain(end)
+        shapes = {self._program.shape(value) for value in (end, *forks)}
+        return (nodes, forks) if len(shapes) > 1 else (set(), set())
+
+    def _chain(self, end: int) -> Shortcut:
+        """From a value back, as long as each is cheaply made of one real one."""
+        nodes, values = set(), [end]
+        while (node := self._makers.get(values[-1])) is not None:
+            ins = self._moving_ins(node)
+            if len(ins) != 1 or not is_inexact(self._program.aval(ins[0])):
+                break
+            if node.name in PRODUCTS or _is_costly(node):
+                break
+            nodes.add(node)
+            values.append(ins[0])
+        return nodes, set(values[1:])
+
+    def _projection(self, end: int) -> Shortcut:
+        """A shortcut with one product; nothing where there is none."""
         products: set[Node] = set()
         light: set[Node] = set()
         rows = [end]
         while rows:
-            value = rows.pop()
-            node = self._makers.get(value)
-            if node is None:
-                return None
+            node = self._makers.get(rows.pop())
+            if node is None or _is_costly(node):
+                return set(), set()
             if node.name in PRODUCTS:
                 products.add(node)
-            elif _is_costly(node):
-                return None
             elif node not in light:
                 light.add(node)
                 rows += self._moving_ins(node)
             if len(products) > 1:
-                return None
-        (product,) = products
-        starts = self._moving_ins(product)
-        if len(starts) != 1:
-            return None
+                return set(), set()
+        starts = [v for product in products for v in self._moving_ins(product)]
         shape = self._program.shape
-        if shape(starts[0]) == shape(end):
-            return None
-        forks = [starts[0]]
-        while (node := self._makers.get(forks[-1])) is not None:
-            ins = self._moving_ins(node)
-            if len(ins) != 1 or node.name in PRODUCTS or _is_costly(node):
-                break
-            forks.append(ins[0])
-        return light | products, set(forks)
+        if len(starts) != 1 or shape(starts[0]) == shape(end):
+            return set(), set()
+        return light | products, {starts[0], *self._chain(starts[0])[1]}
 
     def _back_to(self, starts: set[int], end: int) -> set[Node] | None:
         """The nodes from any of the values to the end; None if it reads others, too."""
@@ -376,6 +386,10 @@ def _values(operands: Sequence) -> list[int]:
 def _is_heavy(node: Node) -> bool:
     inner = (n for body in node.subs[:1] for n in body.nodes)
     return node.name in HEAVY or any(map(_is_heavy, inner))
+
+
+def _has_heavy(nodes: Iterable[Node]) -> bool:
+    return any(map(_is_heavy, nodes))
 
 
 def _is_costly(node: Node) -> bool:

@@ -250,6 +250,15 @@ def test_everybody_may_leave(model):
     assert small.report.params.after == gp.compaction.count_params(ENDS)
 
 
+def test_checkpoints_return_what_is_read_alone():
+    params = {**ENDS, "layers": ROWS}
+    players = find(unrolled, params, X).players
+    small = jax.make_jaxpr(players.compact_apply(MASK))
+    kept = gp.compaction.slice_tree(params, players.kept_indices(MASK))
+    calls = [e for e in small(kept, X).jaxpr.eqns if "policy" in e.params]
+    assert [len(call.outvars) for call in calls] == [1, 1]  # layer 1 is gone
+
+
 def test_a_stack_that_loses_whole_layers_is_a_shorter_stack(stack):
     mask = np.array([1, 1, 0, 0, 1, 1], bool)
     small = gp.compact(stack.players, stack.params, mask, inputs=(X,))
@@ -296,6 +305,20 @@ def test_sums_of_branches_in_any_order_are_branches():
 
     for apply in (beside, in_turn, behind):
         assert names_of(apply, "a b") == ("a", "b")
+
+
+def test_a_shortcut_that_pads_stays():
+    def apply(p, x):
+        return jnp.pad(x[:, ::2], ((0, 0), (0, 2))) + jnp.tanh(x @ p["a"])
+
+    def mask(p, tokens):  # of whole numbers: no stream
+        x = jnp.sin(tokens.astype(jnp.float32)[:, None] @ p["b"][:1])
+        hidden = (tokens > 0).astype(jnp.float32)[:, None]
+        return jnp.tanh(x @ p["a"]) @ p["b"] + jnp.broadcast_to(hidden, x.shape)
+
+    assert names_of(apply, "a") == ("a",)
+    with pytest.raises(gp.InputError, match="nothing to prune"):
+        find(mask, square("a", "b"), jnp.arange(3))
 
 
 def test_a_branch_in_a_branch_leaves_with_it():
