@@ -358,5 +358,5 @@ def test_bad_input_is_named():
     with pytest.raises(gp.InputError, match="mode='both'"):
         RepairConfig(mode="both")
     weights = gp.find_players(mlp, params, x, granularity="weight")
-    with pytest.raises(gp.InputError, match="single weights"):
+    with pytest.raises(gp.InputError, match="not weight players"):
         gp.repair(weights, params, np.ones(weights.num_players, bool), x)
