@@ -13,6 +13,7 @@ import mkdocs_gen_files
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
 RESULTS = {
+    "claims": "The papers' claims, one by one",
     "equilibrium_mnist": "The equilibrium",
     "mnist": "Presets on MNIST",
     "gtap": "Power indices",

@@ -15,6 +15,7 @@ from pathlib import Path
 import experiments.bandits.table
 import experiments.benchmarks.table
 import experiments.cifar.table
+import experiments.claims.table
 import experiments.equilibrium_mnist.table
 import experiments.fuzz.table
 import experiments.gtap.table
@@ -29,6 +30,7 @@ TABLES: dict[str, Table] = {
     **experiments.bandits.table.TABLES,
     **experiments.benchmarks.table.TABLES,
     **experiments.cifar.table.TABLES,
+    **experiments.claims.table.TABLES,
     **experiments.equilibrium_mnist.table.TABLES,
     **experiments.fuzz.table.TABLES,
     **experiments.gtap.table.TABLES,

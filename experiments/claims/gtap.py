@@ -1,0 +1,363 @@
+"""Claims of arXiv 2311.10468 (GTAP) beside the figures of experiments/gtap."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from experiments.claims.row import (
+    Row,
+    command_of,
+    counted,
+    of_checks,
+    of_figure,
+    points,
+    unmeasured,
+)
+from experiments.markdown import percents, read
+
+LENET5, LENET300 = "gtap/lenet5.json", "gtap/lenet300.json"
+TEXTS = {"topic": "gtap/topic.json", "emotion": "gtap/emotion.json"}
+BANDS = "gtap/bands.json"
+CRITICAL = 0.225
+INDICES = ("beta", "shapley", "banzhaf")
+WEIGHTS = ("magnitude_l1", "magnitude_l2", "weight_gradient")
+TINY = "gamepruning {0} --dataset tiny-imagenet --model alexnet"
+
+
+def rows() -> list[Row]:
+    """All rows, in the paper's order."""
+    return [*bands(), *lenet5(), *texts(), *alexnet()]
+
+
+def definition(network: str, output: str = "label") -> dict[str, Any]:
+    """The bands of a network, by what its output is."""
+    found = read(BANDS)[network]["definitions"]
+    return next(row for row in found if row["output"] == output)
+
+
+def width_of(network: str) -> float:
+    """The width at half of the maximum, on the diagonal, from the grid's steps."""
+    diagonal = np.asarray(definition(network)["diagonal"])
+    step = np.diff(read(BANDS)[network]["p"]).mean()
+    return float(step * (diagonal >= diagonal.max() / 2).sum())
+
+
+def asymmetry_of(network: str) -> float:
+    """Above less below the diagonal, as a share of both."""
+    plane = np.asarray(definition(network)["variance"])
+    above = np.triu_indices(len(plane), 1)
+    upper, lower = plane[above].sum(), plane.T[above].sum()
+    return float((upper - lower) / (upper + lower))
+
+
+def bands() -> list[Row]:
+    """Figure 2: where the variance is largest."""
+    command, made = command_of(BANDS), []
+    for part, network, left in (("a", "LeNet-300-100", 0.175), ("b", "LeNet-5", 0.225)):
+        found, place = definition(network), f"Figure 2{part}"
+        paper = read(BANDS)[network]["paper's peak"]
+        made.append(
+            Row(
+                place,
+                f"{network}: largest variance at p = q =",
+                f"{paper:.3f}",
+                f"{found['peak']:.3f} ± {found['stderr']:.3f}",
+                f"{found['peak'] - paper:+.3f}",
+                of_figure(found["peak"], paper, found["stderr"]),
+                command,
+                BANDS,
+            )
+        )
+        share = found["share left"]
+        made.append(
+            Row(
+                place,
+                f"{network}: share of neurons at the peak, 1 - t* in the paper; "
+                "what is left there is (1 - t*)²",
+                f"{left:.3f}",
+                f"{share:.3f}",
+                f"{share - left:+.3f}",
+                "near, by another formula" if abs(share - left) < 0.05 else "other",
+                command,
+                BANDS,
+            )
+        )
+    return [*made, *two_digits(command)]
+
+
+def two_digits(command: str) -> list[Row]:
+    """Figure 2c: digits 0 against 1."""
+    all_ten, two = "LeNet-5", "LeNet-5, 0 against 1"
+    peaks = [definition(name)["peak"] for name in (all_ten, two)]
+    errors = [definition(name)["stderr"] for name in (all_ten, two)]
+    widths = [width_of(name) for name in (all_ten, two)]
+    skews = [asymmetry_of(name) for name in (all_ten, two)]
+    low = [
+        np.asarray(definition(n)["diagonal"])[:10].max()
+        / max(definition(n)["diagonal"])
+        for n in ("LeNet-300-100", all_ten)
+    ]
+    return [
+        Row(
+            "Section IV-A",
+            "low variance in the lower half of p and q (largest there, of the peak)",
+            "low",
+            f"LeNet-300-100 {100 * low[0]:.0f} %, LeNet-5 {100 * low[1]:.0f} %",
+            "not of a number",
+            of_checks([share < 0.5 for share in low]),
+            command,
+            BANDS,
+        ),
+        Row(
+            "Figure 2c",
+            "digits 0 against 1: the band is at the same place",
+            "same place",
+            f"t* {peaks[1]:.3f} (ten digits {peaks[0]:.3f})",
+            f"{peaks[1] - peaks[0]:+.3f}",
+            of_checks([abs(peaks[1] - peaks[0]) <= 2 * np.hypot(*errors)]),
+            command,
+            BANDS,
+        ),
+        Row(
+            "Figure 2c",
+            "digits 0 against 1: the band is narrower (width at half height)",
+            "narrower",
+            f"{widths[1]:.2f} (ten digits {widths[0]:.2f})",
+            f"{widths[1] - widths[0]:+.2f}",
+            of_checks([widths[1] < widths[0]]),
+            command,
+            BANDS,
+        ),
+        Row(
+            "Section IV-A",
+            "ten digits: symmetric about the diagonal; 0 against 1: not "
+            "(the halves' difference over their sum)",
+            "0; clearly not 0",
+            f"{skews[0]:+.4f}; {skews[1]:+.4f}",
+            "not of a number",
+            of_checks([abs(skews[0]) < 0.01, abs(skews[1]) > 0.05]),
+            command,
+            BANDS,
+        ),
+    ]
+
+
+def mean_of(source: str, method: str, size: float | None = None) -> Any:
+    """Mean test accuracies of a method at all sizes, or at one."""
+    found = read(source)
+    means = np.asarray(found["methods"][method]["test mean"])
+    return means if size is None else means[found["sizes"].index(size)]
+
+
+def spread_of(source: str, method: str) -> float:
+    found = read(source)
+    return found["methods"][method]["test std"][found["sizes"].index(CRITICAL)]
+
+
+def accuracy(title: str, method: str, paper: float, sigma: float) -> list[Row]:
+    """LeNet-5 at 22.5 %: the accuracy, and its deviation over the runs."""
+    mean, std = mean_of(LENET5, method, CRITICAL), spread_of(LENET5, method)
+    common = (command_of(LENET5), LENET5)
+    return [
+        Row(
+            "Section IV-B1",
+            f"LeNet-5 at 22.5 %, {title}: test accuracy, %",
+            f"{100 * paper:.1f}",
+            percents((mean, std)),
+            points(mean, paper),
+            of_figure(mean, paper, std),
+            *common,
+        ),
+        Row(
+            "Section IV-B1",
+            f"LeNet-5 at 22.5 %, {title}: deviation between runs",
+            f"{sigma:.3f}",
+            f"{std:.3f}",
+            f"{std - sigma:+.3f}",
+            "smaller" if std < sigma else "larger",
+            *common,
+        ),
+    ]
+
+
+def wins(source: str, methods, rivals) -> list[bool]:
+    """For every method and size: is it above all rivals?"""
+    best = np.max([mean_of(source, rival) for rival in rivals], axis=0)
+    return [bool(x) for m in methods for x in mean_of(source, m) > best]
+
+
+def all_methods(source: str) -> list[str]:
+    """Three procedures by three indices, as the paper has them."""
+    iterated = itertools.product(("pruning", "building"), INDICES)
+    top = [f"top-n {index} likelihood" for index in INDICES]
+    return [*top, *(" ".join(pair) for pair in iterated)]
+
+
+def above(source: str, place: str, claim: str, methods, rivals) -> Row:
+    """A claim that methods are above rivals at every size."""
+    checks = wins(source, methods, rivals)
+    return Row(
+        place,
+        claim,
+        "all",
+        counted(checks, "means"),
+        f"{sum(checks) - len(checks)} means",
+        of_checks(checks),
+        command_of(source),
+        source,
+    )
+
+
+def order(place: str, claim: str, values: dict[str, float], source: str) -> Row:
+    """A claim that values fall in the given order."""
+    names = list(values)
+    pairs = list(itertools.pairwise(values.values()))
+    checks = [bool(first > second) for first, second in pairs]
+    return Row(
+        place,
+        claim,
+        " > ".join(names),
+        ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items()),
+        ", ".join(points(first, second) for first, second in pairs),
+        of_checks(checks),
+        command_of(source),
+        source,
+    )
+
+
+def lenet5() -> list[Row]:
+    """Figures 3 and 4, and the sentences about them."""
+    building, pruning = "building beta", "pruning beta"
+    top = "top-n, chosen on validation"
+    at = {
+        index: mean_of(LENET5, f"top-n {index} likelihood", CRITICAL)
+        for index in INDICES
+    }
+    random = mean_of(LENET5, "random", CRITICAL)
+    iterated = {n: mean_of(LENET5, f"pruning {n}", CRITICAL) for n in INDICES}
+    return [
+        *accuracy("top-n (shares chosen on validation data)", top, 0.585, 0.055),
+        *accuracy("iterated pruning", pruning, 0.871, 0.016),
+        *accuracy("iterated building, no exchanges", building, 0.916, 0.012),
+        *accuracy(
+            "iterated building, with our exchanges",
+            "building beta + exchanges",
+            0.916,
+            0.012,
+        ),
+        above(
+            LENET5,
+            "Figure 3",
+            "every index and procedure is above weight magnitude and weight x gradient "
+            "at every size",
+            all_methods(LENET5),
+            WEIGHTS,
+        ),
+        order(
+            "Figure 3a",
+            "top-n at 22.5 %: the biased index is above Shapley, and that above chance",
+            {"beta": at["beta"], "Shapley": at["shapley"], "random": random},
+            LENET5,
+        ),
+        order(
+            "Figure 3a",
+            "top-n at 22.5 %: Banzhaf with 1/2 is below the biased index",
+            {"beta": at["beta"], "Banzhaf": at["banzhaf"]},
+            LENET5,
+        ),
+        order(
+            "Figure 3b",
+            "iterated pruning: the biased index is worse than Shapley and Banzhaf "
+            "(the biased one here is the limit of a bias near 1)",
+            {
+                "Shapley": iterated["shapley"],
+                "Banzhaf": iterated["banzhaf"],
+                "beta": iterated["beta"],
+            },
+            LENET5,
+        ),
+        order(
+            "Section IV-B1",
+            "iterated pruning is above top-n at 22.5 %",
+            {
+                "pruning": iterated["beta"],
+                "top-n": mean_of(LENET5, top, CRITICAL),
+            },
+            LENET5,
+        ),
+        order(
+            "Figure 4",
+            "iterated building is above iterated pruning at 22.5 %, as printed "
+            "(no exchanges)",
+            {
+                "building": mean_of(LENET5, building, CRITICAL),
+                "pruning": iterated["beta"],
+            },
+            LENET5,
+        ),
+        above(
+            LENET300,
+            "Footnote 7",
+            "LeNet-300-100: every index and procedure above the weight baselines",
+            [m for m in all_methods(LENET300) if m in read(LENET300)["methods"]],
+            WEIGHTS,
+        ),
+    ]
+
+
+def texts() -> list[Row]:
+    """Figure 5."""
+    made = []
+    for part, (name, source) in zip("ab", TEXTS.items(), strict=True):
+        place = f"Figure 5{part}"
+        made.append(
+            above(
+                source,
+                place,
+                f"{name}: every index and procedure above the weight baselines",
+                all_methods(source),
+                WEIGHTS,
+            )
+        )
+        for procedure in ("pruning", "building"):
+            made.append(
+                order(
+                    place,
+                    f"{name}, iterated {procedure} at 22.5 %: Shapley above Banzhaf",
+                    {
+                        "Shapley": mean_of(source, f"{procedure} shapley", CRITICAL),
+                        "Banzhaf": mean_of(source, f"{procedure} banzhaf", CRITICAL),
+                    },
+                    source,
+                )
+            )
+    return made
+
+
+def alexnet() -> list[Row]:
+    """Figures 6 to 8: Tiny ImageNet was not at hand."""
+    methods = "building shapley magnitude weight_gradient"
+    curve = f"{TINY.format('curve')} --methods {methods}"
+    bands = TINY.format("bands")
+    texts = (
+        ("Section IV-C", "AlexNet, all neurons: accuracy, %", "51.6", curve),
+        ("Figure 6a", "the band lies lower than the LeNets'", "lower p", bands),
+        (
+            "Figure 6b, c",
+            "convolutions have a larger critical size than dense layers",
+            "larger",
+            f"{bands} --families conv_0 conv_1 conv_2 conv_3 conv_4",
+        ),
+        (
+            "Figure 7",
+            "magnitude and weight x gradient slightly above GTAP by layer",
+            "slightly above",
+            curve,
+        ),
+        ("Figure 7", "building: a rise at 10 %, linear from 20 %", "10 %; 20 %", curve),
+        ("Figure 8", "index and magnitude correlate most in early layers", "r", curve),
+        ("Footnote 8", "global sampling is worse than by layer", "worse", curve),
+        ("Footnotes 9, 10", "see Figures 7 and 8", "as there", curve),
+    )
+    return [unmeasured(*row) for row in texts]
