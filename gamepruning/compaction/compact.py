@@ -21,7 +21,7 @@ from gamepruning.compaction.evidence import (
 from gamepruning.compaction.fold import fold_constants
 from gamepruning.compaction.plan import Plan, make_plan
 from gamepruning.compaction.report import CompactionReport, make_report
-from gamepruning.compaction.slicing import slice_opt_state, slice_tree
+from gamepruning.compaction.slicing import select_inputs, slice_opt_state, slice_tree
 from gamepruning.compaction.verify import relative_error, sample_inputs, tolerance
 from gamepruning.options import make_options
 from gamepruning.players import Players
@@ -29,7 +29,8 @@ from gamepruning.players.examples import check_players
 from gamepruning.selection.alike import RoundTo
 from gamepruning.selection.round_mask import round_mask
 from gamepruning.trees.arrays import split_arrays
-from gamepruning.trees.placement import replicated_note, take_axes
+from gamepruning.trees.paths import InputKey
+from gamepruning.trees.placement import replicated_note
 from gamepruning.types import InputError, Scores
 
 RANDOM_DRAWS = 8  # before nothing is called proved
@@ -45,7 +46,8 @@ class CompactModel(NamedTuple):
       opt_state: the optimizer state, sliced along; None if there was none.
       plan: what was kept and why, as data that outlives the program.
       report: sizes, multiply-adds and latency before and after; the measured error.
-      input_kept: {input position: {axis: kept indices}}, where input features left.
+      input_kept: {input position: {axis: kept indices}}, where input features left;
+        "1/k" stands for array `k` of input 1, a tree. `plan.select_inputs` cuts inputs.
       mask: who stayed, bool [N].
     """
 
@@ -54,7 +56,7 @@ class CompactModel(NamedTuple):
     opt_state: Any
     plan: Plan
     report: CompactionReport
-    input_kept: dict[int, dict[int, np.ndarray]]
+    input_kept: dict[InputKey, dict[int, np.ndarray]]
     mask: np.ndarray
 
     def __repr__(self) -> str:
@@ -237,14 +239,6 @@ def compact_or_keep(
 
 class VerificationError(AssertionError):
     """The small model does not compute what the gated full model does."""
-
-
-def select_inputs(inputs: Sequence[Any], input_kept) -> tuple:
-    """The inputs without the features that left."""
-    chosen = list(inputs)
-    for position, axes in input_kept.items():
-        chosen[position] = take_axes(chosen[position], axes)
-    return tuple(chosen)
 
 
 def _check_known(params) -> None:

@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax.typing import ArrayLike
 
 from gamepruning.compaction import plan_format as form
-from gamepruning.compaction.slicing import slice_opt_state, slice_tree
+from gamepruning.compaction.slicing import select_inputs, slice_opt_state, slice_tree
 from gamepruning.files.atomic import new_file
 from gamepruning.players.players import Players
 from gamepruning.trees.paths import (
-    Axes,
+    InputAxes,
     Kept,
     Shapes,
     check_indices,
@@ -52,14 +51,15 @@ class Plan:
     Attributes:
       model: {path: shape} of all parameters before anything left.
       kept: {(path, axis): indices that stay}; axes that are not named stay whole.
-      input_kept: {input position: {axis: indices that stay}}: which features to feed.
+      input_kept: {input position: {axis: indices that stay}}: which features to feed;
+        "1/k" stands for array `k` of input 1, a tree.
       families: the players, family by family, in their order.
       why: anything that JSON can hold: method, settings, scores.
     """
 
     model: Shapes
     kept: Kept
-    input_kept: Mapping[int, Axes]
+    input_kept: InputAxes
     families: tuple[KeptFamily, ...]
     why: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -126,13 +126,11 @@ class Plan:
 
         Returns:
           The inputs of the small model.
+
+        Raises:
+          InputError: these are not the inputs of the model.
         """
-        leaves, treedef = jax.tree.flatten(inputs)
-        for position, axes in self.input_kept.items():
-            for axis, indices in axes.items():
-                leaf = leaves[position]
-                leaves[position] = slice_tree(leaf, {("", axis): indices})
-        return jax.tree.unflatten(treedef, leaves)
+        return select_inputs(inputs, self.input_kept)
 
     def _check_model(self, params: Any) -> None:
         difference = _first_difference(self.model, named_shapes(params))
@@ -184,8 +182,8 @@ class Plan:
                 path: self._parameter(path, shape) for path, shape in self.model.items()
             },
             "inputs": {
-                str(position): form.format_axes(axes)
-                for position, axes in self.input_kept.items()
+                str(key): form.format_axes(axes)
+                for key, axes in self.input_kept.items()
             },
             "why": self.why,
         }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gamepruning.trees.paths import Axes, Kept, LayerRows
+from gamepruning.trees.paths import Axes, InputKey, Kept, LayerRows
 from gamepruning.types import InputError
 
 FORMAT, VERSION, WITH_LAYERS = "gamepruning plan", 1, 2
@@ -110,13 +110,15 @@ def parse_parameters(data: dict) -> tuple[dict, dict]:
     return model, kept
 
 
-def parse_inputs(data: dict) -> dict[int, Axes]:
-    """{input position: {axis: kept indices}}."""
-    inputs = {}
-    for position, axes in data.items():
+def parse_inputs(data: dict) -> dict[InputKey, Axes]:
+    """{input position, or "position/path" in a tree: {axis: kept indices}}."""
+    inputs: dict[InputKey, Axes] = {}
+    for key, axes in data.items():
+        position, in_tree, _ = key.partition("/")
         if not position.isdecimal():
-            raise InputError(f"inputs: expected a position, got {position!r:.60}")
-        inputs[int(position)] = dict(_parse_axes(f"input {position}", axes, None))
+            raise InputError(f"inputs: expected a position, got {key!r:.60}")
+        found = dict(_parse_axes(f"input {key}", axes, None))
+        inputs[key if in_tree else int(position)] = found
     return inputs
 
 

@@ -6,7 +6,7 @@ optimizer's state is sliced along with the parameters that it belongs to.
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 
 from gamepruning.trees.paths import (
     Axes,
+    InputAxes,
     Kept,
     LayerRows,
     check_kept,
@@ -55,6 +56,31 @@ def slice_tree(tree: Any, kept: Kept) -> Any:
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: take_axes(leaf, by_path.get(path_name(path), {})), tree
     )
+
+
+def select_inputs(inputs: Sequence[Any], input_kept: InputAxes) -> tuple:
+    """The inputs without the entries that left.
+
+    Args:
+      inputs: those of the full model.
+      input_kept: {position, or "position/path" in a tree: {axis: sorted indices}}.
+
+    Raises:
+      InputError: if `input_kept` names an input, an axis or an index that is not there.
+
+    Example:
+      >>> x, cache = np.ones((2, 5)), {"k": np.ones((2, 3))}
+      >>> kept = {0: {1: np.array([0, 4])}, "1/k": {1: np.array([2])}}
+      >>> x, cache = select_inputs((x, cache), kept)
+      >>> x.shape, cache["k"].shape
+      ((2, 2), (2, 1))
+    """
+    kept = {
+        (str(key), axis): rows
+        for key, axes in input_kept.items()
+        for axis, rows in axes.items()
+    }
+    return slice_tree(tuple(inputs), kept)
 
 
 def unslice_tree(small_tree: Any, full_tree: Any, kept: Kept) -> Any:

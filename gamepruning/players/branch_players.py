@@ -37,6 +37,7 @@ from gamepruning.trace.program import Lit, Node
 from gamepruning.trace.rules.control import scan_parts
 from gamepruning.trace.stacks import LayerNumbers
 from gamepruning.trace.units import AxisSlice, Family, Frozen
+from gamepruning.trees.paths import InputKey
 from gamepruning.trees.trainable import is_numeric, widen
 from gamepruning.types import Apply, InputError, Outputs, Params
 
@@ -276,7 +277,7 @@ class BranchPlayers(Players):
     def mask_from_kept(
         self,
         kept: Mapping[tuple[str, int], Any],
-        input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
+        input_kept: Mapping[InputKey, Mapping[int, ArrayLike]] | None = None,
     ) -> Bool[np.ndarray, " N"]:
         """The mask [N] that leaves these indices.
 

@@ -13,18 +13,19 @@ from gamepruning.players.naming import group_units, split_keep
 from gamepruning.players.players import Players
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.players.weight_players import WeightPlayers
-from gamepruning.trace.call import split_call
+from gamepruning.trace.call import CallSpec, split_call
 from gamepruning.trace.labelled import TraceOptions
 from gamepruning.trace.model import TracedModel
+from gamepruning.trees.arrays import shapes_of
 from gamepruning.trees.examples import as_inputs
-from gamepruning.trees.paths import array_paths
+from gamepruning.trees.paths import array_paths, input_key
 from gamepruning.types import Apply, InputError, Params
 
 
 class FindKeywords(TypedDict, total=False):
     """The rarer keywords of `find_players`; see there."""
 
-    outputs_like: Callable[[Any], Any] | None
+    outputs_like: Callable[..., Any] | None
     reductions: str
     layers: str
 
@@ -37,7 +38,7 @@ class FindOptions:
       InputError: a choice that there is not.
     """
 
-    outputs_like: Callable[[Any], Any] | None = None
+    outputs_like: Callable[..., Any] | None = None
     reductions: str = "freeze"
     layers: str = "together"
 
@@ -51,7 +52,7 @@ def find_players(
     params: Params,
     *inputs: Any,
     granularity: str = "unit",
-    input_axes: Mapping[int, int | Sequence[int]] | None = None,
+    input_axes: Mapping[int, Any] | None = None,
     keep: str | Sequence[str] = (),
     **how: Unpack[FindKeywords],
 ) -> Players:
@@ -74,12 +75,16 @@ def find_players(
         one in each layer) or "weight" (each entry of each weight matrix or kernel).
       input_axes: for the position of an input, the axis (or axes) whose entries are
         players too, such as `{0: 1}` for the features of a [B, F] array; an axis that
-        cannot lose an entry is in `frozen`, with the reason.
-      outputs_like: says which outputs are shaped like parameters and shrink with them:
-        a function from `params` to a tree like the outputs, with None at an ordinary
-        output and the leaf of `params` at an output of its shape. Example, for
-        `apply(params, x) -> (logits, new_stats)`:
-        `lambda params: (None, params["batch_stats"])`.
+        cannot lose an entry is in `frozen`, with the reason. For an input that is a
+        tree, such as a cache, the axes of all its arrays, or a tree of axes (or of its
+        leading part) with None where there are none: `{1: {"k": (2, 3), "pos": None}}`.
+      outputs_like: says which outputs are shaped like parameters, or inputs, and shrink
+        with them: a function from `params`, or from `params` and the inputs, to a tree
+        like the outputs, with None at an ordinary output and the leaf at an output of
+        its shape. Examples: for `apply(params, x) -> (logits, new_stats)`,
+        `lambda params: (None, params["batch_stats"])`; for
+        `apply(params, x, cache) -> (logits, new_cache)`,
+        `lambda params, x, cache: (None, cache)`.
       keep: families whose players stay (by name, as `Players` prints it: a layer's name
         is that of its units), branches by name, or parameters that stay whole, with all
         axes (by path or leading part of it, with or without `params/`). A family comes
@@ -143,7 +148,7 @@ def find_players(
             )
         return BranchPlayers(TracedModel(apply, call, TraceOptions()), keep)
     options = TraceOptions(
-        input_axes=_axes_by_array(input_axes, inputs),
+        input_axes=_axes_by_array(input_axes, call),
         outputs_like=found.outputs_like,
         reductions=found.reductions,
     )
@@ -190,30 +195,55 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise InputError(f"{name}={value!r}: expected one of {', '.join(choices)}")
 
 
-def _axes_by_array(input_axes: Any, inputs: Sequence) -> dict[int, tuple[int, ...]]:
+def _axes_by_array(input_axes: Any, call: CallSpec) -> dict[int, tuple[int, ...]]:
     """Axes by number of the input's array leaf."""
-    found = {}
-    if input_axes is not None and not isinstance(input_axes, Mapping):
+    if input_axes is None:
+        return {}
+    if not isinstance(input_axes, Mapping):
         raise InputError(
             "expected input_axes as the axis, or axes, for the position of an input, "
             f"such as {{0: 1}}, got {input_axes!r:.60}"
         )
-    for position, axes in (input_axes or {}).items():
-        if not 0 <= position < len(inputs):
+    _, *inputs = call.rebuild(call.arrays)
+    for position in input_axes:
+        if position not in range(len(inputs)):
             raise InputError(
                 f"input_axes names input {position}; there are {len(inputs)} inputs"
             )
-        leaves = [len(jax.tree_util.tree_leaves(x)) for x in inputs]
-        if leaves[position] != 1:
-            raise InputError(
-                f"input {position} is a tree of {leaves[position]} arrays; only an "
-                "input that is one array can have players"
-            )
-        ndim = len(jax.tree_util.tree_leaves(inputs[position])[0].shape)
-        axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    every = {k: _spread(k, input_axes.get(k), x) for k, x in enumerate(inputs)}
+    flat = jax.tree_util.tree_leaves_with_path(every, is_leaf=_are_axes)
+    axes_of = {input_key(path): axes for path, axes in flat}
+    found = {}
+    for number, (key, k) in enumerate(
+        zip(call.input_keys, call.input_range, strict=True)
+    ):
+        axes, ndim = axes_of[key], len(call.arrays[k].shape)
+        axes = () if axes is None else (axes,) if isinstance(axes, int) else axes
         if any(not -ndim <= axis < ndim for axis in axes):
             raise InputError(
-                f"input_axes names axis {axes} of input {position}, which has {ndim}"
+                f"input_axes names axis {tuple(axes)} of input {key}, which has {ndim}"
             )
-        found[sum(leaves[:position])] = tuple(axis % ndim for axis in axes)
+        if axes:
+            found[number] = tuple(axis % ndim for axis in axes)
     return found
+
+
+def _spread(position: int, axes: Any, given: Any) -> Any:
+    """The axes of each leaf of an input, from those of a leading part of its tree."""
+    try:
+        spread = jax.tree.broadcast(axes, given, is_leaf=_are_axes)
+        leaves = jax.tree.leaves(spread, is_leaf=_are_axes)
+        if all(map(_are_axes, leaves)):
+            return spread
+    except ValueError:
+        pass
+    raise InputError(
+        f"input_axes[{position}]={axes!r:.60}: expected an axis, a tuple of axes, or a "
+        f"tree of them (None: no axis) like input {position}, {shapes_of([given])}"
+    )
+
+
+def _are_axes(axes: Any) -> bool:
+    if isinstance(axes, tuple | list):
+        return all(isinstance(axis, int) for axis in axes)
+    return axes is None or isinstance(axes, int)

@@ -23,6 +23,7 @@ from gamepruning.run.layer_axes import (
 from gamepruning.run.same_program import are_same, small_program
 from gamepruning.trace.stacks import LayerNumbers, Stack
 from gamepruning.trace.units import AxisSlice, Family
+from gamepruning.trees.paths import InputKey
 from gamepruning.types import Apply, InputError, Outputs, Params
 
 
@@ -132,7 +133,7 @@ class LayerPlayers(Players):
     def mask_from_kept(
         self,
         kept: Mapping[tuple[str, int], Any],
-        input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
+        input_kept: Mapping[InputKey, Mapping[int, ArrayLike]] | None = None,
     ) -> Bool[np.ndarray, " N"]:
         """The mask [N] that leaves these indices; see `UnitPlayers.mask_from_kept`."""
         return mask_from_kept_by_layer(self.model, kept, input_kept or {})

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gamepruning.trace.labelled import Signature
-from gamepruning.trace.units import Atom, Family
+from gamepruning.trace.units import Atom, Family, Place
 from gamepruning.trace.usage import UsageAnalysis
 from gamepruning.types import InputError
 
@@ -43,13 +43,18 @@ def group_units(
 
 
 def _home(unit: Atom, usage: UsageAnalysis) -> tuple[int, int]:
-    """The parameter axis that the unit is named after: one that produces it."""
-    places = sorted(unit.touches)
-    order = {"out": 0, "batch": 1, "bias": 2, "scale": 3}
-    inputs = [place for place in places if place[0] >= usage.num_leaves]
-    if inputs:
-        return inputs[0]
-    return min(places, key=lambda place: (order.get(usage.role(place), 4), place))
+    """The parameter axis that the unit is named after: one that produces it.
+
+    Else it is named after the input that it is an entry of.
+    """
+    order = {"out": 0, "input": 1, "batch": 2, "bias": 3, "scale": 4}
+
+    def rank(place: Place) -> tuple:
+        is_input = place[0] >= usage.num_leaves
+        role = "input" if is_input else usage.role(place)
+        return order.get(role, 5), place
+
+    return min(unit.touches, key=rank)
 
 
 def layer_name(path: str) -> str:

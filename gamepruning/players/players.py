@@ -19,6 +19,7 @@ from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import Family, Frozen
 from gamepruning.trees.masks import as_mask
+from gamepruning.trees.paths import InputKey
 from gamepruning.types import Apply, InputError, Outputs, Params
 
 Which = ArrayLike | str | Sequence[str] | None  # a mask, names of families, or all
@@ -274,7 +275,7 @@ class Players(ABC):
     def mask_from_kept(
         self,
         kept: Mapping[tuple[str, int], Any],
-        input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
+        input_kept: Mapping[InputKey, Mapping[int, ArrayLike]] | None = None,
     ) -> Bool[np.ndarray, " N"]:
         """The mask that leaves these indices; the inverse of `kept_indices`.
 

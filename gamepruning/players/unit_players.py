@@ -19,6 +19,7 @@ from gamepruning.run.small import compact_apply, slice_outputs
 from gamepruning.trace.labelled import Signature
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import Atom, AxisSlice, Family, frozen_axes
+from gamepruning.trees.paths import InputKey
 from gamepruning.types import Apply, InputError, Outputs, Params
 
 
@@ -106,7 +107,7 @@ class UnitPlayers(Players):
     def mask_from_kept(
         self,
         kept: Mapping[tuple[str, int], Any],
-        input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
+        input_kept: Mapping[InputKey, Mapping[int, ArrayLike]] | None = None,
     ) -> Bool[np.ndarray, " N"]:
         """The mask [N] that leaves these indices; the inverse of `kept_indices`.
 

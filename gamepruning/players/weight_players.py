@@ -20,6 +20,7 @@ from gamepruning.run.hoist import Hoisted, SplitModel, split_before_all
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import AxisSlice, Family
+from gamepruning.trees.paths import InputKey
 from gamepruning.trees.trainable import widen
 from gamepruning.types import Apply, InputError, Outputs, Params
 
@@ -177,7 +178,7 @@ class WeightPlayers(Players):
     def mask_from_kept(
         self,
         kept: Mapping[tuple[str, int], Any],
-        input_kept: Mapping[int, Mapping[int, ArrayLike]] | None = None,
+        input_kept: Mapping[InputKey, Mapping[int, ArrayLike]] | None = None,
     ) -> Bool[np.ndarray, " N"]:
         """Single weights are not axes.
 

@@ -9,11 +9,11 @@ from jaxtyping import ArrayLike, Bool
 from gamepruning.trace.labels import Labels
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import kept_entries
-from gamepruning.trees.paths import same_rows
+from gamepruning.trees.paths import InputKey, same_rows
 from gamepruning.types import InputError
 
 Kept = dict[tuple[str, int], Any]  # by path and axis: see `trees.paths.Kept`
-InputKept = dict[int, dict[int, np.ndarray]]  # the same by input and axis
+InputKept = dict[InputKey, dict[int, np.ndarray]]  # the same by input and axis
 
 
 def kept_indices(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Kept:
@@ -28,10 +28,12 @@ def kept_indices(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Kept:
 def input_kept(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> InputKept:
     """What stays of each input axis; only inputs that lose entries."""
     cut = {
-        number: dict(_cut_axes(model, labels, mask))
-        for number, labels in enumerate(model.base.input_labels)
+        key: dict(_cut_axes(model, labels, mask))
+        for key, labels in zip(
+            model.example.input_keys, model.base.input_labels, strict=True
+        )
     }
-    return {number: axes for number, axes in cut.items() if axes}
+    return {key: axes for key, axes in cut.items() if axes}
 
 
 def _cut_axes(
@@ -46,7 +48,7 @@ def _cut_axes(
 def mask_from_kept(
     model: TracedModel,
     kept: Mapping[tuple[str, int], Any],
-    inputs_kept: Mapping[int, Mapping[int, ArrayLike]],
+    inputs_kept: Mapping[InputKey, Mapping[int, ArrayLike]],
 ) -> Bool[np.ndarray, " N"]:
     """The mask that leaves these indices; the inverse of `kept_indices`.
 
@@ -61,7 +63,7 @@ def mask_from_kept(
 def units_that_stay(
     model: TracedModel,
     kept: Mapping[tuple[str, int], Any],
-    inputs_kept: Mapping[int, Mapping[int, ArrayLike]],
+    inputs_kept: Mapping[InputKey, Mapping[int, ArrayLike]],
     num_units: int,
 ) -> Bool[np.ndarray, " T"]:
     """Who has an entry that stays, of the units that have numbers."""
@@ -70,7 +72,9 @@ def units_that_stay(
         for (path, axis), rows in kept.items()
         if path in model.paths
     }
-    for number, axes in inputs_kept.items():
+    keys = model.example.input_keys
+    for key, axes in inputs_kept.items():
+        number = keys.index(key) if key in keys else len(keys)
         for axis, rows in axes.items():
             places[len(model.paths) + number, axis] = np.asarray(rows)
     stays = np.ones(num_units, bool)

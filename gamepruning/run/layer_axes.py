@@ -12,7 +12,7 @@ from gamepruning.run.kept import Kept, check_same, units_that_stay
 from gamepruning.run.owned import add_entries, factor_type, without_gaps
 from gamepruning.trace.model import OWN_ROLES, TracedModel
 from gamepruning.trace.stacks import LayerAxis, LayerNumbers
-from gamepruning.trees.paths import LayerRows
+from gamepruning.trees.paths import InputKey, LayerRows
 from gamepruning.trees.placement import replicated
 from gamepruning.trees.trainable import is_numeric, widen
 from gamepruning.types import InputError, Params
@@ -177,7 +177,7 @@ def _ragged(path: str, axis: int, counts: np.ndarray) -> str:
 def mask_from_kept_by_layer(
     model: TracedModel,
     kept: Mapping[tuple[str, int], Any],
-    inputs_kept: Mapping[int, Mapping[int, ArrayLike]],
+    inputs_kept: Mapping[InputKey, Mapping[int, ArrayLike]],
 ) -> Bool[np.ndarray, " N"]:
     """The mask that leaves these indices; the inverse of `kept_by_layer`.
 

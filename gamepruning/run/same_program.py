@@ -50,9 +50,10 @@ def _small_call(model: TracedModel, mask: np.ndarray) -> CallSpec:
     shapes = [list(struct.shape) for struct in structs]
     for (path, axis), rows in kept_indices(model, mask).items():
         shapes[model.paths.index(path)][axis] = len(rows)
-    for number, axes in input_kept(model, mask).items():
+    places = dict(zip(model.example.input_keys, model.example.input_range, strict=True))
+    for key, axes in input_kept(model, mask).items():
         for axis, rows in axes.items():
-            shapes[model.example.input_range[number]][axis] = len(rows)
+            shapes[places[key]][axis] = len(rows)
     return model.example.with_arrays(list(map(as_struct, structs, shapes)))
 
 

@@ -18,6 +18,7 @@ from gamepruning.trace.call import (
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.program import take
 from gamepruning.trace.units import kept_entries
+from gamepruning.trees.paths import InputKey
 from gamepruning.types import Apply, InputError, Outputs, Params
 
 
@@ -56,10 +57,9 @@ def full_call(
         full = model.example.arrays[k].shape
         _check_small(model.paths[k], structs[k].shape, full, kept)
         structs[k] = as_struct(structs[k], full)
-    for number, k in enumerate(call.input_range):
+    for key, k in zip(model.example.input_keys, call.input_range, strict=False):
         full = model.example.arrays[k].shape
-        axes = inputs_kept.get(number, {})
-        shape = _full_input(number, structs[k].shape, full, axes)
+        shape = _full_input(key, structs[k].shape, full, inputs_kept.get(key, {}))
         structs[k] = as_struct(structs[k], shape)
     return call.with_arrays(structs)
 
@@ -78,14 +78,14 @@ def _check_small(path: str, shape: Sequence, full: Sequence, kept: Kept) -> None
 
 
 def _full_input(
-    number: int, shape: Sequence, full: Sequence, axes: Mapping[int, np.ndarray]
+    key: InputKey, shape: Sequence, full: Sequence, axes: Mapping[int, np.ndarray]
 ) -> tuple:
     """The shape of an input before entries left."""
     before = list(shape)
     for axis, rows in axes.items():
         if shape[axis] != len(rows):
             raise InputError(
-                f"input {number} has {shape[axis]} entries on axis {axis}, expected "
+                f"input {key} has {shape[axis]} entries on axis {axis}, expected "
                 f"the {len(rows)} that stay (input_kept)"
             )
         before[axis] = full[axis]
@@ -95,12 +95,13 @@ def _full_input(
 def slice_outputs(
     model: TracedModel, outputs: Outputs, mask: Bool[np.ndarray, " N"]
 ) -> Outputs:
-    """Outputs that are shaped like parameters, cut down to what stays."""
+    """Outputs that are shaped like parameters or inputs, cut to what stays."""
     trace = model.base
+    labels = [*trace.param_labels, *trace.input_labels]
     leaves, treedef = jax.tree_util.tree_flatten(outputs)
     for number, leaf in enumerate(trace.out_leaves):
         if leaf is not None:
-            for axis, label in enumerate(trace.param_labels[leaf]):
+            for axis, label in enumerate(labels[leaf]):
                 kept = kept_entries(trace.columns(label), mask)
                 if kept is not None:
                     leaves[number] = take(leaves[number], kept, axis)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.trees.arrays import is_array, shapes_of
-from gamepruning.trees.paths import flatten, path_name
+from gamepruning.trees.paths import InputKey, flatten, input_key, path_name
 from gamepruning.trees.placement import fit_sharding, sharding_of
 from gamepruning.types import InputError, Params
 
@@ -63,6 +64,14 @@ class CallSpec:
         """For each array, the promoted ones apart, the number of its leaf."""
         leaf_of = {k: leaf for leaf, k in enumerate(self.array_index) if k is not None}
         return [leaf_of[k] for k in range(len(self.arrays) - self.num_promoted)]
+
+    @cached_property
+    def input_keys(self) -> tuple[InputKey, ...]:
+        """What each array of the inputs is called: its position, or "1/k" in a tree."""
+        places = self.treedef.unflatten(range(self.treedef.num_leaves))
+        flat, _ = jax.tree_util.tree_flatten_with_path(tuple(places[1:]))
+        found = {self.array_index[leaf]: input_key(path) for path, leaf in flat}
+        return tuple(found[k] for k in self.input_range)
 
     @property
     def params_treedef(self) -> TreeDef:

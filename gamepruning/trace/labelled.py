@@ -1,6 +1,7 @@
 """One trace of a model at one set of shapes, labelled and with its units found."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ from gamepruning.trace.program import Lit, Operand, Program
 from gamepruning.trace.rules import RULES
 from gamepruning.trace.stacks import Stack, find_stacks
 from gamepruning.trace.units import Atom, Columns, find_atoms
-from gamepruning.trees.paths import array_paths
+from gamepruning.trees.paths import InputKey, array_paths
 from gamepruning.types import Apply, InputError
 
 Signature = tuple  # what identifies a unit in any trace of a model
@@ -31,14 +32,15 @@ class TraceOptions:
     Attributes:
       input_axes: for an array of the inputs, by number, the axes whose entries are
         players too.
-      outputs_like: params -> a tree like the outputs, with None at an ordinary output
-        and a leaf of params at an output of its shape; None if all are ordinary.
+      outputs_like: params, or params and inputs -> a tree like the outputs, with None
+        at an ordinary output and a leaf of params or inputs at an output of its shape;
+        None if all are ordinary.
       reductions: "freeze" or "gate", what becomes of an axis that is summed over.
       frozen_leaves: arrays of params, by number, to leave alone, with the reason.
     """
 
     input_axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    outputs_like: Callable[[Any], Any] | None = None
+    outputs_like: Callable[..., Any] | None = None
     reductions: str = "freeze"
     frozen_leaves: Mapping[int, str] = field(default_factory=dict)
 
@@ -53,7 +55,8 @@ class Trace:
       units: the structural units that could leave.
       param_labels: for each array of params one label an axis.
       input_labels: the same for the inputs.
-      out_leaves: for each output the array of params that it is shaped like, or None.
+      out_leaves: for each output the array of params, then of the inputs, that it is
+        shaped like, or None.
       number_of: the player of a unit, by the unit's atom; units that are not in it do
         not play.
     """
@@ -132,11 +135,12 @@ def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
     promoted: list[Labels] = [()] * call.num_promoted
     outs = analysis.run(program.graph, [*params, *inputs, *promoted])
     out_leaves = _out_leaves(program, call, options.outputs_like)
+    owners = [*params, *inputs]
     for out, leaf in zip(outs, out_leaves, strict=True):
         if leaf is None:
             analysis.freeze(out, "it is an output of the model")
         else:
-            analysis.unify_all(out, params[leaf])
+            analysis.unify_all(out, owners[leaf])
     playing = [
         labels if k in options.input_axes else () for k, labels in enumerate(inputs)
     ]
@@ -164,19 +168,19 @@ def _label_inputs(
     analysis.mark_inputs(values)
     shapes = [analysis.program.shape(value) for value in values]
     return [
-        _input_labels(analysis, k, shape, options.input_axes.get(k, ()))
-        for k, shape in enumerate(shapes)
+        _input_labels(analysis, key, shape, options.input_axes.get(k, ()))
+        for k, (key, shape) in enumerate(zip(call.input_keys, shapes, strict=True))
     ]
 
 
-def _input_labels(analysis: LabelAnalysis, number: int, shape, axes) -> Labels:
+def _input_labels(analysis: LabelAnalysis, key: InputKey, shape, axes) -> Labels:
     axes = {axis % len(shape) for axis in axes}
     return tuple(
         analysis.fresh(size)
         if dim in axes
         else None
         if isinstance(size, int) and size == 1
-        else f"it meets axis {dim} of input {number}"
+        else f"it meets axis {dim} of input {key}"
         for dim, size in enumerate(shape)
     )
 
@@ -238,17 +242,19 @@ def _check_has_params(call: CallSpec, error: Exception) -> None:
 
 
 def _out_leaves(
-    program: Program, call: CallSpec, outputs_like: Callable[[Any], Any] | None
+    program: Program, call: CallSpec, outputs_like: Callable[..., Any] | None
 ) -> tuple[int | None, ...]:
-    """For each output leaf the number of the params leaf that it is shaped like."""
+    """For each output leaf the number of the array that it is shaped like."""
     count = len(program.graph.outputs)
     if outputs_like is None:
         return (None,) * count
     arrays: list[Any] = [None] * len(call.arrays)
-    arrays[: call.num_params] = [_Leaf(k) for k in range(call.num_params)]
-    params = call.rebuild(arrays)[0]
+    known = call.num_params + len(call.input_range)
+    arrays[:known] = map(_Leaf, range(known))
+    params, *inputs = call.rebuild(arrays)
+    given = (params, *inputs) if _takes_inputs(outputs_like, inputs) else (params,)
     like = jax.tree_util.tree_leaves(
-        outputs_like(params), is_leaf=lambda x: x is None or isinstance(x, _Leaf)
+        outputs_like(*given), is_leaf=lambda x: x is None or isinstance(x, _Leaf)
     )
     if len(like) != count:
         raise ValueError(
@@ -258,8 +264,17 @@ def _out_leaves(
     return tuple(x.number if isinstance(x, _Leaf) else None for x in like)
 
 
+def _takes_inputs(outputs_like: Callable[..., Any], inputs: Sequence) -> bool:
+    """True for a function of params and inputs, False for one of params."""
+    try:
+        inspect.signature(outputs_like).bind(None, *inputs)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 class _Leaf:
-    """Stands for a leaf of params."""
+    """Stands for an array of params or inputs."""
 
     def __init__(self, number: int):
         self.number = number

@@ -49,7 +49,8 @@ class TracedModel:
       base: the trace at the shapes of `example`.
       usage: how each parameter axis is used in it.
       paths: the paths of the arrays of params.
-      array_names: `paths`, then "input k" for the arrays of the inputs.
+      array_names: `paths`, then "input k" for the arrays of the inputs ("input k/path"
+        for those of a tree).
       numbers: the player of each unit that plays, by the unit's signature.
       num_players: N.
       layers: who the units of a scanned layer are in each layer, where each layer has
@@ -79,7 +80,7 @@ class TracedModel:
         self.usage = UsageAnalysis(self.base.analysis, example.num_params)
         params, *_ = example.rebuild(example.arrays)
         self.paths = tuple(array_paths(params))
-        inputs = [f"input {k}" for k in range(len(example.input_range))]
+        inputs = [f"input {key}" for key in example.input_keys]
         self.array_names = (*self.paths, *inputs)
         self.numbers: dict[Signature, int] = {}
         self.num_players = 0

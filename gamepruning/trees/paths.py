@@ -46,6 +46,8 @@ class LayerRows:
 Rows = np.ndarray | LayerRows  # the indices of an axis that stay
 Axes = dict[int, Any]  # by axis: `Rows`
 Kept = Mapping[tuple[str, int], Any]  # by path and axis: `Rows`
+InputKey = int | str  # the position of an input; "1/k" for an array of a tree
+InputAxes = Mapping[InputKey, Axes]
 
 
 def same_rows(one: Any, other: Any) -> bool:
@@ -60,6 +62,18 @@ def same_rows(one: Any, other: Any) -> bool:
 def path_name(path: tuple) -> str:
     """The path of a leaf as text: `"dense_1/kernel"`; `""` for a bare array."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def input_key(path: tuple) -> InputKey:
+    """What a leaf of the inputs `(x, cache)` is called: `0`, `"1/k"`.
+
+    Example:
+      >>> inputs = (np.ones(2), {"k": np.ones(3)})
+      >>> [input_key(path) for path, _ in jax.tree_util.tree_leaves_with_path(inputs)]
+      [0, '1/k']
+    """
+    name = path_name(path)
+    return int(name) if len(path) == 1 else name
 
 
 def flatten(tree: Any) -> tuple[list, Any]:

@@ -16,6 +16,7 @@ import gamepruning as gp
 from gamepruning.coalitions.games import count_players
 from gamepruning.players.find import _axes_by_array
 from gamepruning.players.naming import split_keep
+from gamepruning.trace.call import split_call
 from tests.small import apply_mlp, make_mlp
 
 MASK = np.array([True, False, True, True, False, True, True])
@@ -235,7 +236,9 @@ def test_input_axes_that_cannot_play_say_why(key):
 @pytest.mark.parametrize("axes", [(1,), 1, [[1]], "x"])
 def test_input_axes_without_the_input_they_are_of(axes):
     with pytest.raises(gp.InputError, match="for the position of an input, such as"):
-        _axes_by_array(axes, [jnp.ones((2, 3))])  # find_players, without types checked
+        _axes_by_array(
+            axes, split_call({}, (jnp.ones((2, 3)),))
+        )  # find_players, without types checked
 
 
 @pytest.mark.parametrize("keep", [1, [1], ["one", 2.0]])
