@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players.exclusion import exclude_by_layer
-from gamepruning.players.explain import Row, explain
+from gamepruning.players.explain import Row
 from gamepruning.players.naming import in_layer, layers_of
 from gamepruning.players.players import Players
 from gamepruning.players.unit_players import UnitPlayers
@@ -174,17 +174,39 @@ class LayerPlayers(Players):
 
     # -- telling -------------------------------------------------------------------
 
+    @property
+    def _block_kinds(self) -> tuple[str, ...]:
+        tied = self.tied.kinds
+        return tied if len(tied) == len(self._blocks) else tied * len(self._blocks)
+
+    def _touched(self) -> list[AxisSlice]:
+        """All that players touch, in all layers at once."""
+        return self.tied._touched()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the players of each family are; see `Players.kinds`."""
+        if self.granularity != "unit":
+            return super().kinds
+        found = {
+            block.name_in(turn): kind
+            for block, kind in zip(self._blocks, self._block_kinds, strict=True)
+            for turn in block.turns
+        }
+        return tuple(found[family.name] for family in self.families)
+
     def explain(self) -> str:
         """A table of the families, what each touches, and what stays and why."""
         rows = [
-            Row(block.row_name, block.row_count, block.slices) for block in self._blocks
+            Row(block.row_name, kind, block.row_count, block.slices)
+            for block, kind in zip(self._blocks, self._block_kinds, strict=True)
         ]
         notes = [
             f"{block.name} is one player in all layers for each unit: {reason}"
             for block in self._blocks
             for reason in _reasons(self.tied.model.base.stacks, block)
         ]
-        return explain(rows, self.num_players, self.frozen, self.opaque, notes)
+        return self._explained(rows, notes)
 
 
 class _Block(NamedTuple):
@@ -218,6 +240,17 @@ class _Block(NamedTuple):
         """`12 x 96`."""
         size = self.stop - self.start
         return str(size) if self.stack is None else f"{self.stack.length} x {size}"
+
+    @property
+    def turns(self) -> range:
+        """The layers that have players of their own; one if all share them."""
+        return range(1 if self.stack is None else self.stack.length)
+
+    def name_in(self, turn: int) -> str:
+        """`layers[3]/up`."""
+        if self.stack is None:
+            return self.name
+        return in_layer(self.name, self.home, str(turn))
 
     def slices_in(self, turn: int, numbers: Mapping[str, int]) -> tuple[AxisSlice, ...]:
         """The slices of the layer that a turn reads."""
@@ -293,7 +326,7 @@ def _lay_out(
                     own = slice(member.start, member.stop)
                     first[own] = place + np.arange(size)
                     stride[own], length[own] = width, block.stack.length
-                name = in_layer(member.name, member.home, str(turn))
+                name = member.name_in(turn)
                 slices = member.slices_in(turn, numbers)
                 families.append(Family(name, place, place + size, slices))
                 place += size

@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
-
-import numpy as np
+from collections.abc import Sequence
+from math import prod
 
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.primitives import ADVICE
 from gamepruning.trace.units import Frozen, frozen_axes
+from gamepruning.trees.paths import Shapes
 
 # What is so in every model: it is told where there is nothing else to tell.
 _ALWAYS = re.compile(r"it meets axis \d+ of input|it is an output of the model")
@@ -48,25 +49,35 @@ def _main_cause(model: TracedModel, rows: tuple[Frozen, ...]) -> tuple[Frozen, f
 
     What every model has, inputs and outputs, counts only where it is all there is.
     """
-    shapes = dict(zip(model.paths, map(np.shape, model.example.arrays), strict=False))
-    causes: dict[str, dict[Frozen, float]] = {}
-    for row in rows:
-        shape = shapes[row.path]
-        held = float(np.prod(shape)) * row.count / shape[row.axis]
-        causes.setdefault(row.reason.partition(" in ")[0], {})[row] = held
+    causes = by_cause(rows, model.shapes)
     special = {cause: k for cause, k in causes.items() if not _ALWAYS.match(cause)}
-    total = sum(float(np.prod(shape)) for shape in shapes.values())
-    held_by = {cause: _held(found) for cause, found in (special or causes).items()}
+    total = sum(map(prod, model.shapes.values()))
+    held_by = {cause: held(found) for cause, found in (special or causes).items()}
     main = max(held_by, key=lambda cause: held_by[cause])
     found = causes[main]
     return max(found, key=lambda row: found[row]), held_by[main] / total
 
 
-def _held(found: dict[Frozen, float]) -> float:
+def by_cause(rows: Sequence[Frozen], shapes: Shapes) -> dict[str, dict[Frozen, float]]:
+    """By cause, and by axis, how many entries of parameters it holds.
+
+    Args:
+      rows: what stays.
+      shapes: of the parameters; what is none of them holds nothing.
+    """
+    causes: dict[str, dict[Frozen, float]] = {}
+    for row in rows:
+        shape = shapes.get(row.path)
+        entries = 0.0 if shape is None else prod(shape) * row.count / shape[row.axis]
+        causes.setdefault(row.reason.partition(" in ")[0], {})[row] = entries
+    return causes
+
+
+def held(found: dict[Frozen, float]) -> float:
     """The entries of the parameters of a cause; each parameter counts once."""
     by_path: dict[str, float] = {}
-    for row, held in found.items():
-        by_path[row.path] = max(held, by_path.get(row.path, 0.0))
+    for row, entries in found.items():
+        by_path[row.path] = max(entries, by_path.get(row.path, 0.0))
     return sum(by_path.values())
 
 

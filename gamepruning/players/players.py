@@ -11,13 +11,13 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gamepruning.players.explain import Row, explain, to_dict
+from gamepruning.players.explain import Row, Told, explain, to_dict
 from gamepruning.run.activations import Moments, activation_moments
 from gamepruning.run.by_layer import gated_run
 from gamepruning.run.hoist import Hoisted, SplitModel, split
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
-from gamepruning.trace.units import Family, Frozen
+from gamepruning.trace.units import AxisSlice, Family, Frozen
 from gamepruning.trees.masks import as_mask
 from gamepruning.trees.paths import InputKey
 from gamepruning.types import Apply, InputError, Outputs, Params
@@ -78,6 +78,17 @@ class Players(ABC):
         """The family number of each player."""
         sizes = [family.size for family in self.families]
         return np.repeat(np.arange(len(sizes)), sizes)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the players of each family are: "heads", "head dimensions", "units".
+
+        Also "head groups" (a head of keys and values with all its queries), "queries
+        of a group", "rotary pairs", "input entries" and "one whole axis" (one player
+        that owns a whole axis of a parameter); else the granularity.
+        """
+        plural = "branches" if self.granularity == "branch" else f"{self.granularity}s"
+        return (plural,) * len(self.families)
 
     def family(self, name: str) -> Family:
         """The family of this name.
@@ -303,12 +314,35 @@ class Players(ABC):
 
     def explain(self) -> str:
         """A table of the families, what each touches, and what stays and why."""
-        rows = [Row(f.name, str(f.size), f.slices) for f in self.families]
-        return explain(rows, self.num_players, self.frozen, self.opaque)
+        rows = [
+            Row(family.name, kind, str(family.size), family.slices)
+            for family, kind in zip(self.families, self.kinds, strict=True)
+        ]
+        return self._explained(rows)
+
+    def _explained(
+        self, rows: Sequence[Row], notes: Sequence[str] = (), first: str = "family"
+    ) -> str:
+        return explain(
+            Told(
+                rows=rows,
+                slices=self._touched(),
+                num_players=self.num_players,
+                shapes=self.model.shapes,
+                frozen=self.frozen,
+                opaque=self.opaque,
+                notes=notes,
+                first=first,
+            )
+        )
+
+    def _touched(self) -> list[AxisSlice]:
+        """All that players touch."""
+        return [piece for family in self.families for piece in family.slices]
 
     def to_dict(self) -> dict:
         """Families, frozen axes and opaque primitives as JSON-able data."""
-        told = to_dict(self.families, self.frozen, self.opaque)
+        told = to_dict(self.families, self.kinds, self.frozen, self.opaque)
         return {
             "num_players": self.num_players,
             "granularity": self.granularity,

@@ -1,6 +1,7 @@
 """Structural units as players: neurons, filters, heads; or whole layers of them."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -9,7 +10,8 @@ from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players import naming
 from gamepruning.players.exclusion import exclude
-from gamepruning.players.explain import Row, explain
+from gamepruning.players.explain import Row
+from gamepruning.players.kinds import kinds_of
 from gamepruning.players.nothing import nothing_to_prune
 from gamepruning.players.players import Players
 from gamepruning.run import kept as axes
@@ -136,16 +138,25 @@ class UnitPlayers(Players):
 
     # -- telling -------------------------------------------------------------------
 
-    def explain(self) -> str:
-        """A table of the families, what each touches, and what stays and why."""
-        rows = [Row(f.name, str(f.size), f.slices) for f in self.families]
-        notes = [
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the players of each family are; see `Players.kinds`."""
+        return self._kinds if self.granularity == "unit" else super().kinds
+
+    @cached_property
+    def _kinds(self) -> tuple[str, ...]:
+        return kinds_of(self.model, self.families)
+
+    def _explained(
+        self, rows: Sequence[Row], notes: Sequence[str] = (), first: str = "family"
+    ) -> str:
+        scanned = [
             f"unit k of all {stack.length} scanned layers is one player: "
             'find_players(..., layers="each") makes a player of each (layer, unit)'
             for stack in self.model.base.stacks
             if stack.own.any()
         ]
-        return explain(rows, self.num_players, self.frozen, self.opaque, notes)
+        return super()._explained(rows, [*notes, *scanned], first)
 
 
 # -- families ------------------------------------------------------------------------

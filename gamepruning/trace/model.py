@@ -140,6 +140,12 @@ class TracedModel:
             )
         return [trace.branches[k] for k in self.branches]
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the arrays of params, by path."""
+        arrays = self.example.arrays[: len(self.paths)]
+        return {p: tuple(a.shape) for p, a in zip(self.paths, arrays, strict=True)}
+
     # -- calls and traces ----------------------------------------------------------
 
     def check_params(self, params: Params) -> None:
