@@ -90,20 +90,15 @@ def banzhaf_values(
       value_fn: coalitions bool [S, N] -> values [S].
       num_players: N; needed only where `value_fn` has no `num_players`.
       bias: p, in (0, 1); 0.5 is the Banzhaf index.
-      num_evaluations: the budget.
+      num_evaluations: the budget, which is the cost at most.
       method: a name in `ESTIMATORS`, or "auto" (see `choose_method`).
-      **options: target_agreement, cut, checkpoint, round_size, progress: see
-        `SamplingConfig`.
+      **options: see `shapley_values`.
 
     Returns:
-      `Scores`; value +- 1.96 stderr is a 95 % interval from 10 evaluations a player on,
-      also where the value function is noisy. The stderr is infinite where all values
-      drawn were equal. `estimate_indices` says more: see `IndexEstimate.note`.
+      `Scores` with standard errors as those of `shapley_values`.
 
     Raises:
       InputError: see `estimate_indices`.
-
-    Cost: at most `num_evaluations` evaluations.
 
     Example: players 0 and 1 are worth 1 together, so each is worth p.
       >>> import jax

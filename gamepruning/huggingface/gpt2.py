@@ -1,6 +1,7 @@
 """GPT-2: its maps are stored as [in, out], queries, keys and values as one."""
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from gamepruning.huggingface.layers import (
     add_bias,
     attend,
     causal_mask,
-    check_tokens,
+    decoder,
     layer_norm,
 )
 from gamepruning.types import InputError
@@ -82,17 +83,9 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
             "n_inner": None if is_implied else new["neurons"],
         }
 
-    def apply(
-        params: Tensors,
-        input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B T"] | None = None,
-    ) -> Float[Array, "B T _"]:
-        check_tokens(sizes, input_ids, attention_mask)
-        x = _run(config, sizes, prefix, params, input_ids, attention_mask)
-        return jnp.einsum("btd,vd->btv", x, params[head]) if has_head else x
-
+    run = partial(_run, config, sizes, prefix)
     return Architecture(
-        apply=apply,
+        apply=decoder(sizes, run, head if has_head else None),
         sizes=sizes,
         outside=outside,
         layer={name: dims(text) for name, text in _LAYER.items()},

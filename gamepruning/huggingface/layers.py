@@ -72,6 +72,33 @@ def check_tokens(
             )
 
 
+def decoder(
+    sizes: Mapping[str, int], run: Callable[..., Array], head: str | None
+) -> Callable[..., Array]:
+    """The forward of a language model, its tokens checked.
+
+    Args:
+      sizes: those of the model; see `check_tokens`.
+      run: (params, input_ids, attention_mask) -> the last hidden states, [B, T, D].
+      head: the matrix [V, D] that makes logits of them; None if there is none.
+
+    Returns:
+      (params, input_ids [B, T], attention_mask [B, T] or None) -> logits [B, T, V], or
+      the hidden states.
+    """
+
+    def apply(
+        params: Tensors,
+        input_ids: Int[Array, "B T"],
+        attention_mask: Int[Array, "B T"] | None = None,
+    ) -> Float[Array, "B T _"]:
+        check_tokens(sizes, input_ids, attention_mask)
+        x = run(params, input_ids, attention_mask)
+        return x if head is None else jnp.einsum("btd,vd->btv", x, params[head])
+
+    return apply
+
+
 def activation(name: str) -> Callable[[Array], Array]:
     """The activation of this name.
 

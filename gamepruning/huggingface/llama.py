@@ -1,6 +1,7 @@
 """Llama and those built like it: Mistral, Qwen2, Qwen3, Gemma."""
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from gamepruning.huggingface.layers import (
     activation,
     attend,
     causal_mask,
-    check_tokens,
+    decoder,
     linear,
     rms_norm,
     rotate,
@@ -111,17 +112,9 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
             **({} if is_implied else {"head_dim": head_dim}),
         }
 
-    def apply(
-        params: Tensors,
-        input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B T"] | None = None,
-    ) -> Float[Array, "B T _"]:
-        check_tokens(sizes, input_ids, attention_mask)
-        x = _run(config, sizes, prefix, params, input_ids, attention_mask)
-        return jnp.einsum("btd,vd->btv", x, params[head]) if has_head else x
-
+    run = partial(_run, config, sizes, prefix)
     return Architecture(
-        apply=apply,
+        apply=decoder(sizes, run, head if has_head else None),
         sizes=sizes,
         outside=outside,
         layer=_layer(config),

@@ -143,22 +143,13 @@ def iterated_building(
         them first, so that no coalition larger than that has an empty family.
       min_units: see players.
       protect: names of families of which everybody comes, first of all.
-      swaps: exchanges that `local_search` may make after every round.
-      swaps_at_once: players that it exchanges together to begin with.
-      checkpoint: file to write after every round, and to resume from if it is there.
-      about: JSON-able settings of the scorer: a checkpoint resumes only under the
-        same ones.
-      callback: called with every new `Round`.
-      until: who is in, bool [N] -> True to end after this round, though n are not
-        reached; see `most_within`.
+      swaps, swaps_at_once, checkpoint, about, callback, until: see `iterated_pruning`.
 
     Returns:
-      `SelectionTrace`. Cost: that of the scorer and one evaluation a round, and
-      2 (N + 1) evaluations an exchange.
+      `SelectionTrace`. Cost and errors are those of `iterated_pruning`.
 
     Raises:
-      InputError: bad settings, scores or values that are not finite, or a checkpoint
-        of another selection.
+      InputError: bad settings or values, or a checkpoint of another selection.
       TypeError: an unknown keyword.
 
     Example: with player 0 in, its copy 1 adds nothing, and 2 comes.
