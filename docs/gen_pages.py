@@ -49,6 +49,7 @@ MENU = """\
     * [Your own model](guide/your-model.md)
     * [Train a network of your own](guide/own-network.md)
     * [Depth](guide/depth.md)
+    * [Hidden width](guide/width.md)
     * [The equilibrium](guide/equilibrium.md)
     * [Power indices](guide/power-indices.md)
     * [Bandits and a comparison](guide/bandits.md)

@@ -20,12 +20,18 @@ from gamepruning.compaction.evidence import (
 )
 from gamepruning.compaction.fold import fold_constants
 from gamepruning.compaction.plan import Plan, make_plan
-from gamepruning.compaction.report import CompactionReport, make_report
+from gamepruning.compaction.report import (
+    GATED,
+    WIDTH,
+    CompactionReport,
+    make_report,
+)
 from gamepruning.compaction.slicing import select_inputs, slice_opt_state, slice_tree
 from gamepruning.compaction.verify import relative_error, sample_inputs, tolerance
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
+from gamepruning.run.gated import shortens_means
 from gamepruning.selection.alike import RoundTo
 from gamepruning.selection.round_mask import round_mask
 from gamepruning.trees.arrays import split_arrays
@@ -101,7 +107,9 @@ def compact(
 
     The traced program is interpreted again at the smaller sizes, so no module has to be
     rebuilt. Before anything is handed out, the small model's outputs are compared with
-    those of the full model with these players gated off.
+    those of the full model with these players gated off. With `reductions="width"` that
+    model takes its means over what stays, which is another function than the full model
+    with zeros; `report.reference` says which of the two it was.
 
     Args:
       players: the players.
@@ -194,6 +202,7 @@ def compact(
         families=families,
         max_error=max(error, again),
         notes=notes,
+        reference=WIDTH if shortens_means(players.model, stays) else GATED,
     )
     plan = make_plan(players, full_params, stays, why=why)
     return CompactModel(

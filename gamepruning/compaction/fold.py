@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction.verify import is_open, sample_inputs
-from gamepruning.run.gated import Gated
+from gamepruning.run.gated import Gated, shortens_means
 from gamepruning.trace.primitives import MAXIMA, RESHAPES
 from gamepruning.trace.program import Lit, Node, apply_as_is, bind
 from gamepruning.trace.zeros import ANY, ZeroAnalysis
@@ -46,6 +46,11 @@ def fold_constants(players: Any, params: Any, mask: np.ndarray) -> Any:
         raise InputError(
             "fold works on units that are one in all scanned layers: find_players "
             "with layers='together', or compact without fold"
+        )
+    if shortens_means(players.model, mask):
+        raise InputError(
+            'fold keeps the function of the full model, and with reductions="width" '
+            "norms divide by what stays: compact without fold"
         )
     zeroed = _check_dead(players, params, mask)
     model = players.model

@@ -15,6 +15,9 @@ from gamepruning.compaction.measure import (
 )
 
 _MAX_ROWS = 24
+GATED = "the gated full model"
+# Where norms divide by what stays: not the full model with zeros in their place.
+WIDTH = "the full model with its means taken over what stays (another function)"
 
 
 class Change(NamedTuple):
@@ -63,9 +66,10 @@ class CompactionReport:
       bytes: bytes of all parameters.
       macs: multiply-adds of one call.
       families: the players that were and that stay, family by family.
-      max_error: the largest difference of the outputs of the small model and the gated
-        full model, divided by the largest output.
+      max_error: the largest difference of the outputs of the small model and those of
+        `reference`, divided by the largest output.
       notes: what the numbers leave out, one line each.
+      reference: what `max_error` is the difference from; see `WIDTH`.
       calls: the two models as (fn, args), for the latency; not kept by pickle.
     """
 
@@ -75,6 +79,7 @@ class CompactionReport:
     families: tuple[FamilyCount, ...]
     max_error: float
     notes: tuple[str, ...] = ()
+    reference: str = GATED
     calls: tuple[Call, Call] | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
@@ -115,6 +120,7 @@ class CompactionReport:
         }
         data["families"] = [family._asdict() for family in self.families]
         data["max_error"] = self.max_error
+        data["reference"] = self.reference
         data["notes"] = list(self.notes)
         latency = self.latency if measure else self.__dict__.get("latency")
         if latency is not None:
@@ -142,7 +148,7 @@ class CompactionReport:
         parts = [
             _align(_cost_rows(self)),
             _align(_family_rows(self)),
-            f"largest difference from the gated full model: {self.max_error:.1e} of "
+            f"largest difference from {self.reference}: {self.max_error:.1e} of "
             "the largest output",
             *(f"note: {note}" for note in self.notes),
         ]
@@ -156,6 +162,7 @@ def make_report(
     families: Sequence[tuple[str, int, int]],
     max_error: SupportsFloat,
     notes: Sequence[str] = (),
+    reference: str = GATED,
 ) -> CompactionReport:
     """Measure two models, the full and the small one.
 
@@ -166,6 +173,7 @@ def make_report(
       families: (name, players before, players after), family by family.
       max_error: the largest difference of their outputs over the largest output.
       notes: what else to tell, one line each.
+      reference: what they were compared with, `GATED` or `WIDTH`.
 
     Returns:
       The report. The latency is measured on first use.
@@ -192,6 +200,7 @@ def make_report(
         notes=tuple(
             dict.fromkeys([*notes, *(n for tally in macs for n in tally.notes)])
         ),
+        reference=reference,
         calls=(before, after),
     )
 

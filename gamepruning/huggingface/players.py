@@ -14,6 +14,8 @@ from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.trace.units import Family
 from gamepruning.types import InputError
 
+STREAM = "hidden"
+
 
 def find_players(
     checkpoint: Checkpoint, *inputs: Any, kinds: str | Sequence[str] | None = None
@@ -27,8 +29,10 @@ def find_players(
       checkpoint: the model.
       *inputs: example inputs, or their shapes.
       kinds: such as "neurons", see `kinds_of`; None for all whose number a
-        configuration gives. "heads" of GPT-2 and BERT must be named: `save` can only
-        fill them up with zeros.
+        configuration gives and whose removal leaves the rest of the function. "heads"
+        of GPT-2 and BERT must be named: `save` can only fill them up with zeros. So
+        must "hidden", the entries of the residual stream: norms then divide by what
+        stays, as the smaller configuration says (`reductions="width"`).
 
     Returns:
       The players; families are named by layer and kind, "model.layers.0.neurons".
@@ -46,13 +50,19 @@ def find_players(
             "expected example inputs: find_players(checkpoint, input_ids), or "
             "pixel_values of a ViT"
         )
-    players = find_all(checkpoint.apply, checkpoint.params, *inputs)
+    asked = {kinds} if isinstance(kinds, str) else set(kinds or ())
+    players = find_all(
+        checkpoint.apply,
+        checkpoint.params,
+        *inputs,
+        reductions="width" if STREAM in asked else "freeze",
+    )
     architecture = architecture_of(checkpoint.config, checkpoint.params)
     found = kinds_of(players, checkpoint)
     known = [kind for kind in architecture.widths if kind in found.values()]
     wanted = {kind for kind in known if _is_free(architecture, kind)}
     if kinds is not None:
-        wanted = {kinds} if isinstance(kinds, str) else set(kinds)
+        wanted = asked
         if unknown := sorted(wanted - set(known)):
             raise InputError(
                 f"no configuration can express fewer {unknown[0]!r}: expected kinds "

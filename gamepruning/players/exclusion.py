@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from gamepruning.players.players import Players
+from gamepruning.run.gated import shortens_means
 from gamepruning.run.layer_axes import entries_of
 from gamepruning.trace.labels import Site
 from gamepruning.trace.primitives import CUSTOM_CALLS
@@ -77,6 +78,12 @@ def proved_places(players: Players, mask: Bool[np.ndarray, " N"]) -> set[Place]:
     Raises:
       ValueError: that cannot be proved.
     """
+    if shortens_means(players.model, mask):
+        raise ValueError(
+            "zeroing parameters cannot remove players under norms that divide by what "
+            'stays (reductions="width"): use gated (at full size) or compact (smaller) '
+            "instead"
+        )
     places, uncovered = zeroed_places(players, mask)
     if uncovered:
         names = sorted({players.families[players.family_of[k]].name for k in uncovered})

@@ -43,7 +43,7 @@ class FindOptions:
     layers: str = "together"
 
     def __post_init__(self):
-        _check_choice("reductions", self.reductions, ("freeze", "gate"))
+        _check_choice("reductions", self.reductions, ("freeze", "gate", "width"))
         _check_choice("layers", self.layers, ("together", "each"))
 
 
@@ -91,8 +91,11 @@ def find_players(
         first.
       reductions: "freeze" (an axis that is summed or averaged over stays whole) or
         "gate" (it is gated where it is summed; a mean still divides by the full
-        number of entries). "gate" lets a maximum of absolute values be gated, too, such
-        as the scale of fake quantisation.
+        number of entries) or "width" (it is gated, and a mean divides by the number
+        of entries that stay, so that norms are those of a module of the smaller width:
+        another function than that of the full model with zeros, and `compact` says
+        so). Both let a maximum of absolute values be gated, too, such as the scale of
+        fake quantisation.
       layers: of layers that `jax.lax.scan` runs over stacked parameters: "together"
         (unit k of all layers is one player) or "each" (each layer has its own). With
         "each", a unit that leaves its layer, such as an entry of the residual stream,

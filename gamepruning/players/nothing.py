@@ -83,7 +83,7 @@ def held(found: dict[Frozen, float]) -> float:
 
 def _hint(model: TracedModel) -> str:
     """What `reductions="gate"` would find, where it finds anybody."""
-    if model.options.reductions == "gate":
+    if model.options.reductions != "freeze":
         return ""
     options = dataclasses.replace(model.options, reductions="gate")
     found = len(TracedModel(model.apply, model.example, options).base.units)

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.reconstruction.chain import Link
 from gamepruning.reconstruction.line import Line, Step, run_part
-from gamepruning.run.gated import Gated, entry_gates
+from gamepruning.run.gated import Gated
 from gamepruning.trace.labelled import Trace
-from gamepruning.trace.program import Lit, Operand, apply_as_is, bind
+from gamepruning.trace.program import Lit, Operand
 
 Values = dict[int, Any]  # by the value's number in the line
 
@@ -53,8 +52,7 @@ class Runner:
         self._trace = trace
         self._line = line
         self._varying = varying
-        gated = Gated(trace.analysis, trace.columns, np.ones(num_players, bool))
-        self._sites = gated.sites
+        self._gated = Gated(trace.analysis, trace.columns, np.ones(num_players, bool))
         self._producers = line.producers()
         self._position = {step: k for k, step in enumerate(line.steps)}
         self._needed_after = _last_readers(line)
@@ -112,19 +110,7 @@ class Runner:
     def _step(self, step: Step, args: list, mask: Any) -> list:
         if step.part is not None:
             return run_part(step.part, args)
-        node = step.node
-        sites = self._sites.get(node, ())
-        if not sites:
-            if not node.subs:
-                return apply_as_is(node, args)
-            gated = Gated(self._trace.analysis, self._trace.columns, mask)
-            return gated.step(node, args)
-        for operand, dim, columns in sites:
-            gates = entry_gates(mask, columns)
-            array = args[operand]
-            gates = jnp.expand_dims(gates, [k for k in range(array.ndim) if k != dim])
-            args[operand] = jnp.where(gates, array, jnp.zeros((), array.dtype))
-        return bind(node.primitive, node.params, args)
+        return self._gated.with_gates(mask).step(step.node, args)
 
 
 def _last_readers(line: Line) -> dict[int, int]:

@@ -2,18 +2,22 @@
 
 import copy
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from math import prod
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.run.interpret import Interpreter
+from gamepruning.trace.counts import Count
 from gamepruning.trace.labels import LabelAnalysis
+from gamepruning.trace.model import TracedModel
 from gamepruning.trace.primitives import MATRIX_PRODUCTS
 from gamepruning.trace.program import Graph, Lit, Node, Operand, apply_as_is, bind
 from gamepruning.trace.rules import contraction_of
-from gamepruning.trace.units import Columns
+from gamepruning.trace.units import Columns, kept_entries
 from gamepruning.trees.placement import beside
 
 Tap = Callable[[Any, int, np.ndarray], None]
@@ -49,20 +53,35 @@ class Gated(Interpreter):
         super().__init__(analysis, columns)
         self.gates = gates
         self.sites = gated_sites(analysis, columns)
+        self._counts = cut_counts(analysis, columns)
         self._fixed = fixed
         self._weights = weights
 
     def step(self, node: Node, args: list) -> list:
         """Gate the operands, then apply the node as it is."""
-        sites = self.sites.get(node, ())
+        sites, count = self.sites.get(node, ()), self._counts.get(node)
         for operand, dim, columns in sites:
             operand, dim = self._place(node, operand, dim)
             args[operand] = self._gate(args[operand], dim, columns)
-        if sites:
+        if count is not None:
+            number = count.number(self._entries(count))
+            args[count.operand] = self._like(node.ins[count.operand], number)
+        if sites or count is not None:
             return bind(node.primitive, node.params, args)
         if not self._gates_inside(node):
             return apply_as_is(node, args)
         return self.run_nested(node, args)
+
+    @cached_property
+    def depends(self) -> Sites:
+        """The sites, and where numbers count entries of players."""
+        found = dict(self.sites)
+        for node, count in self._counts.items():
+            labels = self.analysis.label(count.value)
+            rows = [(count.operand, k, self.columns(labels[k])) for k in count.axes]
+            counted = [(a, b, columns) for a, b, columns in rows if columns is not None]
+            found[node] = [*self.sites.get(node, ()), *counted]
+        return found
 
     def gated_operands(self, nodes: Sequence[Node]) -> list[Operand]:
         """What is multiplied by gates at these nodes."""
@@ -98,6 +117,29 @@ class Gated(Interpreter):
                     array = self._gate(array, dim, columns)
         return array
 
+    # -- counts --------------------------------------------------------------------
+
+    def _entries(self, count: Count) -> jax.Array:
+        """How many of the counted entries take part: the sum of their gates."""
+        total = jnp.ones(())
+        labels, sizes = (
+            self.analysis.label(count.value),
+            self.program.shape(count.value),
+        )
+        for axis in count.axes:
+            columns = self.columns(labels[axis])
+            if columns is None:
+                total = total * sizes[axis]
+            else:
+                gates = entry_gates(self.gates, columns)
+                total = total * gates.sum(
+                    dtype=jnp.promote_types(gates.dtype, jnp.float32)
+                )
+        return total
+
+    def _like(self, operand: Operand, number: Any) -> jax.Array:
+        return jnp.asarray(number, self.program.aval(operand).dtype)
+
     # -- gates ---------------------------------------------------------------------
 
     def _place(self, node: Node, operand: int, dim: int) -> tuple[int, int]:
@@ -118,7 +160,7 @@ class Gated(Interpreter):
 
     def _gates_inside(self, node: Node) -> bool:
         return any(
-            inner in self.sites or self._gates_inside(inner)
+            inner in self.sites or inner in self._counts or self._gates_inside(inner)
             for graph in node.subs
             for inner in graph.nodes
         )
@@ -171,6 +213,32 @@ def entry_gates(gates, columns: np.ndarray):
         return padded[first]
     picked = padded[columns]
     return picked.all(axis=1) if gates.dtype == bool else picked.prod(axis=1)
+
+
+def shortens_means(model: TracedModel, mask: np.ndarray) -> bool:
+    """True if a mask takes entries of an axis whose means divide by what stays.
+
+    Then the model that is left is not the full one with zeros in their place.
+    """
+    trace = model.base
+    units = mask if model.layers is None else model.layers.all_of(mask)
+    return any(
+        kept_entries(trace.columns(label), units) is not None
+        for count in trace.analysis.counts.values()
+        for label in trace.analysis.label(count.value)
+    )
+
+
+def cut_counts(analysis: LabelAnalysis, columns: Columns) -> dict[Node, Count]:
+    """The numbers that count entries of players: see `trace.counts`."""
+    return {
+        node: count
+        for node, count in analysis.counts.items()
+        if any(
+            columns(analysis.label(count.value)[axis]) is not None
+            for axis in count.axes
+        )
+    }
 
 
 def gated_sites(analysis: LabelAnalysis, columns: Columns) -> Sites:

@@ -129,7 +129,7 @@ class _Parts:
         trace = model.trace(call)
         graph = trace.program.graph
         changed = tuple(graph.inputs[k] for k in changed)
-        sites = gated_run(model, trace, None).sites
+        sites = gated_run(model, trace, None).depends
         units = varying if model.layers is None else model.layers.any_of(varying)
         depends = _depends(graph.nodes, sites, units, changed)
         early = [node for node in graph.nodes if node not in depends]

@@ -1,11 +1,14 @@
 """Run a program at the sizes that a mask leaves."""
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
+from gamepruning.run.gated import cut_counts
 from gamepruning.run.interpret import Interpreter
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.program import Lit, Node, Operand, apply_as_is, bind, take
@@ -20,6 +23,7 @@ class Shrunk(Interpreter):
         super().__init__(analysis, columns)
         self._mask = mask
         self._kept: dict[int, tuple] = {}
+        self._counts = cut_counts(analysis, columns)
 
     def kept(self, operand: Operand) -> tuple:
         """For each axis the indices that stay, or None for all."""
@@ -66,6 +70,14 @@ class Shrunk(Interpreter):
         return outs
 
     def _apply(self, node: Node, args: list) -> list:
+        if (count := self._counts.get(node)) is not None:
+            shape, dtype = (
+                self.shape(count.value),
+                self.program.aval(node.ins[count.operand]).dtype,
+            )
+            number = count.number(prod(shape[axis] for axis in count.axes))
+            args[count.operand] = jnp.asarray(number, dtype)
+            return bind(node.primitive, node.params, args)
         if node.subs and self._cuts_inside(node):
             return self.run_nested(node, args)
         cut_in = any(map(self.is_cut, node.ins))
@@ -99,7 +111,9 @@ class Shrunk(Interpreter):
 
     def _cuts_inside(self, node: Node) -> bool:
         return any(
-            any(map(self.is_cut, (*inner.ins, *inner.outs))) or self._cuts_inside(inner)
+            any(map(self.is_cut, (*inner.ins, *inner.outs)))
+            or inner in self._counts
+            or self._cuts_inside(inner)
             for graph in node.subs
             for inner in graph.nodes
         ) or any(map(self.is_cut, (*node.ins, *node.outs)))

@@ -63,7 +63,7 @@ class ToggleEvaluator:
     ):
         self._model = model
         self._trace = model.trace(model.call(params, *inputs))
-        self._sites = self._gated(None).sites
+        self._sites = self._gated(None).depends
         self._split(varying)
         program = self._trace.program
         self.moves = find_toggle_kinds(program, self._sites, self._late, varying)

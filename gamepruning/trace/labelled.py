@@ -11,6 +11,7 @@ import numpy as np
 
 from gamepruning.trace.branches import Branch, find_branches
 from gamepruning.trace.call import CallSpec, as_struct
+from gamepruning.trace.counts import find_counts
 from gamepruning.trace.flatten import trace
 from gamepruning.trace.labels import LabelAnalysis, Labels
 from gamepruning.trace.program import Lit, Operand, Program
@@ -35,7 +36,8 @@ class TraceOptions:
       outputs_like: params, or params and inputs -> a tree like the outputs, with None
         at an ordinary output and a leaf of params or inputs at an output of its shape;
         None if all are ordinary.
-      reductions: "freeze" or "gate", what becomes of an axis that is summed over.
+      reductions: "freeze", "gate" or "width", what becomes of an axis that is summed
+        over; see `LabelAnalysis`.
       frozen_leaves: arrays of params, by number, to leave alone, with the reason.
     """
 
@@ -144,6 +146,8 @@ def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
     playing = [
         labels if k in options.input_axes else () for k, labels in enumerate(inputs)
     ]
+    if options.reductions == "width":
+        analysis.counts.update(find_counts(analysis))
     units = find_atoms(analysis, [*params, *playing])
     return Trace(program, analysis, units, params, inputs, out_leaves)
 

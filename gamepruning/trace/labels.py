@@ -1,7 +1,7 @@
 """Label every axis of every value of a program: which entries leave together."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,9 @@ class LabelAnalysis(Propagation[Labels]):
       sites: the contractions over an axis that may be pruned, in order.
       opaque: the names of primitives without a rule that met a prunable axis.
       failures: by name why, where it is a derivative rule of the user's that fails.
-      reductions: what a sum over an axis does: "freeze" it, or "gate" it.
+      reductions: what a sum over an axis does: "freeze" it, "gate" it, or gate it
+        and let means divide by the "width" that is left.
+      counts: with "width", by node the numbers that say how many entries are summed.
     """
 
     kind = "label"
@@ -42,6 +44,7 @@ class LabelAnalysis(Propagation[Labels]):
         self.reductions = reductions
         self.atoms = Atoms()
         self.sites: list[Site] = []
+        self.counts: dict[Node, Any] = {}
         self.opaque: set[str] = set()
         self.failures: dict[str, str] = {}
         self._varying: set[int] = set()

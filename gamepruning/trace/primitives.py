@@ -47,6 +47,11 @@ LINEAR = VIEWS - _names("abs") | _names("add add_any div mul name sub")
 # The result is the operand, with a note for whoever compiles or differentiates.
 ANNOTATIONS = _names("copy copy_p name sharding_constraint")
 
+# Every entry of the result is one of the operand's, perhaps in another type.
+PASSES_ENTRIES = ANNOTATIONS | _names("""
+broadcast_in_dim convert_element_type reshape reshard squeeze stop_gradient transpose
+""")
+
 # The same entries in the same order, under another shape.
 RESHAPES = _names("reshape squeeze")
 

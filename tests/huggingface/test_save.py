@@ -241,3 +241,17 @@ def test_branches_that_left_are_layers_that_left_or_zeros(llama, tmp_path):
         hf.save(tmp_path / "part", small, checkpoint)
     again = hf.load(hf.save(tmp_path / "part", small, checkpoint, pad=True))
     assert not again.params["model.layers.0.self_attn.o_proj.weight"].any()
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma"])
+def test_the_hidden_width_shrinks_and_the_configuration_says_so(kind, tmp_path):
+    checkpoint = hf.load(tiny.write(tmp_path / "large", kind))
+    players = hf.find_players(checkpoint, tiny.IDS, kinds="hidden")
+    assert [(f.name, f.size) for f in players.families] == [("model.embed_tokens", 24)]
+    small = gp.compact(players, checkpoint.params, np.arange(24) % 4 > 0)
+    assert small.report.reference != "the gated full model"
+    read = hf.load(hf.save(tmp_path / "small", small, checkpoint))
+    assert (read.config["hidden_size"], read.config["num_attention_heads"]) == (18, 6)
+    found = jax.jit(read.apply)(read.params, tiny.IDS)
+    expected = jax.jit(small.apply)(small.params, tiny.IDS)
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -16,9 +16,10 @@ from gamepruning.trace.zeros import CONSTANT, ZERO, Levels, ZeroAnalysis
 
 def label_reduce(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[Labels]:
     """A reduced axis stays whole, or on request is gated where a gate of 0 is exact."""
-    gates = analysis.reductions == "gate" and _ignores_zeros(analysis, node)
+    may_gate = analysis.reductions != "freeze"
+    gates = may_gate and _ignores_zeros(analysis, node)
     reason = f"it is reduced by {explain_node(node)}"
-    if analysis.reductions == "gate" and node.name in primitives.MAXIMA:
+    if may_gate and node.name in primitives.MAXIMA:
         reason += ", which can be gated only over absolute values and the like"
     for dim in node.params["axes"]:
         if gates:
