@@ -45,7 +45,7 @@ def kinds_of(model: TracedModel, families: Sequence[Family]) -> tuple[str, ...]:
     roles: dict[int, set[str]] = {}
     for product in _products_of_activations(model.usage, base.program.graph):
         for atom, role in _roles(base.analysis, product):
-            roles.setdefault(base.number_of.get(atom, -1), set()).add(role)
+            roles.setdefault(int(base.number_of[atom]), set()).add(role)
     found = [_kind(model, family, roles) for family in families]
     places = [_places(family) for family in families]
     grouped = [k for k, kind in enumerate(found) if kind in (HEADS, QUERIES)]

@@ -1,20 +1,20 @@
 """Names that people recognise, for parameters, families and players."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from gamepruning.trace.labelled import Signature
-from gamepruning.trace.units import Atom, Family, Place
+from gamepruning.trace.units import Family, Place, UnitGroup, without_twins
 from gamepruning.trace.usage import UsageAnalysis
 from gamepruning.types import InputError
 
 _LEAVES = {"kernel", "weight", "weights", "w", "embedding", "value", "raw_value", "W"}
-Groups = Mapping[str, list[Atom]]  # the units of each family, by its name
+Groups = Mapping[str, UnitGroup]  # the units of each family, by its name
 
 _COLLECTIONS = {"params", "batch_stats"}
 
 
 def group_units(
-    units: Sequence[Atom], usage: UsageAnalysis, places: Sequence[str]
+    units: Sequence[UnitGroup], usage: UsageAnalysis, places: Sequence[str]
 ) -> Groups:
     """Units by family, each family under a unique name.
 
@@ -22,19 +22,14 @@ def group_units(
     once: the rows and the columns of a map, say, that one kernel fills. No set of kept
     indices can tell which of them left, so they leave together.
     """
-    families: dict[tuple, list[Atom]] = {}
-    seen: set[Signature] = set()
-    for unit in units:
-        if unit.signature() not in seen:
-            families.setdefault(unit.family, []).append(unit)
-        seen.add(unit.signature())
-    homes = {family: _home(members[0], usage) for family, members in families.items()}
-    bases = {family: layer_name(places[home[0]]) for family, home in homes.items()}
-    named: dict[str, list[Atom]] = {}
-    for family, members in families.items():
-        name = bases[family]
-        if list(bases.values()).count(name) > 1:
-            name = f"{name}[axis {homes[family][1]}]"
+    families = without_twins(units)
+    homes = [_home(members, usage) for members in families]
+    bases = [layer_name(places[home[0]]) for home in homes]
+    counts = Counter(bases)
+    named: dict[str, UnitGroup] = {}
+    for members, home, name in zip(families, homes, bases, strict=True):
+        if counts[name] > 1:
+            name = f"{name}[axis {home[1]}]"
         unique, count = name, 2
         while unique in named:
             unique, count = f"{name}#{count}", count + 1
@@ -42,10 +37,10 @@ def group_units(
     return named
 
 
-def _home(unit: Atom, usage: UsageAnalysis) -> tuple[int, int]:
-    """The parameter axis that the unit is named after: one that produces it.
+def _home(units: UnitGroup, usage: UsageAnalysis) -> tuple[int, int]:
+    """The parameter axis that units are named after: one that produces them.
 
-    Else it is named after the input that it is an entry of.
+    Else they are named after the input that they are entries of.
     """
     order = {"out": 0, "input": 1, "batch": 2, "bias": 3, "scale": 4}
 
@@ -54,7 +49,7 @@ def _home(unit: Atom, usage: UsageAnalysis) -> tuple[int, int]:
         role = "input" if is_input else usage.role(place)
         return order.get(role, 5), place
 
-    return min(unit.touches, key=rank)
+    return min(units.places, key=rank)
 
 
 def layer_name(path: str) -> str:
@@ -103,7 +98,7 @@ def in_layer(name: str, home: str, layer: str) -> str:
 
 
 def player_names(
-    families: Sequence[Family], groups: Groups, granularity: str
+    families: Sequence[Family], groups: Iterable[str], granularity: str
 ) -> tuple[str, ...]:
     """`Dense_0[17]` for units; the family's name for layers."""
     if granularity == "layer":

@@ -22,7 +22,7 @@ def nothing_to_prune(model: TracedModel) -> str:
       model: a traced model without a unit that could leave.
     """
     base = model.base
-    rows = frozen_axes(base.analysis, base.param_labels, model.paths, {})
+    rows = frozen_axes(base.analysis, base.param_labels, model.paths, base.number_of)
     if not rows:
         return "nothing to prune: the model has no parameters"
     text = "nothing to prune: no parameter axis can lose an entry; "
@@ -86,5 +86,5 @@ def _hint(model: TracedModel) -> str:
     if model.options.reductions != "freeze":
         return ""
     options = dataclasses.replace(model.options, reductions="gate")
-    found = len(TracedModel(model.apply, model.example, options).base.units)
+    found = TracedModel(model.apply, model.example, options).base.num_units
     return f'; reductions="gate" finds {found} players' if found else ""

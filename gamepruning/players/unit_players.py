@@ -1,5 +1,6 @@
 """Structural units as players: neurons, filters, heads; or whole layers of them."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,9 +19,8 @@ from gamepruning.run import kept as axes
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.run.owned import participate, sum_owned
 from gamepruning.run.small import compact_apply, slice_outputs
-from gamepruning.trace.labelled import Signature
 from gamepruning.trace.model import TracedModel
-from gamepruning.trace.units import Atom, AxisSlice, Family, frozen_axes
+from gamepruning.trace.units import AxisSlice, Family, Numbers, UnitGroup, frozen_axes
 from gamepruning.trees.paths import InputKey
 from gamepruning.types import Apply, InputError, Outputs, Params
 
@@ -68,12 +68,16 @@ class UnitPlayers(Players):
         self.frozen = frozen_axes(
             base.analysis, labels, self.model.array_names, base.number_of
         )
-        self._names = naming.player_names(self.families, groups, granularity)
+        self._groups = tuple(groups)
 
     @property
     def names(self) -> tuple[str, ...]:
         """`Dense_0[17]` for units; the family's name for layers."""
         return self._names
+
+    @functools.cached_property
+    def _names(self) -> tuple[str, ...]:
+        return naming.player_names(self.families, self._groups, self.granularity)
 
     # -- evaluation ----------------------------------------------------------------
 
@@ -162,13 +166,14 @@ class UnitPlayers(Players):
 # -- families ------------------------------------------------------------------------
 
 
-def _number_units(groups: naming.Groups, merged: bool) -> dict[Signature, int]:
+def _number_units(groups: naming.Groups, merged: bool) -> Numbers:
     """The player of each unit: its own number, or that of its group if `merged`."""
-    if merged:
-        pairs = enumerate(groups.values())
-        return {unit.signature(): k for k, units in pairs for unit in units}
-    every = [unit for units in groups.values() for unit in units]
-    return {unit.signature(): k for k, unit in enumerate(every)}
+    members, start = [], 0
+    for number, units in enumerate(groups.values()):
+        own = np.full(len(units), number) if merged else start + np.arange(len(units))
+        members.append((units, own))
+        start += len(units)
+    return Numbers(members)
 
 
 def _make_families(
@@ -177,9 +182,8 @@ def _make_families(
     """A family of each group; if `merged`, one family whose players are the groups."""
     families, start = [], 0
     for name, units in groups.items():
-        members = [units] if merged else [[unit] for unit in units]
-        stop = start + len(members)
-        families.append(Family(name, start, stop, _make_slices(model, members)))
+        stop = start + (1 if merged else len(units))
+        families.append(Family(name, start, stop, _make_slices(model, units, merged)))
         start = stop
     if merged:
         slices = tuple(piece for family in families for piece in family.slices)
@@ -188,19 +192,14 @@ def _make_families(
 
 
 def _make_slices(
-    model: TracedModel, members: Sequence[Sequence[Atom]]
+    model: TracedModel, units: UnitGroup, merged: bool
 ) -> tuple[AxisSlice, ...]:
-    """The parameter axes that the players of a family touch; each player is units."""
+    """The parameter axes that the units touch, by unit or, if `merged`, together."""
     num_params = model.example.num_params
     slices = []
-    for place in sorted(members[0][0].touches):
+    for place, rows in zip(units.places, units.entries, strict=True):
         array, axis = place
         role = model.usage.role(place) if array < num_params else "input"
-        index = tuple(
-            units[0].touches[place]
-            if len(units) == 1
-            else np.unique(np.concatenate([unit.touches[place] for unit in units]))
-            for units in members
-        )
+        index = (np.unique(rows.flat),) if merged else rows
         slices.append(AxisSlice(model.array_names[array], axis, role, index))
     return tuple(slices)

@@ -19,7 +19,7 @@ from gamepruning.run.activations import Moments
 from gamepruning.run.hoist import Hoisted, SplitModel, split_before_all
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
-from gamepruning.trace.units import AxisSlice, Family
+from gamepruning.trace.units import AxisSlice, Family, Numbers
 from gamepruning.trees.paths import InputKey
 from gamepruning.trees.trainable import widen
 from gamepruning.types import Apply, InputError, Outputs, Params
@@ -54,7 +54,7 @@ class WeightPlayers(Players):
         self.granularity = "weight"
         self.families = _make_families(model, self._leaves)
         self.frozen = ()
-        self.model = model.with_players({}, self.families[-1].stop)
+        self.model = model.with_players(Numbers(), self.families[-1].stop)
         self._units = _find_units(model)
 
     @property

@@ -78,12 +78,15 @@ def units_that_stay(
         for axis, rows in axes.items():
             places[len(model.paths) + number, axis] = np.asarray(rows)
     stays = np.ones(num_units, bool)
-    for signature, player in model.numbers.items():
-        if all(
-            place in places and not np.isin(rows, places[place]).any()
-            for place, rows in signature
-        ):
-            stays[player] = False
+    for units, players in model.numbers.members:
+        if not all(place in places for place in units.places):
+            continue
+        has_entry = np.zeros(len(units), bool)
+        for place, rows in zip(units.places, units.entries, strict=True):
+            is_kept = np.isin(rows.flat, places[place])
+            unit = np.repeat(np.arange(len(units)), rows.counts)
+            has_entry[unit[is_kept]] = True
+        stays[players[~has_entry]] = False
     return stays
 
 

@@ -58,9 +58,14 @@ class Atoms:
         self._num_blocks += 1
         return nodes
 
-    def block(self, node: Node) -> int:
-        """The allocation block of an atom."""
-        return int(self._block[node])
+    @property
+    def num_nodes(self) -> int:
+        """How many nodes there are."""
+        return self._count
+
+    def blocks(self) -> np.ndarray:
+        """The allocation block of every node."""
+        return self._block[: self._count].copy()
 
     def roots(self, nodes: np.ndarray) -> np.ndarray:
         """The representatives of `nodes` (atoms, products or FROZEN)."""
@@ -128,6 +133,39 @@ class Atoms:
             for k, atoms in zip(found.tolist(), sets, strict=True)
         ]
         return [sets[k] for k in back.tolist()]
+
+    def members(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`resolve` of every entry as pairs (number of the entry, atom), by entry.
+
+        Example: the second of three entries needs two atoms, the third is frozen.
+          >>> atoms = Atoms()
+          >>> one, two = atoms.new(2).tolist()
+          >>> both = atoms.product(frozenset((one, two)))
+          >>> [part.tolist() for part in atoms.members(np.array([one, both, 0]))]
+          [[0, 1, 1], [1, 1, 2]]
+        """
+        roots = self.roots(nodes)
+        is_product = self._is_product[roots]
+        index = np.flatnonzero(~is_product & (roots != FROZEN))
+        if not is_product.any():
+            return index, roots[index]
+        places = np.flatnonzero(is_product)
+        products, back = np.unique(roots[places], return_inverse=True)
+        sets = self.sets(products)
+        counts = np.fromiter(map(len, sets), np.int64, len(sets))
+        flat = np.fromiter((atom for atoms in sets for atom in atoms), np.int64)
+        starts = np.cumsum(counts) - counts
+        each = counts[back]
+        within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
+        index = np.concatenate([index, np.repeat(places, each)])
+        atoms = np.concatenate(
+            [
+                roots[index[: len(index) - len(within)]],
+                flat[np.repeat(starts[back], each) + within],
+            ]
+        )
+        order = np.lexsort([atoms, index])
+        return index[order], atoms[order]
 
     def _are_settled(self, products: list[int]) -> list[int]:
         """Those of some products whose members are all atoms that can leave."""

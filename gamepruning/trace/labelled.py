@@ -17,11 +17,9 @@ from gamepruning.trace.labels import LabelAnalysis, Labels
 from gamepruning.trace.program import Lit, Operand, Program
 from gamepruning.trace.rules import RULES
 from gamepruning.trace.stacks import Stack, find_stacks
-from gamepruning.trace.units import Atom, Columns, find_atoms
+from gamepruning.trace.units import Columns, Numbers, UnitGroup, find_units
 from gamepruning.trees.paths import InputKey, array_paths
 from gamepruning.types import Apply, InputError
-
-Signature = tuple  # what identifies a unit in any trace of a model
 
 _NEEDS_A_VALUE = ("concrete", "static", "Tracer", "traced")
 
@@ -54,32 +52,31 @@ class Trace:
     Attributes:
       program: the traced program.
       analysis: the labels of its values, and where axes are summed over.
-      units: the structural units that could leave.
+      units: the structural units that could leave, in groups.
       param_labels: for each array of params one label an axis.
       input_labels: the same for the inputs.
       out_leaves: for each output the array of params, then of the inputs, that it is
         shaped like, or None.
-      number_of: the player of a unit, by the unit's atom; units that are not in it do
-        not play.
+      number_of: the player of each atom, int [number of nodes]; -1 where none is.
     """
 
     program: Program
     analysis: LabelAnalysis
-    units: list[Atom]
+    units: list[UnitGroup]
     param_labels: list[Labels]
     input_labels: list[Labels]
     out_leaves: tuple[int | None, ...]
-    number_of: Mapping[int, int] = field(default_factory=dict)
+    number_of: np.ndarray
 
     @cached_property
     def columns(self) -> Columns:
         """The players of each entry of an axis, by the axis's label."""
-        return Columns(self.analysis, dict(self.number_of))
+        return Columns(self.analysis, self.number_of)
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
         """The scans over stacked parameters, and who lives within one of the layers."""
-        size = 2 + max(self.number_of.values(), default=-1)
+        size = 2 + int(self.number_of.max(initial=-1))
 
         def players_in(operand: Operand) -> np.ndarray:
             found = np.zeros(size, bool)
@@ -98,19 +95,19 @@ class Trace:
         """The residual branches of the program."""
         return find_branches(self.program, len(self.param_labels))
 
-    def numbered(self, numbers: Mapping[Signature, int]) -> "Trace":
+    @property
+    def num_units(self) -> int:
+        """How many structural units could leave."""
+        return sum(map(len, self.units))
+
+    def numbered(self, numbers: Numbers) -> "Trace":
         """The same trace with units that play under these numbers."""
-        signatures = {unit.atom: unit.signature() for unit in self.units}
-        number_of = {
-            atom: numbers[signature]
-            for atom, signature in signatures.items()
-            if signature in numbers
-        }
+        number_of = numbers.of(self.units, self.analysis.atoms.num_nodes)
         return replace(self, number_of=number_of)
 
     def __repr__(self) -> str:
         nodes = len(self.program.graph.nodes)
-        return f"Trace({nodes} nodes, {len(self.units)} units)"
+        return f"Trace({nodes} nodes, {self.num_units} units)"
 
 
 def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
@@ -148,8 +145,9 @@ def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
     ]
     if options.reductions == "width":
         analysis.counts.update(find_counts(analysis))
-    units = find_atoms(analysis, [*params, *playing])
-    return Trace(program, analysis, units, params, inputs, out_leaves)
+    units = find_units(analysis, [*params, *playing])
+    nobody = np.full(analysis.atoms.num_nodes, -1)
+    return Trace(program, analysis, units, params, inputs, out_leaves, nobody)
 
 
 def _label_params(

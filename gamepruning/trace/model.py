@@ -1,7 +1,7 @@
 """A model that is understood: its traces by shape, and who plays where."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +11,9 @@ from jaxtyping import ArrayLike
 
 from gamepruning.trace.branches import Branch
 from gamepruning.trace.call import CallSpec, check_params, input_error, split_call
-from gamepruning.trace.labelled import Signature, Trace, TraceOptions, trace_call
+from gamepruning.trace.labelled import Trace, TraceOptions, trace_call
 from gamepruning.trace.stacks import LayerNumbers
+from gamepruning.trace.units import Numbers
 from gamepruning.trace.usage import UsageAnalysis
 from gamepruning.trees.masks import as_gates
 from gamepruning.trees.paths import array_paths
@@ -51,7 +52,7 @@ class TracedModel:
       paths: the paths of the arrays of params.
       array_names: `paths`, then "input k" for the arrays of the inputs ("input k/path"
         for those of a tree).
-      numbers: the player of each unit that plays, by the unit's signature.
+      numbers: the player of each unit that plays.
       num_players: N.
       layers: who the units of a scanned layer are in each layer, where each layer has
         players of its own; the units themselves are numbered in traces.
@@ -65,9 +66,9 @@ class TracedModel:
       >>> params = {"in": jnp.ones((3, 2)), "out": jnp.ones((2, 1))}
       >>> call = split_call(params, (jnp.ones((5, 3)),))
       >>> model = TracedModel(apply, call, TraceOptions())
-      >>> model, len(model.base.units)
+      >>> model, model.base.num_units
       (TracedModel(2 arrays of params, 0 players, 1 traces), 2)
-      >>> numbers = {u.signature(): k for k, u in enumerate(model.base.units)}
+      >>> numbers = Numbers([(model.base.units[0], np.arange(2))])
       >>> [owned.leaf for owned in model.with_players(numbers, 2).owned_axes()]
       [0]
     """
@@ -82,25 +83,22 @@ class TracedModel:
         self.paths = tuple(array_paths(params))
         inputs = [f"input {key}" for key in example.input_keys]
         self.array_names = (*self.paths, *inputs)
-        self.numbers: dict[Signature, int] = {}
+        self.numbers = Numbers()
         self.num_players = 0
         self.layers: LayerNumbers | None = None
         self.branches: tuple[int, ...] | None = None
         self.facts: dict[Any, Any] = {}
         self._traces = {example.key(): self.base}
 
-    def with_players(
-        self, numbers: Mapping[Signature, int], num_players: int
-    ) -> "TracedModel":
+    def with_players(self, numbers: Numbers, num_players: int) -> "TracedModel":
         """The same model, whose units play under these numbers.
 
         Args:
-          numbers: the player of each unit that plays, by the unit's signature; several
-            units may be one player.
+          numbers: the player of each unit that plays; several units may be one player.
           num_players: N.
         """
         other = copy.copy(self)
-        other.numbers, other.num_players = dict(numbers), num_players
+        other.numbers, other.num_players = numbers, num_players
         other.base = self.base.numbered(numbers)
         other._traces = {self.example.key(): other.base}
         return other
@@ -120,7 +118,7 @@ class TracedModel:
           branches: which of those of a trace play.
           layers: who they are in each layer.
         """
-        other = self.with_players({}, 0).with_layers(layers)
+        other = self.with_players(Numbers(), 0).with_layers(layers)
         other.branches = tuple(branches)
         return other
 
@@ -183,8 +181,8 @@ class TracedModel:
             cause = next(iter(str(error).splitlines()), type(error).__name__)
             raise input_error(self.example, call, cause) from error
         found = found.numbered(self.numbers)
-        expected = len(set(self.numbers.values()))
-        have = len(set(found.number_of.values()))
+        expected = self.numbers.num_players
+        have = len(np.unique(found.number_of[found.number_of >= 0]))
         if have != expected:
             raise ValueError(
                 f"at these input shapes the model has {have} of its {expected} "

@@ -3,14 +3,97 @@
 Everything here is plain numpy and strings; nothing refers to a trace any more.
 """
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 Place = tuple[int, int]  # (leaf number, axis)
+_FILLED = 4  # times as much as there is, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged(Sequence[np.ndarray]):
+    """Rows of different lengths, one after the other.
+
+    Attributes:
+      flat: the entries of all rows.
+      ends: where each row ends, rising.
+
+    Example:
+      >>> rows = Ragged.of(np.array([4, 5, 6]), np.array([1, 2]))
+      >>> [row.tolist() for row in rows], rows.pad(-1).tolist()
+      ([[4], [5, 6]], [[4, -1], [5, 6]])
+    """
+
+    flat: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, flat: np.ndarray, counts: np.ndarray) -> "Ragged":
+        """Rows of these lengths."""
+        return cls(flat, np.cumsum(counts))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, number: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> "Ragged": ...
+
+    def __getitem__(self, number):
+        if isinstance(number, slice):
+            return self.take(np.arange(len(self))[number])
+        number = operator.index(number)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"row {number} of {len(self)}")
+        number %= len(self)
+        start = self.ends[number - 1] if number else 0
+        return self.flat[start : self.ends[number]]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The lengths of the rows."""
+        return np.diff(self.ends, prepend=0)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The rows of all parts."""
+        if len(parts) == 1:
+            return parts[0]
+        counts = np.concatenate([part.counts for part in parts])
+        return cls.of(np.concatenate([part.flat for part in parts]), counts)
+
+    def equals(self, other: "Ragged") -> bool:
+        """True if the rows are the same."""
+        same = np.array_equal(self.ends, other.ends)
+        return same and np.array_equal(self.flat, other.flat)
+
+    def take(self, which: np.ndarray) -> "Ragged":
+        """Some of the rows, by number."""
+        counts = self.counts[which]
+        ends = np.cumsum(counts)
+        shift = self.ends[which] - ends  # of each row's entries
+        return Ragged(
+            self.flat[np.arange(counts.sum()) + np.repeat(shift, counts)], ends
+        )
+
+    def pad(self, fill: int) -> np.ndarray:
+        """The rows as a matrix, filled up at their ends."""
+        counts = self.counts
+        width = int(counts.max(initial=0))
+        if width * len(counts) == len(self.flat):
+            return self.flat.reshape(len(counts), width)
+        matrix = np.full((len(counts), width), fill)
+        matrix[np.arange(width) < counts[:, None]] = self.flat
+        return matrix
+
+    def __repr__(self) -> str:
+        return f"Ragged({len(self)} rows, {len(self.flat)} entries)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +118,7 @@ class AxisSlice:
     path: str
     axis: int
     role: str
-    index: tuple[np.ndarray, ...]
+    index: Sequence[np.ndarray]
     layer: Place | None = None
 
     def entry(self, leaf: Any) -> tuple[Any, int]:
@@ -101,67 +184,210 @@ class Frozen:
 
 
 @dataclass(frozen=True, eq=False)
-class Atom:
-    """One structural unit before it has a number."""
+class UnitGroup:
+    """Structural units that touch the same axes, in order.
 
-    atom: int
-    family: tuple
-    touches: dict[Place, np.ndarray]
+    Attributes:
+      places: the axes that each of them touches, rising.
+      atoms: one a unit, int [K].
+      entries: for each place the units' entries on it.
+    """
 
-    def signature(self) -> tuple:
-        """What identifies the unit in any trace of the same model."""
-        return self._signature
+    places: tuple[Place, ...]
+    atoms: np.ndarray
+    entries: tuple[Ragged, ...]
 
-    @cached_property
-    def _signature(self) -> tuple:
-        return tuple((p, tuple(self.touches[p].tolist())) for p in sorted(self.touches))
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    def take(self, which: np.ndarray) -> "UnitGroup":
+        """Some of the units, by number."""
+        entries = tuple(rows.take(which) for rows in self.entries)
+        return UnitGroup(self.places, self.atoms[which], entries)
+
+    def __repr__(self) -> str:
+        return f"UnitGroup({len(self)} units, {len(self.places)} axes)"
 
 
-def find_atoms(analysis, leaf_labels: Sequence[tuple]) -> list[Atom]:
+class Numbers:
+    """The players of units, in any trace of the same model.
+
+    A unit is known by the entries that it touches.
+
+    Args:
+      members: pairs of some units, and the player of each, int [K].
+
+    Attributes:
+      members: the same.
+      num_players: how many different players there are.
+    """
+
+    def __init__(self, members: Sequence[tuple[UnitGroup, np.ndarray]] = ()):
+        self.members = tuple(members)
+        every = [np.zeros(0, int), *(players for _, players in self.members)]
+        self.num_players = len(np.unique(np.concatenate(every)))
+
+    def of(self, units: Sequence[UnitGroup], num_atoms: int) -> np.ndarray:
+        """The player of each atom of a trace, int [num_atoms]; -1 where none is."""
+        found = np.full(num_atoms, -1)
+        known: dict[tuple, list[tuple[UnitGroup, np.ndarray]]] = {}
+        for group, players in self.members:
+            known.setdefault(group.places, []).append((group, players))
+        for group in units:
+            for other, players in known.get(group.places, ()):
+                position = _find_units(other, group)
+                seen = position >= 0
+                found[group.atoms[seen]] = players[position[seen]]
+        return found
+
+    def __repr__(self) -> str:
+        return f"Numbers({self.num_players} players)"
+
+
+def _find_units(known: UnitGroup, units: UnitGroup) -> np.ndarray:
+    """Which of the known units touches the same entries as each unit, or -1."""
+    pairs = list(zip(known.entries, units.entries, strict=True))
+    if all(one.equals(other) for one, other in pairs):
+        return np.arange(len(units))
+    both = _table([known, units])
+    order = np.lexsort(both.T[::-1])  # stable: a known one comes first
+    new = np.ones(len(both), bool)
+    new[1:] = (both[order[1:]] != both[order[:-1]]).any(axis=1)
+    first = order[np.maximum.accumulate(np.where(new, np.arange(len(both)), 0))]
+    found = np.empty(len(both), int)
+    found[order] = np.where(first < len(known), first, -1)
+    return found[len(known) :]
+
+
+def _table(groups: Sequence[UnitGroup]) -> np.ndarray:
+    """A row for each unit of groups that touch the same axes, int [K, W].
+
+    Rows compare as the lists of the entries at every place do.
+    """
+    places = zip(*(group.entries for group in groups), strict=True)
+    return np.concatenate([_comparable(Ragged.joined(rows)) for rows in places], axis=1)
+
+
+def _comparable(rows: Ragged) -> np.ndarray:
+    """A matrix whose rows compare as these do: filled up, or their ranks."""
+    if rows.counts.max(initial=0) * len(rows) <= _FILLED * len(rows.flat):
+        return rows.pad(-1)
+    lists = [tuple(row.tolist()) for row in rows]
+    ranks = {row: rank for rank, row in enumerate(sorted(set(lists)))}
+    return np.array([[ranks[row]] for row in lists])
+
+
+def find_units(analysis, leaf_labels: Sequence[tuple]) -> list[UnitGroup]:
     """The units that touch a parameter (or chosen input) and are summed over.
 
-    `leaf_labels` holds the labels of each leaf's axes. The order is that in which the
-    model reads the units, then that of their indices.
+    Units of a group were allocated together and touch the same axes. The order is that
+    in which the model reads the groups, then that of the units' entries.
+
+    Args:
+      analysis: the labelled program.
+      leaf_labels: the labels of each leaf's axes.
     """
     first_site = _first_sites(analysis)
-    touches: dict[int, dict[Place, list[int]]] = {}
+    group_of = analysis.atoms.blocks()  # then apart by the places they touch
+    num_groups = int(group_of.max(initial=0)) + 1
+    touched: dict[Place, tuple[np.ndarray, Ragged]] = {}
     for leaf, labels in enumerate(leaf_labels):
         for axis, label in enumerate(labels):
-            if not analysis.atoms.is_frozen(label):
-                here: dict[int, list[int]] = {}
-                for index, atoms in enumerate(analysis.atoms.sets(label)):
-                    for atom in atoms:
-                        here.setdefault(atom, []).append(index)
-                for atom, rows in here.items():
-                    touches.setdefault(atom, {})[leaf, axis] = rows
+            if analysis.atoms.is_frozen(label):
+                continue
+            atoms, rows = _by_atom(*analysis.atoms.members(label))
+            is_read = first_site[atoms] >= 0
+            if not is_read.all():
+                atoms, rows = atoms[is_read], rows.take(np.flatnonzero(is_read))
+            if len(atoms):
+                touched[leaf, axis] = atoms, rows
+                old, new = np.unique(group_of[atoms], return_inverse=True)
+                group_of[atoms] = num_groups + new
+                num_groups += len(old)
+    return _in_order(_gather(touched, group_of), first_site, analysis.atoms.blocks())
+
+
+def _by_atom(index: np.ndarray, atoms: np.ndarray) -> tuple[np.ndarray, Ragged]:
+    """The atoms of some pairs, rising, and the entries of each."""
+    order = np.argsort(atoms, kind="stable")
+    found, counts = np.unique(atoms[order], return_counts=True)
+    return found, Ragged.of(index[order], counts)
+
+
+def _gather(
+    touched: dict[Place, tuple[np.ndarray, Ragged]], group_of: np.ndarray
+) -> list[UnitGroup]:
+    """The units of each group, by atom."""
+    members: dict[int, dict[Place, tuple[np.ndarray, Ragged]]] = {}
+    for place, (atoms, rows) in touched.items():
+        groups = group_of[atoms]
+        order = np.argsort(groups, kind="stable")
+        found, starts = np.unique(groups[order], return_index=True)
+        parts = np.split(order, starts[1:])
+        for group, own in zip(found.tolist(), parts, strict=True):
+            members.setdefault(group, {})[place] = atoms[own], rows.take(own)
+    made = []
+    for places in members.values():
+        atoms = next(iter(places.values()))[0]
+        made.append(
+            UnitGroup(tuple(places), atoms, tuple(rows for _, rows in places.values()))
+        )
+    return made
+
+
+def _in_order(
+    groups: list[UnitGroup], first_site: np.ndarray, blocks: np.ndarray
+) -> list[UnitGroup]:
     found = []
-    for atom, places in touches.items():
-        if atom in first_site:
-            family = (analysis.atoms.block(atom), frozenset(places))
-            arrays = {place: np.array(ks) for place, ks in places.items()}
-            found.append(Atom(atom, family, arrays))
-    families: dict[tuple, int] = {}
-    for unit in found:
-        order = first_site[unit.atom]
-        families[unit.family] = min(order, families.get(unit.family, order))
-    keys = {f: (order, min(f[1]), f[0]) for f, order in families.items()}
-    return sorted(found, key=lambda u: (keys[u.family], u.signature()))
+    for group in groups:
+        read = int(first_site[group.atoms].min())
+        key = read, group.places[0], int(blocks[group.atoms[0]])
+        order = np.lexsort(_table([group]).T[::-1])
+        if (np.diff(order) < 0).any():
+            group = group.take(order)
+        first = [entries[0].tolist() for entries in group.entries]
+        found.append(((key, list(zip(group.places, first, strict=True))), group))
+    return [group for _, group in sorted(found, key=lambda pair: pair[0])]
 
 
-def _first_sites(analysis) -> dict[int, int]:
-    first: dict[int, int] = {}
+def without_twins(groups: Sequence[UnitGroup]) -> list[UnitGroup]:
+    """The groups without units that touch the same entries as one before."""
+    seen: dict[tuple, list[UnitGroup]] = {}
+    kept = []
+    for group in groups:
+        table = _table([group])
+        is_new = np.ones(len(table), bool)
+        is_new[1:] = (table[1:] != table[:-1]).any(axis=1)
+        same = seen.setdefault(group.places, [])
+        for other in same:
+            is_new &= _find_units(other, group) < 0
+        if is_new.any():
+            group = group if is_new.all() else group.take(np.flatnonzero(is_new))
+            same.append(group)
+            kept.append(group)
+    return kept
+
+
+def _first_sites(analysis) -> np.ndarray:
+    """Where each atom is first summed over, int [number of nodes]; -1 for nowhere."""
+    first = np.full(analysis.atoms.num_nodes, -1)
     for number, site in enumerate(analysis.sites):
         label = analysis.label(site.node.ins[site.operand])[site.dim]
         if isinstance(label, np.ndarray):
-            roots = np.unique(analysis.atoms.roots(label))
-            for atoms in set(analysis.atoms.sets(roots)):
-                for atom in atoms:
-                    first.setdefault(atom, number)
+            _, atoms = analysis.atoms.members(label)
+            first[atoms[first[atoms] < 0]] = number
     return first
 
 
 def frozen_axes(analysis, leaf_labels, paths, numbers) -> tuple[Frozen, ...]:
-    """Every parameter axis with entries that stay, by reason."""
+    """Every parameter axis with entries that stay, by reason.
+
+    Args:
+      analysis: the labelled program.
+      leaf_labels: the labels of each leaf's axes.
+      paths: the leaves' names.
+      numbers: the player of each atom; -1 where none is.
+    """
     rows = []
     for leaf, labels in enumerate(leaf_labels):
         for axis, label in enumerate(labels):
@@ -174,10 +400,12 @@ def _reasons(analysis, label, numbers) -> dict[str, int]:
     """Why entries of an axis stay, and how many for each reason."""
     if not isinstance(label, np.ndarray):
         return {}
-    sets = analysis.atoms.sets(label)
-    is_frozen = np.array([not atoms for atoms in sets], bool)
-    found = analysis.atoms.reasons(label[is_frozen])
-    unread = sum(bool(s) and not any(atom in numbers for atom in s) for s in sets)
+    index, atoms = analysis.atoms.members(label)
+    can_leave, is_player = np.zeros((2, len(label)), bool)
+    can_leave[index] = True
+    is_player[index[numbers[atoms] >= 0]] = True
+    found = analysis.atoms.reasons(label[~can_leave])
+    unread = int((can_leave & ~is_player).sum())
     if unread:
         found["it is never summed over on the way to the outputs"] = unread
     return found
@@ -186,7 +414,7 @@ def _reasons(analysis, label, numbers) -> dict[str, int]:
 class Columns:
     """For each index of an axis: the players that all have to stay for it to stay."""
 
-    def __init__(self, analysis, numbers: dict[int, int]):
+    def __init__(self, analysis, numbers: np.ndarray):
         self._analysis = analysis
         self._numbers = numbers
         self._cache: dict[bytes, np.ndarray | None] = {}
@@ -203,14 +431,18 @@ class Columns:
     def _find(self, label: np.ndarray) -> np.ndarray | None:
         if self._analysis.atoms.is_frozen(label):
             return None
-        sets = [
-            sorted({self._numbers[a] + 1 for a in atoms if a in self._numbers})
-            for atoms in self._analysis.atoms.sets(label)
-        ]
-        width = max(map(len, sets))
-        if width == 0:
+        index, atoms = self._analysis.atoms.members(label)
+        players = self._numbers[atoms] + 1
+        index, players = index[players > 0], players[players > 0]
+        if not len(index):
             return None
-        return np.array([row + [0] * (width - len(row)) for row in sets])
+        order = np.lexsort([players, index])
+        index, players = index[order], players[order]
+        is_new = np.ones(len(index), bool)
+        is_new[1:] = (np.diff(index) != 0) | (np.diff(players) != 0)
+        index, players = index[is_new], players[is_new]
+        counts = np.bincount(index, minlength=len(label))
+        return Ragged.of(players, counts).pad(0)
 
 
 def kept_entries(columns: np.ndarray | None, mask: np.ndarray) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import gamepruning as gp
 from gamepruning.trace.call import split_call
 from gamepruning.trace.labelled import TraceOptions
 from gamepruning.trace.model import TracedModel
+from gamepruning.trace.units import Numbers
 from tests.small import apply_mlp, make_mlp
 
 
@@ -40,8 +41,8 @@ def test_numbers_make_another_model_of_the_same_trace(mlp):
     _, params, inputs = mlp
     model = TracedModel(apply_mlp, split_call(params, (inputs,)), TraceOptions())
     assert model.num_players == 0 and model.owned_axes() == []
-    unit = model.base.units[0].signature()
-    played = model.with_players({unit: 0}, 1)
+    unit = model.base.units[0].take(np.array([0]))
+    played = model.with_players(Numbers([(unit, np.zeros(1, int))]), 1)
     assert (model.num_players, played.num_players) == (0, 1)
     assert {(axis.leaf, axis.axis) for axis in played.owned_axes()} == {(0, 0), (1, 1)}
     assert played.base.program is model.base.program
