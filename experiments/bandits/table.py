@@ -128,6 +128,22 @@ def speed() -> list[str]:
     return table(heads, "lrrr", rows)
 
 
+def beta() -> list[str]:
+    """Pulls a second of Thompson sampling, and the error of its Beta draws."""
+    found = read("bandits/beta.json")
+    rates = found["pulls per second, median"]
+    errors = found["largest distance of the distribution functions"]
+    told = "; ".join(f"{100 * errors[k]:.1f} % for {k}" for k in list(errors)[:2])
+    notes = {"thompson_beta": told, "thompson_beta, by rejection": "none"}
+    names = {"thompson_beta, by rejection": "Thompson, Beta by rejection"}
+    rows = [
+        (names.get(name) or name_of(name), f"{rate:,}", notes.get(name, ""))
+        for name, rate in rates.items()
+    ]
+    heads = ("", "pulls a second", "largest error of the distribution function")
+    return table(heads, "lrl", rows)
+
+
 def _title(loop: str) -> str:
     return loop[0].upper() + loop[1:]
 
@@ -137,4 +153,5 @@ TABLES: dict[str, Table] = {
     "bandits-networks": networks,
     "bandits-regret": regret,
     "bandits-speed": speed,
+    "bandits-beta": beta,
 }
