@@ -43,4 +43,12 @@ def _cut(part: object) -> object:
     return f"{part[: MOST - 305]} ... {part[-300:]}"
 
 
-InputError.__module__ = "gamepruning.types"  # where users import it from
+class LostProcess(RuntimeError):
+    """Another process of the same program has ended; one line.
+
+    The command line prints it and exits with code 3.
+    """
+
+
+for _kind in (InputError, LostProcess):
+    _kind.__module__ = "gamepruning.types"  # where users import them from

@@ -8,7 +8,7 @@ import jax.core
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, PyTree
 
-from gamepruning.errors import InputError as InputError
+from gamepruning.errors import InputError as InputError, LostProcess as LostProcess
 
 # A tree of arrays, or of their shapes. Leaves that are not arrays belong to the model.
 Params = PyTree

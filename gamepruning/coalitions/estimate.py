@@ -23,6 +23,7 @@ from gamepruning.coalitions.games import (
     evaluation_seconds,
     is_deterministic,
     is_incremental,
+    processes_of,
 )
 from gamepruning.coalitions.semivalues import SemivalueLike, semivalue_for
 from gamepruning.files import npz
@@ -173,24 +174,24 @@ def estimate_indices(
     config = make_options(SamplingConfig, options, estimate_indices)
     problem = Problem(as_key(key), semivalue_for(semivalue, value_fn))
     check_budget(num_evaluations)
-    path = None if config.checkpoint is None else Path(config.checkpoint)
-    found = npz.load(path) if path is not None and path.exists() else None
+    file = _file_of(config, value_fn)
+    found = None if file is None else file.load()
     if method == "auto":
         method = _resolve_auto(problem, value_fn, num_evaluations, found)
     schedule = make_schedule(method, problem, value_fn, num_evaluations, config)
     settings = settings_of(problem, schedule)
-    if path is None or found is None:
+    if file is None or found is None:
         at = _Position(0, 0, False)
         state = schedule.estimator.init(problem, value_fn, schedule.num_samples)
     else:
-        npz.check_settings(path, found.settings, settings)
-        at, state = _resume(path, found.arrays, schedule)
+        npz.check_settings(file.path, found.settings, settings)
+        at, state = _resume(file.path, found.arrays, schedule)
     while at.done < schedule.num_samples and not at.is_settled:
         start, stop = at.done, schedule.next_stop(at.done)
         state = schedule.estimator.update(problem, value_fn, state, start, stop)
         at = _check(schedule, problem, state, at._replace(done=stop))
-        if path is not None:
-            npz.save(path, settings, {**state, "progress": np.array(at, np.int64)})
+        if file is not None:
+            file.save(settings, {**state, "progress": np.array(at, np.int64)})
         if config.progress is not None:
             config.progress(schedule.cost.evaluations(stop), schedule.num_evaluations)
     return _verdict(schedule, problem, state, at)
@@ -200,6 +201,13 @@ class _Position(NamedTuple):
     done: int  # samples
     passes: int  # checks in a row that found the ranking settled
     is_settled: bool
+
+
+def _file_of(config: SamplingConfig, value_fn: ValueFn) -> npz.Checkpoint | None:
+    """The checkpoint, if there is to be one."""
+    if config.checkpoint is None:
+        return None
+    return npz.Checkpoint(Path(config.checkpoint), processes_of(value_fn))
 
 
 def _resolve_auto(

@@ -10,6 +10,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.players import Players
 from gamepruning.trees.masks import as_mask, as_masks
+from gamepruning.trees.processes import Processes
 
 FINITE = (
     "expected a finite number for every coalition, also for nobody: clip it, or choose "
@@ -26,9 +27,11 @@ class NetworkGame:
       num_evaluations: coalitions valued so far, those of games restricted from this
         one among them.
       is_deterministic: True: a coalition always has the same value.
+      processes: those that share the work; None where there is one.
     """
 
     is_deterministic = True
+    processes: Processes | None = None
 
     def __init__(
         self,

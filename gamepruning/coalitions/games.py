@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gamepruning.trees.processes import Processes
 from gamepruning.types import Game, HasPrefixes, HasToggles, InputError, ValueFn
 
 _SECONDS = 1e-4
@@ -95,6 +96,11 @@ def is_deterministic(value_fn: ValueFn) -> bool:
 def evaluation_seconds(value_fn: ValueFn) -> float:
     """About how long an evaluation takes, as the game says it; else a tenth of 1 ms."""
     return float(getattr(value_fn, "evaluation_seconds", _SECONDS))
+
+
+def processes_of(value_fn: ValueFn) -> Processes | None:
+    """The processes that share the game's work; None where it is one's own."""
+    return getattr(value_fn, "processes", None)
 
 
 def coalition_values(

@@ -6,15 +6,18 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gamepruning.coalitions.evaluation.chunks import Chunks
-from gamepruning.coalitions.evaluation.related import LazyIncremental
+from gamepruning.coalitions.evaluation.related import Incremental, LazyIncremental
 from gamepruning.coalitions.free import FINITE, NetworkGame
 from gamepruning.coalitions.restrict import describe_coalition
 from gamepruning.players import Players
 from gamepruning.types import InputError
+
+WALKS = 16  # that each process takes between two exchanges
 
 
 class ChunkedGame(NetworkGame):
@@ -34,12 +37,20 @@ class ChunkedGame(NetworkGame):
         super().__init__(players, free, inside)
         self._chunks = chunks
         self._progress = progress
+        self.processes = chunks.evaluator.layout.processes
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({self.num_players} free of {len(self._inside)} "
             f"players, {self.num_evaluations} evaluations)"
         )
+
+    def lower(self) -> jax.stages.Lowered:
+        """The program that values one tile of coalitions in each group of devices.
+
+        Compile it to see what it takes and exchanges: `memory_analysis()`, `as_text()`.
+        """
+        return self._chunks.evaluator.lower()
 
     def _values(self, masks: np.ndarray, before: int = 0) -> np.ndarray:
         """Values chunk by chunk; `before` is what `progress` has heard of already."""
@@ -194,27 +205,63 @@ class ValueFunction(ChunkedGame):
             def both(row: np.ndarray) -> np.ndarray:
                 return np.column_stack(related.toggles(row, self.free))
 
-            found = self._each(both, self.expand(masks)[:, None])
+            if self.processes is not None and len(masks) < self.processes.num:
+                found = self._shared_toggles(related, self.expand(masks))
+            else:
+                found = self._each(both, self.expand(masks)[:, None])
         else:
             flips = np.eye(self.num_players + 1, self.num_players, -1, dtype=bool)
             found = self._blocks((mask ^ flips for mask in masks), len(masks))
         return found[:, 0], found[:, 1:]
 
     def _each(self, walk: Callable[..., np.ndarray], rows: np.ndarray) -> np.ndarray:
-        """The values of an incremental walk for each row."""
-        size = self.num_players + 1
+        """The values of an incremental walk for each row.
+
+        Processes share the rows, some walks each between two exchanges.
+        """
+        size, shared = self.num_players + 1, self.processes
         values = np.empty((len(rows), size))
-        for number, row in enumerate(rows):
-            values[number] = walk(row)[0]
-            if not np.isfinite(values[number]).all():
-                place = int(np.flatnonzero(~np.isfinite(values[number]))[0])
-                raise InputError(
-                    f"the metric is {values[number, place]} in row {number} at place "
-                    f"{place}{self._blame()}; {FINITE}"
-                )
-            self._count(size)
+        step = 1 if shared is None else WALKS * shared.num
+
+        def work(some: np.ndarray) -> np.ndarray:
+            return np.concatenate([walk(row) for row in some])
+
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            found = work(some) if shared is None else shared.share(work, some)
+            self._refuse_places(found, start)
+            values[start : start + len(some)] = found
+            self._count(found.size)
             if self._progress is not None:
-                self._progress((number + 1) * size)
+                self._progress((start + len(some)) * size)
+        return values
+
+    def _refuse_places(self, values: np.ndarray, first: int) -> None:
+        """Refuse values of walks that are not finite."""
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            row, place = bad[0]
+            raise InputError(
+                f"the metric is {values[row, place]} in row {first + row} at place "
+                f"{place}{self._blame()}; {FINITE}"
+            )
+
+    def _shared_toggles(self, related: Incremental, masks: np.ndarray) -> np.ndarray:
+        """The values of few coalitions, whose toggles the processes share."""
+        assert self.processes is not None
+        values = np.empty((len(masks), self.num_players + 1))
+        for number, mask in enumerate(masks):
+
+            def work(candidates: np.ndarray, mask: np.ndarray = mask) -> np.ndarray:
+                base, flipped = related.toggles(mask[None], candidates)
+                return np.column_stack([np.full(len(candidates), base), flipped[0]])
+
+            found = self.processes.share(work, self.free)
+            values[number] = [found[0, 0], *found[:, 1]]
+            self._refuse_places(values[number][None], number)
+            self._count(len(self.free) + 1)
+            if self._progress is not None:
+                self._progress((number + 1) * (len(self.free) + 1))
         return values
 
     def _blocks(self, blocks: Iterator[np.ndarray], num: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from gamepruning.coalitions.games import (
     count_players,
     evaluation_seconds,
     is_deterministic,
+    processes_of,
 )
 from gamepruning.players import Players
 from gamepruning.trees.masks import as_mask
@@ -74,12 +75,14 @@ class RestrictedGame:
       is_deterministic: True if the other says that a coalition always has the same
         value.
       evaluation_seconds: about how long an evaluation of the other takes.
+      processes: those that share the work of the other; None where there is one.
     """
 
     def __init__(self, value_fn: ValueFn, free: np.ndarray, always_in: np.ndarray):
         self.num_players = len(free)
         self.is_deterministic = is_deterministic(value_fn)
         self.evaluation_seconds = evaluation_seconds(value_fn)
+        self.processes = processes_of(value_fn)
         self.free = free
         self._value_fn = value_fn
         self._always_in = always_in

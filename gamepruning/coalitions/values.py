@@ -6,12 +6,12 @@ from typing import Any, TypedDict, Unpack, overload
 
 import jax
 import numpy as np
-from jax.sharding import AxisType
+from jax.sharding import AxisType, Mesh
 from jaxtyping import Bool, Int, PyTree
 
 from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.evaluate import Evaluator
-from gamepruning.coalitions.evaluation.model import ScoredModel
+from gamepruning.coalitions.evaluation.model import ScoredModel, near, place
 from gamepruning.coalitions.evaluation.refit import Refit
 from gamepruning.coalitions.evaluation.related import IncrementalConfig, LazyIncremental
 from gamepruning.coalitions.measures import is_mean
@@ -20,8 +20,10 @@ from gamepruning.coalitions.repaired import RepairedValueFunction
 from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.options import make_options
 from gamepruning.players import Players
-from gamepruning.players.examples import check_examples
+from gamepruning.players.examples import check_examples, check_players
 from gamepruning.reconstruction.gram import Grams
+from gamepruning.trees.examples import as_inputs
+from gamepruning.trees.layout import COALITIONS, Layout, make_layout
 from gamepruning.types import InputError, Metric
 
 __all__ = ["ValueConfig", "ValueFunction", "value_function"]
@@ -35,6 +37,8 @@ class ValueOptions(TypedDict, total=False):
     chunk_size: int | None
     rows_at_once: int | None
     devices: Sequence[Any] | None
+    mesh: Mesh | None
+    coalition_axis: str
     progress: Callable[[int], Any] | None
 
 
@@ -52,6 +56,12 @@ class ValueConfig:
         and a metric that is a mean over them. None cuts tiles where both are known
         (the library's own metrics), and takes all examples at once otherwise.
       devices: where to evaluate; all local devices if None.
+      mesh: devices of one process or of several, instead of `devices`. Coalitions go
+        over one of its axes. Parameters and examples that are split over others stay
+        so, and nothing is gathered that a forward pass does not gather; arrays that are
+        not split go to every device. With several processes each of them makes the same
+        calls and gets the same values.
+      coalition_axis: the axis of the mesh for coalitions.
       progress: called with the number of values known, after each chunk.
     """
 
@@ -60,6 +70,8 @@ class ValueConfig:
     chunk_size: int | None = None
     rows_at_once: int | None = None
     devices: Sequence[Any] | None = None
+    mesh: Mesh | None = None
+    coalition_axis: str = COALITIONS
     progress: Callable[[int], Any] | None = None
 
     def __post_init__(self):
@@ -112,7 +124,8 @@ def value_function(
 
     What does not depend on a free player is computed once, here. Coalitions are then
     evaluated a tile at a time, so that memory does not grow with their number; a value
-    is the same bit for bit whatever the chunk size and the number of devices.
+    is the same bit for bit whatever the chunk size, the number of devices, and the
+    number of processes that share a `mesh`.
 
     Args:
       players: the `Players` of the network.
@@ -128,7 +141,7 @@ def value_function(
         coalition is then that of its repaired network: the weights that read who is
         out are fitted anew, in closed form, before the network is evaluated.
       **options: fields of `ValueConfig`: always_in, always_out, chunk_size,
-        rows_at_once, devices, progress.
+        rows_at_once, devices, mesh, coalition_axis, progress.
 
     Returns:
       A `ValueFunction` of the free players.
@@ -159,28 +172,41 @@ def value_function(
     """
     config = make_options(ValueConfig, options, value_function)
     _check_mesh()
-    examples = check_examples(players, params, metric, inputs, labels)
+    layout = make_layout(config.devices, config.mesh, config.coalition_axis)
+    check_players(players)
+    given = params if repair is None else _repaired_params(repair)
     inside, free = _find_sides(players, varying, config)
-    model = ScoredModel(players, params, metric, *examples)
-    if repair is not None:
-        model = model._replace(params=_repaired_params(repair))
+    layout.check_same((given, inputs, labels, inside, free))
+    params = layout.place(given, "parameter")
+    inputs = layout.place(as_inputs(inputs), "input")
+    examples = check_examples(players, params, metric, inputs, labels)
+    model = place(ScoredModel(players, params, metric, *examples), layout)
     evaluator = Evaluator(
         model,
         varying=np.isin(np.arange(players.num_players), free),
         inside=inside,
         rows_at_once=config.rows_at_once,
-        devices=config.devices,
+        layout=layout,
         refit=None if repair is None else Refit(repair),
     )
     chunks = Chunks(evaluator, config.chunk_size)
     if repair is not None:
         return RepairedValueFunction(players, chunks, free, inside, config.progress)
-    in_tiles = config.rows_at_once is not None or is_mean(metric)
-    related = IncrementalConfig(
-        row_tile="auto" if in_tiles else None, devices=config.devices
-    )
-    lazy = LazyIncremental(model, ~inside, related)
+    lazy = _related(model, ~inside, layout, config)
     return ValueFunction(chunks, lazy, free, inside, config.progress)
+
+
+def _related(
+    model: ScoredModel, varying: np.ndarray, layout: Layout, config: ValueConfig
+) -> LazyIncremental:
+    """Walks on the devices of this process; none where parts of the model are split."""
+    here = near(model) if layout.is_given else model
+    if here is None:
+        return LazyIncremental(model, varying, None)
+    in_tiles = config.rows_at_once is not None or is_mean(model.metric)
+    tile = "auto" if in_tiles else None
+    options = IncrementalConfig(row_tile=tile, devices=layout.near_devices)
+    return LazyIncremental(here, varying, options)
 
 
 def _repaired_params(repair: Any) -> PyTree:

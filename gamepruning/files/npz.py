@@ -7,13 +7,15 @@ may also hold settings, one JSON object: those of the run that a checkpoint belo
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from gamepruning.files.atomic import new_file
+from gamepruning.trees.processes import Processes
 from gamepruning.types import InputError
 
 _SETTINGS = "__settings__"
@@ -83,13 +85,66 @@ def load(path: Path) -> Stored:
     Raises:
       InputError: the file is missing or damaged, or holds no settings.
     """
-    arrays = load_arrays(path)
+    return _settings_of(path, load_arrays(path))
+
+
+def _settings_of(path: Path, arrays: dict[str, np.ndarray]) -> Stored:
     try:
         return Stored(json.loads(arrays.pop(_SETTINGS).tobytes()), arrays)
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{path} is no checkpoint of gamepruning: name another file"
         ) from error
+
+
+class Checkpoint(NamedTuple):
+    """A file of a run, which one process writes and all of them read.
+
+    Attributes:
+      path: the file, ending in `.npz`; only the first process needs to see it.
+      processes: those that run together; None for one.
+
+    Example:
+      >>> file = Checkpoint(Path("run.npz"), None)
+      >>> file.load() is None
+      True
+      >>> file.save({"method": "toggle"}, {"count": np.ones(2)})
+      >>> file.load().settings
+      {'method': 'toggle'}
+    """
+
+    path: Path
+    processes: Processes | None
+
+    def save(
+        self, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> None:
+        """`save`, by the first process alone; the others go on.
+
+        Raises:
+          InputError: the disk does not let it be written.
+        """
+        if self.processes is None or self.processes.is_first:
+            save(self.path, settings, arrays)
+
+    def load(self) -> Stored | None:
+        """What is on file; None if there is no file. All processes have to ask.
+
+        Raises:
+          InputError: the file is damaged, or holds no settings.
+          LostProcess: another process has ended.
+        """
+        if self.processes is None:
+            return load(self.path) if self.path.exists() else None
+        own = b"none"
+        if self.processes.is_first and self.path.exists():
+            own = b"file" + self.path.read_bytes()
+        content = self.processes.broadcast(own)
+        if content == b"none":
+            return None
+        return _settings_of(
+            self.path, _arrays_of(self.path, lambda: BytesIO(content[4:]))
+        )
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -100,8 +155,12 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.exists():
         raise InputError(f"checkpoint {path} does not exist")
+    return _arrays_of(path, lambda: path.open("rb"))
+
+
+def _arrays_of(path: Path, opened: Callable[[], BinaryIO]) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with opened() as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except _DAMAGE as error:
         raise InputError(

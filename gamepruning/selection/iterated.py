@@ -10,8 +10,9 @@ from typing import Any, Unpack
 import jax
 import numpy as np
 
-from gamepruning.coalitions.games import coalition_values, count_players
+from gamepruning.coalitions.games import coalition_values, count_players, processes_of
 from gamepruning.coalitions.indices import shapley_values
+from gamepruning.files.npz import Checkpoint
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.selection.floors import Floors, make_floors
@@ -224,8 +225,8 @@ class _Selection:
             if new.value < least:
                 break
             trace = SelectionTrace(self.method, total, (*trace.rounds, new))
-            if options.checkpoint is not None:
-                save_trace(Path(options.checkpoint), trace, facts)
+            if self._file is not None:
+                save_trace(self._file, trace, facts)
             if options.callback is not None:
                 options.callback(new)
         _warn_if_blind(trace)
@@ -269,12 +270,17 @@ class _Selection:
 
     def _load(self, num_players: int, facts: dict[str, Any]) -> SelectionTrace:
         """The rounds of the checkpoint; none where there is none."""
-        if self.options.checkpoint is None:
+        if self._file is None:
             return SelectionTrace(self.method, num_players, ())
-        path = Path(self.options.checkpoint)
-        trace = load_trace(path, self.method, num_players, facts)
-        _check_same_game(trace, self.value_fn, path)
+        trace = load_trace(self._file, self.method, num_players, facts)
+        _check_same_game(trace, self.value_fn, self._file.path)
         return trace
+
+    @property
+    def _file(self) -> Checkpoint | None:
+        path = self.options.checkpoint
+        processes = processes_of(self.value_fn)
+        return None if path is None else Checkpoint(Path(path), processes)
 
 
 def _warn_if_blind(trace: SelectionTrace) -> None:

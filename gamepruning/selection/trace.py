@@ -2,13 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gamepruning.files import npz as checkpoint
+from gamepruning.files.npz import Checkpoint, check_settings
 from gamepruning.types import InputError, Scores
 
 Method = Literal["pruning", "building"]
@@ -183,11 +182,13 @@ class SelectionTrace:
         return np.full(self.num_players, self.method == "pruning")
 
 
-def save_trace(path: Path, trace: SelectionTrace, about: Mapping[str, Any]) -> None:
+def save_trace(
+    file: Checkpoint, trace: SelectionTrace, about: Mapping[str, Any]
+) -> None:
     """Write the rounds as one `.npz` file, whole or not at all.
 
     Args:
-      path: where to.
+      file: where to.
       trace: the rounds so far.
       about: JSON-able facts of the selection; a run resumes only under the same ones.
     """
@@ -209,11 +210,11 @@ def save_trace(path: Path, trace: SelectionTrace, about: Mapping[str, Any]) -> N
         ).reshape(-1, 4),
         "values": np.array([round.value for round in rounds], np.float64),
     }
-    checkpoint.save(path, dict(about), arrays)
+    file.save(dict(about), arrays)
 
 
 def load_trace(
-    path: Path, method: Method, num_players: int, about: Mapping[str, Any]
+    file: Checkpoint, method: Method, num_players: int, about: Mapping[str, Any]
 ) -> SelectionTrace:
     """Read what `save_trace` wrote; no rounds where there is no file.
 
@@ -221,11 +222,11 @@ def load_trace(
       InputError: the file is damaged, or of another selection.
     """
     start = SelectionTrace(method, num_players, ())
-    if not path.is_file():
+    found = file.load()
+    if found is None:
         return start
-    found, arrays = checkpoint.load(path)
-    checkpoint.check_settings(path, found, dict(about))
-    return _replay(start, arrays)
+    check_settings(file.path, found.settings, dict(about))
+    return _replay(start, found.arrays)
 
 
 def _replay(trace: SelectionTrace, arrays: Mapping[str, np.ndarray]) -> SelectionTrace:

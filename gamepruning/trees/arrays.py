@@ -60,7 +60,23 @@ def split_arrays(params: Any) -> tuple[list, Callable[[Sequence], Any]]:
 def compiled(fn: Callable[[Any, Any], Any], params: Any, data: Any) -> Any:
     """fn(params, data) as one program, whose arguments are the arrays among them.
 
-    Closing over large parameters would compile them in as constants.
+    Closing over large parameters would compile them in as constants. A result that is
+    one of the arguments is that array itself and no copy of it.
     """
     arrays, rebuild = split_arrays(params)
-    return jax.jit(lambda arrays, data: fn(rebuild(arrays), data))(arrays, data)
+    given, treedef = jax.tree.flatten((arrays, data))
+    told: list[tuple[Any, list[int | None]]] = []
+
+    def run(*values: Any) -> list:
+        arrays, data = jax.tree.unflatten(treedef, values)
+        outs, out_tree = jax.tree.flatten(fn(rebuild(arrays), data))
+        number = {id(value): k for k, value in enumerate(values)}  # alive all along
+        places = [number.get(id(out)) for out in outs]
+        told.append((out_tree, places))
+        pairs = zip(outs, places, strict=True)
+        return [out for out, place in pairs if place is None]
+
+    made = iter(jax.jit(run)(*given))
+    out_tree, places = told[0]
+    outs = [next(made) if place is None else given[place] for place in places]
+    return jax.tree.unflatten(out_tree, outs)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gamepruning.trees.arrays import compiled
+from gamepruning.trees.processes import to_host
 from gamepruning.types import InputError
 
 
@@ -86,7 +87,7 @@ def rows_are_independent(
     def outputs(start: int, stop: int) -> list:
         own = jax.tree.map(lambda leaf: jnp.asarray(leaf)[start:stop], inputs)
         run = compiled(lambda params, xs: apply(params, *xs), params, own)
-        return [np.asarray(x) for x in jax.tree.leaves(run)]
+        return [to_host(x) for x in jax.tree.leaves(run)]
 
     try:
         whole = outputs(0, parts[-1][1])

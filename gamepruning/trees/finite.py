@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gamepruning.trees.paths import named_leaves
+from gamepruning.trees.processes import to_host
 from gamepruning.trees.trainable import is_trainable
 
 
@@ -17,7 +18,7 @@ def count_not_finite(array: Any) -> int:
       >>> count_not_finite(np.array([1.0, np.nan, -np.inf]))
       2
     """
-    array = np.asarray(array)
+    array = to_host(array)
     wide = np.complex128 if np.iscomplexobj(array) else np.float64
     return int((~np.isfinite(array.astype(wide))).sum())
 

@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+from jax.sharding import Mesh
+
+from gamepruning.trees.layout import COALITIONS
 from gamepruning.types import InputError
 
 
@@ -14,6 +17,8 @@ class McueOptions(TypedDict, total=False):
     num_samples: int
     num_sizes: int
     chunk_size: int | None
+    mesh: Mesh | None
+    coalition_axis: str
     progress: Callable[[int, int], Any] | None
 
 
@@ -27,6 +32,9 @@ class McueConfig:
       num_sizes: sizes of coalitions, at least 3.
       chunk_size: coalitions side by side; by default what fits a few million entries.
         It changes speed and memory only.
+      mesh: devices of one process or of several that share the sizes; one device if
+        None. Parameters and inputs that are split over its other axes stay so.
+      coalition_axis: the axis of the mesh for sizes of coalitions.
       progress: called after each size with the evaluations so far and their total.
 
     Example:
@@ -40,6 +48,8 @@ class McueConfig:
     num_samples: int = 100
     num_sizes: int = 64
     chunk_size: int | None = None
+    mesh: Mesh | None = None
+    coalition_axis: str = COALITIONS
     progress: Callable[[int, int], Any] | None = None
 
     def __post_init__(self):

@@ -15,6 +15,7 @@ from gamepruning.players import Players
 from gamepruning.players.examples import check_players, output_shapes
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.keys import as_key
+from gamepruning.trees.processes import to_host
 from gamepruning.types import InputError, KeyLike
 from gamepruning.uncertainty.config import McueConfig, McueOptions
 from gamepruning.uncertainty.grid import (
@@ -193,15 +194,16 @@ def mcue(
       varying: who plays: names of families or a mask [N]; all if None. The others are
         always in.
       **options: fields of `McueConfig`: num_points, num_samples, num_sizes, chunk_size,
-        progress.
+        mesh, coalition_axis, progress.
 
     Returns:
       `Bands`; for a sequence of outputs a tuple of them, each as it is alone with the
       same key.
 
     Raises:
-      InputError: the network returned NaN, its output does not vary, or a number is too
-        small.
+      InputError: the network returned NaN, its output does not vary, a number is too
+        small, or arrays lie on devices of other processes and there is no mesh.
+      LostProcess: another process of the mesh has ended.
       TypeError: an unknown keyword.
 
     Cost: at most `num_sizes` * `num_samples` evaluations, however many outputs; memory
@@ -239,7 +241,7 @@ def mcue(
     compares = any("correct" in str(each) for each in outputs)
     if compares and np.shape(labels) == np.shape(shapes)[:-1]:
         check_classes(shapes, labels)
-    labels = None if labels is None else jnp.asarray(labels)
+    labels = None if labels is None else jnp.asarray(to_host(labels))
     readings = [make_reading(each, labels) for each in outputs]
     num_players = int(playing.sum())
     sizes = choose_sizes(num_players, config.num_sizes)

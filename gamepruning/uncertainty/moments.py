@@ -13,9 +13,12 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gamepruning.players import Players
+from gamepruning.trees.layout import Layout, make_layout
+from gamepruning.trees.processes import together
 from gamepruning.types import InputError
 from gamepruning.uncertainty.config import McueConfig
 from gamepruning.uncertainty.outputs import Reading, has_nan
@@ -126,20 +129,24 @@ def measure_sizes(
       readings: definitions of the output, all read from the same passes.
       sizes: of the coalitions, as `choose_sizes` makes them.
       varying: who plays, bool [N]; the others are always in.
-      config: how many samples, how many at once, and whom to tell.
+      config: how many samples, how many at once, over which mesh, and whom to tell.
 
     Returns:
       The moments of each definition.
 
     Raises:
-      InputError: the network returned NaN.
+      InputError: the network returned NaN, or lies elsewhere than on the mesh.
+      LostProcess: another process of the mesh has ended.
 
     Cost: L * `num_samples` evaluations.
     """
-    players, params, inputs = network
+    players = network.players
+    layout = make_layout(None, config.mesh, config.coalition_axis)
+    params = layout.place(network.params, "parameter")
+    inputs = layout.place_rows(network.inputs, "input")
     everyone = jnp.ones(players.num_players, bool)
     hoisted = players.hoist(params, *inputs, varying=varying)
-    shared = hoisted.prefix(params, everyone, *inputs)
+    shared = hoisted.prefix(params, np.ones(players.num_players, bool), *inputs)
 
     def read(shared, gates):
         outputs = hoisted.suffix(shared, gates)
@@ -153,16 +160,54 @@ def measure_sizes(
     ]
     draw = _make_draw(read, readings, np.flatnonzero(varying), everyone)
     groups = _make_groups(config, shared)
-    add_up = jax.jit(partial(_add_up, draw, groups))
+    add_up = _spread(partial(_add_up, draw, groups), key, layout)
     found, total = [], len(sizes) * config.num_samples
-    for level, size in enumerate(sizes):
-        own = jax.random.fold_in(key, level)
-        sums, bad = add_up(own, int(size), shared, centres)
-        _refuse_nan(bad, int(size))
-        found.append(sums)
+    step = layout.num_groups if layout.is_given else 1
+    for start in range(0, len(sizes), step):
+        levels = np.arange(start, start + step) % len(sizes)
+        sums, bad = add_up(levels, sizes[levels], shared, centres)
+        for place, level in enumerate(levels[: len(sizes) - start]):
+            _refuse_nan(bad[place], int(sizes[level]))
+            found.append(jax.tree.map(lambda x, place=place: x[place], sums))
         if config.progress is not None:
-            config.progress((level + 1) * config.num_samples, total)
+            config.progress(len(found) * config.num_samples, total)
     return [_moments(sizes, groups.counts, sums) for sums in zip(*found, strict=True)]
+
+
+def _spread(add_up: Callable, key: Array, layout: Layout) -> Callable:
+    """(levels [K], their sizes [K], shared, centres) -> sums [K, ...] on every process.
+
+    Each group of devices has one level, with random numbers of its own.
+    """
+
+    numbers, kind = np.asarray(jax.random.key_data(key)), jax.random.key_impl(key)
+
+    def one(levels, sizes, shared, centres):
+        own = jax.random.fold_in(
+            jax.random.wrap_key_data(jnp.asarray(numbers), impl=kind), levels[0]
+        )
+        sums = add_up(own, sizes[0], shared, centres)
+        return jax.tree.map(lambda x: x[None], sums)
+
+    if not layout.is_given:
+        return jax.jit(one)
+    split, whole = PartitionSpec(layout.axis), PartitionSpec()
+    mapped = jax.shard_map(
+        one,
+        mesh=layout.mesh,
+        in_specs=(split, split, whole, whole),
+        out_specs=split,
+        axis_names={layout.axis},
+        check_vma=False,
+    )
+    run = jax.jit(mapped, out_shardings=NamedSharding(layout.mesh, whole))
+
+    def on_mesh(levels, sizes, shared, centres):
+        own = [layout.put(x, split) for x in (levels, sizes)]
+        with together():
+            return jax.device_get(run(*own, shared, centres))
+
+    return on_mesh
 
 
 def _make_draw(
@@ -244,7 +289,7 @@ def _chunk_of(shared: Any) -> int:
     return max(1, most // max(entries, 1))
 
 
-def _refuse_nan(bad: Array, size: int) -> None:
+def _refuse_nan(bad: Any, size: int) -> None:
     if bad:
         raise InputError(
             f"the network returned NaN for a coalition of {size} players: look at its "

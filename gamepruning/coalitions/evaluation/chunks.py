@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from gamepruning.coalitions.evaluation.evaluate import Evaluator
+from gamepruning.trees.layout import Layout
+from gamepruning.types import InputError
 
-TILES_A_CHUNK = 16  # for each device
+TILES_A_CHUNK = 16  # for each group of devices
 
 
 class Chunks:
@@ -46,8 +48,9 @@ class Chunks:
         done = 0
         while done < len(masks):
             is_few = len(masks) <= self.evaluator.num_at_once
+            used = self._layout.fewest_groups if is_few else self._layout.num_groups
             chunk = masks[done : done + self.size]
-            found = self._try(expand(chunk), 1 if is_few else self._num_devices)
+            found = self._try(expand(chunk), used)
             if found is not None:
                 yield done, found
                 done += len(chunk)
@@ -59,6 +62,11 @@ class Chunks:
         except jax.errors.JaxRuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
+            if self._layout.processes is not None:
+                raise InputError(
+                    "out of memory on a device, and the processes cannot agree on "
+                    "smaller tiles: give chunk_size or rows_at_once, or more devices"
+                ) from None
         if self.size > self._tile and len(masks) > self._tile:
             self.wanted = min(self.size, len(masks)) // 2
         else:
@@ -66,12 +74,12 @@ class Chunks:
         return None
 
     @property
-    def _num_devices(self) -> int:
-        return self.evaluator.num_devices
+    def _layout(self) -> Layout:
+        return self.evaluator.layout
 
     @property
     def _tile(self) -> int:
-        return self.evaluator.num_at_once * self._num_devices
+        return self.evaluator.num_at_once * self._layout.num_groups
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -4,14 +4,11 @@ A tile has a fixed number of coalitions and rows, however many are wanted: so a 
 does not depend on its neighbours, on the size of a chunk, or on the number of devices.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float
 
 from gamepruning.coalitions.evaluation.hoisted import (
@@ -23,6 +20,7 @@ from gamepruning.coalitions.evaluation.hoisted import (
 from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.evaluation.refit import Refit
 from gamepruning.coalitions.evaluation.rows import cut, cut_rows
+from gamepruning.trees.layout import Layout, on_devices
 from gamepruning.types import InputError
 
 ENTRIES = {"cpu": 2**18}  # of the widest value of a tile
@@ -36,8 +34,8 @@ class Evaluator:
     What no varying gate reaches is computed once, here.
 
     Attributes:
-      num_at_once: coalitions of one tile, on one device.
-      num_devices: how many devices share the tiles.
+      num_at_once: coalitions of one tile, of one group of devices.
+      layout: where coalitions, parameters and examples lie.
       rows: how the examples are cut.
     """
 
@@ -48,41 +46,39 @@ class Evaluator:
         varying: Bool[np.ndarray, " N"],
         inside: Bool[np.ndarray, " N"],
         rows_at_once: int | None = None,
-        devices: Sequence[Any] | None = None,
+        layout: Layout | None = None,
         refit: Refit | None = None,
     ):
         """Prepare the examples.
 
         Args:
-          model: the network, its data and the metric.
+          model: the network, its data and the metric, placed by `layout`.
           varying: who may be in or out.
           inside: who of the others is in.
           rows_at_once: examples in a tile; None chooses.
-          devices: where to evaluate; all local devices if None.
+          layout: where to evaluate; on all devices of this process if None.
           refit: the parameters that each coalition has of its own; None for none.
         """
-        self._devices = list(jax.local_devices() if devices is None else devices)
-        if not self._devices:
-            raise InputError("expected at least one device, got none")
+        self.layout = on_devices(None) if layout is None else layout
         self._value = checked_metric(model.metric)
         self._num_players = model.players.num_players
-        self.num_devices = len(self._devices)
-        self.rows = cut_rows(model, rows_at_once, self._devices[0].platform)
+        parts = self.layout.row_parts(model.examples)
+        self.rows = cut_rows(model, rows_at_once, self.layout.platform, parts)
         self._refit = refit or (lambda masks: [])
         changed = () if refit is None else refit.changed
         sides = varying, inside
-        parts = [
+        found = [
             hoist_rows(model.players, model.params, data, sides, stacked, changed)
-            for stacked, data in cut(model.examples, self.rows)
+            for stacked, data in cut(model.examples, self.rows, self.layout)
         ]
-        self._hoisted = [hoisted for hoisted, _ in parts]
-        self._residuals = [residuals for _, residuals in parts]
+        self._hoisted = [hoisted for hoisted, _ in found]
+        self._residuals = [residuals for _, residuals in found]
         self.num_at_once = self._choose_at_once()
-        self._programs: dict[tuple[int, int], Callable] = {}
+        self._programs: dict[tuple[int, int], jax.stages.Wrapped] = {}
         self._placed: dict[int, list[HoistedRows]] = {}
 
     def _choose_at_once(self) -> int:
-        entries = ENTRIES.get(self._devices[0].platform, MANY_ENTRIES)
+        entries = ENTRIES.get(self.layout.platform, MANY_ENTRIES)
         fit = entries // max(self._hoisted[0].split.widest, 1)
         return 2 ** (int(np.clip(fit, 1, MOST_AT_ONCE)).bit_length() - 1)
 
@@ -103,8 +99,8 @@ class Evaluator:
         """Send coalitions to the devices; the values of each row tile, on their way.
 
         Args:
-          masks: bool [S, N].
-          used: how many devices share them.
+          masks: bool [S, N], the same on every process.
+          used: how many groups of devices share them.
 
         Returns:
           (values [row tiles, tiles of coalitions], how many of them count) for `join`.
@@ -114,39 +110,53 @@ class Evaluator:
         return [(self._launch(part, used), len(part)) for part in parts]
 
     def join(self, launched: list[tuple[jax.Array, int]]) -> np.ndarray:
-        """Wait for the values, float64 [S]: their mean over the tiles of rows."""
-        parts = [np.asarray(out, np.float64)[:, :count] for out, count in launched]
+        """Wait for the values, float64 [S]: their mean over the tiles of rows.
+
+        Raises:
+          LostProcess: another process has ended.
+        """
+        found = self.layout.fetch([out for out, _ in launched], axis=1)
+        count = sum(count for _, count in launched)  # what fills up the last is left
         total = 0.0
-        pairs = zip(self.rows.weights, np.concatenate(parts, axis=1), strict=True)
-        for weight, values in pairs:  # one after the other: the same for any shape
-            total = total + weight * values
+        by_tile = found[:, :count].astype(np.float64)
+        for weight, values in zip(self.rows.weights, by_tile, strict=True):
+            total = total + weight * values  # in a row: the same for any shape
         return np.asarray(total)
 
+    def lower(self) -> jax.stages.Lowered:
+        """The program that values one tile of coalitions in each group, to look at."""
+        used = self.layout.num_groups
+        nobody = np.zeros((used * self.num_at_once, self._num_players), bool)
+        return self._program(used).lower(*self._arguments(nobody, used))
+
     def _launch(self, masks: np.ndarray, used: int) -> jax.Array:
-        mesh = self._mesh(used)
         padded = np.ones((used * self.num_at_once, masks.shape[1]), bool)
         padded[: len(masks)] = masks
-        own = NamedSharding(mesh, PartitionSpec("coalitions"))
+        arguments = self._arguments(padded, used)
+        return self.layout.launch(self._program(used), *arguments)
+
+    def _arguments(self, masks: np.ndarray, used: int) -> tuple:
+        """What the program takes: what is computed once, and coalitions."""
         if used not in self._placed:
+            mesh = self.layout.mesh_of(used)
             whole = NamedSharding(mesh, PartitionSpec())
-            self._placed[used] = jax.device_put(self._residuals, whole)
-        program = self._program(used)
-        coalitions = jax.device_put((padded, self._refit(padded)), own)
-        return program(self._placed[used], coalitions)
+            is_there = self.layout.is_given
+            self._placed[used] = (
+                self._residuals if is_there else jax.device_put(self._residuals, whole)
+            )
+        return self._placed[used], self.layout.spread(masks, self._refit, used)
 
-    def _mesh(self, used: int) -> Mesh:
-        return Mesh(np.asarray(self._devices[:used]), ("coalitions",))
-
-    def _program(self, used: int) -> Callable:
+    def _program(self, used: int) -> jax.stages.Wrapped:
         key = used, self.num_at_once
         if key not in self._programs:
-            whole, own = PartitionSpec(), PartitionSpec("coalitions")
+            axis = self.layout.axis
             self._programs[key] = jax.jit(
                 jax.shard_map(
                     self._values,
-                    mesh=self._mesh(used),
-                    in_specs=(whole, own),
-                    out_specs=PartitionSpec(None, "coalitions"),
+                    mesh=self.layout.mesh_of(used),
+                    in_specs=(PartitionSpec(), PartitionSpec(axis)),
+                    out_specs=PartitionSpec(None, axis),
+                    axis_names={axis},
                     check_vma=False,
                 )
             )
@@ -158,7 +168,9 @@ class Evaluator:
         coalitions: tuple[Bool[jax.Array, "S N"], list[jax.Array]],
     ) -> Float[jax.Array, "R S"]:
         """The metric on each tile of rows."""
-        chex.assert_shape(coalitions[0], (self.num_at_once, self._num_players))
+        masks, changed = coalitions
+        chex.assert_shape(masks, (self.num_at_once, self._num_players))
+        coalitions = self.layout.whole(masks), changed
         return jnp.concatenate(
             [
                 tile_values(hoisted, done, coalitions, self._value)

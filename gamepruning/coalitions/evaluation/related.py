@@ -37,6 +37,7 @@ from gamepruning.trees.examples import (
     same_length,
 )
 from gamepruning.trees.finite import blame_not_finite
+from gamepruning.trees.layout import on_devices
 from gamepruning.types import InputError, Metric
 
 
@@ -209,8 +210,9 @@ class LazyIncremental:
         self,
         model: ScoredModel,
         varying: Bool[np.ndarray, " N"],
-        config: IncrementalConfig,
+        config: IncrementalConfig | None,
     ):
+        """The model, who varies, and how to walk; None for not at all."""
         self.players = model.players
         self.seconds = model.seconds
         self._model = model
@@ -224,22 +226,24 @@ class LazyIncremental:
 
     def sampled(self, sample_rows: int) -> "LazyIncremental":
         """The same on some examples for each order or coalition."""
-        config = dataclasses.replace(self._config, sample_rows=sample_rows)
+        config = self._config and dataclasses.replace(
+            self._config, sample_rows=sample_rows
+        )
         return LazyIncremental(self._model, self._varying, config)
 
     def get(self) -> Incremental | None:
         """None where the trace allows none, or it is not worth it."""
         if not self._made:
-            devices = self._config.devices or jax.local_devices()
-            is_worth_it = devices[0].platform == "cpu" and (
-                same_length(self._model.examples) is not None
-            )
-            self._made.append(
-                incremental_of(self._model, self._varying, self._config)
-                if is_worth_it
-                else None
-            )
+            self._made.append(self._make())
         return self._made[0]
+
+    def _make(self) -> Incremental | None:
+        if self._config is None or same_length(self._model.examples) is None:
+            return None
+        devices = self._config.devices or jax.local_devices()
+        if devices[0].platform != "cpu":
+            return None
+        return incremental_of(self._model, self._varying, self._config)
 
 
 class _TilePlan(NamedTuple):
@@ -263,8 +267,7 @@ class _TilePlan(NamedTuple):
 def _plan_tiles(
     model: ScoredModel, config: IncrementalConfig, state_bytes: float, num_rows: int
 ) -> _TilePlan:
-    given = config.devices
-    devices = jax.local_devices() if given is None else list(given)
+    devices = on_devices(config.devices).near_devices
     if config.row_tile is None:
         if config.sample_rows is not None:
             raise InputError(

@@ -1,14 +1,17 @@
 """The examples in tiles of rows, where that changes nothing."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.trees.examples import rows_are_independent, same_length
+from gamepruning.trees.layout import Layout
 from gamepruning.types import InputError
 
 # Rows of a tile, about: small enough for a cache, large enough for a product.
@@ -30,13 +33,16 @@ class RowTiles(NamedTuple):
         return counts / counts.sum()
 
 
-def cut_rows(model: ScoredModel, rows_at_once: int | None, platform: str) -> RowTiles:
+def cut_rows(
+    model: ScoredModel, rows_at_once: int | None, platform: str, parts: int = 1
+) -> RowTiles:
     """Tiles of rows where the metric is a mean and examples do not meet; else one.
 
     Args:
       model: the network, its data and the metric.
       rows_at_once: examples in a tile; None chooses.
       platform: of the device, such as "cpu".
+      parts: devices that the rows are split over; a tile has as many on each.
 
     Raises:
       InputError: there is no example, or `rows_at_once` does not fit them.
@@ -51,30 +57,68 @@ def cut_rows(model: ScoredModel, rows_at_once: int | None, platform: str) -> Row
                 "expected rows_at_once >= 1, and inputs and labels with one leading "
                 f"axis of examples; got rows_at_once={rows_at_once} and shapes {shapes}"
             )
-        return RowTiles(*_full(min(rows_at_once, num_rows), num_rows))
+        return _tiles(max(1, rows_at_once // parts), num_rows, parts)
     if num_rows is None:
         return RowTiles(1, 1, 0)
-    most = ROWS.get(platform, MANY_ROWS)
+    most = ROWS.get(platform, MANY_ROWS) * parts
     if not is_mean(model.metric) or num_rows <= most:
         return RowTiles(num_rows, 1, 0)
     if not rows_are_independent(model.players.apply, model.params, model.inputs):
         return RowTiles(num_rows, 1, 0)
-    even = [size for size in range(most, most // 2, -1) if num_rows % size == 0]
-    return RowTiles(*_full(even[0] if even else most, num_rows))
+    most, own = most // parts, num_rows // parts
+    even = [size for size in range(most, most // 2, -1) if own % size == 0]
+    return _tiles(even[0] if even else most, num_rows, parts)
 
 
-def _full(size: int, num_rows: int) -> tuple[int, int, int]:
-    return size, *divmod(num_rows, size)
+def _tiles(size: int, num_rows: int, parts: int) -> RowTiles:
+    """Tiles of so many rows on each of the parts, or of all of them."""
+    own = num_rows // parts
+    size = min(size, own)
+    num, rest = divmod(own, size)
+    return RowTiles(size * parts, num, rest * parts)
 
 
-def cut(data: Any, rows: RowTiles) -> list[tuple[bool, Any]]:
-    """(stacked, data) of the full tiles, and of the rest."""
+def cut(data: Any, rows: RowTiles, layout: Layout) -> list[tuple[bool, Any]]:
+    """(stacked, data) of the full tiles, and of the rest.
+
+    Where rows are split over devices, a tile takes some of each: none is moved.
+    """
     if rows.num_full == 1 and not rows.rest:
         return [(False, data)]
-    size, num, rest = rows
+    axes, parts = layout.row_axes(data), layout.row_parts(data)
+    size, num = rows.size // parts, rows.num_full
+
+    def full(leaf: jax.Array) -> jax.Array:
+        own = _by_part(leaf, parts)[:, : num * size]
+        tiles = own.reshape(parts, num, size, *leaf.shape[1:]).swapaxes(0, 1)
+        return tiles.reshape(num, parts * size, *leaf.shape[1:])
+
+    def rest(leaf: jax.Array) -> jax.Array:
+        own = _by_part(leaf, parts)[:, num * size :]
+        return own.reshape(rows.rest, *leaf.shape[1:])
+
     data = jax.tree.map(jnp.asarray, data)
-    full = jax.tree.map(
-        lambda leaf: leaf[: num * size].reshape(num, size, *leaf.shape[1:]), data
+    found = [(True, _each(full, data, layout, (None, axes)))]
+    if rows.rest:
+        found.append((False, _each(rest, data, layout, (axes,))))
+    return found
+
+
+def _each(
+    fn: Callable[[jax.Array], jax.Array], data: Any, layout: Layout, rows: tuple
+) -> Any:
+    """fn of every leaf; over a mesh its rows are split so, and the rest as before."""
+    if not layout.is_given:
+        return jax.tree.map(fn, data)
+    shardings = jax.tree.map(
+        lambda leaf: NamedSharding(
+            layout.mesh, PartitionSpec(*rows, *layout.spec_of(leaf)[1:])
+        ),
+        data,
     )
-    last = jax.tree.map(lambda leaf: leaf[num * size :], data)
-    return [(True, full)] + [(False, last)] * bool(rest)
+    run = jax.jit(lambda data: jax.tree.map(fn, data), out_shardings=shardings)
+    return run(data)
+
+
+def _by_part(leaf: jax.Array, parts: int) -> jax.Array:
+    return leaf.reshape(parts, len(leaf) // parts, *leaf.shape[1:])

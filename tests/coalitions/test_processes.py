@@ -1,0 +1,95 @@
+"""Two processes that share one mesh, against this one alone."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+import gamepruning as gp
+from tests.coalitions.over_processes import ESTIMATE, bits, make_game
+
+NUM = 2
+
+
+class Ended(NamedTuple):
+    """How one of the processes ended."""
+
+    code: int
+    out: str
+
+    def told(self) -> dict:
+        (line,) = re.findall(r"^RESULT (.*)$", self.out, re.MULTILINE)
+        return json.loads(line)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("processes") / "shapley.npz"
+
+
+@pytest.fixture(scope="module")
+def ended(checkpoint) -> list[Ended]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    flags = os.environ["XLA_FLAGS"].replace("device_count=4", "device_count=1")
+    command = [sys.executable, "-m", "tests.coalitions.over_processes", str(NUM)]
+    processes = [
+        subprocess.Popen(
+            [*command, str(index), port, str(checkpoint)],
+            env=os.environ | {"XLA_FLAGS": flags, "GAMEPRUNING_TYPECHECK": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(NUM)
+    ]
+    outs = [process.communicate(timeout=120)[0] for process in processes]
+    pairs = zip(processes, outs, strict=True)
+    return [Ended(process.returncode, out) for process, out in pairs]
+
+
+def test_they_find_the_bits_of_one_process(ended):
+    alone = bits(gp.value_function(*make_game()))
+    for one in ended:
+        assert one.told()["bits"] == alone, one.out
+
+
+def test_what_cannot_work_is_one_clear_error(ended):
+    for one in ended:
+        far, different = one.told()["errors"]
+        assert re.search("1 of 1 devices belong to other processes: pass mesh=", far)
+        assert different.startswith("the processes have different parameters")
+
+
+def test_the_death_of_one_ends_the_other_with_one_line(ended):
+    assert ended[1].code == -signal.SIGKILL, ended[1].out
+    assert ended[0].code == 3, ended[0].out
+    (line,) = re.findall("^LOST (.*)$", ended[0].out, re.MULTILINE)
+    assert line.startswith("another process has ended, so this one does, too")
+
+
+def test_one_process_goes_on_where_two_were_killed(ended, checkpoint):
+    assert ended[0].code == 3 and checkpoint.exists()
+    done, key = [], jax.random.key(1)
+    value_fn = gp.value_function(*make_game())
+    whole = gp.shapley_values(key, value_fn, **ESTIMATE)
+    resumed = gp.shapley_values(
+        key,
+        value_fn,
+        **ESTIMATE,
+        checkpoint=checkpoint,
+        progress=lambda now, total: done.append(now),
+    )
+    assert done[0] > 300 and done[-1] <= 600
+    for one, other in zip(resumed[:2], whole[:2], strict=True):
+        np.testing.assert_array_equal(one, other)
