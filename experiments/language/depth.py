@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from gamepruning.huggingface.layers import (
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "depth.json"
 LENGTH = 512  # tokens of a test sequence
+DEEPEST = 12  # branches out at most
 CHOICE = 256  # tokens of a sequence on which values are measured
 ENDS = ("self_attn.o_proj", "mlp.down_proj")  # what each branch of a layer ends in
 
@@ -133,6 +134,18 @@ def one_out(game: Branches, evaluations: int) -> Any:
     return -game(~np.eye(game.num_players, dtype=bool))
 
 
+def one_by_one(game: Branches, evaluations: int) -> Any:
+    """The same, asked again of all who are left after each has gone, 12 times."""
+    return gp.iterated_pruning(
+        jax.random.key(0),
+        game,
+        game.num_players - DEEPEST,
+        step=1,
+        scorer=partial(gp.selection.greedy_scores, base="full"),
+        checkpoint=RESULT.with_name("depth_one_by_one.part"),
+    ).rank
+
+
 def influence(game: Branches, evaluations: int) -> Any:
     """1 - the mean cosine between the stream before and behind a branch (ShortGPT)."""
     gates = np.ones(game.num_players, np.float32)
@@ -155,7 +168,8 @@ def magnitude(game: Branches, evaluations: int) -> Any:
     return found
 
 
-METHODS = {f.__name__: f for f in (shapley, banzhaf, one_out, influence, magnitude)}
+_ALL = (shapley, banzhaf, one_out, one_by_one, influence, magnitude)
+METHODS = {f.__name__: f for f in _ALL}
 
 
 def main() -> None:
@@ -193,7 +207,9 @@ def read_options() -> Any:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("smollm2"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--removed", type=int, nargs="+", default=list(range(0, 13, 2)))
+    parser.add_argument(
+        "--removed", type=int, nargs="+", default=list(range(0, DEEPEST + 1, 2))
+    )
     parser.add_argument("--evaluations", type=int, default=600)
     parser.add_argument("--sequences", type=int, default=2, help="of 256 tokens")
     parser.add_argument("--test-tokens", type=int, default=65536)
