@@ -4,10 +4,12 @@
     python -m experiments.language.run                       # some hours on two cores
     python -m experiments.language.run --removed 0.1 --methods market
     python -m experiments.language.run --methods uniform --write FOLDER
+    python -m experiments.language.run --methods market --branches 2
 
 Choices and repair see the first tokens of the validation text; the test text is read
 once for each network. What is in the result already is not run again. `--write` also
-writes the small model as a folder of Hugging Face.
+writes the small model as a folder of Hugging Face. With `--branches` the first branches
+of the ranking `one_by_one` of `depth` have left before anybody else is asked.
 """
 
 import argparse
@@ -39,6 +41,7 @@ from gamepruning.reconstruction import (
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "smollm2.json"
+DEPTH = RESULT.with_name("depth.json")  # who leaves of the branches
 LENGTH = 512  # tokens of a sequence: nothing is seen from before it
 AT_ONCE = 8  # sequences of a pass
 # Hidden units of feed-forward networks; keys and values with their queries; one query
@@ -53,13 +56,39 @@ class Bench:
     """A language model, its players, its texts."""
 
     def __init__(
-        self, folder: Path, calibration: int, test_tokens: int, kinds: tuple[str, ...]
+        self,
+        folder: Path,
+        calibration: int,
+        test_tokens: int,
+        kinds: tuple[str, ...],
+        branches: int = 0,
     ):
         self.checkpoint = gp.huggingface.load(smollm2(folder), dtype=jnp.float32)
         self.apply, self.params = self.checkpoint.apply, self.checkpoint.params
         self.folder, self.kinds = folder, kinds
         self.calibration = sequences(folder, "valid", LENGTH, calibration)
         self.test_tokens = test_tokens
+        self.inner = self.count(self.params)
+        self.branches: list[str] = []
+        if branches:
+            self.leave(branches)
+
+    def leave(self, number: int) -> None:
+        """Take the first branches of the ranking out of the model."""
+        players = gp.find_players(
+            self.apply, self.params, self.calibration[:1], granularity="branch"
+        )
+        scores = json.loads(DEPTH.read_text())["one_by_one"]["scores"]
+        gone = np.argsort(scores, kind="stable")[:number]
+        self.branches = [players.names[k] for k in sorted(gone)]
+        mask = ~np.isin(np.arange(players.num_players), gone)
+        small = gp.compact(players, self.params, mask)
+        self.apply, self.params = small.apply, small.params
+
+    def count(self, params: Any) -> int:
+        """Parameters that are no embedding."""
+        every = sum(x.size for x in params.values())
+        return every - params["model.embed_tokens.weight"].size
 
     @cached_property
     def test(self) -> np.ndarray:
@@ -90,12 +119,6 @@ class Bench:
             players, self.params, self.calibration, config=config, progress=_say
         )
 
-    @cached_property
-    def inner(self) -> int:
-        """Parameters that are no embedding."""
-        every = sum(x.size for x in self.params.values())
-        return every - self.params["model.embed_tokens.weight"].size
-
     def perplexity(self, apply: Callable, params: Any) -> float:
         """exp of the mean negative log-likelihood of each next token of the test."""
 
@@ -118,7 +141,8 @@ def market(bench: Bench, removed: float) -> tuple[Any, ...]:
     players, curves = bench.curves
     size = gp.players.size_of(players, "params")
     whole = size.count(np.ones(players.num_players, bool))
-    target = np.floor(whole - removed * bench.inner)
+    gone = bench.inner - bench.count(bench.params)
+    target = np.floor(whole - (removed * bench.inner - gone))
     found = trade_curves(players, curves, target, unit="params", num_evaluations=1)
     return players, found.mask
 
@@ -189,6 +213,7 @@ def main() -> None:
         options.calibration,
         options.test_tokens,
         tuple(options.kinds),
+        options.branches,
     )
     result = json.loads(RESULT.read_text()) if RESULT.exists() else {"rows": []}
     result["command"] = " ".join(["python -m experiments.language.run", *sys.argv[1:]])
@@ -198,10 +223,19 @@ def main() -> None:
         write_json(RESULT, result)
     for removed in options.removed:
         for method in options.methods:
-            done = [(row["method"], row["asked"]) for row in result["rows"]]
-            if (method, removed) not in done:
+            done = [about(row) for row in result["rows"]]
+            now = (method, removed, len(bench.branches), int(bench.calibration.size))
+            stages = set(options.stages)
+            if not any(row == now and stages <= has for row, has in done):
                 result["rows"].append(row_of(bench, method, removed, options, result))
                 write_json(RESULT, result)
+
+
+def about(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Which network, and what of it was measured."""
+    branches, tokens = len(row.get("branches", [])), row["calibration_tokens"]
+    stages = {stage for stage in STAGES if stage in row}
+    return (row["method"], row["asked"], branches, tokens), stages
 
 
 def row_of(bench: Bench, method: str, removed: float, options: Any, result: Any) -> Any:
@@ -209,6 +243,7 @@ def row_of(bench: Bench, method: str, removed: float, options: Any, result: Any)
     begin = time.perf_counter()
     players, mask = METHODS[method](bench, removed)
     row: dict[str, Any] = {"method": method, "asked": removed}
+    row["branches"] = bench.branches
     row["kinds"] = sorted(set(bench.kinds_of(players).values()))
     row["calibration_tokens"] = int(bench.calibration.size)
     row["choice_seconds"] = round(time.perf_counter() - begin)
@@ -234,7 +269,8 @@ def facts_of(bench: Bench, players: gp.Players, mask: Mask) -> dict[str, Any]:
     size = gp.players.size_of(players, "params")
     whole = size.count(np.ones(players.num_players, bool))
     kept = {f.name: int(mask[f.start : f.stop].sum()) for f in players.families}
-    return {"removed": (whole - size.count(mask)) / bench.inner, "kept": kept}
+    gone = bench.inner - bench.count(bench.params) + whole - size.count(mask)
+    return {"removed": gone / bench.inner, "kept": kept}
 
 
 class Cut(NamedTuple):
@@ -284,6 +320,7 @@ def read_options() -> Any:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--branches", type=int, default=0, help="that leave first")
     parser.add_argument("--calibration", type=int, default=64, help="sequences")
     parser.add_argument("--test-tokens", type=int, default=65536)
     parser.add_argument("--write", type=Path, help="folder for the small models")

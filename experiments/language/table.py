@@ -9,6 +9,7 @@ RANKINGS = {
     "influence": "influence (ShortGPT)",
     "magnitude": "magnitude",
     "one_out": "one branch out",
+    "one_by_one": "one branch out, asked again after each",
     "banzhaf": "Banzhaf values, 0.9",
     "shapley": "Shapley values",
 }
@@ -26,7 +27,7 @@ def perplexities() -> list[str]:
         (
             percent(row["removed"], 1),
             row["method"],
-            ", ".join(row["kinds"]),
+            ", ".join([*_branches(row), *row["kinds"]]),
             f"{row['calibration_tokens']:,}",
             *(_perplexity(row, stage) for stage in STAGES),
         )
@@ -34,6 +35,11 @@ def perplexities() -> list[str]:
     ]
     heads = ("parameters gone, %", "method", "players", "calibration tokens")
     return table((*heads, "as cut", "one-shot", "in order"), "rllrrrr", rows)
+
+
+def _branches(row: dict[str, Any]) -> list[str]:
+    number = len(row.get("branches", []))
+    return [f"{number} branches"] if number else []
 
 
 def _perplexity(row: dict[str, Any], stage: str) -> str:
@@ -45,14 +51,15 @@ def _perplexity(row: dict[str, Any], stage: str) -> str:
 def depth() -> list[str]:
     """A row a ranking, a column a number of branches."""
     found = _found("depth")
-    counts = sorted({int(n) for m in RANKINGS for n in found[m].get("perplexity", {})})
+    methods = [method for method in RANKINGS if method in found]
+    counts = sorted({int(n) for m in methods for n in found[m].get("perplexity", {})})
     rows = [
         (
-            name,
+            RANKINGS[method],
             f"{found[method]['evaluations']}",
             *(_at(found[method].get("perplexity", {}), n) for n in counts),
         )
-        for method, name in RANKINGS.items()
+        for method in methods
     ]
     heads = ("ranking", "evaluations", *(f"{n} out" for n in counts))
     return table(heads, "lr" + "r" * len(counts), rows)
