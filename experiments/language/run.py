@@ -215,7 +215,9 @@ def main() -> None:
         tuple(options.kinds),
         options.branches,
     )
-    result = json.loads(RESULT.read_text()) if RESULT.exists() else {"rows": []}
+    result: dict[str, Any] = {"rows": []}
+    if RESULT.exists():
+        result = json.loads(RESULT.read_text())
     result["command"] = " ".join(["python -m experiments.language.run", *sys.argv[1:]])
     if "dense" not in result:
         result["dense"] = bench.perplexity(bench.apply, bench.params)

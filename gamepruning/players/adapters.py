@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from gamepruning.types import Apply, Outputs, Params
+from gamepruning.types import Apply, InputError, Outputs, Params
 
 
 @runtime_checkable
@@ -30,6 +30,9 @@ def from_linen(
       apply and params for `find_players(apply, params, *inputs)`; params are
       `variables`.
 
+    Raises:
+      InputError: module is no instance of a linen module.
+
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp, gamepruning as gp
       >>> module = nn.Sequential([nn.Dense(8), nn.relu, nn.Dense(2)])
@@ -38,6 +41,8 @@ def from_linen(
       >>> gp.find_players(apply, params, x).num_players
       8
     """
+    if isinstance(module, type) or not isinstance(module, LinenModule):
+        raise InputError(_expected("flax.linen.Module", module))
 
     def apply(params, *inputs):
         return module.apply(params, *inputs, method=method, **arguments)
@@ -45,7 +50,9 @@ def from_linen(
     return apply, variables
 
 
-def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Apply, Params]:
+def from_nnx(
+    module: Any, *, params: Sequence[Any] = (), method: Any = None, **arguments: Any
+) -> tuple[Apply, Params]:
     """An nnx module in evaluation mode as (apply, params).
 
     Batch norm uses its running statistics and dropout is off, in whatever mode the
@@ -55,10 +62,16 @@ def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Apply, Params]
       module: a `flax.nnx.Module`.
       params: the filters of the state to expose, in the sense of `nnx.split`; default
         all of it, batch statistics included.
+      method: the method to call, by name or as a function of the module and its
+        inputs; `__call__` if None.
+      **arguments: passed on to it, such as `decode=False`.
 
     Returns:
       apply and params for `find_players(apply, params, *inputs)`; `params` is the
       module's state, a pytree. What the filters leave out stays inside `apply`.
+
+    Raises:
+      InputError: module is no instance of an nnx module or has no such method.
 
     Example:
       >>> from flax import nnx
@@ -76,6 +89,11 @@ def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Apply, Params]
     """
     from flax import nnx
 
+    if not isinstance(module, nnx.Module | nnx.Pytree):
+        raise InputError(_expected("flax.nnx.Module", module))
+    if isinstance(method, str) and not callable(getattr(module, method, None)):
+        kind = type(module).__name__
+        raise InputError(f"the module {kind} has no method {method!r} to call")
     if isinstance(module, nnx.Module):
         module = nnx.clone(module)
         module.eval()
@@ -86,6 +104,16 @@ def from_nnx(module: Any, *, params: Sequence[Any] = ()) -> tuple[Apply, Params]
 
     def apply(params, *inputs):
         found = [params] if len(filters) == 1 else list(params)
-        return nnx.merge(graphdef, *found, *rest)(*inputs)
+        module = nnx.merge(graphdef, *found, *rest)
+        if callable(method):
+            return method(module, *inputs, **arguments)
+        return getattr(module, method or "__call__")(*inputs, **arguments)
 
     return apply, shown[0] if len(filters) == 1 else tuple(shown)
+
+
+def _expected(kind: str, module: Any) -> str:
+    if isinstance(module, type):
+        name = module.__name__
+        return f"expected an instance of a {kind}, got the class {name}: make one of it"
+    return f"expected a {kind}, got {type(module).__name__}"

@@ -1,5 +1,7 @@
 """The public face of `find_players`: options, errors, and what gates mean."""
 
+from functools import partial
+
 import chex
 import flax.linen as nn
 import jax
@@ -137,6 +139,46 @@ def test_nnx_and_linen_adapters_agree_on_the_players():
     assert gp.find_players(apply, params, x).num_players == 8
     apply, params = gp.from_nnx(Net(nnx.Rngs(0)), params=[nnx.Param])
     assert gp.find_players(apply, params, x).num_players == 8
+
+
+def test_a_method_of_an_nnx_module_with_arguments_is_the_model():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.one = nnx.Linear(4, 8, rngs=rngs)
+            self.two = nnx.Linear(8, 2, rngs=rngs)
+
+        def encode(self, x, scale):
+            return self.two(nnx.relu(self.one(x))) * scale
+
+    net, x = Net(nnx.Rngs(0)), jnp.ones((3, 4))
+    for method in ("encode", Net.encode):
+        apply, params = gp.from_nnx(net, method=method, scale=3)
+        assert gp.find_players(apply, params, x).num_players == 8
+        np.testing.assert_allclose(apply(params, x), net.encode(x, 3), rtol=1e-6)
+    with pytest.raises(gp.InputError, match="Net has no method 'decode'"):
+        gp.from_nnx(net, method="decode")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "module", "expected"),
+    [
+        (
+            gp.from_nnx,
+            nnx.Linear,
+            "instance of a flax.nnx.Module, got the class Linear",
+        ),
+        (gp.from_nnx, 3, "expected a flax.nnx.Module, got int"),
+        (
+            partial(gp.from_linen, variables={}),
+            nn.Dense,
+            "instance of a flax.linen.Module, got the class Dense",
+        ),
+        (partial(gp.from_linen, variables={}), 3, "a flax.linen.Module, got int"),
+    ],
+)
+def test_what_is_no_module_is_named(adapter, module, expected):
+    with pytest.raises(gp.InputError, match=expected):
+        adapter(module)
 
 
 def test_a_model_without_anything_prunable_says_why():
