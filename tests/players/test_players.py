@@ -173,7 +173,6 @@ def test_a_method_of_an_nnx_module_with_arguments_is_the_model():
             nn.Dense,
             "instance of a flax.linen.Module, got the class Dense",
         ),
-        (partial(gp.from_linen, variables={}), 3, "a flax.linen.Module, got int"),
     ],
 )
 def test_what_is_no_module_is_named(adapter, module, expected):
