@@ -5,6 +5,7 @@ python -m experiments.equilibrium_mnist.table
 
 from functools import partial
 
+from experiments.equilibrium_mnist import dynamics_table
 from experiments.markdown import Table, plus_minus, read, shape, table
 
 SIZES = ("15 of 768", "37 of 768")
@@ -93,6 +94,7 @@ TABLES: dict[str, Table] = {
     "budgets": budgets,
     "pixels": pixels,
     "digits": digits,
+    **dynamics_table.TABLES,
 }
 
 
