@@ -154,7 +154,7 @@ def estimate_indices(
       TypeError: an unknown keyword.
 
     Cost: at most `num_evaluations` evaluations; memory of 8 bytes an evaluation or
-    less, and a few N x N matrices for regressions.
+    less, and a few N x N matrices for regressions of up to 4096 players.
 
     Example:
       >>> import jax, numpy as np

@@ -5,6 +5,7 @@ A game that can value many related coalitions at once has methods `prefixes` and
 """
 
 import operator
+from collections.abc import Callable
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -14,6 +15,7 @@ from gamepruning.trees.processes import Processes
 from gamepruning.types import Game, HasPrefixes, HasToggles, InputError, ValueFn
 
 _SECONDS = 1e-4
+_PIECE_BYTES = 2**26
 
 
 def count_players(value_fn: ValueFn, num_players: int | None = None) -> int:
@@ -164,8 +166,12 @@ def prefix_values(
     values = np.empty((num, n + 1))
     values[:, [0, n]] = end_values(value_fn, n) if ends is None else ends
     if n > 1:
-        masks = position[:, None, :] < np.arange(1, n)[None, :, None]
-        inner = coalition_values(value_fn, masks.reshape(-1, n))
+
+        def prefixes(start: int, stop: int) -> np.ndarray:
+            order, length = np.divmod(np.arange(start, stop), n - 1)
+            return position[order] <= length[:, None]
+
+        inner = values_in_pieces(value_fn, num * (n - 1), n, prefixes)
         values[:, 1:n] = inner.reshape(num, n - 1)
     return values
 
@@ -202,10 +208,47 @@ def toggle_values(
             _checked(base, (num,), name, masks),
             _checked(toggled, (num, n), name, masks),
         )
-    flips = np.concatenate([np.zeros((1, n), bool), np.eye(n, dtype=bool)])
-    all_masks = masks[:, None, :] ^ flips
-    values = coalition_values(value_fn, all_masks.reshape(-1, n)).reshape(num, n + 1)
+
+    def toggled_masks(start: int, stop: int) -> np.ndarray:
+        base, player = np.divmod(np.arange(start, stop), n + 1)
+        made = masks[base]
+        row = np.flatnonzero(player)  # the first of each is as it is
+        made[row, player[row] - 1] ^= True
+        return made
+
+    values = values_in_pieces(value_fn, num * (n + 1), n, toggled_masks)
+    values = values.reshape(num, n + 1)
     return values[:, 0], values[:, 1:]
+
+
+def values_in_pieces(
+    value_fn: ValueFn,
+    num: int,
+    num_players: int,
+    masks_of: Callable[[int, int], np.ndarray],
+) -> Float[np.ndarray, " S"]:
+    """Values of coalitions that are made as they are needed, in order.
+
+    Args:
+      value_fn: coalitions -> values.
+      num: how many.
+      num_players: N.
+      masks_of: (start, stop) -> coalitions, bool [stop - start, N].
+
+    Returns:
+      float64 [num]; in one call where all coalitions are at most 64 MB.
+
+    Example:
+      >>> size = lambda masks: masks.sum(axis=1)
+      >>> values_in_pieces(size, 3, 2, lambda a, b: np.ones((b - a, 2), bool))
+      array([2., 2., 2.])
+    """
+    size = max(1, _PIECE_BYTES // num_players)
+    parts = [
+        coalition_values(value_fn, masks_of(first, min(first + size, num)))
+        for first in range(0, num, size)
+    ]
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def end_values(value_fn: ValueFn, num_players: int) -> tuple[float, float]:

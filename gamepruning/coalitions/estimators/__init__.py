@@ -9,6 +9,7 @@
 | paired_regression | Banzhaf, bias 1/2 | 2 | of the penalty, vanishing |
 | permutation | Shapley | N - 1 | none |
 | antithetic, antithetic_centred | Shapley | 2 (N - 1) | none |
+| centred_reuse | Shapley, Beta | 1 | none |
 | leverage | Shapley | 2 | of the penalty and of order 1/m, vanishing |
 """
 
@@ -18,6 +19,7 @@ from gamepruning.coalitions.estimators.base import (
     Problem,
     SampleCost,
 )
+from gamepruning.coalitions.estimators.centred_reuse import centred_reuse
 from gamepruning.coalitions.estimators.leverage import leverage
 from gamepruning.coalitions.estimators.permutation import (
     antithetic,
@@ -38,6 +40,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "antithetic": antithetic(),
     "antithetic_centred": antithetic_centred(),
     "leverage": leverage(),
+    "centred_reuse": centred_reuse(),
 }
 
 __all__ = ["ESTIMATORS", "Estimate", "Estimator", "Problem", "SampleCost"]

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.coalitions.estimators import ESTIMATORS, Estimator, Problem, SampleCost
+from gamepruning.coalitions.estimators.sampling import is_wide
 from gamepruning.types import InputError, ValueFn
 
 _FIRST_CHECK = 8  # samples, and twice the least of the method
 _CHECK_GROWTH = 1.25
 _FORMAT = 2  # of checkpoints
+_WIDE_FORMAT = 3  # of those of very many players
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -164,7 +166,7 @@ def settings_of(problem: Problem, schedule: Schedule) -> dict[str, Any]:
     )
     numbers = np.asarray(jax.random.key_data(key) if typed else key).tolist()
     return {
-        "format": _FORMAT,
+        "format": _WIDE_FORMAT if is_wide(problem) else _FORMAT,
         "method": schedule.method,
         "key": numbers,
         "index": problem.semivalue.name,

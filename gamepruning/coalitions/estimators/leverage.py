@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gamepruning.coalitions.estimators import ends, ridge, sampling
+from gamepruning.coalitions.estimators import ends, ridge, sampling, wide_ridge
 from gamepruning.coalitions.estimators.base import (
     Estimate,
     Estimator,
@@ -15,7 +15,8 @@ from gamepruning.coalitions.estimators.base import (
     are_repeated,
     only_shapley,
 )
-from gamepruning.coalitions.games import coalition_values
+from gamepruning.coalitions.estimators.draws import Draws
+from gamepruning.coalitions.estimators.pairs import pair_values
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import ValueFn
 
@@ -25,11 +26,12 @@ _PROFILE_TERMS = 4
 def leverage() -> Estimator:
     """KernelSHAP's regression, sizes drawn uniformly, in pairs, centred by size.
 
-    Sizes s are uniform on 1..N-1; the half differences of complements are regressed
-    on z - s/N and on an odd polynomial of degree 9 in 2s/N - 1 that is right at both
-    ends, with weights 1 / (s (N - s)); (v(N) - v(nobody)) / N is added to every slope,
-    so that the values sum exactly to v(N) - v(nobody). The polynomial changes nothing
-    in the mean and much in the variance where v follows the size of the coalition.
+    Sizes s are uniform on 1..N-1 (above 4096 players t is, and each joins with
+    probability t); the half differences of complements are regressed on z - s/N and on
+    an odd polynomial of degree 9 in 2s/N - 1 that is right at both ends, with weights
+    1 / (s (N - s)); (v(N) - v(nobody)) / N is added to every slope, so that the values
+    sum exactly to v(N) - v(nobody). The polynomial changes nothing in the mean and much
+    in the variance where v follows the size of the coalition.
     Bias: of order 1/m, as of all least squares, and, below 3 pairs a player, that of
     the penalty, which is part of the standard error (see `ridge.fit`). Cost: 2
     evaluations a sample, and 2; unless the game is deterministic, 2 more after every N
@@ -46,7 +48,7 @@ def leverage() -> Estimator:
         update=_update,
         finish=_finish,
         preference=0,
-        work=lambda num_players, budget: ridge.work(budget // 2, num_players),
+        work=lambda num_players, budget: wide_ridge.work(budget // 2, num_players),
     )
 
 
@@ -79,10 +81,14 @@ def _update(
         state = {**state, "ends": known}
     if problem.num_players == 1:
         return state
-    masks = sampling.sized_coalitions(problem.key, problem.num_players, start, stop)
-    values = coalition_values(value_fn, np.concatenate([masks, ~masks]))
-    rows = np.stack([*np.split(values, 2), masks.sum(axis=1)], axis=1)
-    return append(state, "values", rows)
+    for first, last in sampling.pieces(start, stop, problem.num_players):
+        if sampling.is_wide(problem):
+            masks = Draws(*problem).masks(first, last)
+        else:
+            own = problem.key, problem.num_players
+            masks = sampling.sized_coalitions(*own, first, last)
+        state = append(state, "values", pair_values(value_fn, masks))
+    return state
 
 
 def _finish(problem: Problem, state: State) -> Estimate:
@@ -92,7 +98,8 @@ def _finish(problem: Problem, state: State) -> Estimate:
         alone = Estimate(whole, np.zeros(1), np.stack([whole, whole]), np.ones(1))
         return ends.add_noise(alone, found, np.ones(1))
     values, sizes = state["values"][:, :2], state["values"][:, 2]
-    weight = np.sqrt(n / (sizes * (n - sizes)))
+    inside = np.clip(sizes, 1, n - 1)  # of very many players a few rows are ends
+    weight = np.sqrt(n / (inside * (n - inside))) * (sizes == inside)
     place = 2 * sizes / n - 1
     odd = (values[:, 0] - values[:, 1]) / 2 - place * found.value / 2
     odd, profile = weight * odd, weight[:, None] * _profile(place, n)
@@ -104,7 +111,11 @@ def _finish(problem: Problem, state: State) -> Estimate:
             x = weight[these, None] * (masks - sizes[these, None] / n)
             yield ridge.Equations(x, profile[these], odd[these], start)
 
-    fit = ridge.fit(rows, n, profile.shape[1], has_total=False)
+    if sampling.is_wide(problem):
+        wide = wide_ridge.Rows(sizes / n, weight, sizes, profile, odd)
+        fit = wide_ridge.fit(Draws(*problem), wide, has_total=False)
+    else:
+        fit = ridge.fit(rows, n, profile.shape[1], has_total=False)
     share = found.value / n
     whole = fit.estimate._replace(
         value=fit.estimate.value + share, halves=fit.estimate.halves + share

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gamepruning.coalitions.estimators import ridge, sampling
+from gamepruning.coalitions.estimators import ridge, sampling, wide_ridge
 from gamepruning.coalitions.estimators.base import (
     Estimate,
     Estimator,
@@ -20,8 +20,13 @@ from gamepruning.coalitions.estimators.base import (
     nothing_seen,
     only_banzhaf,
 )
-from gamepruning.coalitions.estimators.reuse import require_seen
-from gamepruning.coalitions.games import coalition_values
+from gamepruning.coalitions.estimators.draws import Draws
+from gamepruning.coalitions.estimators.pairs import pair_values
+from gamepruning.coalitions.estimators.reuse import (
+    nothing_drawn,
+    require_seen,
+    value_more,
+)
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import ValueFn
 
@@ -46,10 +51,10 @@ def regression() -> Estimator:
         misfit=only_banzhaf,
         cost=lambda semivalue: SampleCost(0, 1, semivalue.num_players + 2),
         init=_init,
-        update=_update,
+        update=value_more,
         finish=_finish,
         preference=1,
-        work=lambda num_players, budget: ridge.work(budget, num_players),
+        work=lambda num_players, budget: wide_ridge.work(budget, num_players),
     )
 
 
@@ -66,30 +71,33 @@ def paired_regression() -> Estimator:
     return Estimator(
         misfit=_paired_misfit,
         cost=lambda semivalue: SampleCost(0, 2, semivalue.num_players + 1),
-        init=lambda problem, value_fn, num: {"values": np.zeros((0, 2))},
+        init=_init_pairs,
         update=_update_pairs,
         finish=_finish_pairs,
         preference=0,
-        work=lambda num_players, budget: ridge.work(budget // 2, num_players),
+        work=lambda num_players, budget: wide_ridge.work(budget // 2, num_players),
     )
 
 
 def _init(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
     del value_fn
     require_seen(problem, num_samples, 1)
-    return {"values": np.zeros(0)}
-
-
-def _update(
-    problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
-) -> State:
-    masks = sampling.coalitions(*problem, start, stop)
-    return append(state, "values", coalition_values(value_fn, masks))
+    return nothing_drawn(problem)
 
 
 def _finish(problem: Problem, state: State) -> Estimate:
     values, bias = state["values"], bias_of(problem.semivalue)
     level = values.mean()
+    if sampling.is_wide(problem):
+        wide = wide_ridge.Rows(
+            centre=np.full(len(values), bias),
+            weight=np.ones(len(values)),
+            sizes=state["sizes"],
+            t=np.ones((len(values), 1)),
+            y=values - level,
+        )
+        found = wide_ridge.fit(Draws(*problem), wide, has_total=True).estimate
+        return found if np.ptp(values) else nothing_seen(found)
 
     def rows() -> Iterator[ridge.Equations]:
         for start, stop in sampling.blocks(len(values), problem.num_players):
@@ -107,16 +115,33 @@ def _paired_misfit(semivalue: Semivalue) -> str | None:
     return "complements are equally likely for the Banzhaf index with bias 0.5 only"
 
 
+def _init_pairs(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
+    del value_fn, num_samples
+    return {"values": np.zeros((0, 3 if sampling.is_wide(problem) else 2))}
+
+
 def _update_pairs(
     problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
 ) -> State:
-    masks = sampling.coalitions(*problem, start, stop)
-    values = coalition_values(value_fn, np.concatenate([masks, ~masks]))
-    return append(state, "values", values.reshape(2, -1).T)
+    width = state["values"].shape[1]  # sizes are kept of very many players
+    for first, last in sampling.pieces(start, stop, problem.num_players):
+        masks = sampling.coalitions(*problem, first, last)
+        state = append(state, "values", pair_values(value_fn, masks)[:, :width])
+    return state
 
 
 def _finish_pairs(problem: Problem, state: State) -> Estimate:
     values = state["values"]
+    if sampling.is_wide(problem):
+        wide = wide_ridge.Rows(
+            centre=np.full(len(values), 0.5),
+            weight=np.ones(len(values)),
+            sizes=values[:, 2],
+            t=np.zeros((len(values), 0)),
+            y=(values[:, 0] - values[:, 1]) / 2,
+        )
+        found = wide_ridge.fit(Draws(*problem), wide, has_total=True).estimate
+        return found if np.ptp(values[:, :2]) else nothing_seen(found)
 
     def rows() -> Iterator[ridge.Equations]:
         for start, stop in sampling.blocks(len(values), problem.num_players):
@@ -125,4 +150,4 @@ def _finish_pairs(problem: Problem, state: State) -> Estimate:
             yield ridge.Equations(masks - 0.5, np.zeros((len(odd), 0)), odd, start)
 
     found = ridge.fit(rows, problem.num_players, 0, has_total=True).estimate
-    return found if np.ptp(values) else nothing_seen(found)
+    return found if np.ptp(values[:, :2]) else nothing_seen(found)

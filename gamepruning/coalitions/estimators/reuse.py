@@ -19,6 +19,7 @@ from gamepruning.coalitions.estimators.base import (
     only_banzhaf,
     widening,
 )
+from gamepruning.coalitions.estimators.draws import Draws
 from gamepruning.coalitions.games import coalition_values
 from gamepruning.types import ValueFn
 
@@ -30,7 +31,10 @@ def sample_reuse() -> Estimator:
 
     phi_i = mean(v | i in) - mean(v | i out); S ~ Bernoulli(p)^N. A ratio of sums, so
     that a constant added to v changes nothing; unbiased given how often i is in.
-    Var_i = Var(v | in) / m_in + Var(v | out) / m_out. Cost: 1 evaluation a sample.
+    Var_i = Var(v | in) / m_in + Var(v | out) / m_out. Above 4096 players v less what
+    its size explains is what is compared, v - b |S|, and b added again: in large
+    networks that is most of the variance, and the bias is of order 1 / (m N). Cost: 1
+    evaluation a sample; memory of order N + m.
 
     References:
       Diaz-Ortiz et al., arXiv 2311.10468, footnote 5. Wang and Jia, Data Banzhaf,
@@ -40,7 +44,7 @@ def sample_reuse() -> Estimator:
         misfit=only_banzhaf,
         cost=lambda semivalue: SampleCost(0, 1, 2 * _TIMES),
         init=_init,
-        update=_update,
+        update=value_more,
         finish=_finish,
         preference=2,
     )
@@ -49,7 +53,13 @@ def sample_reuse() -> Estimator:
 def _init(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
     del value_fn
     require_seen(problem, num_samples, _TIMES)
-    return {"values": np.zeros(0)}
+    return nothing_drawn(problem)
+
+
+def nothing_drawn(problem: Problem) -> State:
+    """No values yet; of very many players the sizes of coalitions are kept, too."""
+    state = {"values": np.zeros(0)}
+    return state | {"sizes": np.zeros(0)} if sampling.is_wide(problem) else state
 
 
 def require_seen(problem: Problem, num_samples: int, times: int) -> None:
@@ -63,17 +73,55 @@ def require_seen(problem: Problem, num_samples: int, times: int) -> None:
     check_seen(counts, seen, times, least_seen(problem.semivalue, times))
 
 
-def _update(
+def value_more(
     problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
 ) -> State:
-    masks = sampling.coalitions(*problem, start, stop)
-    return append(state, "values", coalition_values(value_fn, masks))
+    """The state with the values of coalitions number start..stop-1."""
+    for first, last in sampling.pieces(start, stop, problem.num_players):
+        masks = sampling.coalitions(*problem, first, last)
+        state = append(state, "values", coalition_values(value_fn, masks))
+        if "sizes" in state:
+            state = append(state, "sizes", masks.sum(axis=1, dtype=float))
+    return state
 
 
 def _finish(problem: Problem, state: State) -> Estimate:
-    values, n = state["values"], problem.num_players
-    level = values.mean()
-    sums = np.zeros((2, 2, 5, n))  # half, out or in, powers of v, player
+    values, slope = state["values"], 0.0
+    if sampling.is_wide(problem):
+        slope = _slope(state["sizes"], values)
+        sums = _sums_inside(problem, values - slope * state["sizes"])
+    else:
+        sums = _sums(problem, values)
+    value, stderr, support = _difference(sums.sum(axis=0))
+    halves = np.array([_difference(half)[0] for half in sums])
+    found = Estimate(value + slope, stderr, halves + slope, support)
+    return found if np.ptp(values) else nothing_seen(found)
+
+
+def _slope(sizes: np.ndarray, values: np.ndarray) -> float:
+    """What a member adds in the mean, by least squares."""
+    apart = sizes - sizes.mean()
+    return float(apart @ (values - values.mean()) / max(apart @ apart, 1.0))
+
+
+def _sums_inside(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """`_sums` of very many players: coalitions are drawn where they are summed."""
+    centred = values - values.mean()
+    scale = np.abs(centred).max() or 1.0
+    powers = np.stack([(centred / scale) ** power for power in range(5)])
+    own = np.arange(2)[:, None] == np.arange(len(values)) % 2
+    terms = own[:, None] * powers  # half, powers of v, sample
+    inside = Draws(*problem).transposed(terms.reshape(10, -1).T).T
+    inside = inside.reshape(2, 5, problem.num_players)
+    outside = terms.sum(axis=2)[:, :, None] - inside
+    sums = np.stack([outside, inside], axis=1)
+    return sums * scale ** np.arange(5.0)[:, None]
+
+
+def _sums(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """Sums over the samples: half, out or in, powers of v, player."""
+    n, level = problem.num_players, values.mean()
+    sums = np.zeros((2, 2, 5, n))
     for start, stop in sampling.blocks(len(values), n):
         masks = sampling.coalitions(*problem, start, stop)
         centred = values[start:stop] - level
@@ -82,10 +130,7 @@ def _finish(problem: Problem, state: State) -> Estimate:
             own = slice((half - start) % 2, None, 2)
             sums[half, 0] += powers[:, own] @ ~masks[own]
             sums[half, 1] += powers[:, own] @ masks[own]
-    value, stderr, support = _difference(sums.sum(axis=0))
-    halves = np.array([_difference(half)[0] for half in sums])
-    found = Estimate(value, stderr, halves, support)
-    return found if np.ptp(values) else nothing_seen(found)
+    return sums
 
 
 def _difference(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

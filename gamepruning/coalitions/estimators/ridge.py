@@ -231,10 +231,11 @@ def _choose_penalty(spectrum: _Spectrum) -> float:
     left = unexplained + (loads**2 / w * shrunk**2).sum(axis=1)
     freedom = fixed + (1 - shrunk).sum(axis=1)
     scores = left / np.maximum(1 - freedom / num, 1e-9) ** 2
-    return _fading(num / (fixed + len(w))) * float(penalties[int(np.argmin(scores))])
+    return fading(num / (fixed + len(w))) * float(penalties[int(np.argmin(scores))])
 
 
-def _fading(rows_each: float) -> float:
+def fading(rows_each: float) -> float:
+    """How much of a penalty stays: all up to 2 rows a coefficient, none from 3 on."""
     return float(np.clip((_FADES_TO - rows_each) / (_FADES_TO - _FADES_FROM), 0, 1))
 
 

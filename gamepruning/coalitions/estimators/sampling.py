@@ -10,12 +10,14 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Int
-from scipy.special import betaincinv
 
+from gamepruning.coalitions.estimators.draws import Draws, inclusion
 from gamepruning.coalitions.semivalues import Semivalue
 
+WIDE = 4096  # players; more are drawn by `Draws`, and never meet an N x N matrix
 _ENTRIES_AT_ONCE = 2**21
 _LARGEST_BLOCK = 1024
+_WIDE_ENTRIES = 2**25
 _ENTRIES_A_DRAW = 2**15
 
 
@@ -43,8 +45,10 @@ def coalitions(
       >>> bool((few == more[5:7]).all())
       True
     """
+    if semivalue.num_players > WIDE:
+        return Draws(key, semivalue).masks(start, stop)
     fate, marks = _words(key, semivalue.num_players, start, stop)
-    return marks < np.ceil(_inclusion(semivalue, fate) * 2.0**32)[:, None]
+    return marks < np.ceil(inclusion(semivalue, fate) * 2.0**32)[:, None]
 
 
 def sized_coalitions(
@@ -95,21 +99,25 @@ def orders(
     return np.argsort(marks, axis=1, kind="stable")
 
 
+def is_wide(problem: tuple[Array, Semivalue]) -> bool:
+    """True for so many players that nothing of size N x N may be made."""
+    return problem[1].num_players > WIDE
+
+
+def pieces(start: int, stop: int, num_players: int) -> Iterator[tuple[int, int]]:
+    """Ranges that cover start..stop-1, shorter where coalitions are very wide."""
+    size = stop - start
+    if num_players > WIDE:
+        size = max(1, _WIDE_ENTRIES // num_players)
+    for first in range(start, stop, max(size, 1)):
+        yield first, min(first + size, stop)
+
+
 def blocks(num_samples: int, num_players: int) -> Iterator[tuple[int, int]]:
     """Ranges (start, stop) that cover 0..num_samples-1 and fit into memory."""
     size = max(1, min(_LARGEST_BLOCK, _ENTRIES_AT_ONCE // num_players))
     for start in range(0, num_samples, size):
         yield start, min(start + size, num_samples)
-
-
-def _inclusion(semivalue: Semivalue, fate: np.ndarray) -> np.ndarray:
-    """The probability t with which each player joins, from uniform numbers."""
-    if semivalue.name == "banzhaf":
-        return np.full(len(fate), semivalue.parameters[0])
-    if semivalue.name == "shapley":
-        return fate
-    alpha, beta = semivalue.parameters
-    return betaincinv(beta, alpha, fate)
 
 
 def _words(

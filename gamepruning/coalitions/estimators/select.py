@@ -1,6 +1,6 @@
 """Which estimator fits an index and a budget best."""
 
-from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.coalitions.estimators import ESTIMATORS, sampling
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import InputError
 
@@ -9,6 +9,7 @@ _OPERATIONS_A_SECOND = 1e10  # of N x N matrices on one core
 _PATIENCE = 1.0  # seconds of its own that an estimator always has
 _SAVED = 1.5  # evaluations that a regression saves, for each one that it makes
 _MEMORY = 2e9  # bytes
+_SCARCE = 4  # samples of very many players: fewer do not tell their errors
 
 
 def choose_method(
@@ -26,21 +27,24 @@ def choose_method(
 
     | index | methods |
     | --- | --- |
-    | Shapley | leverage, antithetic_centred, permutation, toggle_all |
+    | Shapley | leverage, antithetic_centred, permutation, toggle_all, centred_reuse |
     | Banzhaf, bias 0.5 | paired_regression, regression, sample_reuse, toggle_all |
     | Banzhaf, other bias | regression, sample_reuse, toggle_all |
-    | Beta | toggle_all, toggle |
+    | Beta | toggle_all, toggle, centred_reuse |
 
     Where the value function is incremental and the budget is at least 20 N, the
     incremental methods come first: antithetic_centred for Shapley, toggle_all for
     Banzhaf.
 
-    Regressions solve an N x N system. They are passed over where that takes more than a
-    second and more than the evaluations that they save, or more than 2 GB: with
-    thousands of players, unless evaluations are slow. The time is modelled, (4 R N^2 +
-    30 N^3) / 10^10 seconds for R rows, so that the choice follows from the arguments
-    alone. A value function tells how slow it is by an attribute `evaluation_seconds`;
-    that of a network does.
+    Regressions solve an N x N system, above 4096 players by conjugate gradients in
+    memory of order N + m. They are passed over where that takes more than a second and
+    more than the evaluations that they save, or more than 2 GB: with thousands of
+    players, unless evaluations are slow. The time is modelled, (4 R N^2 + 30 N^3) /
+    10^10 seconds for R rows, or 2 R N nanoseconds for each of 10 to 20 products with
+    the rows, so that the choice follows from the arguments alone. A value function
+    tells how slow it is by an attribute `evaluation_seconds`; that of a network does.
+    Above 4096 players, methods that would have less than four samples come last: their
+    errors would be unknown. So any budget from a few dozen evaluations on will do.
 
     Measured on a network with 192 hidden units (`experiments/gtap/estimators.py`;
     relative L2 error, two keys): at 10 N evaluations regression has 0.18, 0.16 and 0.40
@@ -84,7 +88,9 @@ def choose_method(
     names = preferred_methods(semivalue)
     if is_incremental and num_evaluations >= _INCREMENTAL_FROM * num_players:
         names.sort(key=lambda name: not ESTIMATORS[name].is_incremental)
+    least = _SCARCE if num_players > sampling.WIDE else 0
     needs = {name: _least(name, semivalue, is_deterministic) for name in names}
+    names.sort(key=lambda name: _samples(name, semivalue, num_evaluations) < least)
     paid = [name for name in names if needs[name] <= num_evaluations]
     spent = num_evaluations * evaluation_seconds
     quick = [n for n in paid if _is_quick(n, num_players, num_evaluations, spent)]
@@ -130,6 +136,12 @@ def _least(method: str, semivalue: Semivalue, is_deterministic: bool) -> int:
     if is_deterministic:
         cost = cost._replace(repeat_every=0)
     return cost.least_evaluations
+
+
+def _samples(method: str, semivalue: Semivalue, num_evaluations: int) -> int:
+    """How many samples a budget pays for."""
+    cost = ESTIMATORS[method].cost(semivalue)
+    return cost.affordable(num_evaluations) if cost.each else cost.least
 
 
 def _is_quick(

@@ -77,11 +77,15 @@ def _finish(problem: Problem, state: State) -> Estimate:
 
 def _own_bases(problem: Problem, value_fn: ValueFn, start: int, stop: int):
     n = problem.num_players
-    masks = sampling.coalitions(*problem, start * n, stop * n)
-    itself = np.tile(np.eye(n, dtype=bool), (stop - start, 1))
-    both = np.concatenate([masks | itself, masks & ~itself])
-    having, lacking = np.split(coalition_values(value_fn, both), 2)
-    return (having - lacking).reshape(stop - start, n)
+    added = []
+    for first, last in sampling.pieces(start * n, stop * n, n):
+        masks = sampling.coalitions(*problem, first, last)
+        both = np.concatenate([masks, masks])
+        rows, itself = np.arange(last - first), np.arange(first, last) % n
+        both[rows, itself], both[len(rows) + rows, itself] = True, False
+        having, lacking = np.split(coalition_values(value_fn, both), 2)
+        added.append(having - lacking)
+    return np.concatenate(added).reshape(stop - start, n)
 
 
 def _shared_base(problem: Problem, value_fn: ValueFn, start: int, stop: int):

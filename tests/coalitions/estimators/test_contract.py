@@ -143,14 +143,15 @@ def test_what_auto_stands_for():
     found = {repr(law): preferred_methods(law) for law in INDICES}
     assert found == {
         "shapley(6)": [
-            *("leverage", "antithetic_centred", "permutation", "toggle_all", "toggle")
+            *("leverage", "antithetic_centred", "permutation", "toggle_all", "toggle"),
+            "centred_reuse",
         ],
         "banzhaf(6, 0.5)": [
             *("paired_regression", "regression", "sample_reuse"),
             *("toggle_all", "toggle"),
         ],
         "banzhaf(6, 0.3)": ["regression", "sample_reuse", "toggle_all", "toggle"],
-        "beta_semivalue(6, 2.0, 1.0)": ["toggle_all", "toggle"],
+        "beta_semivalue(6, 2.0, 1.0)": ["toggle_all", "toggle", "centred_reuse"],
     }
 
 
@@ -163,9 +164,22 @@ def test_auto_counts_what_an_estimator_does_itself():
     ):
         assert choose_method(law, n, 10 * n, False) == other
         assert choose_method(law, n, 10 * n, False, evaluation_seconds=0.1) == own
-    law = shapley(20_000)  # 32 GB, however slow the values are
+    law = shapley(20_000)  # 32 GB as a matrix, so it is not made
     found = choose_method(law, 20_000, 200_000, False, evaluation_seconds=10.0)
-    assert found == "antithetic_centred"
+    assert found == "leverage"
+    assert choose_method(law, 20_000, 200_000, False) == "antithetic_centred"
+
+
+@pytest.mark.parametrize("n", (2, 10, 100, 5000, 10**6))
+def test_auto_takes_budgets_below_an_evaluation_a_player(n):
+    for law in (shapley(n), banzhaf(n), banzhaf(n, 0.2), beta_semivalue(n, 2.0, 1.0)):
+        assert choose_method(law, n, 200, False) in ESTIMATORS
+
+
+def test_two_orders_of_very_many_players_are_too_few_to_tell_their_errors():
+    law = shapley(10**5)
+    assert choose_method(law, 10**5, 2 * 10**5, False) == "centred_reuse"
+    assert choose_method(law, 10**5, 4 * 10**5, False) == "permutation"
 
 
 def test_auto_asks_the_game_how_slow_it_is(monkeypatch):

@@ -26,6 +26,8 @@ CASES = (  # method, index of n players
     ("antithetic", shapley),
     ("antithetic_centred", shapley),
     ("leverage", shapley),
+    ("centred_reuse", shapley),
+    ("centred_reuse", lambda n: beta_semivalue(n, 3.0, 1.0)),
 )
 FIVE_GAMES = (
     *(games.EEC_1973, games.NASSAU_1958, games.GLOVES_3_2, games.AIRPORT_4),
@@ -107,7 +109,8 @@ def test_additive_game_leaves_no_doubt(method, index):
     scores = semivalues(
         KEY, game.value_fn, index(5), num_evaluations=200, method=method
     )
-    if method in ("sample_reuse", "antithetic_centred"):  # others count as noise
+    noisy = "sample_reuse", "antithetic_centred", "centred_reuse"
+    if method in noisy:  # others count as noise
         assert (np.abs(scores.value - worth) < 4 * scores.stderr).all()
     else:
         np.testing.assert_allclose(scores.value, worth, atol=1e-6)
