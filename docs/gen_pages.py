@@ -50,6 +50,7 @@ MENU = """\
     * [Train a network of your own](guide/own-network.md)
     * [Depth](guide/depth.md)
     * [Hidden width](guide/width.md)
+    * [Mixtures of experts](guide/experts.md)
     * [The equilibrium](guide/equilibrium.md)
     * [Power indices](guide/power-indices.md)
     * [Bandits and a comparison](guide/bandits.md)

@@ -62,7 +62,10 @@ class Gated(Interpreter):
         sites, count = self.sites.get(node, ()), self._counts.get(node)
         for operand, dim, columns in sites:
             operand, dim = self._place(node, operand, dim)
-            args[operand] = self._gate(args[operand], dim, columns)
+            gate = self._lower if node in self.analysis.lowest else self._gate
+            if node in self.analysis.whole:
+                gate = self._share
+            args[operand] = gate(args[operand], dim, columns)
         if count is not None:
             number = count.number(self._entries(count))
             args[count.operand] = self._like(node.ins[count.operand], number)
@@ -165,9 +168,24 @@ class Gated(Interpreter):
             for inner in graph.nodes
         )
 
+    def _lower(self, array, dim: int, columns: np.ndarray):
+        """Who left is lower than everybody, unless nobody is in."""
+        gates = _along(entry_gates(beside(array, self.gates), columns), array, dim)
+        lowest = lowest_of(array.dtype)
+        stays = (gates > 0) | ~(gates > 0).any()
+        if gates.dtype != bool and jnp.issubdtype(array.dtype, jnp.inexact):
+            share = jnp.log(jnp.where(gates > 0, gates, 1)).astype(array.dtype)
+            array = array + share
+        return jnp.where(stays, array, lowest)
+
+    def _share(self, array, dim: int, columns: np.ndarray):
+        """Gated, unless nobody is in: what it divides is gated where it is read."""
+        gates = _along(entry_gates(beside(array, self.gates), columns), array, dim)
+        gates = jnp.where((gates > 0).any(), gates, jnp.ones_like(gates))
+        return array * gates.astype(array.dtype)
+
     def _gate(self, array, dim: int, columns: np.ndarray):
-        gates = entry_gates(beside(array, self.gates), columns)
-        gates = jnp.expand_dims(gates, [k for k in range(np.ndim(array)) if k != dim])
+        gates = _along(entry_gates(beside(array, self.gates), columns), array, dim)
         if gates.dtype == bool:
             return jnp.where(gates, array, jnp.zeros((), array.dtype))
         return array * gates.astype(array.dtype)
@@ -197,6 +215,19 @@ class Tapped(Gated):
     def _gate(self, array, dim: int, columns: np.ndarray):
         self._tap(array, dim, columns)
         return super()._gate(array, dim, columns)
+
+
+def _along(gates: jax.Array, array: Any, dim: int) -> jax.Array:
+    """Gates as an array of as many axes as another, along one of them."""
+    return jnp.expand_dims(gates, [k for k in range(np.ndim(array)) if k != dim])
+
+
+def lowest_of(dtype: Any) -> Any:
+    """The number below all others of a type."""
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return np.asarray(-np.inf, dtype)
+    is_bool = jnp.issubdtype(dtype, jnp.bool_)
+    return np.asarray(False if is_bool else jnp.iinfo(dtype).min, dtype)
 
 
 def entry_gates(gates, columns: np.ndarray):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from gamepruning.run.gated import cut_counts
+from gamepruning.run.gated import cut_counts, lowest_of
 from gamepruning.run.interpret import Interpreter
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.program import Lit, Node, Operand, apply_as_is, bind, take
@@ -146,3 +146,12 @@ class NodeSizes:
     def kept_out(self, number: int, dim: int) -> np.ndarray | None:
         """The kept indices of a result's axis, None for all."""
         return self._shrunk.kept(self._node.outs[number])[dim]
+
+    def left_as(self, node: Node, dtype: Any) -> Any:
+        """What entries that left are taken to be where a node is gated."""
+        is_lowest = node in self._shrunk.analysis.lowest
+        return lowest_of(dtype) if is_lowest else np.zeros((), dtype)
+
+    def must_find(self, node: Node) -> bool:
+        """True if activations are read at the numbers that a search returns."""
+        return self._shrunk.analysis.picks.searches[node].gathers

@@ -133,6 +133,7 @@ def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
     inputs = _label_inputs(analysis, call, options)
     promoted: list[Labels] = [()] * call.num_promoted
     outs = analysis.run(program.graph, [*params, *inputs, *promoted])
+    analysis.picks.settle(program.graph.outputs)
     out_leaves = _out_leaves(program, call, options.outputs_like)
     owners = [*params, *inputs]
     for out, leaf in zip(outs, out_leaves, strict=True):

@@ -7,6 +7,7 @@ import numpy as np
 
 from gamepruning.trace import primitives
 from gamepruning.trace.atoms import Atoms, Label
+from gamepruning.trace.picks import Picks
 from gamepruning.trace.program import Lit, Node, Operand, Program
 from gamepruning.trace.propagate import Propagation, RuleTable
 
@@ -34,6 +35,10 @@ class LabelAnalysis(Propagation[Labels]):
       failures: by name why, where it is a derivative rule of the user's that fails.
       reductions: what a sum over an axis does: "freeze" it, "gate" it, or gate it
         and let means divide by the "width" that is left.
+      picks: what is known of the numbers that searches return.
+      lowest: the nodes before which entries that left are the lowest number, so that a
+        search or a maximum does not find them; elsewhere they are 0.
+      whole: the sums in which everybody is, if nobody is: they divide.
       counts: with "width", by node the numbers that say how many entries are summed.
     """
 
@@ -44,9 +49,13 @@ class LabelAnalysis(Propagation[Labels]):
         self.reductions = reductions
         self.atoms = Atoms()
         self.sites: list[Site] = []
+        self.picks = Picks(self)
+        self.lowest: set[Node] = set()
+        self.whole: set[Node] = set()
         self.counts: dict[Node, Any] = {}
         self.opaque: set[str] = set()
         self.failures: dict[str, str] = {}
+        self._makers: dict[int, Node] = {}
         self._varying: set[int] = set()
         self._nonnegative: set[int] = set()
 
@@ -104,6 +113,10 @@ class LabelAnalysis(Propagation[Labels]):
         """True if the operand depends on the model's inputs, not on params alone."""
         return not isinstance(operand, Lit) and operand in self._varying
 
+    def maker(self, operand: Operand) -> Node | None:
+        """The node that makes an operand, as far as the program was followed."""
+        return None if isinstance(operand, Lit) else self._makers.get(operand)
+
     def is_nonnegative(self, operand: Operand) -> bool:
         """True if it can be seen that no entry is negative."""
         if isinstance(operand, Lit):
@@ -125,6 +138,8 @@ class LabelAnalysis(Propagation[Labels]):
         if self._is_nonnegative_result(node):
             self._nonnegative.update(node.outs)
         super().visit(node)
+        self._makers.update(dict.fromkeys(node.outs, node))
+        self.picks.follow(node)
 
     def _is_nonnegative_result(self, node: Node) -> bool:
         if node.name in primitives.NONNEGATIVE:

@@ -67,6 +67,7 @@ random_wrap rng_bit_generator rng_uniform threefry2x32
 """)
 
 ARG_REDUCTIONS = _names("argmax argmin")  # the result is an index
+SEARCHES = _names("argmax top_k")  # for the highest
 NUMERIC_REDUCTIONS = _names("reduce_max reduce_min reduce_prod reduce_sum")
 LOGICAL_REDUCTIONS = _names("reduce_and reduce_or reduce_xor")
 REDUCTIONS = ARG_REDUCTIONS | NUMERIC_REDUCTIONS | LOGICAL_REDUCTIONS
@@ -75,7 +76,7 @@ SUMS = _names("reduce_sum")  # may be gated instead of freezing the axis
 # Never negative: whatever goes in; if no operand is; if one operand is not.
 NONNEGATIVE = _names("abs exp exp2 logistic sqrt square")
 NONNEGATIVE_IF_ALL = _names("""
-add add_any broadcast_in_dim concatenate convert_element_type copy copy_p mul
+add add_any broadcast_in_dim concatenate convert_element_type copy copy_p div mul
 optimization_barrier reduce_max reduce_min reduce_precision reduce_sum reshape reshard
 rev sharding_constraint slice squeeze stop_gradient transpose
 """)

@@ -255,3 +255,26 @@ def test_the_hidden_width_shrinks_and_the_configuration_says_so(kind, tmp_path):
     found = jax.jit(read.apply)(read.params, tiny.IDS)
     expected = jax.jit(small.apply)(small.params, tiny.IDS)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma"])
+def test_a_rotated_stream_computes_the_same_and_is_cut_at_its_end(kind, tmp_path):
+    checkpoint = hf.load(tiny.write(tmp_path / "large", kind))
+    texts = np.random.default_rng(0).integers(0, 50, (8, 6)).astype(np.int32)
+    rotated = hf.rotate(checkpoint, texts)
+    found, energy = rotated.checkpoint, rotated.energy
+    full = jax.jit(checkpoint.apply)(checkpoint.params, texts)
+    same = jax.jit(found.apply)(found.params, texts)
+    np.testing.assert_allclose(same, full, atol=1e-4)
+    assert abs(energy.sum() - 1) < 1e-6 and (np.diff(energy) <= 0).all()
+    players = hf.find_players(found, texts, kinds="hidden")
+    small = gp.compact(players, found.params, np.arange(24) < 18)
+    read = hf.load(hf.save(tmp_path / "small", small, found))
+    assert read.config["hidden_size"] == 18
+    assert read.params["lm_head.weight"].shape == (50, 18)
+
+
+def test_streams_that_norms_do_not_allow_to_rotate_are_refused(tmp_path):
+    bert = hf.load(tiny.write(tmp_path, "bert"))
+    with pytest.raises(gp.InputError, match="'bert' has norms that see a rotation"):
+        hf.rotate(bert, tiny.IDS)

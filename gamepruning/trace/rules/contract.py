@@ -65,7 +65,12 @@ def label_ragged_dot(
     (ragged,) = numbers.lhs_ragged_dimensions
     groups = numbers.rhs_group_dimensions
     reason = f"it is cut into groups by {explain_node(node)}"
-    analysis.freeze([lhs[ragged], *(rhs[dim] for dim in groups), *group_sizes], reason)
+    analysis.freeze([lhs[ragged]], reason)
+    last = len(group_sizes) - 1
+    if len(groups) == 1 and analysis.picks.is_tally(node.ins[2], last):
+        analysis.unify(rhs[groups[0]], group_sizes[last])  # who left has no rows
+    else:
+        analysis.freeze([*(rhs[dim] for dim in groups), *group_sizes], reason)
     operand = _gated_operand(analysis, node)
     for one, two in zip(lhs_sum, rhs_sum, strict=True):
         analysis.unify(lhs[one], rhs[two])

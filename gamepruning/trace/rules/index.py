@@ -3,8 +3,13 @@
 An axis that is read or written whole passes; one that is indexed stays whole.
 """
 
+import jax.numpy as jnp
+import numpy as np
+from jax.lax import GatherScatterMode
+
 from gamepruning.trace import primitives
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
+from gamepruning.trace.picks import Search
 from gamepruning.trace.program import Node, bind
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.shape import is_one
@@ -43,7 +48,16 @@ def label_gather(
         else:
             analysis.freeze([operand[dim]], reason)
             out[target] = None if sizes[dim] == 1 else reason
-    analysis.freeze([operand[d] for d in numbers.collapsed_slice_dims], reason)
+    for dim in numbers.collapsed_slice_dims:
+        search = _search(analysis, node, dim, numbers.start_index_map)
+        if search is None:
+            analysis.freeze([operand[dim]], reason)
+            continue
+        analysis.unify(operand[dim], search.label)
+        search.is_tied = True
+        if analysis.is_varying(node.ins[0]):
+            analysis.site(node, 0, dim)
+            search.gathers = True
     batching = zip(
         numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True
     )
@@ -54,6 +68,40 @@ def label_gather(
         out[target] = label
     analysis.freeze(indices[-1:], reason)
     return [tuple(out)]
+
+
+def _search(analysis: LabelAnalysis, node: Node, dim: int, dims) -> Search | None:
+    """The search whose numbers tell which entries of an axis are read or written."""
+    if dim not in dims:
+        return None
+    size = analysis.shape(node.ins[0])[dim]
+    return analysis.picks.at(node.ins[1], dims.index(dim), size)
+
+
+def _renumbered(sizes: Sizes, indices, dims, nobody: bool):
+    """Numbers of the full array as places among the kept entries.
+
+    Args:
+      sizes: of the node.
+      indices: the index vectors.
+      dims: the axis of operand 0 that each of their components is for.
+      nobody: a place behind the last for who left; otherwise any place.
+    """
+    for component, dim in enumerate(dims):
+        kept = sizes.kept_in(0, dim)
+        if kept is not None and sizes.shape_in(0)[dim] > len(kept):
+            table = np.full(sizes.shape_in(0)[dim] + 1, len(kept) if nobody else 0)
+            table[kept] = np.arange(len(kept))
+            column = jnp.asarray(table, indices.dtype)[indices[..., component]]
+            indices = indices.at[..., component].set(column)
+    return indices
+
+
+def rebind_gather(sizes: Sizes, node: Node, operand, indices) -> list:
+    """Entries are where they are now."""
+    dims = node.params["dimension_numbers"].start_index_map
+    indices = _renumbered(sizes, indices, dims, nobody=False)
+    return rebind_slice_sizes(sizes, node, operand, indices)
 
 
 def rebind_slice_sizes(sizes: Sizes, node: Node, operand, *rest) -> list:
@@ -91,7 +139,7 @@ def zero_gather(
 define(
     "gather",
     label=label_gather,
-    rebind=rebind_slice_sizes,
+    rebind=rebind_gather,
     usage=usage_gather,
     zero=zero_gather,
 )
@@ -116,7 +164,8 @@ def label_scatter(
             analysis.unify(operand[dim], updates[at])
         else:
             analysis.freeze([operand[dim], updates[at]], reason)
-    analysis.freeze([operand[d] for d in numbers.inserted_window_dims], reason)
+    for dim in numbers.inserted_window_dims:
+        _label_written(analysis, node, dim, operand, reason)
     batching = zip(
         numbers.operand_batching_dims,
         numbers.scatter_indices_batching_dims,
@@ -135,6 +184,22 @@ def label_scatter(
     return [operand]
 
 
+def _label_written(
+    analysis: LabelAnalysis, node: Node, dim: int, operand: Labels, reason: str
+) -> None:
+    """An axis that is written by number: who left is never written."""
+    dims = node.params["dimension_numbers"].scatter_dims_to_operand_dims
+    search = _search(analysis, node, dim, dims)
+    drops = node.params["mode"] == GatherScatterMode.FILL_OR_DROP
+    if search is None or not drops:
+        analysis.freeze([operand[dim]], reason)
+        return
+    analysis.unify(operand[dim], search.label)
+    search.is_tied = True
+    if analysis.picks.is_zeros(node.ins[0]):
+        analysis.picks.tallies.setdefault(node.outs[0], set()).add(dim)
+
+
 def _written(node: Node, ndim: int) -> list[tuple[int, int]]:
     """Pairs of an axis of the updates and the operand axis that it is written along."""
     numbers = node.params["dimension_numbers"]
@@ -144,7 +209,9 @@ def _written(node: Node, ndim: int) -> list[tuple[int, int]]:
 
 
 def rebind_scatter(sizes: Sizes, node: Node, operand, indices, updates) -> list:
-    """Dimension numbers hold no sizes."""
+    """Entries are where they are now; dimension numbers hold no sizes."""
+    dims = node.params["dimension_numbers"].scatter_dims_to_operand_dims
+    indices = _renumbered(sizes, indices, dims, nobody=True)
     return bind(node.primitive, node.params, (operand, indices, updates))
 
 

@@ -1,15 +1,19 @@
 """Primitives that look along an axis: reductions, cumulations, sorting, fft."""
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
+import numpy as np
 
 from gamepruning.trace import primitives
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
-from gamepruning.trace.program import Node, bind
+from gamepruning.trace.program import Lit, Node, Operand, bind
 from gamepruning.trace.rules.parts import zero_same
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.shape import is_one
 from gamepruning.trace.rules.types import Sizes
 from gamepruning.trace.zeros import CONSTANT, ZERO, Levels, ZeroAnalysis
+from gamepruning.types import InputError
 
 # -- reductions ------------------------------------------------------------------------
 
@@ -18,6 +22,12 @@ def label_reduce(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[La
     """A reduced axis stays whole, or on request is gated where a gate of 0 is exact."""
     may_gate = analysis.reductions != "freeze"
     gates = may_gate and _ignores_zeros(analysis, node)
+    if node.name in primitives.SUMS and _is_share(analysis, node):
+        analysis.whole.add(node)
+        gates = True
+    elif node.name in primitives.MAXIMA and _is_of_softmax(analysis, node):
+        analysis.lowest.add(node)
+        gates = True
     reason = f"it is reduced by {explain_node(node)}"
     if may_gate and node.name in primitives.MAXIMA:
         reason += ", which can be gated only over absolute values and the like"
@@ -30,11 +40,93 @@ def label_reduce(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[La
     return [tuple(x for dim, x in enumerate(labels) if dim not in axes)]
 
 
+# What follows a maximum or a sum on the way to where it is subtracted or divides.
+_ON_THE_WAY = primitives.PASSES_ENTRIES | {"add", "max"}
+
+
+def _is_share(analysis: LabelAnalysis, node: Node) -> bool:
+    """True for the sum in exp(x) / sum(exp(x)), in x / sum(x), or in its logarithm."""
+    (value,) = node.ins
+    maker = analysis.maker(value)
+    if maker is not None and maker.name == "exp":
+        return True
+    users = list(_users(analysis, node))
+    return bool(users) and all(
+        user.name == "div" and _is_same(analysis, user.ins[0], value) for user in users
+    )
+
+
+def _is_of_softmax(analysis: LabelAnalysis, node: Node) -> bool:
+    """True for the maximum in exp(x - max(x)), and of what is searched, too."""
+    (value,) = node.ins
+    readers = analysis.program.readers.get(value, ())  # type: ignore[arg-type]
+    if any(getattr(reader, "name", "") in primitives.SEARCHES for reader in readers):
+        return True
+    users = list(_users(analysis, node))
+    return bool(users) and all(
+        user.name == "sub"
+        and _is_same(analysis, user.ins[0], value)
+        and any(
+            getattr(reader, "name", "") == "exp"
+            for reader in analysis.program.readers.get(user.outs[0], ())
+        )
+        or user.name == "add"
+        for user in users
+    )
+
+
+def _users(analysis: LabelAnalysis, node: Node) -> Iterator[Node]:
+    """Who uses a reduction as it is, or with a number added."""
+    rows = list(node.outs)
+    while rows:
+        for reader in analysis.program.readers.get(rows.pop(), ()):
+            if not isinstance(reader, Node):
+                continue
+            others = [v for v in reader.ins if not isinstance(v, Lit)]
+            if reader.name in _ON_THE_WAY and len(others) == 1:
+                rows += reader.outs
+            else:
+                yield reader
+
+
+def _is_same(analysis: LabelAnalysis, operand: Operand, value: Operand) -> bool:
+    """True if an operand is a value, perhaps in another type."""
+    while operand != value:
+        maker = None if isinstance(operand, Lit) else analysis.maker(operand)
+        if maker is None or maker.name != "convert_element_type":
+            return False
+        operand = maker.ins[0]
+    return True
+
+
 def _ignores_zeros(analysis: LabelAnalysis, node: Node) -> bool:
     """True for a sum, and for a maximum of what is never negative."""
     if node.name in primitives.MAXIMA:
         return analysis.is_nonnegative(node.ins[0])
     return node.name in primitives.SUMS
+
+
+def label_argmax(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[Labels]:
+    """Who left is not found; the axis stays where the number names nothing else."""
+    (axis,) = node.params["axes"]
+    reason = f"it is reduced by {explain_node(node)}"
+    analysis.site(node, 0, axis)
+    analysis.lowest.add(node)
+    analysis.picks.search(node, 0, labels[axis], reason)
+    return [tuple(x for dim, x in enumerate(labels) if dim != axis)]
+
+
+def rebind_argmax(sizes: Sizes, node: Node, operand) -> list:
+    """The number that what is found has in the full array."""
+    (axis,) = node.params["axes"]
+    found = bind(node.primitive, node.params, (operand,))
+    kept = sizes.kept_in(0, axis)
+    return found if kept is None else [numbers_of(kept, found[0])]
+
+
+def numbers_of(kept: np.ndarray, found):
+    """What places among the kept entries are in the full array."""
+    return jnp.asarray(kept, found.dtype)[found]
 
 
 def rebind_maximum(sizes: Sizes, node: Node, operand) -> list:
@@ -55,7 +147,9 @@ def _zero_reduce(cap: int):
 
 
 _of_values = _zero_reduce(ZERO)
-define(primitives.ARG_REDUCTIONS, label=label_reduce, zero=_zero_reduce(CONSTANT))
+_of_places = _zero_reduce(CONSTANT)
+define("argmin", label=label_reduce, zero=_of_places)
+define("argmax", label=label_argmax, rebind=rebind_argmax, zero=_of_places)
 define(
     primitives.NUMERIC_REDUCTIONS - primitives.MAXIMA,
     label=label_reduce,
@@ -74,9 +168,11 @@ define(primitives.LOGICAL_REDUCTIONS, label=label_reduce)
 
 
 def label_cumulate(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[Labels]:
-    """The order along the axis matters, so it stays whole."""
+    """The order along the axis matters, so it stays whole; sums of zeros may go."""
     axis = node.params["axis"]
-    analysis.freeze([labels[axis]], f"it is accumulated by {explain_node(node)}")
+    is_sum = node.name in primitives.SUMMING_CUMULATIONS
+    if not (is_sum and analysis.picks.is_tally(node.ins[0], axis)):
+        analysis.freeze([labels[axis]], f"it is accumulated by {explain_node(node)}")
     return [labels]
 
 
@@ -105,15 +201,48 @@ define("sort", label=label_sort)
 
 
 def label_top_k(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[Labels]:
-    """The axis searched stays whole."""
-    axis = node.params.get("axis", len(labels) - 1) % len(labels)
+    """Who left is not found; the axis stays where its numbers name nothing else."""
+    axis = _searched(node, len(labels))
     reason = f"it is searched by {explain_node(node)}"
-    analysis.freeze([labels[axis]], reason)
+    analysis.site(node, 0, axis)
+    if not analysis.is_nonnegative(node.ins[0]):
+        analysis.lowest.add(node)
+    analysis.picks.search(node, 1, labels[axis], reason)
     picked = None if node.params["k"] == 1 else reason
     return [labels[:axis] + (picked,) + labels[axis + 1 :] for _ in node.outs]
 
 
-define("top_k", label=label_top_k)
+def _searched(node: Node, ndim: int) -> int:
+    return node.params.get("axis", ndim - 1) % ndim
+
+
+def rebind_top_k(sizes: Sizes, node: Node, operand) -> list:
+    """The numbers that what is found has in the full array.
+
+    Where fewer are left than it picks, the last ones are nobody, under a number behind
+    the last: of no value, as who left.
+    """
+    axis, wanted = _searched(node, operand.ndim), node.params["k"]
+    kept = sizes.kept_in(0, axis)
+    if kept is None:
+        return bind(node.primitive, node.params, (operand,))
+    num = min(wanted, len(kept))
+    if num < wanted and sizes.must_find(node):
+        raise InputError(
+            f"top_k picks {wanted} of {sizes.shape_in(0)[axis]} entries and reads what "
+            f"it picks by number, but {len(kept)} stay: keep at least {wanted}"
+        )
+    values, found = bind(node.primitive, node.params | {"k": num}, (operand,))
+    found = numbers_of(kept, found) if num else found
+    missing = [(0, wanted - num if dim == axis else 0) for dim in range(operand.ndim)]
+    nobody = sizes.shape_in(0)[axis]
+    return [
+        jnp.pad(values, missing, constant_values=sizes.left_as(node, values.dtype)),
+        jnp.pad(found, missing, constant_values=nobody),
+    ]
+
+
+define("top_k", label=label_top_k, rebind=rebind_top_k)
 
 
 def label_fft(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[Labels]:

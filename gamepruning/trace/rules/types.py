@@ -68,6 +68,14 @@ class Sizes(Protocol):
         """The kept indices of a result's axis, None for all."""
         ...
 
+    def left_as(self, node: Node, dtype: Any) -> Any:
+        """What entries that left are taken to be where a node is gated."""
+        ...
+
+    def must_find(self, node: Node) -> bool:
+        """True if activations are read at the numbers that a search returns."""
+        ...
+
 
 class RebindRule(Protocol):
     """rebind(sizes, node, *args): the primitive applied to smaller arrays.

@@ -1,0 +1,186 @@
+"""Mixtures of experts: an expert leaves with its router column, and nobody picks it."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gamepruning as gp
+from gamepruning.trace.units import Family
+
+PICKED, NUM_EXPERTS, HIDDEN = 2, 4, 7
+NUMBERS = np.random.default_rng(0)
+
+
+def draw(*shape: int) -> jax.Array:
+    return jnp.asarray(NUMBERS.normal(size=shape) / 2, jnp.float32)
+
+
+PARAMS = {"router": draw(5, 4), "up": draw(4, 5, 7), "down": draw(4, 7, 5)}
+PARAMS["bias"] = draw(4)
+X = draw(6, 5)
+
+
+def picked(params, x):
+    """Numbers and weights of the experts of each token, weights that add up to 1."""
+    shares = jax.nn.softmax(x @ params["router"])
+    weights, numbers = jax.lax.top_k(shares, min(PICKED, shares.shape[1]))
+    return weights / weights.sum(-1, keepdims=True), numbers
+
+
+def mixed(params, x, weights):
+    """All experts on all tokens."""
+    h = jax.nn.gelu(jnp.einsum("td,edh->eth", x, params["up"]))
+    return jnp.einsum("eth,ehd,te->td", h, params["down"], weights)
+
+
+def thresholded(params, x):
+    shares = jax.nn.softmax(x @ params["router"])
+    least = jax.lax.top_k(shares, min(PICKED, shares.shape[1]))[0][:, -1:]
+    shares = jnp.where(shares >= least, shares, 0.0)
+    return mixed(params, x, shares / shares.sum(-1, keepdims=True))
+
+
+def one_hot(params, x):
+    weights, numbers = picked(params, x)
+    hot = jax.nn.one_hot(numbers, params["router"].shape[1])
+    return mixed(params, x, jnp.einsum("tk,tke->te", weights, hot))
+
+
+def by_logits(params, x):
+    logits = x @ params["router"]
+    best, numbers = jax.lax.top_k(logits, min(PICKED, logits.shape[1]))
+    hot = jax.nn.one_hot(numbers, logits.shape[1])
+    return mixed(params, x, (hot * jax.nn.softmax(best)[..., None]).sum(1))
+
+
+def scattered(params, x):
+    weights, numbers = picked(params, x)
+    zeros = jnp.zeros((len(x), params["router"].shape[1]))
+    return mixed(params, x, zeros.at[jnp.arange(len(x))[:, None], numbers].set(weights))
+
+
+def gathered(params, x):
+    weights, numbers = picked(params, x)
+    h = jax.nn.gelu(jnp.einsum("td,tkdh->tkh", x, params["up"][numbers]))
+    return jnp.einsum("tkh,tkhd,tk->td", h, params["down"][numbers], weights)
+
+
+def biased_sigmoids(params, x):
+    scores = jax.nn.sigmoid(x @ params["router"])
+    _, numbers = jax.lax.top_k(scores + params["bias"][None], PICKED)
+    weights = jnp.take_along_axis(scores, numbers, -1)
+    h = jax.nn.gelu(jnp.einsum("td,tkdh->tkh", x, params["up"][numbers]))
+    return jnp.einsum("tkh,tkhd,tk->td", h, params["down"][numbers], weights)
+
+
+def ragged(params, x):
+    weights, numbers = picked(params, x)
+    flat = numbers.reshape(-1)
+    order = jnp.argsort(flat)
+    rows = x[order // numbers.shape[1]]
+    sizes = jnp.bincount(flat, length=params["router"].shape[1])
+    h = jax.nn.gelu(jax.lax.ragged_dot(rows, params["up"], sizes))
+    y = jax.lax.ragged_dot(h, params["down"], sizes)[jnp.argsort(order)]
+    return (y.reshape(*weights.shape, -1) * weights[..., None]).sum(1)
+
+
+def switch(params, x):
+    """One expert a token, at most three tokens an expert."""
+    shares = jax.nn.softmax(x @ params["router"])
+    hot = jax.nn.one_hot(shares.argmax(-1), shares.shape[1])
+    place = (jnp.cumsum(hot, 0) * hot - 1).astype(jnp.int32)
+    sent = jax.nn.one_hot(place, 3) * hot[..., None]
+    rows = jnp.einsum("tec,td->ecd", sent, x)
+    h = jax.nn.gelu(jnp.einsum("ecd,edh->ech", rows, params["up"]))
+    y = jnp.einsum("ech,ehd->ecd", h, params["down"])
+    return jnp.einsum("tec,ecd,t->td", sent, y, shares.max(-1))
+
+
+MODELS = [thresholded, one_hot, by_logits, scattered, gathered, biased_sigmoids]
+MODELS += [ragged, switch]
+
+
+def families(players: gp.Players) -> tuple[Family, Family]:
+    """The experts, and their hidden units."""
+    by_size = {family.size: family for family in players.families}
+    return by_size[NUM_EXPERTS], by_size[HIDDEN]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_small_model_is_the_one_with_fewer_experts(model: Callable):
+    players = gp.find_players(model, PARAMS, X)
+    experts, hidden = families(players)
+    own = {(p.path, p.axis) for p in experts.slices} - {("bias", 0)}
+    assert own == {("router", 1), ("up", 0), ("down", 0)}
+    mask = np.ones(players.num_players, bool)
+    mask[[experts.start + 1, hidden.start + 2]] = False
+    kept, units = np.array([0, 2, 3]), np.delete(np.arange(HIDDEN), 2)
+    by_hand = {
+        "router": PARAMS["router"][:, kept],
+        "up": PARAMS["up"][kept][..., units],
+        "down": PARAMS["down"][kept][:, units],
+        "bias": PARAMS["bias"][kept],
+    }
+    small = gp.compact(players, PARAMS, mask)
+    expected = jax.jit(model)(by_hand, X)
+    np.testing.assert_allclose(small.apply(small.params, X), expected, atol=1e-6)
+    gates = jnp.asarray(mask, float)
+    loss = jax.jit(jax.value_and_grad(lambda s: players.gated(PARAMS, s, X).sum()))
+    value, slope = loss(gates)
+    np.testing.assert_allclose(value, expected.sum(), atol=1e-5)
+    assert jnp.isfinite(slope).all()
+    with pytest.raises(ValueError, match="cannot be proved"):
+        players.exclude(PARAMS, mask)
+
+
+@pytest.mark.parametrize("model", [one_hot, gathered, ragged])
+def test_fewer_experts_than_are_picked(model: Callable):
+    players = gp.find_players(model, PARAMS, X)
+    experts, _ = families(players)
+    mask = np.ones(players.num_players, bool)
+    mask[experts.start : experts.stop - 1] = False
+    small = gp.compact(players, PARAMS, mask)
+    by_hand = {"router": PARAMS["router"][:, 3:], "up": PARAMS["up"][3:]}
+    by_hand["down"] = PARAMS["down"][3:]
+    expected = jax.jit(model)(by_hand, X)
+    np.testing.assert_allclose(small.apply(small.params, X), expected, atol=1e-6)
+
+
+def test_fewer_experts_than_are_read_by_number_are_refused():
+    players = gp.find_players(biased_sigmoids, PARAMS, X)
+    experts, _ = families(players)
+    mask = np.ones(players.num_players, bool)
+    mask[experts.start : experts.stop - 1] = False
+    with pytest.raises(gp.InputError, match="picks 2 of 4 entries.*keep at least 2"):
+        gp.compact(players, PARAMS, mask)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (lambda p, x: (x @ p["router"]).argmax(-1), "an output of the model"),
+        (lambda p, x: jax.lax.top_k(x @ p["router"], 2), "an output of the model"),
+        (lambda p, x: (x @ p["router"]).argmax(-1) == 1, "it is reduced by argmax"),
+    ],
+)
+def test_numbers_that_mean_something_to_others_keep_their_axis(model, told):
+    with pytest.raises(gp.InputError, match=told):
+        gp.find_players(model, {"router": PARAMS["router"]}, X)
+
+
+def test_a_softmax_over_units_renormalises():
+    def apply(params, x):
+        return jax.nn.softmax(x @ params["in"]) @ params["out"]
+
+    params = {"in": draw(5, 6), "out": draw(6, 3)}
+    players = gp.find_players(apply, params, X)
+    small = gp.compact(players, params, np.arange(6) != 2)
+    by_hand = {
+        "in": np.delete(params["in"], 2, 1),
+        "out": np.delete(params["out"], 2, 0),
+    }
+    expected = apply(by_hand, X)
+    np.testing.assert_allclose(small.apply(small.params, X), expected, atol=1e-6)
