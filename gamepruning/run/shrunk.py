@@ -21,7 +21,7 @@ class Shrunk(Interpreter):
 
     def __init__(self, analysis: LabelAnalysis, columns: Columns, mask: np.ndarray):
         super().__init__(analysis, columns)
-        self._mask = mask
+        self.mask = mask
         self._kept: dict[int, tuple] = {}
         self._counts = cut_counts(analysis, columns)
 
@@ -32,7 +32,7 @@ class Shrunk(Interpreter):
         if operand not in self._kept:
             labels = self.analysis.label(operand)
             self._kept[operand] = tuple(
-                kept_entries(self.columns(label), self._mask) for label in labels
+                kept_entries(self.columns(label), self.mask) for label in labels
             )
         return self._kept[operand]
 
@@ -151,6 +151,17 @@ class NodeSizes:
         """What entries that left are taken to be where a node is gated."""
         is_lowest = node in self._shrunk.analysis.lowest
         return lowest_of(dtype) if is_lowest else np.zeros((), dtype)
+
+    def are_places(self, component: int = 0) -> bool:
+        """True if numbers that a node makes or reads are places among what stays."""
+        picks, node = self._shrunk.analysis.picks, self._node
+        tied = picks.tables.get(node, ())
+        search = picks.searches.get(node) or picks.used.get((node, component))
+        search = tied[0] if tied else search
+        if search is None:
+            return False
+        kept = kept_entries(self._shrunk.columns(search.label), self._shrunk.mask)
+        return picks.are_places(search, len(search.label if kept is None else kept))
 
     def must_find(self, node: Node) -> bool:
         """True if activations are read at the numbers that a search returns."""

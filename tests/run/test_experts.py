@@ -184,3 +184,45 @@ def test_a_softmax_over_units_renormalises():
     }
     expected = apply(by_hand, X)
     np.testing.assert_allclose(small.apply(small.params, X), expected, atol=1e-6)
+
+
+def test_numbers_that_are_computed_with_stay_those_of_the_full_model():
+    def compared(params, x):
+        weights, numbers = picked(params, x)
+        hot = jax.nn.one_hot(numbers, params["router"].shape[1])
+        y = mixed(params, x, jnp.einsum("tk,tke->te", weights, hot))
+        return y + numbers.sum(1, keepdims=True)
+
+    def read(params, x):
+        weights, numbers = picked(params, x)
+        h = jax.nn.gelu(jnp.einsum("td,tkdh->tkh", x, params["up"][numbers]))
+        y = jnp.einsum("tkh,tkhd,tk->td", h, params["down"][numbers], weights)
+        return y + jnp.square(numbers).sum(1, keepdims=True)
+
+    for apply in (compared, read):
+        players = gp.find_players(apply, PARAMS, X)
+        experts, _ = families(players)
+        mask = np.arange(players.num_players) != experts.start + 1
+        small = gp.compact(players, PARAMS, mask)  # equal to the gated model
+        assert small.report.max_error < 1e-6
+
+
+def test_experts_of_scanned_layers_are_chosen_by_layer():
+    def deep(params, x):
+        return jax.lax.scan(lambda x, w: (x + gathered(w, x), None), x, params)[0]
+
+    params = {name: jnp.stack([x, x[::-1]]) for name, x in PARAMS.items()}
+    del params["bias"]
+    players = gp.find_players(deep, params, X, layers="each")
+    mask = np.ones(players.num_players, bool)
+    starts = [f.start for f in players.families if f.size == NUM_EXPERTS]
+    mask[[starts[0] + 1, starts[1] + 3]] = False
+    small = gp.compact(players, params, mask)
+    kept = np.array([[0, 2, 3], [0, 1, 2]])
+    by_hand = {
+        "router": jnp.stack([params["router"][k][:, kept[k]] for k in range(2)]),
+        "up": jnp.stack([params["up"][k][kept[k]] for k in range(2)]),
+        "down": jnp.stack([params["down"][k][kept[k]] for k in range(2)]),
+    }
+    expected = jax.jit(deep)(by_hand, X)
+    np.testing.assert_allclose(small.apply(small.params, X), expected, atol=1e-6)

@@ -9,7 +9,6 @@ from jax.lax import GatherScatterMode
 
 from gamepruning.trace import primitives
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
-from gamepruning.trace.picks import Search
 from gamepruning.trace.program import Node, bind
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.shape import is_one
@@ -49,12 +48,11 @@ def label_gather(
             analysis.freeze([operand[dim]], reason)
             out[target] = None if sizes[dim] == 1 else reason
     for dim in numbers.collapsed_slice_dims:
-        search = _search(analysis, node, dim, numbers.start_index_map)
+        search = analysis.picks.use(node, dim, numbers.start_index_map)
         if search is None:
             analysis.freeze([operand[dim]], reason)
             continue
         analysis.unify(operand[dim], search.label)
-        search.is_tied = True
         if analysis.is_varying(node.ins[0]):
             analysis.site(node, 0, dim)
             search.gathers = True
@@ -70,14 +68,6 @@ def label_gather(
     return [tuple(out)]
 
 
-def _search(analysis: LabelAnalysis, node: Node, dim: int, dims) -> Search | None:
-    """The search whose numbers tell which entries of an axis are read or written."""
-    if dim not in dims:
-        return None
-    size = analysis.shape(node.ins[0])[dim]
-    return analysis.picks.at(node.ins[1], dims.index(dim), size)
-
-
 def _renumbered(sizes: Sizes, indices, dims, nobody: bool):
     """Numbers of the full array as places among the kept entries.
 
@@ -89,7 +79,7 @@ def _renumbered(sizes: Sizes, indices, dims, nobody: bool):
     """
     for component, dim in enumerate(dims):
         kept = sizes.kept_in(0, dim)
-        if kept is not None and sizes.shape_in(0)[dim] > len(kept):
+        if kept is not None and not sizes.are_places(component):
             table = np.full(sizes.shape_in(0)[dim] + 1, len(kept) if nobody else 0)
             table[kept] = np.arange(len(kept))
             column = jnp.asarray(table, indices.dtype)[indices[..., component]]
@@ -189,13 +179,12 @@ def _label_written(
 ) -> None:
     """An axis that is written by number: who left is never written."""
     dims = node.params["dimension_numbers"].scatter_dims_to_operand_dims
-    search = _search(analysis, node, dim, dims)
     drops = node.params["mode"] == GatherScatterMode.FILL_OR_DROP
-    if search is None or not drops:
+    search = analysis.picks.use(node, dim, dims) if drops else None
+    if search is None:
         analysis.freeze([operand[dim]], reason)
         return
     analysis.unify(operand[dim], search.label)
-    search.is_tied = True
     if analysis.picks.is_zeros(node.ins[0]):
         analysis.picks.tallies.setdefault(node.outs[0], set()).add(dim)
 

@@ -121,7 +121,9 @@ def rebind_argmax(sizes: Sizes, node: Node, operand) -> list:
     (axis,) = node.params["axes"]
     found = bind(node.primitive, node.params, (operand,))
     kept = sizes.kept_in(0, axis)
-    return found if kept is None else [numbers_of(kept, found[0])]
+    if kept is None or sizes.are_places():
+        return found
+    return [numbers_of(kept, found[0])]
 
 
 def numbers_of(kept: np.ndarray, found):
@@ -224,7 +226,7 @@ def rebind_top_k(sizes: Sizes, node: Node, operand) -> list:
     """
     axis, wanted = _searched(node, operand.ndim), node.params["k"]
     kept = sizes.kept_in(0, axis)
-    if kept is None:
+    if kept is None or sizes.are_places():
         return bind(node.primitive, node.params, (operand,))
     num = min(wanted, len(kept))
     if num < wanted and sizes.must_find(node):

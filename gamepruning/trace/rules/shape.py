@@ -5,7 +5,7 @@ import numpy as np
 from jax import lax
 
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
-from gamepruning.trace.program import Lit, Node, bind
+from gamepruning.trace.program import Lit, Node, bind, take
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.types import Sizes
 from gamepruning.trace.usage import Origin, Places, UsageAnalysis
@@ -25,7 +25,18 @@ def label_iota(analysis: LabelAnalysis, node: Node, *labels: Labels) -> list[Lab
     return [analysis.fresh_like(node.outs[0])]
 
 
-define("iota", label=label_iota)
+def rebind_iota(sizes: Sizes, node: Node) -> list:
+    """The numbers of what stays: their own, or their places."""
+    table, axis = bind(node.primitive, node.params, ())[0], node.params["dimension"]
+    for dim in range(table.ndim):
+        kept = sizes.kept_out(0, dim)
+        if kept is not None and dim == axis and sizes.are_places():
+            kept = np.arange(len(kept))
+        table = table if kept is None else take(table, kept, dim)
+    return [table]
+
+
+define("iota", label=label_iota, rebind=rebind_iota)
 
 
 # -- broadcast_in_dim ------------------------------------------------------------------

@@ -72,6 +72,10 @@ class Sizes(Protocol):
         """What entries that left are taken to be where a node is gated."""
         ...
 
+    def are_places(self, component: int = 0) -> bool:
+        """True if numbers that a node makes or reads are places among what stays."""
+        ...
+
     def must_find(self, node: Node) -> bool:
         """True if activations are read at the numbers that a search returns."""
         ...
