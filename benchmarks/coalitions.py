@@ -166,7 +166,7 @@ def bench_scaling(
 
 
 def _scale_coalitions(sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
-    value_fn = _small_mlp(500)
+    value_fn = small_mlp(500)
     rng = np.random.default_rng(0)
     rows = []
     value_fn(rng.random((sizes[0], value_fn.num_players)) < 0.5)
@@ -177,7 +177,7 @@ def _scale_coalitions(sizes: tuple[int, ...], repeats: int) -> list[dict[str, An
             {
                 "coalitions": size,
                 "seconds": seconds,
-                "peak_mib": _peak_mib(),
+                "peak_mib": peak_mib(),
                 # the random numbers that masks are made of, the masks and the values
                 "masks_mib": (5 * masks.size + 8 * size) / 2**20,
             }
@@ -188,10 +188,10 @@ def _scale_coalitions(sizes: tuple[int, ...], repeats: int) -> list[dict[str, An
 def _scale_rows(sizes: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
     rows = []
     for size in sizes:
-        value_fn = _small_mlp(size)
+        value_fn = small_mlp(size)
         masks = np.random.default_rng(0).random((1000, value_fn.num_players)) < 0.5
         seconds = min(in_turns({"": lambda f=value_fn, m=masks: f(m)}, repeats)[""])
-        rows.append({"rows": size, "seconds": seconds, "peak_mib": _peak_mib()})
+        rows.append({"rows": size, "seconds": seconds, "peak_mib": peak_mib()})
     return rows
 
 
@@ -220,7 +220,7 @@ def count_flops(players: Players, params: Any, inputs: Any) -> int:
     return 2 * count_macs(suffix, residuals, gates)
 
 
-def _small_mlp(rows: int) -> ValueFunction:
+def small_mlp(rows: int) -> ValueFunction:
     """The accuracy of 64-64-32-10 on random rows."""
     keys = jax.random.split(jax.random.key(0), 4)
     widths = (64, 64, 32, 10)
@@ -263,6 +263,7 @@ def _exponent(rows: list[dict[str, Any]], name: str) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
+    """The largest memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

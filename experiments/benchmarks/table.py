@@ -213,6 +213,57 @@ def accelerator() -> list[str]:
     return table([found["card"], "measured", "goal"], "lrr", rows)
 
 
+def players() -> list[str]:
+    """Estimates and find_players with very many players."""
+    found = read("benchmarks/players.json")
+    parts = found["parts"]
+    rows = [
+        (_estimate_claim(parts[name]), _cost(parts[name]), f"{seconds} s; 2 GB")
+        for name, seconds in (("banzhaf", 60), ("shapley", 300))
+    ]
+    overhead = parts["overhead"]
+    names = {
+        "sample_reuse": "sample reuse",
+        "centred_reuse": "centred reuse",
+        "paired_regression": "paired regression by conjugate gradients",
+    }
+    for method, name in names.items():
+        claim = (
+            f"{overhead['players']:,} players: own work of {name} over a forward pass "
+            f"of GPT-2 small ({overhead['seconds a forward pass']:.2f} s), a coalition"
+        )
+        share = overhead[method]["own / forward"]
+        rows.append((claim, f"{100 * share:.2f} %", "1 %"))
+    for part, name, bound in (
+        ("find_gpt2", "GPT-2 small, unrolled", "1 s"),
+        ("find_llama", "Llama-7B, unrolled, from shapes", "10 s; 1 GB"),
+    ):
+        claim = f"Finding the {parts[part]['players']:,} players of {name}"
+        measured = f"{parts[part]['seconds']:.1f} s"
+        if part == "find_llama":
+            measured += f"; {parts[part]['peak MiB'] * 2**20 / 1e9:.2f} GB"
+        rows.append((claim, measured, bound))
+    for name, slope in parts["growth"]["exponents"].items():
+        size = f"10^{len(parts['growth'][name]) + 1}"
+        rows.append(
+            (f"Seconds by {name} up to {size}: exponent", f"{slope:.2f}", "1.1")
+        )
+    return table(["claim", "measured", "at most"], "lrr", rows)
+
+
+def _estimate_claim(part: dict) -> str:
+    index = part["index"].split("(")[0].title()
+    return (
+        f"{index} values of {part['players']:,} players from {part['evaluations']:,} "
+        f"evaluations ({part['method']}); of the 95 % intervals "
+        f"{100 * part['share of 95 % intervals that are right']:.1f} % are right"
+    )
+
+
+def _cost(part: dict) -> str:
+    return f"{part['seconds']:.0f} s; {part['peak MiB'] * 2**20 / 1e9:.2f} GB"
+
+
 _CARD_CASES = (
     ("lenet_300_100", "LeNet-300-100, 10,000 rows"),
     ("resnet56", "ResNet-56, 1,024 rows of 32x32"),
@@ -235,5 +286,6 @@ def _of_products(parts: dict, name: str, what: str) -> tuple[str, str, str]:
 TABLES: dict[str, Table] = {
     "benchmarks": claims,
     "accelerator": accelerator,
+    "players": players,
     "resnet18": removal,
 }
