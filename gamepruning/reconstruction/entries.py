@@ -28,7 +28,7 @@ class Entries(NamedTuple):
         """The places, each once; axes of a broadcast count once."""
         strides = self.places.strides
         once = tuple(slice(1) if stride == 0 else slice(None) for stride in strides)
-        return np.unique(self.places[once])
+        return distinct(self.places[once])
 
 
 class Use(NamedTuple):
@@ -121,6 +121,16 @@ class Views:
                 else:
                     found.append(Use(step, entries.distinct))
         return found
+
+
+def distinct(places: np.ndarray) -> np.ndarray:
+    """Places in a parameter, each once, rising: as np.unique, without sorting."""
+    if not places.size:
+        return places.reshape(-1)
+    first = places.min()
+    is_there = np.zeros(places.max() - first + 1, bool)
+    is_there[places.reshape(-1) - first] = True
+    return np.flatnonzero(is_there) + first
 
 
 def _number(shape: tuple) -> np.ndarray:

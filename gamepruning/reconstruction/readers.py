@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from gamepruning.reconstruction.chain import Chain, follow
-from gamepruning.reconstruction.entries import Entries, Views
+from gamepruning.reconstruction.entries import Entries, Views, distinct
 from gamepruning.reconstruction.line import Line, Step, unroll
 from gamepruning.reconstruction.rows import Product, product_of
 from gamepruning.trace.labelled import Trace
@@ -227,7 +227,7 @@ class _Finder:
         if not self._line.is_float(step.outs[0]):
             return "its results are no real floating-point numbers"
         index = product.matrix(entries.places)
-        if len(np.unique(index)) != index.size:
+        if len(distinct(index)) != index.size:
             return "one parameter stands at several places of its matrix"
         return self._make(step, product, Entries(entries.leaf, index))
 
@@ -265,7 +265,7 @@ class _Finder:
         if any(not np.array_equal(r.weights.places, first) for r in readers[1:]):
             return "several products read it in different ways"
         steps = {reader.step for reader in readers}
-        own = np.unique(first)
+        own = distinct(first)
         for use in self._views.uses(leaf):
             if use.step not in steps and use.overlaps(own):
                 name = use.step and use.step.node.name

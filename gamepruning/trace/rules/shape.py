@@ -5,7 +5,7 @@ import numpy as np
 from jax import lax
 
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
-from gamepruning.trace.program import Lit, Node, bind, take
+from gamepruning.trace.program import Lit, Node, apply_as_is, bind, take
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.types import Sizes
 from gamepruning.trace.usage import Origin, Places, UsageAnalysis
@@ -25,9 +25,9 @@ def label_iota(analysis: LabelAnalysis, node: Node, *labels: Labels) -> list[Lab
     return [analysis.fresh_like(node.outs[0])]
 
 
-def rebind_iota(sizes: Sizes, node: Node) -> list:
+def rebind_iota(sizes: Sizes, node: Node, *lengths) -> list:
     """The numbers of what stays: their own, or their places."""
-    table, axis = bind(node.primitive, node.params, ())[0], node.params["dimension"]
+    (table,), axis = apply_as_is(node, lengths), node.params["dimension"]
     for dim in range(table.ndim):
         kept = sizes.kept_out(0, dim)
         if kept is not None and dim == axis and sizes.are_places():
