@@ -1,4 +1,4 @@
-"""The tables of README.md, from the JSON files of run.py, depth.py and minilm.py."""
+"""The tables of README.md, from the JSON files of the commands beside it."""
 
 from typing import Any
 
@@ -69,6 +69,25 @@ def _at(curve: dict[str, float], count: int) -> str:
     return f"{curve[str(count)]:.1f}" if str(count) in curve else ""
 
 
+def width() -> list[str]:
+    """A row a network."""
+    found = _found("width")
+    names = {"as_cut": "as cut", "matched": "norms matched"}
+    rows = [
+        (
+            percent(row["removed"], 1),
+            f"{row['hidden_size']}",
+            row["method"],
+            names.get(row["stage"]) or "repaired",
+            f"{row['parameters'] / 1e6:.1f}",
+            f"{row['perplexity']:.2f} ({row['ratio']:.3f} x)",
+        )
+        for row in found["rows"]
+    ]
+    heads = ("parameters gone, %", "hidden size", "who stays", "", "all, millions")
+    return table((*heads, "perplexity"), "rrllrr", rows)
+
+
 def minilm() -> list[str]:
     """A row an encoder; two columns a task."""
     found = _found("minilm")
@@ -92,5 +111,6 @@ def _accuracies(found: dict[str, Any]) -> list[str]:
 TABLES: dict[str, Table] = {
     "language-perplexity": perplexities,
     "language-depth": depth,
+    "language-width": width,
     "language-minilm": minilm,
 }
