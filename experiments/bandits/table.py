@@ -92,6 +92,46 @@ def _values(runs: list[list[dict]], method: str) -> list[str]:
     ]
 
 
+def reasoning() -> list[str]:
+    """A quarter of the players of the reasoning networks, cut and fine-tuned (FT)."""
+    found = read("bandits/all_networks.json")
+    names = found["networks"][len(read("bandits/networks.json")["networks"]) :]
+    places = [found["networks"].index(name) for name in names]
+    parts = [found["25% kept, before"], found["25% kept, fine-tuned"]]
+    dense = [found["dense"][stage] for stage in ("before", "after")]
+    rows = [["full network"]]
+    rows[0] += [percent(own[name]) for name in names for own in dense]
+    rows[0] += ["", ""]
+    ranks = parts[1]["mean ranks"]
+    for method in sorted(ranks, key=ranks.__getitem__):
+        column = parts[0]["methods"].index(method)
+        values = [percent(p["table"][k][column]) for k in places for p in parts]
+        means = [f"{part['mean ranks'][method]:.1f}" for part in parts]
+        rows.append([name_of(method), *values, *means])
+    short = [name.replace("transformer", "TF").replace("mlp", "MLP") for name in names]
+    titles = ["", *(x for name in [*short, "mean rank of all"] for x in (name, "FT"))]
+    return table(titles, "l" + "r" * (len(titles) - 1), rows)
+
+
+def ranks_of_all() -> list[str]:
+    """Friedman's and Nemenyi's tests on all networks."""
+    found = read("bandits/all_networks.json")
+    stages = [name for name in found if name.endswith(("before", "fine-tuned"))]
+    policies = ("epsilon_greedy", "softmax", "ucb1", "thompson", "hedge", "exp3")
+    rows = []
+    for stage in stages:
+        part = found[stage]
+        own = part["mean ranks"]
+        order = sorted(policies, key=own.__getitem__)
+        told = ", ".join(f"{name_of(n)} {own[n]:.1f}" for n in order)
+        rivals = ("uniform", "magnitude-family", "magnitude", "activation")
+        told_rivals = ", ".join(f"{name_of(n)} {own[n]:.1f}" for n in rivals)
+        p, limit = part["friedman p"], part["critical difference"]
+        rows.append((stage, f"{p:.1g}", f"{limit:.1f}", told, told_rivals))
+    heads = ("", "Friedman p", "critical difference", "policies", "others")
+    return table(heads, "lrrll", rows)
+
+
 def regret() -> list[str]:
     """Five and ten pulls a neuron: by the mean, and by the mean and two errors."""
     found = read("bandits/regret.json")
@@ -154,4 +194,6 @@ TABLES: dict[str, Table] = {
     "bandits-regret": regret,
     "bandits-speed": speed,
     "bandits-beta": beta,
+    "bandits-reasoning": reasoning,
+    "bandits-all-networks": ranks_of_all,
 }
