@@ -139,8 +139,9 @@ class Players(ABC):
 
         Each gate multiplies the player's activation where it is summed over. With
         gates in {0, 1} this is exactly the model without the players at 0, whatever
-        the activation functions. Differentiable in `params` and `gates`; jit it, or
-        vmap it over gates (weights stay shared).
+        the activation functions: a softmax or a search takes them for minus infinity.
+        Differentiable in `params` and `gates`; jit it, or vmap it over gates (weights
+        stay shared).
 
         Args:
           params: as given to `find_players` (same shapes).

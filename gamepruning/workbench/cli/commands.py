@@ -75,7 +75,7 @@ def explain(
     *,
     dataset: Annotated[str | None, parts.flag("NAME|FILE.csv")] = None,
     granularity: Literal["unit", "layer", "weight", "branch"] = "unit",
-    reductions: Literal["freeze", "gate"] = "freeze",
+    reductions: Literal["freeze", "gate", "width"] = "freeze",
     json_: Annotated[bool, arg(name="json")] = False,
 ) -> None:
     """List the players of a network, and what stays and why.
