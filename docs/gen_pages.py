@@ -22,6 +22,8 @@ RESULTS = {
     "repair": "Repair",
     "cifar": "ResNets on CIFAR-10",
     "language": "Language models",
+    "stack": "The JAX stack",
+    "public_models": "Public models",
     "benchmarks": "Speed",
     "fuzz": "Random networks",
 }
@@ -59,6 +61,7 @@ MENU = """\
     * [Use the small model](guide/small-model.md)
     * [Back to a module](guide/modules.md)
     * [Checkpoints of Hugging Face](guide/huggingface.md)
+    * [With MaxText, Tunix, Qwix, ONNX and LiteRT](guide/stack.md)
     * [Tables](guide/tables.md)
     * [Images](guide/images.md)
     * [Commands](guide/commands.md)

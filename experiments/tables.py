@@ -23,7 +23,9 @@ import experiments.language.oracle_table
 import experiments.language.table
 import experiments.mnist.table
 import experiments.peers.table
+import experiments.public_models.table
 import experiments.repair.table
+import experiments.stack.table
 from experiments.markdown import HERE, Table
 
 TABLES: dict[str, Table] = {
@@ -38,7 +40,9 @@ TABLES: dict[str, Table] = {
     **experiments.language.table.TABLES,
     **experiments.mnist.table.TABLES,
     **experiments.peers.table.TABLES,
+    **experiments.public_models.table.TABLES,
     **experiments.repair.table.TABLES,
+    **experiments.stack.table.TABLES,
 }
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- /table -->)", flags=re.S)
 

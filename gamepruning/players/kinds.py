@@ -83,9 +83,10 @@ def _is_whole(model: TracedModel, family: Family) -> bool:
 
 
 def _products_of_activations(usage: UsageAnalysis, graph: Graph) -> Iterator[Node]:
-    """Products neither of whose factors is computed from parameters, entry by entry."""
+    """Sums of products neither of which is computed from parameters, entry by entry."""
     for node in graph.nodes:
-        if node.name in MATRIX_PRODUCTS and not any(map(usage.origin, node.ins[:2])):
+        is_sum = node.name in MATRIX_PRODUCTS and any(dot_numbers(node)[0])
+        if is_sum and not any(map(usage.origin, node.ins[:2])):
             yield node
         for inner in node.subs:
             yield from _products_of_activations(usage, inner)

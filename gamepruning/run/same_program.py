@@ -65,6 +65,8 @@ def are_same(one: Any, other: Any) -> bool:
       >>> plus = lambda k: jax.make_jaxpr(lambda x: jnp.sin(x) + k)(1.0)
       >>> are_same(plus(2.0), plus(2.0)), are_same(plus(2.0), plus(3.0))
       (True, False)
+      >>> are_same(plus(jnp.nan), plus(jnp.nan))
+      True
     """
     if isinstance(one, jex.ClosedJaxpr) and isinstance(other, jex.ClosedJaxpr):
         same = _same_value(one.consts, other.consts)
@@ -110,6 +112,12 @@ def _same_value(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_same_value, one, other))
     if hasattr(one, "shape"):
-        return np.array_equal(np.asarray(one), np.asarray(other))
+        one, other = np.asarray(one), np.asarray(other)
+        return one.shape == other.shape and bool(np.all(_are_equal(one, other)))
     is_function = callable(one) or hasattr(one, "call_wrapped")
-    return is_function or bool(one == other)
+    return is_function or bool(_are_equal(one, other))
+
+
+def _are_equal(one: Any, other: Any) -> Any:
+    """Equal, or both NaN: what `jnp.take` fills up with is a parameter."""
+    return (one == other) | ((one != one) & (other != other))

@@ -71,7 +71,9 @@ def top_n(
       min_units: players that every family keeps at least (all of a smaller family).
       round_to: every family keeps a multiple of it (or all its players), such as 8; or
         a multiple for each family by name (`layers/up` for that family of all scanned
-        layers). Then fewer than n may stay: as many as whole blocks allow.
+        layers), or for each kind of players (`{"units": 128, "heads": 4}`, as
+        `players.kinds` has them). Then fewer than n may stay: as many as whole blocks
+        allow.
       protect: names of families of which nobody leaves.
       uniform: families of equal size whose names differ in numbers alone keep equally
         many, each its own best: the layers of a stack, which one scan runs over, or
@@ -243,7 +245,10 @@ def make_groups(
         known = ", ".join(family.name for family in families) or "none without players="
         raise InputError(f"cannot protect {unknown}: the families are {known}")
     spans = [(f.name, f.start, f.stop) for f in families] or [("all", 0, num_players)]
-    steps = steps_of(round_to, [name for name, _, _ in spans])
+    kinds: Sequence[str] = ()
+    if players is not None and not isinstance(round_to, int):
+        kinds = players.kinds
+    steps = steps_of(round_to, [name for name, _, _ in spans], kinds)
     groups = []
     for (name, start, stop), step in zip(spans, steps, strict=True):
         size, least = stop - start, -(-min_units // step) * step

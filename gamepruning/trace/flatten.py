@@ -11,6 +11,7 @@ from jax.extend import core as jex
 from jax.interpreters import partial_eval
 
 from gamepruning.trace import primitives
+from gamepruning.trace.constants import separate_constants
 from gamepruning.trace.derivatives import trace_rule
 from gamepruning.trace.program import Graph, Lit, Node, Operand, Program, Remat
 from gamepruning.trees.placement import sharding_of
@@ -24,6 +25,7 @@ def trace(fn: Callable, *args) -> Program:
     closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
     builder = _Builder()
     graph = builder.graph(without_dead_code(closed.jaxpr), closed.consts)
+    separate_constants(graph, [*builder.constants], builder.shape, builder.again)
     out_tree = jax.tree_util.tree_structure(shapes)
     return Program(graph, builder.avals, builder.constants, out_tree)
 
@@ -80,6 +82,17 @@ class _Builder:
         graph.outputs = self._inline(jaxpr, consts, graph.inputs, graph.nodes, _Calls())
         _drop_dead(graph)
         return graph
+
+    def shape(self, value: int) -> tuple:
+        """The shape of a value."""
+        return tuple(getattr(self.avals[value], "shape", ()))
+
+    def again(self, value: int) -> int:
+        """A new value of the same type; the same array where it is a constant."""
+        number = self._value(self.avals[value])
+        if value in self.constants:
+            self.constants[number] = self.constants[value]
+        return number
 
     def _value(self, aval) -> int:
         self.avals.append(aval)

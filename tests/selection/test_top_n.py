@@ -6,8 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gamepruning as gp
 from gamepruning.selection import round_mask, top_n
 from gamepruning.types import InputError, Scores
+from tests.zoo import attention
+from tests.zoo.case import Draw
 
 
 class Family(NamedTuple):
@@ -258,3 +261,16 @@ def test_fractions_by_family():
     assert int(top_n(scores, (0.01, 1.0), players=TWO)[:4].sum()) == 1
     with pytest.raises(InputError, match="none above its size"):
         top_n(scores, (1.5, 2), players=TWO)
+
+
+def test_multiples_by_kind_of_players(key):
+    model = attention.fused_qkv_rotary_swiglu(Draw(key, "float32"))
+    players = gp.find_players(model.apply, model.params, *model.inputs)
+    scores = np.arange(players.num_players, 0.0, -1.0)
+    how = {"players": players, "round_to": {"heads": 2, "units": 16}}
+    mask = np.asarray(top_n(scores, 0.6, scope="family", **how))
+    kept = [int(mask[f.start : f.stop].sum()) for f in players.families]
+    found = dict(zip(players.kinds, kept, strict=True))
+    assert found["heads"] in (2, 4) and found["units"] in (16, 32)
+    with pytest.raises(gp.InputError, match="names 'columns'.*heads, units"):
+        top_n(scores, 0.6, players=players, round_to={"columns": 2})
