@@ -132,6 +132,30 @@ def ranks_of_all() -> list[str]:
     return table(heads, "lrrll", rows)
 
 
+def families() -> list[str]:
+    """The texts: family shares, and pulls on repaired networks."""
+    found = read("bandits/families.json")["rows"]
+    networks = list(dict.fromkeys((row["set"], row["training"]) for row in found))
+    methods = list(dict.fromkeys(row["method"] for row in found))
+
+    def cell(method: str, network: tuple[str, str], stage: str) -> str:
+        keys = ("method", "set", "training")
+        own = [
+            row[stage]
+            for row in found
+            if tuple(row[key] for key in keys) == (method, *network)
+        ]
+        spread = f" ± {percent(float(np.std(own, ddof=1)))}" if len(own) > 1 else ""
+        return f"{percent(float(np.mean(own)))}{spread}" if own else ""
+
+    columns = [
+        (network, stage) for network in networks for stage in ("cut", "repaired")
+    ]
+    heads = [f"{name}, {training}, {stage}" for (name, training), stage in columns]
+    rows = [(m, *(cell(m, *column) for column in columns)) for m in methods]
+    return table(("", *heads), "l" + "r" * len(heads), rows)
+
+
 def regret() -> list[str]:
     """Five and ten pulls a neuron: by the mean, and by the mean and two errors."""
     found = read("bandits/regret.json")
@@ -194,6 +218,7 @@ TABLES: dict[str, Table] = {
     "bandits-regret": regret,
     "bandits-speed": speed,
     "bandits-beta": beta,
+    "bandits-families": families,
     "bandits-reasoning": reasoning,
     "bandits-all-networks": ranks_of_all,
 }
