@@ -16,10 +16,10 @@ from benchmarks.networks import (
     bench_trace,
 )
 from gamepruning.files.atomic import new_file
+from gamepruning.files.versions import versions
 from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.types import InputError
 from gamepruning.workbench.report.table import Row, Table, text_columns
-from gamepruning.workbench.versions import versions
 
 BENCHES: dict[str, Callable[[int | None], dict[str, Any]]] = {
     "latency": bench_latency,

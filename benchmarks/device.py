@@ -28,8 +28,8 @@ from benchmarks.device_parts import (
     tiles_part,
 )
 from gamepruning.files.atomic import new_file
+from gamepruning.files.versions import versions
 from gamepruning.types import InputError
-from gamepruning.workbench.versions import versions
 
 LIMIT = 465.0
 GIB = 2**30

@@ -176,7 +176,10 @@ def _selections(value_fn: Any) -> dict[str, Callable[[], str]]:
 
 
 def _speed() -> dict[str, Any]:
-    """Seconds of coalitions and of orders, after what is compiled."""
+    """Seconds of coalitions and of orders, after what is compiled.
+
+    And of matrix products alone, of which the processes share the number.
+    """
     players, params, metric, *data = make_game(LARGE)
     value_fn = gp.value_function(players, params, metric, *data, mesh=_mesh())
     rng = np.random.default_rng(1)
@@ -187,6 +190,7 @@ def _speed() -> dict[str, Any]:
         "coalitions": lambda: value_fn(masks),
         "orders": lambda: value_fn.prefixes(orders),
     }
+    calls["products"] = _products(20_000 // jax.process_count())
     told: dict[str, Any] = {}
     for name, call in calls.items():
         call()
@@ -197,6 +201,20 @@ def _speed() -> dict[str, Any]:
             times.append(time.perf_counter() - start)
         told[name] = {"seconds": times, "bits": _digest(values)}
     return told
+
+
+def _products(number: int) -> Callable[[], jax.Array]:
+    """This process's part of many matrix products: what the machine itself allows."""
+    one = jax.numpy.ones((512, 300))
+    other = jax.numpy.ones((300, 100))
+    product = jax.jit(jax.numpy.matmul)
+
+    def run() -> jax.Array:
+        for _ in range(number):
+            found = product(one, other)
+        return found.block_until_ready()
+
+    return run
 
 
 # -- kills -----------------------------------------------------------------------------

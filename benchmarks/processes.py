@@ -31,7 +31,7 @@ import numpy as np
 from benchmarks.process_work import LOST
 from benchmarks.timing import at_least
 from gamepruning.files.atomic import new_file
-from gamepruning.workbench.versions import versions
+from gamepruning.files.versions import versions
 
 ONE_CORE = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 FASTER = 1.7  # by two processes
@@ -123,7 +123,7 @@ def _speed() -> dict[str, Any]:
         for name, (num, devices) in groups.items()
     }
     found: dict[str, Any] = {}
-    for kind in told["one process"][0]:
+    for kind in told["one process"][0]:  # of products one device does all
         rows = {name: [one[kind] for one in each] for name, each in told.items()}
         seconds = {
             name: max(float(np.median(one["seconds"])) for one in each)
@@ -136,7 +136,8 @@ def _speed() -> dict[str, Any]:
             == 1,
             "verdict": at_least("times as fast by two processes", ratio, FASTER),
         }
-    return found
+    limit = found["products"].pop("verdict")["times as fast by two processes"]
+    return found | {"matrix products by two processes, times as fast": limit}
 
 
 def _kills() -> dict[str, Any]:

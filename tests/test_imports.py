@@ -74,6 +74,7 @@ COMMAND = "a command loads what it runs: --help and a typing error answer at onc
 FIGURES = "matplotlib is loaded when there is something to draw"
 # (file, folder): why the file imports from the folder inside a function.
 LATE = {
+    ("workbench/cli/commands.py", "files"): COMMAND,
     ("workbench/cli/commands.py", "workbench/datasets"): COMMAND,
     ("workbench/cli/commands.py", "workbench/jobs"): COMMAND,
     ("workbench/cli/commands.py", "workbench/report"): COMMAND,

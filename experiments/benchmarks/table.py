@@ -19,6 +19,7 @@ def claims() -> list[str]:
     rows = [
         *_networks(),
         *_coalitions(),
+        *_processes(),
         *_studies(),
     ]
     return table([*Claim._fields], "lrrl", [(*row[:3], f"`{row[3]}`") for row in rows])
@@ -116,6 +117,61 @@ def _coalitions() -> list[Claim]:
 
 _SHARE = "share of the products' rate"
 _MEMORY = "MiB from fewest to most, masks apart"
+
+
+def _processes() -> list[Claim]:
+    found = read("benchmarks/processes.json")
+    bits, speed, mesh, kills = (found[n] for n in ("bits", "speed", "mesh", "kills"))
+    verdict = mesh["verdict"]
+    gathers = mesh["verdict of all-gathers"]
+    rows = [
+        (
+            f"{len(bits['cases'])} estimates, selections and the like by two and four "
+            "processes: results whose bits are not those of one",
+            f"{bits['verdict']['different']}",
+            _most(bits["verdict"]),
+        ),
+        *(
+            (
+                f"{what} of 64-300-100-10, 4,096 rows, by two processes of one core: "
+                "times as fast as by one",
+                f"{speed[kind]['verdict'][_FASTER]:.2f}",
+                _least(speed[kind]["verdict"]),
+            )
+            for kind, what in {
+                "coalitions": "Values of coalitions",
+                "orders": "Prefixes of orders",
+            }.items()
+        ),
+        (
+            "Matrix products of such sizes, the same: what the machine allows",
+            f"{speed[_PRODUCTS]:.2f}",
+            "",
+        ),
+        (
+            f"Runs of one to four processes killed at random {len(kills['kills'])} "
+            "times, resumed by other numbers of them: results whose bits are not those "
+            "of a whole run",
+            f"{kills['verdict']['results that differ']}",
+            "at most 0",
+        ),
+        (
+            "Parameters split over two devices of a 2 x 2 mesh: arguments of a device "
+            "over the parameters' bytes",
+            f"{verdict['arguments / parameters']:.2f}",
+            _most(verdict),
+        ),
+        (
+            "The same: all-gathers in the program of a tile; in a forward pass",
+            f"{gathers['all-gathers of a tile']:.0f}",
+            _most(gathers),
+        ),
+    ]
+    return [Claim(*row, found["command"].split(" --out")[0]) for row in rows]
+
+
+_PRODUCTS = "matrix products by two processes, times as fast"
+_FASTER = "times as fast by two processes"
 
 
 def _studies() -> list[Claim]:

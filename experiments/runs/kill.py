@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gamepruning.files.npz import load
-from gamepruning.workbench.versions import versions
+from gamepruning.files.versions import versions
 
 OUT = Path(__file__).with_name("kill.json")
 SMALL = "--widths 24 12 --fine-tune 4 --no-rivals"

@@ -146,7 +146,7 @@ def export_orbax(params: Any, path: str | os.PathLike[str]) -> Path:
     with (
         new_folder(path, may_replace=_is_checkpoint) as temporary,
         _quiet_orbax(),
-        ocp.StandardCheckpointer() as checkpointer,
+        ocp.StandardCheckpointer(**_alone(ocp)) as checkpointer,
     ):
         # Where space ends amid its work, a thread of orbax prints tracebacks.
         num_bytes = sum(array.nbytes for array in arrays.values())
@@ -179,7 +179,7 @@ def import_orbax(path: str | os.PathLike[str], *, like: Any = None) -> Any:
         raise InputError(f"no orbax checkpoint at {path}")
     _check_sums(path)
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        with _reader(ocp) as checkpointer:
             metadata: Any = checkpointer.metadata(path).item_metadata
             plain = ocp.RestoreArgs(restore_type=np.ndarray)
             wanted = jax.tree.map(lambda _: plain, metadata.tree)
@@ -189,6 +189,22 @@ def import_orbax(path: str | os.PathLike[str], *, like: Any = None) -> Any:
         line = next(iter(str(error).splitlines()), "")
         raise InputError(f"the checkpoint {path} is damaged: {line:.200}") from error
     return to_tree(path, {**_empty_in(like), **named_leaves(tree)}, like)
+
+
+def _alone(ocp: Any) -> dict[str, Any]:
+    """Options of a checkpointer that waits for no other process."""
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"of{own}"
+    )
+    several = jax.process_count() > 1
+    return {"multiprocessing_options": options} if several else {}
+
+
+def _reader(ocp: Any) -> Any:
+    """A checkpointer that reads alone."""
+    alone = _alone(ocp)
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**alone), **alone)
 
 
 def _empty_in(like: Any) -> dict[str, np.ndarray]:

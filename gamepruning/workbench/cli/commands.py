@@ -54,7 +54,14 @@ class RunCommand(NamedTuple):
         """The command as a function, whose signature is its flags."""
 
         def run(
-            settings: parts.CommandSettings, *, out: Folder = None, resume: bool = False
+            settings: parts.CommandSettings,
+            *,
+            out: Folder = None,
+            resume: bool = False,
+            distributed: bool = False,
+            coordinator: Annotated[str | None, parts.flag("HOST:PORT")] = None,
+            num_processes: Annotated[int | None, parts.N] = None,
+            process_id: Annotated[int | None, parts.N] = None,
         ) -> None:
             """What every run can be told.
 
@@ -62,8 +69,20 @@ class RunCommand(NamedTuple):
               settings: What to do.
               out: Folder to make (default: runs/DATA-MODEL-KIND-NUMBER).
               resume: Go on with the interrupted run of --out, under its own settings.
+              distributed: Be one of several processes that share the work; the first
+                prints and writes.
+              coordinator: Address of the first process (default: the cluster says it).
+              num_processes: How many there are (default: likewise).
+              process_id: Which this one is, from 0 (default: likewise).
             """
-            _load(self.job)(settings, out=out, resume=resume)
+            from gamepruning.files.together import Address, working_together
+
+            name, meet = (
+                settings.COMMAND,
+                Address(coordinator, num_processes, process_id),
+            )
+            with working_together(name, out, resume, distributed, meet) as own:
+                _load(self.job)(settings, out=own, resume=resume)
 
         run.__annotations__["settings"] = Annotated[_load(self.settings), arg(name="")]
         return run

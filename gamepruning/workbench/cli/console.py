@@ -6,20 +6,20 @@ Bad input ends in one line on stderr and exit code 2, an interruption in one lin
 
 import contextlib
 import errno
-import hashlib
 import os
-import platform
 import signal
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from gamepruning.files.programs import keep_programs
+
 INTERRUPTED = 130
+LOST = 3  # another process of the command has ended
 _DEAF = "_xla_gc_callback"  # Python drops what is raised in a callback of its collector
 _PATIENCE = 10.0  # seconds; saving a checkpoint takes less
 _DISK = (
@@ -32,14 +32,16 @@ def console() -> NoReturn:
     """Run the command of this process, and end the process with its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
-    _keep_programs()
+    keep_programs()
     warnings.showwarning = lambda text, *_: print(f"Note: {text}", file=sys.stderr)
     try:
         code = main()
     except KeyboardInterrupt:  # again, while the first one was being told
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what asks again comes too late
-    if code == INTERRUPTED:  # XLA's threads still compute: tearing down can crash
+    # XLA's threads still compute: tearing down can crash. Other processes are not
+    # waited for.
+    if code == INTERRUPTED or (code and "jax" in sys.modules and _is_one_of_many()):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
@@ -59,29 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _keep_programs() -> None:
-    """Let JAX keep compiled programs beside decoded data: the next run starts sooner.
+def _is_one_of_many() -> bool:
+    import jax
 
-    They are the same programs and give the same bits. Each kind of processor has a
-    folder of its own. What the user says about JAX's cache counts.
-    """
-    kind = platform.machine() + platform.processor()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        kind += next((line for line in lines if line.startswith("flags")), "")
-    root = os.environ.get("GAMEPRUNING_CACHE") or "~/.cache/gamepruning"
-    name = f"programs-{hashlib.sha1(kind.encode()).hexdigest()[:8]}"
-    kept = Path(root).expanduser() / name
-    with contextlib.suppress(OSError, RuntimeError):
-        kept.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(kept))
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        about = "Error (reading|writing) persistent compilation cache"
-        warnings.filterwarnings("ignore", about)  # then it is compiled
+    return jax.distributed.is_initialized()
 
 
 def _run(argv: Sequence[str]) -> int:
-    from gamepruning.errors import InputError
+    from gamepruning.errors import InputError, LostProcess
     from gamepruning.workbench.cli.commands import parse
 
     try:
@@ -89,6 +76,8 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdout.flush()
     except InputError as error:
         return _fail(str(error), 2)
+    except LostProcess as error:
+        return _fail(str(error), LOST)
     except OSError as error:
         if error.errno not in _DISK:
             raise

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -84,6 +85,8 @@ def write_models(
     shipped = small._replace(params=params, plan=plan)
     inputs, skipped = jnp.asarray(task.dataset.train.inputs[:CHECKED]), {}
     options: Any = {"inputs": (inputs,), "batch": "auto", "skipped": skipped}
+    if jax.process_index():  # of several that share the work: the first one writes
+        options["formats"] = ()
     paths = export.export_model(shipped, folder / "model", **options)
     write_inputs(folder, task)
     check_round_trips(paths, small.apply, params, inputs)

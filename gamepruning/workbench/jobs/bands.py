@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from gamepruning.errors import InputError
+from gamepruning.files.together import shared_mesh
 from gamepruning.metrics import class_scores
 from gamepruning.run.batches import predict
 from gamepruning.uncertainty.mcue import Bands, mcue
@@ -97,6 +98,7 @@ def _measure(
         num_samples=settings.samples,
         num_sizes=settings.sizes,
         varying=settings.families or None,
+        mesh=shared_mesh(),
         progress=counting_bar(progress, "measure random sub-networks"),
     )
     return {bands.output: bands for bands in found}

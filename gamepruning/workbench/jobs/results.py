@@ -11,6 +11,7 @@ from gamepruning import metrics
 from gamepruning.compaction import measure
 from gamepruning.compaction.gates import gated_network, removal_error
 from gamepruning.compaction.measure import Cost
+from gamepruning.files.versions import versions
 from gamepruning.run.batches import evaluate, predict
 from gamepruning.workbench.datasets import Dataset
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
@@ -25,7 +26,6 @@ from gamepruning.workbench.report.results import (
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.task import Task
-from gamepruning.workbench.versions import versions
 
 LATENCY_BATCH = 1000
 LATENCY_BUDGET = 0.8  # seconds

@@ -14,6 +14,7 @@ from gamepruning.compaction.compact import compact_or_keep
 from gamepruning.compaction.gates import absorb_gates, gated_network
 from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
+from gamepruning.files.together import gather_shares, own_share
 from gamepruning.metrics import class_scores
 from gamepruning.run import batches
 from gamepruning.run.devices import use_cores_as_devices
@@ -65,12 +66,13 @@ def points_of(settings: SweepSettings, training: SettledTraining) -> SweepPoints
 def _play(run: Run[SweepSettings], made: Prepared, points: SweepPoints) -> list[dict]:
     """Train all points, then say of each what is left of it."""
     task, training, settings = made.task, made.training, run.settings
-    judge = _make_judge(task)
-    init, step = _make_step(settings, made, points)
+    judge, own, total = _make_judge(task), own_share(points), points.num_points
+    init, step = _make_step(settings, made, own)
 
     def record(state) -> dict[str, Any]:
-        values = judge(state.game.params, state.game.gates)
+        values = np.asarray(judge(state.game.params, state.game.gates))
         active = (np.asarray(state.game.gates) >= settings.game.threshold).sum(axis=1)
+        values, active = gather_shares((values, active), total)
         return {
             "validation": float(values.mean()),
             "points": [round(value, 5) for value in np.asarray(values).tolist()],
@@ -79,13 +81,14 @@ def _play(run: Run[SweepSettings], made: Prepared, points: SweepPoints) -> list[
 
     key = jax.random.key(0)
     fresh = jax.vmap(lambda seed: task.network.init(jax.random.key(seed)))
-    start = init(key, fresh(points.seed))
-    label = f"train and play {format_count(points.num_points, 'game')}"
+    start = init(key, fresh(own.seed))
+    label = f"train and play {format_count(total, 'game')}"
     with stages.new_progress(run.console) as progress:
         trainer = stages.make_trainer(task, training, run.folder, progress)
         stage = stages.Stage("sweep", label, training.epochs, key, start, step, record)
         game = stages.run_stage(stage, trainer).state.game
-    game = jax.tree.map(jnp.asarray, jax.device_get(game))  # on one device again
+    game = gather_shares(jax.device_get(game), total)
+    game = jax.tree.map(jnp.asarray, game)  # on one device again
     with run.console.status("judging"):
         return _judge_points(task, settings, points, game, judge)
 

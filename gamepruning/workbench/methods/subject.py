@@ -15,6 +15,7 @@ from gamepruning.coalitions import measures
 from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.compaction.gates import Absorbed
 from gamepruning.errors import InputError
+from gamepruning.files.together import shared_mesh
 from gamepruning.metrics import cross_entropy
 from gamepruning.types import Scores
 from gamepruning.uncertainty.mcue import mcue
@@ -47,7 +48,8 @@ class Subject:
         output = "outputs" if data.task == "regression" else "probabilities"
         key = jax.random.fold_in(self.key, BIAS_STREAM)
         inputs = jnp.asarray(data.validation.inputs[:UNSURE_ON])
-        bands = mcue(key, players, self.params, inputs, output=output)
+        how: dict[str, Any] = {"output": output, "mesh": shared_mesh()}
+        bands = mcue(key, players, self.params, inputs, **how)
         return float(np.clip(bands.bias, 0.05, 0.95))
 
     @functools.cached_property
@@ -59,7 +61,8 @@ class Subject:
         """The game of the players by a measure on so many validation examples."""
         split = self.task.dataset.validation
         inputs, labels = (jnp.asarray(x[:rows]) for x in (split.inputs, split.labels))
-        return value_function(self.task.players, self.params, measure, inputs, labels)
+        players, mesh = self.task.players, shared_mesh()
+        return value_function(players, self.params, measure, inputs, labels, mesh=mesh)
 
 
 def _measure(task: Task, value: str) -> Callable[..., Any]:

@@ -11,9 +11,9 @@ from rich.text import Text
 from gamepruning import __version__
 from gamepruning.errors import InputError
 from gamepruning.files.run_folder import CONFIG, RunFolder, fresh_name
+from gamepruning.files.versions import versions
 from gamepruning.workbench.datasets import image_kind
 from gamepruning.workbench.settings.parts import CommandSettings, SettledTraining
-from gamepruning.workbench.versions import versions
 
 PATHS = "dataset datasets module load data_dir test_file".split()  # settings of files
 Settings = TypeVar("Settings", bound=CommandSettings)

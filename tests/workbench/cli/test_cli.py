@@ -19,6 +19,7 @@ import pytest
 
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.errors import InputError
+from gamepruning.files.programs import keep_programs
 from gamepruning.workbench.cli import console as cli
 from gamepruning.workbench.cli.commands import (
     COMMANDS,
@@ -524,11 +525,11 @@ def test_compiled_programs_are_kept_unless_the_user_says_where(tmp_path, monkeyp
         monkeypatch.delenv(name)
     monkeypatch.setenv("GAMEPRUNING_CACHE", str(tmp_path))
     with warnings.catch_warnings():
-        cli._keep_programs()
+        keep_programs()
         kept = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
         assert kept.is_dir() and kept.parent == tmp_path
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
-        cli._keep_programs()
+        keep_programs()
         assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "mine"
 
 
@@ -536,5 +537,5 @@ def test_no_place_for_compiled_programs_is_no_error(tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GAMEPRUNING_CACHE", str(tmp_path / "file"))
-    cli._keep_programs()
+    keep_programs()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
