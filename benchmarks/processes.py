@@ -206,7 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE.json", required=True)
     parser.add_argument("--part", nargs="+", choices=PARTS, help="some parts only")
     options = parser.parse_args(argv)
-    data = {"command": f"python -m benchmarks.processes --out {options.out}"}
+    data: dict[str, Any] = {
+        "command": f"python -m benchmarks.processes --out {options.out}"
+    }
     if options.out.exists():
         data = json.loads(options.out.read_text(encoding="utf-8"))
     for name in options.part or PARTS:
