@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from gamepruning.errors import InputError
 from gamepruning.files.run_folder import RunFolder
-from gamepruning.trees.layout import COALITIONS
+from gamepruning.trees.layout import COALITIONS, over_mesh
 from gamepruning.trees.processes import Processes
 
 WAIT = 300  # seconds for all of them to come
@@ -65,6 +65,20 @@ def join_processes(address: Address) -> None:
             "HOST:PORT, --num-processes N and --process-id K, or start it by Slurm, "
             "GKE or Open MPI"
         ) from None
+    _exchange_early()
+
+
+def _exchange_early() -> None:
+    """Let the processes find each other: later, gloo waits half a minute for the last.
+
+    Once by the first device of each, and once by all devices.
+    """
+    mesh, split = shared_mesh(), PartitionSpec(COALITIONS)
+    if mesh is None:
+        return
+    Processes(list(mesh.devices.flat)).gather(np.zeros(1))
+    layout = over_mesh(mesh, COALITIONS)
+    layout.fetch([layout.put(np.zeros(mesh.size, np.float32), split)], axis=0)
 
 
 def shared_mesh() -> Mesh | None:

@@ -113,6 +113,12 @@ def together() -> Iterator[None]:
         told = str(error).splitlines()[0]
         if not any(word in told.lower() for word in _LOST):
             raise
+        if "initialization failed" in told:  # gloo waits half a minute, but only here
+            raise LostProcess(
+                "the other processes did not come to the first exchange in time: let "
+                "all of them exchange something early, as "
+                "jax.experimental.multihost_utils.sync_global_devices('start') does"
+            ) from None
         raise LostProcess(
             f"another process has ended, so this one does, too: {told:.200}; start all "
             "of them again, a run with a checkpoint resumes"
