@@ -28,9 +28,9 @@ from benchmarks.llama import SIZES, llama, llama_shapes
 from benchmarks.timing import at_most, timed
 from gamepruning.coalitions import Semivalue, banzhaf, estimate_indices, shapley
 from gamepruning.files.atomic import new_file
+from gamepruning.files.versions import versions
 from gamepruning.players import find_players
 from gamepruning.types import InputError
-from gamepruning.workbench.versions import versions
 
 Figures: TypeAlias = dict[str, Any]
 MEANS, SPREADS = (1.0, 0.0, 0.0), (1.0, 0.7, 0.7)  # of a, b and c
