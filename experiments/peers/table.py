@@ -1,6 +1,8 @@
 """The tables of README.md, from results.json, published.json and another study."""
 
+from collections.abc import Iterable
 from functools import partial
+from statistics import fmean
 
 from experiments.markdown import Table, percent, percents, read, shape, table
 
@@ -58,7 +60,63 @@ def _after(row: dict) -> str:
     return percent(value, 2)
 
 
+def beside_shapiq() -> list[str]:
+    """Relative errors of Shapley values, by game and budget; the best in bold."""
+    found = read("peers/shapiq.json")
+    errors, rows = found["relative errors"], []
+    for method in errors["voting"]:
+        cells = [
+            " / ".join(
+                _error(errors[game], method, times) for times in by_method[method]
+            )
+            for game, by_method in errors.items()
+        ]
+        rows.append((method, *cells))
+    heads = [f"{game} {found['players'][game]}" for game in errors]
+    return table(["", *heads], "l" + "r" * len(heads), rows)
+
+
+def _error(by_method: dict, method: str, times: str) -> str:
+    means = {name: fmean(own[times]) for name, own in by_method.items()}
+    text = f"{means[method]:.3f}"
+    return f"**{text}**" if means[method] == min(means.values()) else text
+
+
+def beside_shapiq_summary() -> list[str]:
+    """How often ours is best, and how far above the best it is at worst."""
+    errors = read("peers/shapiq.json")["relative errors"]
+    ratios = {}
+    for game, by_method in errors.items():
+        for times in by_method["LeverageSHAP"]:
+            means = {name: fmean(own[times]) for name, own in by_method.items()}
+            ours = means.pop("ours, auto")
+            ratios[f"{game}, {times} N"] = ours / min(means.values())
+    worst = max(ratios, key=ratios.__getitem__)
+    values = ratios.values()
+    rows = [
+        ("cells", str(len(ratios)), ""),
+        (
+            "ours at most as far off as the best of shapiq",
+            str(_count(values, 1.0)),
+            "half",
+        ),
+        ("at most 15 % above it", str(_count(values, 1.15)), "all"),
+        (
+            "worst: times the best of shapiq's error",
+            f"{ratios[worst]:.1f} ({worst})",
+            "1.15",
+        ),
+    ]
+    return table(["", "measured", "target"], "lrr", rows)
+
+
+def _count(ratios: Iterable[float], bound: float) -> int:
+    return sum(ratio <= bound for ratio in ratios)
+
+
 TABLES: dict[str, Table] = {
     **{f"peers-{network}": partial(here, network) for network in NETWORKS},
     "peers-others": beside_others,
+    "peers-shapiq": beside_shapiq,
+    "peers-shapiq-summary": beside_shapiq_summary,
 }
