@@ -21,7 +21,7 @@ import numpy as np
 from experiments.peers.games import GAMES, SEEDS, TIMES, Peer, quota, votes
 from gamepruning.coalitions import shapley_values, weighted_voting_shapley
 from gamepruning.files.atomic import new_file
-from gamepruning.workbench.versions import versions
+from gamepruning.files.versions import versions
 
 OUT = Path(__file__).with_name("shapiq.json")
 OURS = "ours, auto"
