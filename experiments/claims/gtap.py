@@ -9,6 +9,7 @@ from experiments.claims.row import (
     Row,
     command_of,
     counted,
+    is_there,
     of_checks,
     of_figure,
     points,
@@ -17,6 +18,7 @@ from experiments.claims.row import (
 from experiments.markdown import percents, read
 
 LENET5, LENET300 = "gtap/lenet5.json", "gtap/lenet300.json"
+SOLUTIONS = "gtap/solutions.json"
 TEXTS = {"topic": "gtap/topic.json", "emotion": "gtap/emotion.json"}
 BANDS = "gtap/bands.json"
 CRITICAL = 0.225
@@ -27,7 +29,7 @@ TINY = "gamepruning {0} --dataset tiny-imagenet --model alexnet"
 
 def rows() -> list[Row]:
     """All rows, in the paper's order."""
-    return [*bands(), *lenet5(), *texts(), *alexnet()]
+    return [*bands(), *lenet5(), *texts(), *alexnet(), *outlook()]
 
 
 def definition(network: str, output: str = "label") -> dict[str, Any]:
@@ -361,3 +363,38 @@ def alexnet() -> list[Row]:
         ("Footnotes 9, 10", "see Figures 7 and 8", "as there", curve),
     )
     return [unmeasured(*row) for row in texts]
+
+
+def outlook() -> list[Row]:
+    """What the paper says that others may find."""
+    curve = "gamepruning curve --dataset digits --model transformer"
+    methods = "biased_banzhaf shapley magnitude random"
+    others = unmeasured(
+        "Section IV-C",
+        "other architectures, such as transformers, might do differently",
+        "unknown",
+        f"{curve} --methods {methods}",
+    )
+    place, claim = "Section IV-C", "Core and Nucleolus may do better than power indices"
+    if not is_there(SOLUTIONS):
+        command = "python -m experiments.gtap.solutions"
+        return [unmeasured(place, claim, "may", command), others]
+    found = read(SOLUTIONS)
+    means = {
+        name: float(np.mean([run["rows"][name]["test"] for run in found["runs"]]))
+        for name in found["runs"][0]["rows"]
+    }
+    indices = {n: means[n] for n in ("Shapley", "Banzhaf", "Banzhaf, bias 0.3")}
+    cores = {n: means[n] for n in ("least core", "nucleolus")}
+    best = max(indices.values())
+    row = Row(
+        place,
+        f"{claim} (narrow LeNet-5, mean of three sizes, {len(found['runs'])} seeds)",
+        "may",
+        ", ".join(f"{n} {100 * v:.1f}" for n, v in {**cores, **indices}.items()),
+        ", ".join(points(v, best) for v in cores.values()),
+        of_checks([v > best for v in cores.values()]),
+        command_of(SOLUTIONS),
+        SOLUTIONS,
+    )
+    return [row, others]

@@ -5,6 +5,8 @@ python -m experiments.gtap.table
 
 from functools import partial
 
+import numpy as np
+
 from experiments.markdown import HERE, Table, percent, percents, read, table
 
 NETWORKS = ("lenet5", "lenet300", "topic", "emotion")
@@ -188,6 +190,28 @@ def coverage_auto() -> list[str]:
     return table(heads, "lllrrr", cells)
 
 
+def solutions() -> list[str]:
+    """Every solution as a criterion on the narrow LeNet-5, best first."""
+    found = read("gtap/solutions.json")
+    sizes, runs = found["sizes"], found["runs"]
+    rows = []
+    for name in runs[0]["rows"]:
+        tests = np.array([run["rows"][name]["test"] for run in runs])
+        rows.append((name, *_spreads(tests), tests.mean()))
+    rows.sort(key=lambda row: -row[-1])
+    heads = ("", *(f"{size} of 12 filters" for size in sizes), "mean")
+    cells = [(*row[:-1], percent(row[-1])) for row in rows]
+    return table(heads, "l" + "r" * (len(heads) - 1), cells)
+
+
+def _spreads(values: np.ndarray) -> list[str]:
+    """Mean and deviation of each column, in percent."""
+    if len(values) == 1:
+        return [percent(value) for value in values[0]]
+    both = zip(values.mean(0), values.std(0, ddof=1), strict=True)
+    return [percents(pair) for pair in both]
+
+
 def _range(shares: list[float] | None) -> str:
     if not shares:
         return ""
@@ -201,6 +225,7 @@ TABLES: dict[str, Table] = {
     "gtap-texts": texts,
     "gtap-speed": speed,
     "gtap-bands": bands,
+    "gtap-solutions": solutions,
     "gtap-coverage": coverage,
     "gtap-coverage-auto": coverage_auto,
     **{f"gtap-{name}": partial(network, name) for name in NETWORKS},
