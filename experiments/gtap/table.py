@@ -212,6 +212,33 @@ def _spreads(values: np.ndarray) -> list[str]:
     return [percents(pair) for pair in both]
 
 
+def architectures() -> list[str]:
+    """The curves of the networks that the paper leaves open."""
+    found = read("gtap/architectures.json")
+    rows = []
+    for network, runs in found["runs"].items():
+        dense = percent(float(np.mean([run["dense"] for run in runs])))
+        for name in runs[0]["curves"]:
+            values = np.array([run["curves"][name] for run in runs])
+            rows.append((f"{network}, full {dense}", name, *_spreads(values)))
+    heads = ("network", "ranking", *(f"{100 * s:.0f} % kept" for s in found["sizes"]))
+    return table(heads, "ll" + "r" * len(found["sizes"]), rows)
+
+
+def sensitivity() -> list[str]:
+    """Evaluations for each player, and d, at 40 % kept by layer."""
+    runs = read("gtap/architectures.json")["runs"]
+    rows = []
+    for network, own in runs.items():
+        for key, title in (("samples", "evaluations a player"), ("d", "d")):
+            if key in own[0]:
+                values = np.array([list(run[key].values()) for run in own])
+                pairs = zip(own[0][key], _spreads(values), strict=True)
+                told = ", ".join(f"{name}: {value}" for name, value in pairs)
+                rows.append((network, title, told))
+    return table(("network", "", "test accuracy, %"), "lll", rows)
+
+
 def _range(shares: list[float] | None) -> str:
     if not shares:
         return ""
@@ -226,6 +253,8 @@ TABLES: dict[str, Table] = {
     "gtap-speed": speed,
     "gtap-bands": bands,
     "gtap-solutions": solutions,
+    "gtap-architectures": architectures,
+    "gtap-sensitivity": sensitivity,
     "gtap-coverage": coverage,
     "gtap-coverage-auto": coverage_auto,
     **{f"gtap-{name}": partial(network, name) for name in NETWORKS},
