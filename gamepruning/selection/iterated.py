@@ -144,7 +144,12 @@ def iterated_building(
         them first, so that no coalition larger than that has an empty family.
       min_units: see players.
       protect: names of families of which everybody comes, first of all.
-      swaps, swaps_at_once, checkpoint, about, callback, until: see `iterated_pruning`.
+      swaps: exchanges after every round at most; `iterated_pruning` says more of these.
+      swaps_at_once: players exchanged together to begin with.
+      checkpoint: file to write after every round, and to resume from.
+      about: JSON-able settings of the scorer, which a checkpoint must share.
+      callback: called with every new `Round`.
+      until: who is in, bool [N] -> True to end after this round.
 
     Returns:
       `SelectionTrace`. Cost and errors are those of `iterated_pruning`.
