@@ -25,11 +25,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import gamepruning as gp
 from experiments.gtap.common import write_json
-from experiments.language.smollm2 import sequences, smollm2
+from experiments.language.smollm2 import perplexity_of, sequences, smollm2
 from gamepruning.reconstruction import (
     Curves,
     ReconstructionConfig,
@@ -120,17 +119,8 @@ class Bench:
         )
 
     def perplexity(self, apply: Callable, params: Any) -> float:
-        """exp of the mean negative log-likelihood of each next token of the test."""
-
-        @jax.jit
-        def loss(params: Any, tokens: jax.Array) -> jax.Array:
-            logits = apply(params, tokens)[:, :-1]
-            return optax.softmax_cross_entropy_with_integer_labels(
-                logits, tokens[:, 1:]
-            ).mean()
-
-        parts = [self.test[k : k + 2] for k in range(0, len(self.test) // 2 * 2, 2)]
-        return float(np.exp(np.mean([loss(params, part) for part in parts])))
+        """That of the test text: see `perplexity_of`."""
+        return perplexity_of(apply, params, self.test)
 
 
 # -- who leaves ----------------------------------------------------------------------

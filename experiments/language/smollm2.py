@@ -13,10 +13,13 @@ import importlib.util
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+import optax
 from safetensors.numpy import save_file
 
 from gamepruning.files.atomic import new_file
@@ -153,6 +156,26 @@ def _tokenizer(facts: dict[str, Any]) -> str:
     special = [t for t, kind in zip(tokens, types, strict=True) if kind == CONTROL]
     found.add_special_tokens([AddedToken(t, special=True) for t in special])
     return found.to_str()
+
+
+def perplexity_of(apply: Callable[..., Any], params: Any, texts: np.ndarray) -> float:
+    """exp of the mean negative log-likelihood of each next token.
+
+    Args:
+      apply: (params, tokens [2, T]) -> logits [2, T, V].
+      params: passed on to it.
+      texts: tokens [S, T]; two sequences are read at once, and an odd last one is left.
+    """
+
+    @jax.jit
+    def loss(params: Any, tokens: jax.Array) -> jax.Array:
+        logits = apply(params, tokens)[:, :-1]
+        return optax.softmax_cross_entropy_with_integer_labels(
+            logits, tokens[:, 1:]
+        ).mean()
+
+    parts = [texts[k : k + 2] for k in range(0, len(texts) // 2 * 2, 2)]
+    return float(np.exp(np.mean([loss(params, part) for part in parts])))
 
 
 def main() -> None:

@@ -21,14 +21,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import gamepruning as gp
 from experiments.gtap.common import write_json
-from experiments.language.smollm2 import sequences, smollm2
+from experiments.language.smollm2 import perplexity_of, sequences, smollm2
 from gamepruning.huggingface.rotate import NORMS, stream_moments
 from gamepruning.reconstruction import RepairConfig
 
@@ -64,17 +62,8 @@ class Bench:
         return self._rotated_stream if method == "rotated" else self._plain_stream
 
     def perplexity(self, apply: Any, params: Any) -> float:
-        """exp of the mean negative log-likelihood of each next token of the test."""
-
-        @jax.jit
-        def loss(params: Any, tokens: jax.Array) -> jax.Array:
-            logits = apply(params, tokens)[:, :-1]
-            return optax.softmax_cross_entropy_with_integer_labels(
-                logits, tokens[:, 1:]
-            ).mean()
-
-        parts = [self.test[k : k + 2] for k in range(0, len(self.test), 2)]
-        return float(np.exp(np.mean([loss(params, part) for part in parts])))
+        """That of the test text: see `perplexity_of`."""
+        return perplexity_of(apply, params, self.test)
 
 
 def norms_of(checkpoint: gp.huggingface.Checkpoint) -> dict[str, list[str]]:

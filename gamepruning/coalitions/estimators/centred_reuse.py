@@ -106,9 +106,7 @@ def _update(
 def _finish(problem: Problem, state: State) -> Estimate:
     n, found = problem.num_players, ends.rise(state["ends"])
     if n == 1:
-        whole = np.array([found.value])
-        alone = Estimate(whole, np.zeros(1), np.stack([whole, whole]), np.ones(1))
-        return ends.add_noise(alone, found, np.ones(1))
+        return ends.alone(found)
     values, sizes = state["values"].T
     number, half = len(values), np.arange(len(values)) % 2
     inside, outside = _factors(problem.semivalue, sizes.astype(int))

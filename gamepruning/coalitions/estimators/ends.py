@@ -87,3 +87,10 @@ def add_noise(estimate: Estimate, found: Rise, freedom: np.ndarray) -> Estimate:
     ends = found.variance / len(own) ** 2
     together = (own + ends) ** 2 / (own**2 / freedom + ends**2 / found.freedom)
     return estimate._replace(stderr=np.sqrt(own + ends) * widening(together))
+
+
+def alone(found: Rise) -> Estimate:
+    """The estimate for the only player there is, who is worth the whole rise."""
+    whole = np.array([found.value])
+    estimate = Estimate(whole, np.zeros(1), np.stack([whole, whole]), np.ones(1))
+    return add_noise(estimate, found, np.ones(1))

@@ -94,9 +94,7 @@ def _update(
 def _finish(problem: Problem, state: State) -> Estimate:
     n, found = problem.num_players, ends.rise(state["ends"])
     if n == 1:
-        whole = np.array([found.value])
-        alone = Estimate(whole, np.zeros(1), np.stack([whole, whole]), np.ones(1))
-        return ends.add_noise(alone, found, np.ones(1))
+        return ends.alone(found)
     values, sizes = state["values"][:, :2], state["values"][:, 2]
     inside = np.clip(sizes, 1, n - 1)  # of very many players a few rows are ends
     weight = np.sqrt(n / (inside * (n - inside))) * (sizes == inside)
