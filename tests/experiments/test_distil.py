@@ -48,15 +48,22 @@ def run(course, file, say=lambda line: None) -> learning.Learned:
     return learn(course, file, validate=lambda params: 1.0, say=say, save_seconds=0.0)
 
 
-def test_the_loss_and_its_gradient_do_not_depend_on_the_chunks(monkeypatch):
+@pytest.mark.parametrize(("weight", "temperature"), [(0.3, 2.0), (0.6, 1.0)])
+def test_the_loss_and_its_gradient_are_those_of_distillation(
+    weight, temperature, monkeypatch
+):
     random = np.random.default_rng(1)
     own, said = random.normal(size=(2, 12, 4)).astype(np.float32)
     head, labels = random.normal(size=(7, 4)).astype(np.float32), np.arange(12) % 7
-    how = Learning(tokens=1, weight=0.3, temperature=2.0)
+    how = Learning(tokens=1, weight=weight, temperature=temperature)
 
     def whole(own):
         return gp.distillation.distillation_loss(
-            own @ head.T, labels, said @ head.T, weight=0.3, temperature=2.0
+            own @ head.T,
+            labels,
+            said @ head.T,
+            weight=weight,
+            temperature=temperature,
         )
 
     monkeypatch.setattr(learning, "POSITIONS", 5)  # three chunks of four
