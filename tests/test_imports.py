@@ -65,6 +65,7 @@ MAY_IMPORT["images"] = (
 )
 # Heavy libraries that a file outside the workbench may import inside a function.
 MAY_IMPORT_LATE = {
+    "coalitions/estimators/proxies.py": {"sklearn"},
     "players/adapters.py": {"flax"},
     "compaction/export.py": {"safetensors", "orbax"},
     "compaction/to_module.py": {"flax"},

@@ -1,9 +1,10 @@
-"""Shapley values beside shapiq's newest estimators: the same games and budgets.
+"""Power indices beside shapiq's newest estimators: the same games and budgets.
 
 python -m experiments.peers.shapiq --peers PYTHON   # an interpreter with shapiq[proxy]
 
-About five minutes on two quiet cores. The interpreter's own rows, as
-`PYTHON -m experiments.peers.shapiq_side > FILE` prints them, may be given by --rows.
+About half an hour on two quiet cores. The interpreter's own rows, as
+`PYTHON -m experiments.peers.shapiq_side GAME ... > FILE` prints them, may be given by
+--rows; they may be of some of the games.
 """
 
 import argparse
@@ -18,14 +19,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.peers.games import GAMES, SEEDS, TIMES, Peer, quota, votes
-from gamepruning.coalitions import shapley_values, weighted_voting_shapley
+from experiments.peers.games import BUDGETS, GAMES, Peer, quota, votes
+from gamepruning.coalitions import (
+    banzhaf,
+    semivalues,
+    shapley,
+    weighted_voting_banzhaf,
+    weighted_voting_shapley,
+)
 from gamepruning.files.atomic import new_file
 from gamepruning.files.versions import versions
 
 OUT = Path(__file__).with_name("shapiq.json")
 OURS = "ours, auto"
-REFERENCE = 6400  # evaluations a player, where nothing is known exactly
+INDICES = {"shapley": shapley, "banzhaf": banzhaf}
+VOTING = {"shapley": weighted_voting_shapley, "banzhaf": weighted_voting_banzhaf}
+REFERENCE = {"network": 6400, "trained": 1600}  # evaluations a player
+FOR_REFERENCE = {"shapley": "leverage", "banzhaf": "paired_regression"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,18 +54,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     lines = _lines(options)
     rows = [row for row in lines if "method" in row]
-    games = {name: make() for name, make in GAMES.items()}
-    exact = {name: _exact(name, game) for name, game in games.items()}
+    played = dict.fromkeys(row["game"] for row in rows)
+    games = {name: GAMES[name]() for name in played}
     rows += [_ours(*case) for case in _cases(games)]
     errors: dict[str, Any] = {}
+    exact = {}
     for row in rows:
-        wanted = exact[row["game"]]
-        off = np.linalg.norm(row["values"] - wanted) / np.linalg.norm(wanted)
-        here = errors.setdefault(row["game"], {}).setdefault(row["method"], {})
+        index, name = case = row["index"], row["game"]
+        if case not in exact:
+            exact[case] = _exact(index, name, games[name])
+        off = np.linalg.norm(row["values"] - exact[case]) / np.linalg.norm(exact[case])
+        here = errors.setdefault(index, {}).setdefault(name, {})
+        here = here.setdefault(row["method"], {})
         here.setdefault(str(row["times"]), []).append(float(off))
     data = {
         "command": "python -m experiments.peers.shapiq --peers PYTHON",
-        "seeds": len(SEEDS),
+        "seeds": {name: len({seed for _, seed in BUDGETS[name]}) for name in games},
         "shapiq": next(row["shapiq"] for row in lines if "shapiq" in row),
         "machine": versions(),
         "players": {name: game.num_players for name, game in games.items()},
@@ -79,40 +93,43 @@ def _lines(options: argparse.Namespace) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def _cases(games: dict[str, Peer]) -> Iterator[tuple[str, Peer, int, int]]:
+def _cases(games: dict[str, Peer]) -> Iterator[tuple[str, str, Peer, int, int]]:
     for name, game in games.items():
-        for times in TIMES:
-            for seed in SEEDS:
-                yield name, game, times, seed
+        for index in INDICES:
+            for times, seed in BUDGETS[name]:
+                yield index, name, game, times, seed
 
 
-def _ours(name: str, game: Peer, times: int, seed: int) -> dict[str, Any]:
-    values = _shapley(game, times * game.num_players, seed)
-    row = {"game": name, "method": OURS, "times": times, "seed": seed}
+def _ours(index: str, name: str, game: Peer, times: int, seed: int) -> dict[str, Any]:
+    values = _indices(index, game, times * game.num_players, seed)
+    row = {"index": index, "game": name, "method": OURS, "times": times, "seed": seed}
     return row | {"values": values}
 
 
-def _shapley(game: Peer, num_evaluations: int, seed: int) -> np.ndarray:
+def _indices(
+    index: str, game: Peer, num_evaluations: int, seed: int, method: str = "auto"
+) -> np.ndarray:
     def values(masks: np.ndarray) -> np.ndarray:
         return game.values(masks)
 
     values.is_deterministic = True  # type: ignore[attr-defined]
-    found = shapley_values(
+    found = semivalues(
         jax.random.key(seed),
         values,
-        game.num_players,
+        INDICES[index](game.num_players),
         num_evaluations=num_evaluations,
+        method=method,
     )
     return np.asarray(found.value)
 
 
-def _exact(name: str, game: Peer) -> np.ndarray:
-    if game.shapley is not None:
-        return game.shapley
+def _exact(index: str, name: str, game: Peer) -> np.ndarray:
+    if index in game.exact:
+        return game.exact[index]
     if name == "voting":
-        found = weighted_voting_shapley(quota(), votes().tolist())
-        return np.asarray(found.value)
-    return _shapley(game, REFERENCE * game.num_players, 2**20)
+        return np.asarray(VOTING[index](quota(), votes().tolist()).value)
+    budget = REFERENCE[name] * game.num_players
+    return _indices(index, game, budget, 2**20, FOR_REFERENCE[index])
 
 
 if __name__ == "__main__":

@@ -11,34 +11,46 @@ import numpy as np
 import shapiq
 from shapiq import approximator
 
-from experiments.peers.games import GAMES, SEEDS, TIMES, Peer
+from experiments.peers.games import BUDGETS, GAMES, Peer
 
 METHODS = {
-    "LeverageSHAP": {},
-    "OddSHAP": {},
-    "ProxySHAP": {"index": "SV", "max_order": 1, "adjustment": True},
-    "RegressionMSR": {"index": "SV"},
+    "shapley": {
+        "LeverageSHAP": {},
+        "OddSHAP": {},
+        "ProxySHAP": {"index": "SV", "max_order": 1, "adjustment": True},
+        "RegressionMSR": {"index": "SV"},
+    },
+    "banzhaf": {
+        "ProxySHAP": {"index": "BV", "max_order": 1, "adjustment": True},
+        "RegressionMSR": {"index": "BV"},
+        "RegressionFBII": {"max_order": 1},
+        "SVARMIQ": {"index": "BV", "max_order": 1},
+        "SHAPIQ": {"index": "BV", "max_order": 1},
+    },
 }
 
 
 def main() -> None:
-    """One line for each game, method, budget and seed."""
+    """One line for each index, game, method, budget and seed; games may be named."""
     warnings.simplefilter("ignore")
     print(json.dumps({"shapiq": shapiq.__version__}), flush=True)
-    for name, make in GAMES.items():
-        game = make()
-        for method in METHODS:
-            for times in TIMES:
-                for seed in SEEDS:
-                    row = {"game": name, "method": method, "times": times, "seed": seed}
-                    row["values"] = _estimate(game, method, times, seed)
+    for name in sys.argv[1:] or GAMES:
+        game = GAMES[name]()
+        for index, methods in METHODS.items():
+            for method in methods:
+                for times, seed in BUDGETS[name]:
+                    row = {"index": index, "game": name, "method": method}
+                    row |= {"times": times, "seed": seed}
+                    row["values"] = _estimate(game, index, method, times, seed)
                     print(json.dumps(row), flush=True)
 
 
-def _estimate(game: Peer, method: str, times: int, seed: int) -> list[float]:
+def _estimate(
+    game: Peer, index: str, method: str, times: int, seed: int
+) -> list[float]:
     nobody = float(game.values(np.zeros((1, game.num_players), bool))[0])
     kind = getattr(approximator, method)(
-        n=game.num_players, random_state=seed, **METHODS[method]
+        n=game.num_players, random_state=seed, **METHODS[index][method]
     )
     found = kind.approximate(
         budget=times * game.num_players, game=lambda z: game.values(z) - nobody

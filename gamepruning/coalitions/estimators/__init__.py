@@ -10,6 +10,8 @@
 | permutation | Shapley | N - 1 | none |
 | antithetic, antithetic_centred | Shapley | 2 (N - 1) | none |
 | centred_reuse | Shapley, Beta | 1 | none |
+| proxy | Shapley, Banzhaf | 1 or 2 | as the regression it goes on with |
+| proxy_reuse | any semivalue | 1 | none |
 | leverage | Shapley | 2 | of the penalty and of order 1/m, vanishing |
 """
 
@@ -26,6 +28,7 @@ from gamepruning.coalitions.estimators.permutation import (
     antithetic_centred,
     permutation,
 )
+from gamepruning.coalitions.estimators.proxy import proxy, proxy_reuse
 from gamepruning.coalitions.estimators.regression import paired_regression, regression
 from gamepruning.coalitions.estimators.reuse import sample_reuse
 from gamepruning.coalitions.estimators.toggling import toggle, toggle_all
@@ -41,6 +44,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "antithetic_centred": antithetic_centred(),
     "leverage": leverage(),
     "centred_reuse": centred_reuse(),
+    "proxy": proxy(),
+    "proxy_reuse": proxy_reuse(),
 }
 
 __all__ = ["ESTIMATORS", "Estimate", "Estimator", "Problem", "SampleCost"]

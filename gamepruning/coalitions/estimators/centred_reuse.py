@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from jaxtyping import Bool
 from scipy.special import betaln, gammaln
 
 from gamepruning.coalitions.estimators import ends, sampling
@@ -133,6 +134,11 @@ def _finish(problem: Problem, state: State) -> Estimate:
     if not np.ptp(values):
         estimate = nothing_seen(estimate)
     return ends.add_noise(estimate, found, freedom)
+
+
+def reused(problem: Problem, start: int, stop: int) -> Bool[np.ndarray, "S N"]:
+    """The coalitions number start..stop-1."""
+    return Draws(problem.key, _law(problem.semivalue)).masks(start, stop)
 
 
 def _sums(problem: Problem, columns: np.ndarray) -> np.ndarray:

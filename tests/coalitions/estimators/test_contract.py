@@ -10,6 +10,7 @@ from gamepruning.coalitions.estimators import (
     Estimator,
     SampleCost,
     moments,
+    proxies,
     sampling,
     select,
 )
@@ -55,6 +56,7 @@ METHODS = [*ESTIMATORS, "toy"]
 
 @pytest.fixture(autouse=True)
 def with_toy(monkeypatch):
+    monkeypatch.setattr(proxies, "TREES", 3)
     monkeypatch.setitem(ESTIMATORS, "toy", toy())
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gamepruning.coalitions import games as asked
-from gamepruning.coalitions.estimators import ESTIMATORS, sampling
+from gamepruning.coalitions.estimators import ESTIMATORS, proxies, sampling
 from gamepruning.coalitions.exact import exact_semivalue
 from gamepruning.coalitions.indices import estimate_indices, semivalues
 from gamepruning.coalitions.semivalues import banzhaf, beta_semivalue, shapley
@@ -28,12 +28,21 @@ CASES = (  # method, index of n players
     ("leverage", shapley),
     ("centred_reuse", shapley),
     ("centred_reuse", lambda n: beta_semivalue(n, 3.0, 1.0)),
+    ("proxy", shapley),
+    ("proxy", lambda n: banzhaf(n, 0.3)),
+    ("proxy_reuse", lambda n: beta_semivalue(n, 3.0, 1.0)),
 )
+LEARNING = "proxy", "proxy_reuse"
 FIVE_GAMES = (
     *(games.EEC_1973, games.NASSAU_1958, games.GLOVES_3_2, games.AIRPORT_4),
     games.soum(11, 30, 6, seed=1),
 )
 KEY = jax.random.key(7)
+
+
+@pytest.fixture(autouse=True)
+def with_few_trees(monkeypatch):
+    monkeypatch.setattr(proxies, "TREES", 3)
 
 
 def each_case(function):
@@ -68,7 +77,7 @@ def test_agrees_with_known_games(method, index):
 @each_case
 def test_errors_are_true(method, index):
     """Coverage of 95 % intervals, their width and the bias, over keys."""
-    n, num_keys = 10, 40
+    n, num_keys = 10, 20 if method == "proxy" else 40
     game, law = network(n), index(n)
     exact = np.asarray(exact_semivalue(game, law).value)
     found = [
@@ -109,7 +118,7 @@ def test_additive_game_leaves_no_doubt(method, index):
     scores = semivalues(
         KEY, game.value_fn, index(5), num_evaluations=200, method=method
     )
-    noisy = "sample_reuse", "antithetic_centred", "centred_reuse"
+    noisy = "sample_reuse", "antithetic_centred", "centred_reuse", "proxy_reuse"
     if method in noisy:  # others count as noise
         assert (np.abs(scores.value - worth) < 4 * scores.stderr).all()
     else:
@@ -173,6 +182,8 @@ def test_two_players(method, index):
 @each_case
 def test_linear_in_the_game(method, index):
     """The same coalitions give a v + b w what they give v and w."""
+    if method in LEARNING:
+        pytest.skip("what is learned of a sum is not the sum of what is learned")
     budget = 400  # enough for no penalty, which would depend on the game
     one, other, law = network(seed=1), network(seed=2), index(10)
 
