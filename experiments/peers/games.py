@@ -100,7 +100,7 @@ def trained() -> Peer:
     64-400-120-84-10 with ReLU, 150 steps of Adam on 1,500 digits of 8 x 8 pixels; the
     value is that on 64 others.
     """
-    x, y = load_digits(return_X_y=True)
+    x, y = (np.asarray(part) for part in load_digits(return_X_y=True))
     x, rng = x / 16, np.random.default_rng(4)
     sizes = (64, *TRAINED, 10)
     weights = [

@@ -6,6 +6,7 @@ Nothing of gamepruning or JAX is imported here.
 import json
 import sys
 import warnings
+from typing import Any
 
 import numpy as np
 import shapiq
@@ -39,8 +40,8 @@ def main() -> None:
         for index, methods in METHODS.items():
             for method in methods:
                 for times, seed in BUDGETS[name]:
-                    row = {"index": index, "game": name, "method": method}
-                    row |= {"times": times, "seed": seed}
+                    row: dict[str, Any] = {"index": index, "game": name}
+                    row |= {"method": method, "times": times, "seed": seed}
                     row["values"] = _estimate(game, index, method, times, seed)
                     print(json.dumps(row), flush=True)
 

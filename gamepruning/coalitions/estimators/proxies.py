@@ -62,9 +62,9 @@ def fit_trees(
         learning_rate=_RATE,
         max_leaf_nodes=_LEAVES,
         min_samples_leaf=_LEAST_ROWS,
-        early_stopping=False,
         random_state=0,
     )
+    model.set_params(early_stopping=False)
     with _one_thread():
         model.fit(masks.astype(np.float32), np.round((values - level) / scale, _DIGITS))
     leaves = leaves_of(model)
