@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.xla import quick_to_compile
+from tests.xla import forget_lowered, quick_to_compile
 
 NUM_DEVICES = 4
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -84,6 +84,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     by_model = sorted((items[k] for k in places), key=model_of)
     for place, item in zip(places, by_model, strict=True):
         items[place] = item
+
+
+def pytest_runtest_teardown() -> None:
+    """Keep lowering as quick for the last test as for the first."""
+    forget_lowered()
 
 
 def pytest_collection_finish() -> None:

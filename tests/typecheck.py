@@ -27,6 +27,7 @@ _check = beartype(
 _jaxtyped = jaxtyping.jaxtyped
 FIRST_CALLS = 24  # of a function in a process, all checked
 ONE_OF = 16  # later calls
+_calls: dict[types.CodeType, int] = {}
 _UNKNOWN = object()
 
 
@@ -53,13 +54,13 @@ def typechecked(thing):
     if not thing.__annotations__:
         return thing
     checked = None
-    calls = 0
+    code = thing.__code__  # one for all functions that the same lines define
 
     @functools.wraps(thing)
     def call(*args, **kwargs):
-        nonlocal checked, calls
+        nonlocal checked
         __tracebackhide__ = True
-        calls += 1
+        calls = _calls[code] = _calls.get(code, 0) + 1
         if calls > FIRST_CALLS and calls % ONE_OF:
             return thing(*args, **kwargs)
         if checked is None:  # most functions are never called in a process

@@ -28,6 +28,7 @@ from tests.compare import (
 from tests.fuzz.grow import grow
 from tests.fuzz.network import Network
 from tests.fuzz.stacks import grow_stack
+from tests.xla import forget_lowered
 from tests.zoo.case import Model
 
 TOLERANCE = 1e-9
@@ -113,6 +114,7 @@ def check(
     `by_layer` it is one of scanned layers, each with its own players.
     """
     start = time.perf_counter()
+    forget_lowered()
     found: dict[str, Any] = {
         "seed": seed,
         "players": 0,
