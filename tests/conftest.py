@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.xla import forget_lowered, quick_to_compile
+from tests.xla import forget_lowered, quick_to_compile, share_contexts
 
 NUM_DEVICES = 4
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -30,8 +30,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _programs = tempfile.mkdtemp(prefix="gamepruning-programs-")
     atexit.register(shutil.rmtree, _programs, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    # To write down what is compiled sooner would take longer than to compile it again.
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.02"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+# Tests start many processes, and each would compile all modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Imports and programs make little garbage and much to look through.
 gc.set_threshold(50_000, 20, 50)
@@ -43,6 +47,7 @@ from tests import typecheck  # noqa: E402
 from tests.tiers import function_of, read_slow  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+share_contexts()
 
 # The inner loops of tracing: a check would cost more than what it checks, and what they
 # pass on are no arrays; pyright checks them all the same.
