@@ -45,7 +45,7 @@ def test_nemenyi_is_that_of_scikit_posthocs(table):
 
 
 @pytest.mark.filterwarnings("ignore")  # of scipy, about small samples with ties
-@pytest.mark.parametrize("table", list(tables()))
+@pytest.mark.parametrize("table", list(tables())[::4])  # they take their time
 def test_wilcoxon_is_that_of_scikit_posthocs(table):
     blocks, methods = table.shape
     values, groups = table.T.ravel(), np.repeat(np.arange(methods), blocks)

@@ -9,6 +9,8 @@ _JAXLIB = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
 _OLDER_FUSION = (
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
+
+
 def quick_to_compile(level: int = 0) -> str:
     """Flags for XLA_FLAGS: little optimisation; none at all is three times as fast."""
     older = _OLDER_FUSION if _JAXLIB < (0, 11) else ""
@@ -29,11 +31,14 @@ def share_contexts() -> None:
     Making one takes longer than most programs of the tests take in it.
     """
     from jax._src.interpreters import mlir
+    from jax._src.lib.mlir import ir
 
     make = mlir.make_ir_context
     shared: list[object] = []
 
     def context() -> object:
+        if ir.Context.current is not None:  # a program amid the lowering of another
+            return make()
         if len(shared) == PROGRAMS:
             shared.clear()
         shared.append(shared[0] if shared else make())

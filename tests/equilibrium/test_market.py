@@ -119,8 +119,6 @@ def play(players, params, batch, budget, num_steps=200, rate=0.05, **options):
     [
         ("mlp", "players", 0.02),
         ("mlp", "params", 0.1),
-        ("mlp", "macs", 0.05),
-        ("lenet_5", "params", 0.02),
         ("lenet_5", "macs", 0.5),
     ],
 )

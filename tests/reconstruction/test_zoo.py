@@ -15,8 +15,6 @@ from tests.zoo import CASES
 QUICK = (
     "cached_decoding_step",
     "ensemble",
-    "loops_and_conditions",
-    "pixel_shuffle",
     "scan_over_layers",
     "tied_embed_attend",
 )

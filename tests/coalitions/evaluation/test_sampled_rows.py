@@ -47,9 +47,9 @@ def sampled():
 def test_values_are_unbiased(sweep, sampled):
     """Over many sweeps the error is that of their mean."""
     if sweep == "prefixes":
-        found, full = (g.prefixes(orders_of(150)) for g in (sampled, game()))
+        found, full = (g.prefixes(orders_of(80)) for g in (sampled, game()))
     else:
-        masks = np.random.default_rng(1).random((150, 12)) < 0.5
+        masks = np.random.default_rng(1).random((80, 12)) < 0.5
         pairs = (g.toggles(masks) for g in (sampled, game()))
         found, full = (np.column_stack(pair) for pair in pairs)
     error = found - full
@@ -94,7 +94,7 @@ def test_all_rows_are_looked_at_without_a_sweep(sampled):
 @pytest.mark.parametrize("semivalue", [shapley(12), banzhaf(12, 0.5)])
 def test_standard_errors_know_of_the_rows(semivalue, sampled):
     exact = exact_semivalue(game(), semivalue).value
-    num, z = 1600, []
+    num, z = 800, []
     for key in range(24):
         scores = gp.coalitions.semivalues(
             jax.random.key(key), sampled, semivalue, num_evaluations=num
