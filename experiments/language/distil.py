@@ -81,7 +81,7 @@ def states_of(checkpoint: Checkpoint) -> States:
 
 def cut_of(options: Any) -> Cut:
     """Who leaves, and the repair: as `run` does it, or as it was found before."""
-    name = f"{options.method}-{options.removed}-{options.stage}"
+    name = "-".join(map(str, _network(options).values()))
     file = options.folder / "distil" / f"{name}.npz"
     if not file.exists():
         print(f"{name}: choosing and repairing first", flush=True)
@@ -170,9 +170,18 @@ def run(options: Any) -> None:
         print("it is in the result already")
         return
     row = about | row_of(options, learning)
-    row["command"] = " ".join(["python -m experiments.language.distil", *sys.argv[1:]])
+    row["command"] = " ".join(["python -m experiments.language.distil", *_asked()])
     result[kind].append(row)
     write_json(RESULT, result)
+
+
+def _asked() -> list[str]:
+    """The command line but where the model lies."""
+    words = sys.argv[1:]
+    if "--folder" in words:
+        at = words.index("--folder")
+        words = words[:at] + words[at + 2 :]
+    return words
 
 
 def learning_of(options: Any) -> Learning:
@@ -183,11 +192,20 @@ def learning_of(options: Any) -> Learning:
 
 def about_of(options: Any, learning: Learning) -> dict[str, Any]:
     """What tells one row from another."""
-    about = {"method": "dense"}
-    if not options.dense:
-        about = {k: getattr(options, k) for k in ("method", "removed", "stage")}
-        about["asked"] = about.pop("removed")
+    about = {"method": "dense"} if options.dense else _network(options)
     return about | {"text": options.text} | asdict(learning)
+
+
+def _network(options: Any) -> dict[str, Any]:
+    """What tells one cut from another."""
+    kinds = sorted(options.kinds) if options.method == "market" else ["neurons"]
+    return {
+        "method": options.method,
+        "asked": options.removed,
+        "stage": options.stage,
+        "kinds": "+".join(kinds),
+        "calibration": options.calibration,
+    }
 
 
 def row_of(options: Any, learning: Learning) -> dict[str, Any]:

@@ -110,12 +110,13 @@ LEARNED = ("method", "tokens read", "of a text of", "loss", "tokens a second")
 
 def _learned(row: dict[str, Any]) -> tuple[str, ...]:
     adapters = f", rank {row['lora']}" if row["lora"] else ""
+    stage = f", {row['stage'].replace('_', ' ')}" if "stage" in row else ""
     return (
-        row["method"],
+        row["method"] + stage,
         f"{row['tokens_read']:,}",
         f"{row['tokens_of_text']:,}",
         f"{row['weight']:g} teacher, T {row['temperature']:g}{adapters}",
-        f"{row['tokens_per_second']:.0f}",
+        "" if "beside_other_work" in row else f"{row['tokens_per_second']:.0f}",
     )
 
 
