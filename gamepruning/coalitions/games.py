@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int
 from gamepruning.trees.processes import Processes
 from gamepruning.types import Game, HasPrefixes, HasToggles, InputError, ValueFn
 
-_SECONDS = 1e-4
 _PIECE_BYTES = 2**26
 
 
@@ -95,9 +94,10 @@ def is_deterministic(value_fn: ValueFn) -> bool:
     return bool(getattr(value_fn, "is_deterministic", False))
 
 
-def evaluation_seconds(value_fn: ValueFn) -> float:
-    """About how long an evaluation takes, as the game says it; else a tenth of 1 ms."""
-    return float(getattr(value_fn, "evaluation_seconds", _SECONDS))
+def evaluation_seconds(value_fn: ValueFn) -> float | None:
+    """About how long an evaluation takes; None if the game does not say it."""
+    found = getattr(value_fn, "evaluation_seconds", None)
+    return None if found is None else float(found)
 
 
 def processes_of(value_fn: ValueFn) -> Processes | None:

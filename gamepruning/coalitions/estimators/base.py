@@ -127,6 +127,7 @@ class Estimator(NamedTuple):
       is_incremental: True if it only asks for prefixes or toggles, which an
         incremental game makes cheap.
       work: (N, evaluations) -> `OwnWork`; None if it is less than drawing coalitions.
+      learns: True if it fits a model to the game, which takes seconds.
     """
 
     misfit: Callable[[Semivalue], str | None]
@@ -137,6 +138,7 @@ class Estimator(NamedTuple):
     preference: int | None = None
     is_incremental: bool = False
     work: Callable[[int, int], OwnWork] | None = None
+    learns: bool = False
 
     def __repr__(self) -> str:
         kind = "incremental" if self.is_incremental else "by coalitions"

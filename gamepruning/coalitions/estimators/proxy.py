@@ -26,7 +26,6 @@ from gamepruning.types import ValueFn
 
 FOLDS = 4
 _LEAST = 4 * FOLDS  # samples
-_WORTH_FROM = 16  # players: of fewer all coalitions are soon known
 _OPERATIONS_A_FIT, _OPERATIONS_AN_ENTRY = 2e9, 5e3  # of 1e10 a second, measured
 
 
@@ -47,7 +46,7 @@ def proxy() -> Estimator:
       probabilistic values, arXiv 2506.11849. ProxySHAP, arXiv 2605.22738.
     """
     return _learning(
-        _regression_of, _LEARNERS, misfit=_regression_misfit, preference=None
+        _regression_of, _LEARNERS, misfit=_regression_misfit, preference=-1
     )
 
 
@@ -140,6 +139,7 @@ def _learning(
         finish=finish,
         preference=preference,
         work=_work,
+        learns=True,
     )
 
 

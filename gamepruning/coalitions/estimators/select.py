@@ -6,10 +6,14 @@ from gamepruning.types import InputError
 
 _INCREMENTAL_FROM = 20  # evaluations a player
 _OPERATIONS_A_SECOND = 1e10  # of N x N matrices on one core
+_SECONDS = 1e-4  # of an evaluation, where the game does not say it
 _PATIENCE = 1.0  # seconds of its own that an estimator always has
 _SAVED = 1.5  # evaluations that a regression saves, for each one that it makes
 _MEMORY = 2e9  # bytes
 _SCARCE = 4  # samples of very many players: fewer do not tell their errors
+_LEARNED_FROM, _LEARNED_EACH = 16, 8  # players, and evaluations a player
+_LEARNING = 4.0  # seconds for learning, where the game does not say how slow it is
+_LEARNING_SHARE = 0.25  # of the time of the evaluations, where it does
 
 
 def choose_method(
@@ -19,7 +23,7 @@ def choose_method(
     is_incremental: bool,
     *,
     is_deterministic: bool = False,
-    evaluation_seconds: float = 1e-4,
+    evaluation_seconds: float | None = None,
 ) -> str:
     """The method that "auto" stands for: the one that measured best per second.
 
@@ -27,14 +31,19 @@ def choose_method(
 
     | index | methods |
     | --- | --- |
-    | Shapley | leverage, antithetic_centred, permutation, toggle_all, centred_reuse |
-    | Banzhaf, bias 0.5 | paired_regression, regression, sample_reuse, toggle_all |
-    | Banzhaf, other bias | regression, sample_reuse, toggle_all |
+    | Shapley | proxy, leverage, antithetic_centred, permutation, toggle_all |
+    | Banzhaf, bias 0.5 | proxy, paired_regression, regression, sample_reuse |
+    | Banzhaf, other bias | proxy, regression, sample_reuse, toggle_all |
     | Beta | toggle_all, toggle, centred_reuse |
 
     Where the value function is incremental and the budget is at least 20 N, the
     incremental methods come first: antithetic_centred for Shapley, toggle_all for
     Banzhaf.
+
+    `proxy` learns the game by boosted trees and is as good as the regression where
+    they find nothing (`experiments/peers`). It is tried from 16 players and 8
+    evaluations a player on, if learning takes at most 4 seconds or, where the game says
+    how slow it is, a quarter of the time of the evaluations.
 
     Regressions solve an N x N system, above 4096 players by conjugate gradients in
     memory of order N + m. They are passed over where that takes more than a second and
@@ -64,7 +73,8 @@ def choose_method(
       is_incremental: True if prefixes and toggles cost a small fraction of full
         evaluations.
       is_deterministic: True if a coalition always has the same value.
-      evaluation_seconds: about how long a full evaluation takes.
+      evaluation_seconds: about how long a full evaluation takes; None if the game does
+        not say it: then a tenth of a millisecond.
 
     Returns:
       A name in `ESTIMATORS`.
@@ -75,8 +85,10 @@ def choose_method(
     Example:
       >>> from gamepruning.coalitions.semivalues import banzhaf, shapley
       >>> choose_method(shapley(100), 100, 1000, False)
+      'proxy'
+      >>> choose_method(shapley(100), 100, 500, False)
       'leverage'
-      >>> choose_method(banzhaf(100, 0.2), 100, 1000, False)
+      >>> choose_method(banzhaf(100, 0.2), 100, 500, False)
       'regression'
       >>> choose_method(banzhaf(100, 0.2), 100, 5000, True)
       'toggle_all'
@@ -85,14 +97,20 @@ def choose_method(
       >>> choose_method(shapley(4000), 4000, 40_000, False, evaluation_seconds=0.1)
       'leverage'
     """
-    names = preferred_methods(semivalue)
+    names = [
+        name
+        for name in preferred_methods(semivalue)
+        if _may_learn(name, num_players, num_evaluations, evaluation_seconds)
+    ]
     if is_incremental and num_evaluations >= _INCREMENTAL_FROM * num_players:
         names.sort(key=lambda name: not ESTIMATORS[name].is_incremental)
     least = _SCARCE if num_players > sampling.WIDE else 0
     needs = {name: _least(name, semivalue, is_deterministic) for name in names}
     names.sort(key=lambda name: _samples(name, semivalue, num_evaluations) < least)
     paid = [name for name in names if needs[name] <= num_evaluations]
-    spent = num_evaluations * evaluation_seconds
+    spent = num_evaluations * (evaluation_seconds or 0.0)
+    if evaluation_seconds is None:
+        spent = num_evaluations * _SECONDS
     quick = [n for n in paid if _is_quick(n, num_players, num_evaluations, spent)]
     if paid:
         return (quick or paid)[0]
@@ -109,8 +127,8 @@ def preferred_methods(semivalue: Semivalue) -> list[str]:
 
     Example:
       >>> from gamepruning.coalitions.semivalues import shapley
-      >>> preferred_methods(shapley(10))[:2]
-      ['leverage', 'antithetic_centred']
+      >>> preferred_methods(shapley(10))[:3]
+      ['proxy', 'leverage', 'antithetic_centred']
     """
     order = {
         name: estimator.preference
@@ -144,12 +162,26 @@ def _samples(method: str, semivalue: Semivalue, num_evaluations: int) -> int:
     return cost.affordable(num_evaluations) if cost.each else cost.least
 
 
+def _may_learn(
+    method: str, num_players: int, num_evaluations: int, each: float | None
+) -> bool:
+    """Return True unless it learns where that does not pay."""
+    estimator = ESTIMATORS[method]
+    if not estimator.learns or estimator.work is None:
+        return True
+    if num_players < _LEARNED_FROM or num_evaluations < _LEARNED_EACH * num_players:
+        return False
+    operations, memory = estimator.work(num_players, num_evaluations)
+    share = _LEARNING if each is None else _LEARNING_SHARE * each * num_evaluations
+    return operations / _OPERATIONS_A_SECOND <= share and memory <= _MEMORY
+
+
 def _is_quick(
     method: str, num_players: int, num_evaluations: int, spent: float
 ) -> bool:
     """Return True if the estimator's own work is worth the evaluations it saves."""
     work = ESTIMATORS[method].work
-    if work is None:
+    if work is None or ESTIMATORS[method].learns:
         return True
     operations, memory = work(num_players, num_evaluations)
     seconds = operations / _OPERATIONS_A_SECOND

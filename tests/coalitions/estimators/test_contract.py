@@ -145,16 +145,32 @@ def test_what_auto_stands_for():
     found = {repr(law): preferred_methods(law) for law in INDICES}
     assert found == {
         "shapley(6)": [
-            *("leverage", "antithetic_centred", "permutation", "toggle_all", "toggle"),
-            "centred_reuse",
+            *("proxy", "leverage", "antithetic_centred", "permutation"),
+            *("toggle_all", "toggle", "centred_reuse"),
         ],
         "banzhaf(6, 0.5)": [
-            *("paired_regression", "regression", "sample_reuse"),
+            *("proxy", "paired_regression", "regression", "sample_reuse"),
             *("toggle_all", "toggle"),
         ],
-        "banzhaf(6, 0.3)": ["regression", "sample_reuse", "toggle_all", "toggle"],
+        "banzhaf(6, 0.3)": [
+            *("proxy", "regression", "sample_reuse", "toggle_all", "toggle"),
+        ],
         "beta_semivalue(6, 2.0, 1.0)": ["toggle_all", "toggle", "centred_reuse"],
     }
+
+
+def test_auto_learns_where_that_pays():
+    """Not a few players, nor few evaluations of them, nor where it takes longer."""
+    law, n = shapley(50), 50
+    assert choose_method(law, n, 500, False) == "proxy"
+    assert choose_method(law, n, 8000, False) == "proxy"
+    assert choose_method(banzhaf(n, 0.2), n, 500, False) == "proxy"
+    assert choose_method(law, n, 300, False) == "leverage"
+    assert choose_method(shapley(12), 12, 4000, False) == "leverage"
+    assert choose_method(shapley(600), 600, 24_000, False) == "leverage"
+    for each, wanted in ((1e-4, "leverage"), (1.0, "proxy")):
+        assert choose_method(law, n, 500, False, evaluation_seconds=each) == wanted
+    assert choose_method(law, n, 8000, True) == "antithetic_centred"
 
 
 def test_auto_counts_what_an_estimator_does_itself():
