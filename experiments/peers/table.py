@@ -60,11 +60,11 @@ def _after(row: dict) -> str:
     return percent(value, 2)
 
 
-def beside_shapiq() -> list[str]:
-    """Relative errors of Shapley values, by game and budget; the best in bold."""
+def beside_shapiq(index: str) -> list[str]:
+    """Relative errors of a power index, by game and budget; the best in bold."""
     found = read("peers/shapiq.json")
-    errors, rows = found["relative errors"], []
-    for method in errors["voting"]:
+    errors, rows = found["relative errors"][index], []
+    for method in next(iter(errors.values())):
         cells = [
             " / ".join(
                 _error(errors[game], method, times) for times in by_method[method]
@@ -73,7 +73,7 @@ def beside_shapiq() -> list[str]:
         ]
         rows.append((method, *cells))
     heads = [f"{game} {found['players'][game]}" for game in errors]
-    return table(["", *heads], "l" + "r" * len(heads), rows)
+    return table([index.capitalize(), *heads], "l" + "r" * len(heads), rows)
 
 
 def _error(by_method: dict, method: str, times: str) -> str:
@@ -84,13 +84,15 @@ def _error(by_method: dict, method: str, times: str) -> str:
 
 def beside_shapiq_summary() -> list[str]:
     """How often ours is best, and how far above the best it is at worst."""
-    errors = read("peers/shapiq.json")["relative errors"]
+    found = read("peers/shapiq.json")["relative errors"]
     ratios = {}
-    for game, by_method in errors.items():
-        for times in by_method["LeverageSHAP"]:
-            means = {name: fmean(own[times]) for name, own in by_method.items()}
-            ours = means.pop("ours, auto")
-            ratios[f"{game}, {times} N"] = ours / min(means.values())
+    for index, errors in found.items():
+        for game, by_method in errors.items():
+            for times in by_method["RegressionMSR"]:
+                means = {name: fmean(own[times]) for name, own in by_method.items()}
+                ours = means.pop("ours, auto")
+                case = f"{index.capitalize()}, {game}, {times} N"
+                ratios[case] = ours / min(means.values())
     worst = max(ratios, key=ratios.__getitem__)
     values = ratios.values()
     rows = [
@@ -117,6 +119,7 @@ def _count(ratios: Iterable[float], bound: float) -> int:
 TABLES: dict[str, Table] = {
     **{f"peers-{network}": partial(here, network) for network in NETWORKS},
     "peers-others": beside_others,
-    "peers-shapiq": beside_shapiq,
+    "peers-shapiq-shapley": partial(beside_shapiq, "shapley"),
+    "peers-shapiq-banzhaf": partial(beside_shapiq, "banzhaf"),
     "peers-shapiq-summary": beside_shapiq_summary,
 }
