@@ -57,22 +57,22 @@ def fit_trees(
         return _constant(float(level), semivalue.num_players)
     from sklearn.ensemble import HistGradientBoostingRegressor  # slow to import
 
-    model = HistGradientBoostingRegressor(
+    trees = HistGradientBoostingRegressor(
         max_iter=TREES,
         learning_rate=_RATE,
         max_leaf_nodes=_LEAVES,
         min_samples_leaf=_LEAST_ROWS,
         random_state=0,
     )
-    model.set_params(early_stopping=False)
+    trees.set_params(early_stopping=False)
     with _one_thread():
-        model.fit(masks.astype(np.float32), np.round((values - level) / scale, _DIGITS))
-    leaves = leaves_of(model)
-    base = float(model._baseline_prediction.item())
+        trees.fit(masks.astype(np.float32), np.round((values - level) / scale, _DIGITS))
+    leaves = leaves_of(trees)
+    base = float(trees._baseline_prediction.item())
 
     def predict(masks: np.ndarray) -> np.ndarray:
         with _one_thread():
-            return level + scale * model.predict(masks.astype(np.float32))
+            return level + scale * trees.predict(masks.astype(np.float32))
 
     return Proxy(
         predict,
@@ -95,10 +95,10 @@ def _constant(level: float, num_players: int) -> Proxy:
     return Proxy(lambda masks: np.full(len(masks), level), np.zeros(num_players), level)
 
 
-def leaves_of(model) -> Conjunctions:
+def leaves_of(trees) -> Conjunctions:
     """The leaves of all trees; a player is in where its column, 0 or 1, is high."""
     weights, literals = [], []
-    for (tree,) in model._predictors:  # scikit-learn has no other way to its nodes
+    for (tree,) in trees._predictors:  # scikit-learn has no other way to its nodes
         nodes = tree.nodes
         left, right = nodes["left"].tolist(), nodes["right"].tolist()
         player, is_leaf = nodes["feature_idx"].tolist(), nodes["is_leaf"].tolist()

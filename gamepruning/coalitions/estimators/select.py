@@ -173,7 +173,7 @@ def _may_learn(
         return False
     operations, memory = estimator.work(num_players, num_evaluations)
     share = _LEARNING if each is None else _LEARNING_SHARE * each * num_evaluations
-    return operations / _OPERATIONS_A_SECOND <= share and memory <= _MEMORY
+    return bool(operations / _OPERATIONS_A_SECOND <= share and memory <= _MEMORY)
 
 
 def _is_quick(
@@ -185,4 +185,4 @@ def _is_quick(
         return True
     operations, memory = work(num_players, num_evaluations)
     seconds = operations / _OPERATIONS_A_SECOND
-    return seconds <= max(_PATIENCE, _SAVED * spent) and memory <= _MEMORY
+    return bool(seconds <= max(_PATIENCE, _SAVED * spent) and memory <= _MEMORY)
