@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.trees.arrays import is_array, shapes_of
+from gamepruning.trees.arrays import Constant, is_array, shapes_of
 from gamepruning.trees.paths import InputKey, flatten, input_key, path_name
 from gamepruning.trees.placement import fit_sharding, sharding_of
 from gamepruning.types import InputError, Params
@@ -100,7 +100,7 @@ class CallSpec:
             (tuple(np.shape(a)), a.dtype, _weak(a), sharding_of(a)) for a in self.arrays
         )
         x64 = jnp.result_type(float) == jnp.float64
-        constants = tuple(map(_Constant, self.constants))
+        constants = tuple(map(Constant, self.constants))
         return self.treedef, self.array_index, arrays, constants, x64
 
     def describe(self, leaf: int) -> str:
@@ -116,22 +116,6 @@ class CallSpec:
         plural = "" if self.num_params == 1 else "s"
         inputs = f"inputs of shape {shapes}" if shapes else "no inputs"
         return f"CallSpec({self.num_params} array{plural} of params, {inputs})"
-
-
-class _Constant:
-    """A leaf that is part of the model: equal if equal in value and type."""
-
-    def __init__(self, leaf: Any):
-        self._leaf = leaf
-
-    def __hash__(self) -> int:
-        return hash(type(self._leaf))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Constant):
-            return False
-        one, two = self._leaf, other._leaf
-        return one is two or (type(one) is type(two) and bool(one == two))
 
 
 def split_call(

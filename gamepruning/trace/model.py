@@ -15,6 +15,7 @@ from gamepruning.trace.labelled import Trace, TraceOptions, trace_call
 from gamepruning.trace.stacks import LayerNumbers
 from gamepruning.trace.units import Numbers
 from gamepruning.trace.usage import UsageAnalysis
+from gamepruning.trees.arrays import Memo
 from gamepruning.trees.masks import as_gates
 from gamepruning.trees.paths import array_paths
 from gamepruning.types import Apply, InputError, Params
@@ -58,6 +59,7 @@ class TracedModel:
         players of its own; the units themselves are numbered in traces.
       branches: which of the residual branches of a trace play, where those do.
       facts: what was found out by running the model, by what it is about.
+      programs: what was compiled of it last, by what it was compiled for.
 
     Example: two hidden units; nobody plays before the units have numbers.
       >>> import jax.numpy as jnp
@@ -88,6 +90,7 @@ class TracedModel:
         self.layers: LayerNumbers | None = None
         self.branches: tuple[int, ...] | None = None
         self.facts: dict[Any, Any] = {}
+        self.programs = Memo()
         self._traces = {example.key(): self.base}
 
     def with_players(self, numbers: Numbers, num_players: int) -> "TracedModel":
@@ -97,7 +100,7 @@ class TracedModel:
           numbers: the player of each unit that plays; several units may be one player.
           num_players: N.
         """
-        other = copy.copy(self)
+        other = self._copy()
         other.numbers, other.num_players = numbers, num_players
         other.base = self.base.numbered(numbers)
         other._traces = {self.example.key(): other.base}
@@ -105,7 +108,7 @@ class TracedModel:
 
     def with_layers(self, layers: LayerNumbers) -> "TracedModel":
         """The same model, whose players are told apart by the layer they live in."""
-        other = copy.copy(self)
+        other = self._copy()
         other.layers, other.num_players = layers, len(layers.unit_of)
         return other
 
@@ -120,6 +123,12 @@ class TracedModel:
         """
         other = self.with_players(Numbers(), 0).with_layers(layers)
         other.branches = tuple(branches)
+        return other
+
+    def _copy(self) -> "TracedModel":
+        """The same, with programs of its own: they depend on who plays."""
+        other = copy.copy(self)
+        other.programs = Memo()
         return other
 
     def branches_of(self, trace: Trace) -> list[Branch]:

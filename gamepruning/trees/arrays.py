@@ -1,6 +1,6 @@
 """Compiling a function of parameters that may hold more than arrays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -48,35 +48,118 @@ def split_arrays(params: Any) -> tuple[list, Callable[[Sequence], Any]]:
     must not make arrays of them.
     """
     leaves, treedef = jax.tree.flatten(params)
+    are_arrays = [is_array(leaf) for leaf in leaves]
+    others = [None if mine else x for mine, x in zip(are_arrays, leaves, strict=True)]
 
     def rebuild(arrays: Sequence) -> Any:
-        given = iter(arrays)
-        filled = [next(given) if is_array(leaf) else leaf for leaf in leaves]
+        given, pairs = iter(arrays), zip(are_arrays, others, strict=True)
+        filled = [next(given) if mine else other for mine, other in pairs]
         return jax.tree.unflatten(treedef, filled)
 
     return [leaf for leaf in leaves if is_array(leaf)], rebuild
 
 
 def compiled(fn: Callable[[Any, Any], Any], params: Any, data: Any) -> Any:
-    """fn(params, data) as one program, whose arguments are the arrays among them.
+    """fn(params, data) as one program; see `Program`, for more than one call."""
+    return Program(fn)(params, data)
 
-    Closing over large parameters would compile them in as constants. A result that is
-    one of the arguments is that array itself and no copy of it.
+
+class Program:
+    """fn(params, data), compiled once for arguments of the same structure and shapes.
+
+    Its arguments are the arrays among the leaves. Closing over large parameters would
+    compile them in as constants. A result that is one of the arguments is that array
+    itself and no copy of it.
+
+    Example:
+      >>> import numpy as np
+      >>> double = Program(lambda params, x: params["times"] * x)
+      >>> [float(double({"times": 2}, np.float32(x))) for x in (1, 3)], double
+      ([2.0, 6.0], Program(compiled for 1 kind of arguments))
     """
-    arrays, rebuild = split_arrays(params)
-    given, treedef = jax.tree.flatten((arrays, data))
-    told: list[tuple[Any, list[int | None]]] = []
 
-    def run(*values: Any) -> list:
-        arrays, data = jax.tree.unflatten(treedef, values)
-        outs, out_tree = jax.tree.flatten(fn(rebuild(arrays), data))
-        number = {id(value): k for k, value in enumerate(values)}  # alive all along
-        places = [number.get(id(out)) for out in outs]
-        told.append((out_tree, places))
-        pairs = zip(outs, places, strict=True)
-        return [out for out, place in pairs if place is None]
+    def __init__(self, fn: Callable[[Any, Any], Any]):
+        self._fn = fn
+        self._made = Memo()
 
-    made = iter(jax.jit(run)(*given))
-    out_tree, places = told[0]
-    outs = [next(made) if place is None else given[place] for place in places]
-    return jax.tree.unflatten(out_tree, outs)
+    def __call__(self, params: Any, data: Any) -> Any:
+        arrays, rebuild = split_arrays(params)
+        given, treedef = jax.tree.flatten((arrays, data))
+        constants = [leaf for leaf in jax.tree.leaves(params) if not is_array(leaf)]
+        key = (
+            jax.tree.structure(params),
+            tuple(map(Constant, constants)),
+            treedef,
+            tuple(jax.typeof(value) for value in given),
+        )
+        run, told = self._made.get(key, lambda: self._compile(rebuild, treedef))
+        made = iter(run(*given))
+        out_tree, places = told[0]
+        outs = [next(made) if place is None else given[place] for place in places]
+        return jax.tree.unflatten(out_tree, outs)
+
+    def _compile(self, rebuild: Callable, treedef: Any) -> tuple[Callable, list]:
+        """A compiled function of arrays; and, once it has run, how to read it."""
+        told: list[tuple[Any, list[int | None]]] = []
+
+        def run(*values: Any) -> list:
+            arrays, data = jax.tree.unflatten(treedef, values)
+            outs, out_tree = jax.tree.flatten(self._fn(rebuild(arrays), data))
+            number = {id(value): k for k, value in enumerate(values)}  # alive all along
+            places = [number.get(id(out)) for out in outs]
+            told.append((out_tree, places))
+            pairs = zip(outs, places, strict=True)
+            return [out for out, place in pairs if place is None]
+
+        return jax.jit(run), told
+
+    def __repr__(self) -> str:
+        plural = "" if len(self._made) == 1 else "s"
+        return f"Program(compiled for {len(self._made)} kind{plural} of arguments)"
+
+
+class Constant:
+    """A leaf that is part of the model: equal if equal in value and type."""
+
+    def __init__(self, leaf: Any):
+        self._leaf = leaf
+
+    def __hash__(self) -> int:
+        return hash(type(self._leaf))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Constant):
+            return False
+        one, two = self._leaf, other._leaf
+        return one is two or (type(one) is type(two) and bool(one == two))
+
+
+class Memo:
+    """The last things that were made, by what they were made for.
+
+    Example:
+      >>> memo = Memo(most=2)
+      >>> [memo.get(key, lambda: key.upper()) for key in ("a", "b", "a", "c")]
+      ['A', 'B', 'A', 'C']
+      >>> len(memo), memo.get("b", lambda: "again")  # what is oldest was let go
+      (2, 'again')
+    """
+
+    def __init__(self, most: int = 32):
+        self._most = most
+        self._made: dict[Hashable, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What was made for this key; make() if nothing, or if it has no hash."""
+        try:
+            is_there = key in self._made
+        except TypeError:
+            return make()
+        found = self._made.pop(key) if is_there else make()
+        self._made[key] = found
+        while len(self._made) > self._most:
+            del self._made[next(iter(self._made))]
+        return found

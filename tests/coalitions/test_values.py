@@ -425,3 +425,39 @@ class MeasuresWithAndWithoutJit(chex.TestCase):
             found = self.variant(metric)(outputs, labels)
             chex.assert_shape(found, ())
             np.testing.assert_allclose(found, value, rtol=1e-6)
+
+
+def test_a_second_value_function_of_the_same_shapes_compiles_nothing(caplog):
+    """Other parameters and examples, the same players and metric."""
+    players, *_ = make_mlp(jax.random.key(0), num_examples=300)
+    masks = random_masks((9, players.num_players))
+    order = np.arange(players.num_players)[None]
+
+    def use(seed):
+        _, params, x, labels = make_mlp(jax.random.key(seed), num_examples=300)
+        value_fn = value_function(players, params, metrics.accuracy, x, labels)
+        _ = value_fn.toggles(masks[:2]), value_fn.prefixes(order)
+        found = value_fn(masks)
+        count = sum("Compiling" in record.message for record in caplog.records)
+        twin = full_passes(players, params, metrics.accuracy, (x,), labels, masks)
+        np.testing.assert_allclose(found, twin, atol=1e-6)
+        return count
+
+    with jax.log_compiles():
+        assert use(1) > 3
+        make_mlp(jax.random.key(2), num_examples=300)  # its own programs
+        caplog.clear()
+        assert use(2) == 0
+
+
+@pytest.mark.parametrize("metric", [metrics.accuracy, measures.negative_cross_entropy])
+def test_programs_are_of_one_metric_and_who_varies(metric):
+    players, params, x, labels = make_mlp(jax.random.key(0))
+    first = value_function(players, params, metrics.accuracy, x, labels)
+    first(random_masks((2, players.num_players)))
+    for out in (0, 1):
+        value_fn = value_function(players, params, metric, x, labels, always_out=[out])
+        masks = random_masks((5, players.num_players - 1))
+        everyone = value_fn.expand(masks)
+        twin = full_passes(players, params, metric, (x,), labels, everyone)
+        np.testing.assert_allclose(value_fn(masks), twin, atol=1e-6)

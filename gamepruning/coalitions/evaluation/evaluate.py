@@ -4,15 +4,18 @@ A tile has a fixed number of coalitions and rows, however many are wanted: so a 
 does not depend on its neighbours, on the size of a chunk, or on the number of devices.
 """
 
+from typing import NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float
 
 from gamepruning.coalitions.evaluation.hoisted import (
     HoistedRows,
+    Suffix,
     checked_metric,
     hoist_rows,
     tile_values,
@@ -21,7 +24,7 @@ from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.evaluation.refit import Refit
 from gamepruning.coalitions.evaluation.rows import cut, cut_rows
 from gamepruning.trees.layout import Layout, on_devices
-from gamepruning.types import InputError
+from gamepruning.types import InputError, Metric
 
 ENTRIES = {"cpu": 2**18}  # of the widest value of a tile
 MANY_ENTRIES = 2**28  # where memory is fast: a third more than 2**26 on an H100
@@ -60,8 +63,7 @@ class Evaluator:
           refit: the parameters that each coalition has of its own; None for none.
         """
         self.layout = on_devices(None) if layout is None else layout
-        self._value = checked_metric(model.metric)
-        self._num_players = model.players.num_players
+        self._metric, self._players = model.metric, model.players
         parts = self.layout.row_parts(model.examples)
         self.rows = cut_rows(model, rows_at_once, self.layout.platform, parts)
         self._refit = refit or (lambda masks: [])
@@ -126,7 +128,7 @@ class Evaluator:
     def lower(self) -> jax.stages.Lowered:
         """The program that values one tile of coalitions in each group, to look at."""
         used = self.layout.num_groups
-        nobody = np.zeros((used * self.num_at_once, self._num_players), bool)
+        nobody = np.zeros((used * self.num_at_once, self._players.num_players), bool)
         return self._program(used).lower(*self._arguments(nobody, used))
 
     def _launch(self, masks: np.ndarray, used: int) -> jax.Array:
@@ -147,33 +149,58 @@ class Evaluator:
         return self._placed[used], self.layout.spread(masks, self._refit, used)
 
     def _program(self, used: int) -> jax.stages.Wrapped:
-        key = used, self.num_at_once
-        if key not in self._programs:
-            axis = self.layout.axis
-            self._programs[key] = jax.jit(
-                jax.shard_map(
-                    self._values,
-                    mesh=self.layout.mesh_of(used),
-                    in_specs=(PartitionSpec(), PartitionSpec(axis)),
-                    out_specs=PartitionSpec(None, axis),
-                    axis_names={axis},
-                    check_vma=False,
-                )
+        """Compiled once for all value functions of the same shapes."""
+        own = used, self.num_at_once
+        if own not in self._programs:
+            hoisted, layout = tuple(self._hoisted), self.layout
+            parts = tuple(suffix.key for suffix in hoisted)
+            mesh, where = layout.mesh_of(used), (layout.axis, layout.is_given)
+            values = _TileValues(hoisted, self._metric, layout)
+            self._programs[own] = self._players.model.programs.get(
+                ("values", parts, self._metric, mesh, where, own),
+                lambda: values.compiled_on(mesh),
             )
-        return self._programs[key]
+        return self._programs[own]
+
+
+class _TileValues(NamedTuple):
+    """The metric of coalitions on each tile of rows.
+
+    Attributes:
+      hoisted: what is left of the model, for the tiles of each size.
+      metric: (outputs, labels) -> scalar.
+      layout: where coalitions lie.
+    """
+
+    hoisted: tuple[Suffix, ...]
+    metric: Metric
+    layout: Layout
+
+    def compiled_on(self, mesh: Mesh) -> jax.stages.Wrapped:
+        """(residuals, coalitions) -> values [R, S], split over the groups of a mesh."""
+        axis = self.layout.axis
+        mapped = jax.shard_map(
+            self._values,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(axis)),
+            out_specs=PartitionSpec(None, axis),
+            axis_names={axis},
+            check_vma=False,
+        )
+        return jax.jit(mapped)
 
     def _values(
         self,
         residuals: list[HoistedRows],
         coalitions: tuple[Bool[jax.Array, "S N"], list[jax.Array]],
     ) -> Float[jax.Array, "R S"]:
-        """The metric on each tile of rows."""
         masks, changed = coalitions
-        chex.assert_shape(masks, (self.num_at_once, self._num_players))
+        chex.assert_rank(masks, 2)
         coalitions = self.layout.whole(masks), changed
+        value = checked_metric(self.metric)
         return jnp.concatenate(
             [
-                tile_values(hoisted, done, coalitions, self._value)
-                for hoisted, done in zip(self._hoisted, residuals, strict=True)
+                tile_values(hoisted, done, coalitions, value)
+                for hoisted, done in zip(self.hoisted, residuals, strict=True)
             ]
         )

@@ -1,6 +1,7 @@
 """What no varying gate reaches is computed once; the rest is what coalitions run."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,8 @@ from jaxtyping import Bool
 
 from gamepruning.players import Players
 from gamepruning.run.hoist import SplitModel
-from gamepruning.trees.arrays import compiled
+from gamepruning.trace.call import as_struct
+from gamepruning.trees.arrays import Program
 from gamepruning.types import InputError, Metric
 
 
@@ -34,10 +36,35 @@ class Suffix(NamedTuple):
     Attributes:
       split: the model in two parts.
       is_stacked: True if the rows come in several tiles of equal size.
+      key: what it depends on.
     """
 
     split: SplitModel
     is_stacked: bool
+    key: Hashable
+
+
+class _Hoisting:
+    """A model in two parts at some shapes, and the programs of the first part."""
+
+    def __init__(self, split_model: Callable[..., SplitModel]):
+        self.split = split_model()
+        self._split_model = split_model
+        self.once = Program(lambda params, data: self._prefix(params, *data))
+        self.each = Program(self._own_of_each)
+
+    @functools.cached_property
+    def gating_smaller(self) -> SplitModel:
+        """The parts where products of finite residuals are gated where smaller."""
+        return self._split_model(gate_smaller=True)
+
+    def _prefix(self, params: Any, gates: Any, inputs: tuple) -> tuple[list, list]:
+        residuals = self.split.prefix(params, gates, *inputs)
+        return _pick(self.split.by_input, residuals)
+
+    def _own_of_each(self, params: Any, data: tuple[Any, tuple]) -> list:
+        gates, stack = data
+        return jax.lax.map(lambda one: self._prefix(params, gates, one)[0], stack)
 
 
 def hoist_rows(
@@ -61,20 +88,24 @@ def hoist_rows(
     inputs, labels = data
     varying, gates = sides
     one = jax.tree.map(lambda x: x[0], inputs) if is_stacked else inputs
-    found = players.split(params, one, varying, changed=changed)
+    call = players.model.call(params, *one)
+    key = "hoisted", call.key(), varying.tobytes(), tuple(changed)
 
-    def once(params, inputs):
-        return _pick(found.by_input, found.prefix(params, gates, *inputs))
+    def make() -> _Hoisting:
+        shapes, *one = call.rebuild(list(map(as_struct, call.arrays)))
+        split = functools.partial(
+            players.split, shapes, one, varying.copy(), changed=tuple(changed)
+        )
+        return _Hoisting(split)
 
-    def own_of_each(params, stack):
-        return jax.lax.map(lambda inputs: once(params, inputs)[0], stack)
-
-    own, whole = compiled(once, params, one)
+    hoisting: _Hoisting = players.model.programs.get(key, make)
+    own, whole = hoisting.once(params, (gates, one))
     if is_stacked:
-        own = compiled(own_of_each, params, inputs)
-    if _are_finite([*own, *whole]):
-        found = players.split(params, one, varying, gate_smaller=True, changed=changed)
-    return Suffix(found, is_stacked), HoistedRows(own, whole, labels)
+        own = hoisting.each(params, (gates, inputs))
+    is_finite = _are_finite([*own, *whole])
+    found = hoisting.gating_smaller if is_finite else hoisting.split
+    suffix = Suffix(found, is_stacked, (key, is_stacked, is_finite))
+    return suffix, HoistedRows(own, whole, labels)
 
 
 def tile_values(

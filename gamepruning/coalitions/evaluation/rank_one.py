@@ -40,7 +40,7 @@ class Moves(NamedTuple):
 
 
 class Walk:
-    """walk(mask, order, count, keep, tiles=None) -> sums [tiles, M + 1], compiled.
+    """walk(mask, order, count, keep, tiles=None) -> sums [tiles, M + 1].
 
     A walk starts from the coalition `mask` and lets the first `count` players of
     `order` change sides: one after the other where `keep`, else each of them alone.
@@ -48,39 +48,20 @@ class Walk:
     moves they are 0.
     """
 
-    def __init__(
-        self,
-        updates: ToggleEvaluator,
-        score: TileScore,
-        params: PyTree,
-        rows: Tiles,
-        devices: Sequence[Any],
-    ):
+    def __init__(self, programs: "WalkPrograms", params: PyTree, rows: Tiles):
         """Prepare what does not depend on who moves, for all tiles.
 
         Args:
-          updates: the moves, at the shapes of one tile.
-          score: (outputs, labels, counts) of one tile -> scalar.
+          programs: what is compiled.
           params: the parameters.
           rows: the examples; as many tiles on each device.
-          devices: where they go.
         """
-        self._updates = updates
-        self._score = score
-        self._mesh = Mesh(np.asarray(devices), ("tiles",))
-        rows = jax.device_put(rows, NamedSharding(self._mesh, TILED))
-        self._held = self._prepare(params, rows.inputs), rows.labels, rows.counts
-        held, moves = (_RESIDUALS, TILED, TILED), (WHOLE, WHOLE, WHOLE)
-        self._all = {
-            keep: self._spread(functools.partial(self._walk_all, keep), (*held, *moves))
-            for keep in (True, False)
-        }
-        self._some = {
-            keep: self._spread(
-                functools.partial(self._walk_some, keep), (*held, WHOLE, *moves)
-            )
-            for keep in (True, False)
-        }
+        self._programs = programs
+        rows = jax.device_put(rows, NamedSharding(programs.mesh, TILED))
+        arrays, _ = split_arrays(params)
+        arrays = jax.device_put(arrays, NamedSharding(programs.mesh, WHOLE))
+        residuals = programs.prepare(arrays, rows.inputs)
+        self._held = residuals, rows.labels, rows.counts
 
     def __call__(
         self,
@@ -94,33 +75,71 @@ class Walk:
         gates = np.asarray(mask, jnp.result_type(float))
         moves = Moves(gates, order, np.int32(count))
         if tiles is None:
-            return self._all[keep](*self._held, *moves)
-        found = self._some[keep](*self._held, np.asarray(tiles, np.int32), *moves)
+            return self._programs.all[keep](*self._held, *moves)
+        some = self._programs.some[keep]
+        found = some(*self._held, np.asarray(tiles, np.int32), *moves)
         return np.asarray(found).sum(axis=0)  # of a tile all but one are 0
+
+
+class WalkPrograms:
+    """The programs of walks over tiles of some shapes.
+
+    Attributes:
+      mesh: the devices that tiles are shared out among.
+      prepare: (arrays of params, inputs) -> residuals.
+      all: by whether moves are kept, (what is held, moves) -> sums of each tile.
+      some: (what is held, which tiles, moves) -> sums of these.
+    """
+
+    def __init__(
+        self,
+        updates: ToggleEvaluator,
+        score: TileScore,
+        params: PyTree,
+        devices: Sequence[Any],
+    ):
+        """Nothing is compiled yet.
+
+        Args:
+          updates: the moves, at the shapes of one tile.
+          score: (outputs, labels, counts) of one tile -> scalar.
+          params: parameters; only what is not an array is looked at.
+          devices: where tiles go.
+        """
+        self._updates = updates
+        self._score = score
+        self.mesh = Mesh(np.asarray(devices), ("tiles",))
+        _, self._rebuild = split_arrays(params)
+        self.prepare = self._spread(self._prepare, (WHOLE, TILED), _RESIDUALS)
+        held, moves = (_RESIDUALS, TILED, TILED), (WHOLE, WHOLE, WHOLE)
+        self.all = {
+            keep: self._spread(functools.partial(self._walk_all, keep), (*held, *moves))
+            for keep in (True, False)
+        }
+        self.some = {
+            keep: self._spread(
+                functools.partial(self._walk_some, keep), (*held, WHOLE, *moves)
+            )
+            for keep in (True, False)
+        }
 
     def _spread(
         self, fun: Callable, in_specs: tuple, out_specs: Any = TILED
     ) -> Callable:
         mapped = jax.shard_map(
             fun,
-            mesh=self._mesh,
+            mesh=self.mesh,
             in_specs=in_specs,
             out_specs=out_specs,
             check_vma=False,
         )
         return jax.jit(mapped)
 
-    def _prepare(self, params: PyTree, inputs: Any) -> Residuals:
-        arrays, rebuild = split_arrays(params)
-        arrays = jax.device_put(arrays, NamedSharding(self._mesh, WHOLE))
-
-        def prepare(arrays, inputs):
-            params = rebuild(arrays)
-            tiles = lax.map(lambda x: self._updates.prepare(params, x).rows, inputs)
-            first = jax.tree.map(lambda x: x[0], inputs)
-            return Residuals(self._updates.prepare(params, first).shared, tiles)
-
-        return self._spread(prepare, (WHOLE, TILED), _RESIDUALS)(arrays, inputs)
+    def _prepare(self, arrays: list, inputs: Any) -> Residuals:
+        params = self._rebuild(arrays)
+        tiles = lax.map(lambda x: self._updates.prepare(params, x).rows, inputs)
+        first = jax.tree.map(lambda x: x[0], inputs)
+        return Residuals(self._updates.prepare(params, first).shared, tiles)
 
     def _walk_all(self, keep: bool, residuals, labels, counts, *moves):
         entries = (residuals.rows, labels, counts)

@@ -6,7 +6,7 @@ in cache and updates them by the one player that moves.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, PyTree
 
 from gamepruning.coalitions.evaluation.model import ScoredModel
-from gamepruning.coalitions.evaluation.rank_one import Walk
+from gamepruning.coalitions.evaluation.rank_one import Walk, WalkPrograms
 from gamepruning.coalitions.evaluation.tiles import (
     RowSample,
     TileScore,
@@ -27,13 +27,13 @@ from gamepruning.coalitions.evaluation.tiles import (
 )
 from gamepruning.coalitions.evaluation.walks import Walks
 from gamepruning.options import make_options
+from gamepruning.players.examples import examples_are_apart
 from gamepruning.players.players import Players
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.run.toggle import ToggleEvaluator
 from gamepruning.trees.examples import (
     as_inputs,
     count_rows,
-    rows_are_independent,
     same_length,
 )
 from gamepruning.trees.finite import blame_not_finite
@@ -174,21 +174,20 @@ def incremental_of(
     if not isinstance(players, UnitPlayers):
         return None
     num_rows = count_rows(model.examples)
-    example = ToggleEvaluator(players.model, params, players.example_inputs(), varying)
+    example = _evaluator_at(model, players.example_inputs(), varying)
     moves = example.moves
     if not moves.is_updated.any() or moves.share > config.max_share:
         return None
     in_tiles = config.row_tile is not None
-    if in_tiles and not rows_are_independent(players.apply, params, inputs):
+    if in_tiles and not examples_are_apart(players, params, inputs):
         return None
     plan = _plan_tiles(model, config, example.state_bytes, num_rows)
     shapes = tile_shapes(inputs, plan.tile)
-    updates = ToggleEvaluator(players.model, params, shapes, varying)
     is_shuffled = plan.sample is not None
     rows = cut_in_tiles(
         inputs, labels, plan.tile, len(plan.devices), shuffled=is_shuffled
     )
-    walk = Walk(updates, plan.score, params, rows, plan.devices)
+    walk = Walk(_programs_for(model, shapes, varying, plan), params, rows)
     walks = Walks(walk, varying, plan.scale, plan.sample)
     families = tuple(
         family.name
@@ -196,6 +195,32 @@ def incremental_of(
         if moves.is_updated[family.start : family.stop].any()
     )
     return Incremental(walks.prefixes, walks.toggles, families, moves.share, plan.tile)
+
+
+def _evaluator_at(
+    model: ScoredModel, inputs: tuple, varying: np.ndarray
+) -> ToggleEvaluator:
+    """The moves at the shapes of some inputs, made once for all value functions."""
+    traced = model.players.model
+    key = "moves", traced.call(model.params, *inputs).key(), varying.tobytes()
+    return traced.programs.get(
+        key, lambda: ToggleEvaluator(traced, model.params, inputs, varying.copy())
+    )
+
+
+def _programs_for(
+    model: ScoredModel, shapes: tuple, varying: np.ndarray, plan: "_TilePlan"
+) -> WalkPrograms:
+    """The programs of walks over tiles of these shapes, likewise."""
+    traced = model.players.model
+    call = traced.call(model.params, *shapes).key()
+    key = "walks", call, varying.tobytes(), plan.key
+
+    def make() -> WalkPrograms:
+        updates = _evaluator_at(model, shapes, varying)
+        return WalkPrograms(updates, plan.score, model.params, plan.devices)
+
+    return traced.programs.get(key, make)
 
 
 class LazyIncremental:
@@ -255,6 +280,7 @@ class _TilePlan(NamedTuple):
       scale: what sums over tiles are divided by.
       sample: which tiles each walk looks at; None for all.
       devices: where they go.
+      key: what the programs depend on, but for the shapes.
     """
 
     tile: int
@@ -262,6 +288,7 @@ class _TilePlan(NamedTuple):
     scale: int
     sample: RowSample | None
     devices: list
+    key: Hashable
 
 
 def _plan_tiles(
@@ -275,7 +302,8 @@ def _plan_tiles(
                 "them: leave sample_rows out"
             )
         score = metric_of_all(model.metric)
-        return _TilePlan(num_rows, score, 1, None, devices[:1])
+        key = "all rows", model.metric, devices[0]
+        return _TilePlan(num_rows, score, 1, None, devices[:1], key)
     score = sum_over_rows(model.metric)
     first = jax.tree.leaves(model.players.example_inputs())[0]
     tile = choose_tile(config.row_tile, num_rows, state_bytes / first.shape[0])
@@ -283,4 +311,5 @@ def _plan_tiles(
     if config.sample_rows is not None:
         sample = plan_sample(config.sample_rows, num_rows)
         tile = tile if sample is None else sample.tile
-    return _TilePlan(tile, score, num_rows, sample, devices)
+    key = "rows", model.metric, tuple(devices)
+    return _TilePlan(tile, score, num_rows, sample, devices, key)

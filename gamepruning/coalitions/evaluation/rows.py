@@ -10,7 +10,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.measures import is_mean
-from gamepruning.trees.examples import rows_are_independent, same_length
+from gamepruning.players.examples import examples_are_apart
+from gamepruning.trees.examples import same_length
 from gamepruning.trees.layout import Layout
 from gamepruning.types import InputError
 
@@ -63,7 +64,7 @@ def cut_rows(
     most = ROWS.get(platform, MANY_ROWS) * parts
     if not is_mean(model.metric) or num_rows <= most:
         return RowTiles(num_rows, 1, 0)
-    if not rows_are_independent(model.players.apply, model.params, model.inputs):
+    if not examples_are_apart(model.players, model.params, model.inputs):
         return RowTiles(num_rows, 1, 0)
     most, own = most // parts, num_rows // parts
     even = [size for size in range(most, most // 2, -1) if own % size == 0]
