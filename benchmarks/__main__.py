@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   python -m benchmarks repair      a value after repair against one without
   python -m benchmarks scaling     the cost of values by coalitions and by examples
   python -m benchmarks.players_at_scale   up to a million players
+  python -m benchmarks.wide        coalitions of one layer of 50,000 players
   python -m benchmarks.device      all of these that count on an accelerator, there
   python -m benchmarks latency --repeats 50 --out experiments/benchmarks/latency.json
 """

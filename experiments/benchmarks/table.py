@@ -307,6 +307,18 @@ def players() -> list[str]:
     return table(["claim", "measured", "at most"], "lrr", rows)
 
 
+def wide() -> list[str]:
+    """Coalitions of one wide layer, beside the product of the same size."""
+    rates = ("GFLOP/s, coalitions", "GFLOP/s, product")
+    rows = []
+    for row in read("benchmarks/wide.json")["rows"]:
+        share = row["share of the product's rate"]
+        cells = (f"{row[name]:.0f}" for name in rates)
+        rows.append((f"{row['players']:,}", *cells, f"{share:.2f}"))
+    heads = ("players in the layer", "GFLOP/s of coalitions", "of the product alone")
+    return table((*heads, "share"), "rrrr", rows)
+
+
 def _estimate_claim(part: dict) -> str:
     index = part["index"].split("(")[0].title()
     return (
@@ -344,4 +356,5 @@ TABLES: dict[str, Table] = {
     "accelerator": accelerator,
     "players": players,
     "resnet18": removal,
+    "wide": wide,
 }

@@ -47,13 +47,16 @@ class SplitModel(NamedTuple):
         parameters that come with the gates.
       by_input: for each residual whether it depends on the inputs; the others follow
         from the parameters alone.
-      widest: the most entries of a value that the suffix gates or computes.
+      widest: the most entries of a value that the suffix gates or computes from the
+        inputs.
+      widest_shared: the same of the parameters alone, such as gated weights.
     """
 
     prefix: Callable[..., list]
     suffix: Callable[..., Outputs]
     by_input: tuple[bool, ...]
     widest: int
+    widest_shared: int = 0
 
     def __repr__(self) -> str:
         count = len(self.by_input)
@@ -92,7 +95,9 @@ def split(
     graph = parts.trace.program.graph
     moving = _downstream(parts.early, [graph.inputs[k] for k in call.input_range])
     by_input = tuple(value in moving for value in parts.residuals)
-    return SplitModel(parts.prefix, parts.suffix, by_input, parts.widest())
+    late = _downstream(parts.late, moving)
+    own, shared = parts.widest(late.__contains__), parts.widest(lambda v: v not in late)
+    return SplitModel(parts.prefix, parts.suffix, by_input, own, shared)
 
 
 @dataclass(frozen=True)
@@ -186,11 +191,12 @@ class _Parts:
         outs = [gated.read(env, out) for out in program.graph.outputs]
         return jax.tree_util.tree_unflatten(program.out_tree, outs)
 
-    def widest(self) -> int:
-        """The most entries of a value that the late nodes gate or compute."""
+    def widest(self, counts: Callable[[Operand], bool]) -> int:
+        """The most entries of a value, of some, that late nodes gate or compute."""
         gated = self._gated(None).gated_operands(self.late)
         made = [*gated, *(value for node in self.late for value in node.outs)]
-        return max((prod(self.trace.program.shape(v)) for v in made), default=0)
+        sizes = [prod(self.trace.program.shape(v)) for v in made if counts(v)]
+        return max(sizes, default=0)
 
 
 def split_before_all(

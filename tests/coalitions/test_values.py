@@ -461,3 +461,21 @@ def test_programs_are_of_one_metric_and_who_varies(metric):
         everyone = value_fn.expand(masks)
         twin = full_passes(players, params, metric, (x,), labels, everyone)
         np.testing.assert_allclose(value_fn(masks), twin, atol=1e-6)
+
+
+def test_a_wide_layer_gates_its_weights_once_for_many_rows_and_coalitions():
+    """Weights [2048, 2] are more than the outputs of a usual tile, [256, 2]."""
+    params = {"in": normal(0, 4, 2048), "out": normal(1, 2048, 2)}
+
+    def apply(params, x):
+        return jax.nn.relu(x @ params["in"]) @ params["out"]
+
+    x, labels = normal(2, 600, 4), jnp.arange(600) % 2
+    players = find_players(apply, params, x[:4])
+    value_fn = value_function(players, params, metrics.accuracy, x, labels)
+    evaluator = value_fn._chunks.evaluator
+    assert evaluator.rows.size == 600
+    assert evaluator.num_at_once == evaluate.MOST_SHARED
+    masks = random_masks((3, 2048))
+    twin = full_passes(players, params, metrics.accuracy, (x,), labels, masks)
+    np.testing.assert_allclose(value_fn(masks), twin, atol=1e-6)

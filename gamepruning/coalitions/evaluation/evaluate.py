@@ -4,6 +4,7 @@ A tile has a fixed number of coalitions and rows, however many are wanted: so a 
 does not depend on its neighbours, on the size of a chunk, or on the number of devices.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import chex
@@ -27,8 +28,9 @@ from gamepruning.trees.layout import Layout, on_devices
 from gamepruning.types import InputError, Metric
 
 ENTRIES = {"cpu": 2**18}  # of the widest value of a tile
+SHARED_ENTRIES = 2**25  # of gated weights: read once for all their coalitions
 MANY_ENTRIES = 2**28  # where memory is fast: a third more than 2**26 on an H100
-MOST_AT_ONCE = 256
+MOST_AT_ONCE, MOST_SHARED = 256, 64
 
 
 class Evaluator:
@@ -64,25 +66,49 @@ class Evaluator:
         """
         self.layout = on_devices(None) if layout is None else layout
         self._metric, self._players = model.metric, model.players
-        parts = self.layout.row_parts(model.examples)
-        self.rows = cut_rows(model, rows_at_once, self.layout.platform, parts)
         self._refit = refit or (lambda masks: [])
         changed = () if refit is None else refit.changed
-        sides = varying, inside
-        found = [
-            hoist_rows(model.players, model.params, data, sides, stacked, changed)
-            for stacked, data in cut(model.examples, self.rows, self.layout)
-        ]
-        self._hoisted = [hoisted for hoisted, _ in found]
-        self._residuals = [residuals for _, residuals in found]
+        self._cut_and_hoist(model, rows_at_once, (varying, inside), changed)
         self.num_at_once = self._choose_at_once()
         self._programs: dict[tuple[int, int], jax.stages.Wrapped] = {}
         self._placed: dict[int, list[HoistedRows]] = {}
 
+    def _cut_and_hoist(
+        self,
+        model: ScoredModel,
+        rows_at_once: int | None,
+        sides: tuple[np.ndarray, np.ndarray],
+        changed: Sequence[int],
+    ) -> None:
+        """Cut the examples, and compute what no varying gate reaches.
+
+        Where gated weights are larger than what a tile of examples gives, tiles get
+        more examples: weights are gated once for each tile.
+        """
+        parts, layout = self.layout.row_parts(model.examples), self.layout
+        times = 1
+        while True:
+            self.rows = cut_rows(model, rows_at_once, layout.platform, parts, times)
+            found = [
+                hoist_rows(model.players, model.params, data, sides, stacked, changed)
+                for stacked, data in cut(model.examples, self.rows, layout)
+            ]
+            split = found[0][0].split
+            wanted = -(-split.widest_shared // max(split.widest, 1))
+            if times > 1 or wanted <= 1 or len(self.rows.weights) == 1:
+                break
+            times = wanted
+        self._hoisted = [hoisted for hoisted, _ in found]
+        self._residuals = [residuals for _, residuals in found]
+
     def _choose_at_once(self) -> int:
+        split = self._hoisted[0].split
         entries = ENTRIES.get(self.layout.platform, MANY_ENTRIES)
-        fit = entries // max(self._hoisted[0].split.widest, 1)
-        return 2 ** (int(np.clip(fit, 1, MOST_AT_ONCE)).bit_length() - 1)
+        fit, most = entries // max(split.widest, 1), MOST_AT_ONCE
+        if split.widest_shared > split.widest:
+            fit = max(SHARED_ENTRIES, entries) // split.widest_shared
+            most = MOST_SHARED
+        return 2 ** (int(np.clip(fit, 1, most)).bit_length() - 1)
 
     def shrink(self) -> None:
         """Halve the tile, where memory does not suffice for the whole one.

@@ -35,7 +35,11 @@ class RowTiles(NamedTuple):
 
 
 def cut_rows(
-    model: ScoredModel, rows_at_once: int | None, platform: str, parts: int = 1
+    model: ScoredModel,
+    rows_at_once: int | None,
+    platform: str,
+    parts: int = 1,
+    times: int = 1,
 ) -> RowTiles:
     """Tiles of rows where the metric is a mean and examples do not meet; else one.
 
@@ -44,6 +48,7 @@ def cut_rows(
       rows_at_once: examples in a tile; None chooses.
       platform: of the device, such as "cpu".
       parts: devices that the rows are split over; a tile has as many on each.
+      times: how many of the usual tiles one is to hold.
 
     Raises:
       InputError: there is no example, or `rows_at_once` does not fit them.
@@ -61,7 +66,7 @@ def cut_rows(
         return _tiles(max(1, rows_at_once // parts), num_rows, parts)
     if num_rows is None:
         return RowTiles(1, 1, 0)
-    most = ROWS.get(platform, MANY_ROWS) * parts
+    most = ROWS.get(platform, MANY_ROWS) * parts * times
     if not is_mean(model.metric) or num_rows <= most:
         return RowTiles(num_rows, 1, 0)
     if not examples_are_apart(model.players, model.params, model.inputs):
