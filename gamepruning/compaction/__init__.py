@@ -15,6 +15,7 @@ from gamepruning.compaction.export import (
     import_safetensors,
     load_stablehlo,
 )
+from gamepruning.compaction.latency import LatencySize, latency_of
 from gamepruning.compaction.measure import (
     count_bytes,
     count_macs,
@@ -30,6 +31,7 @@ __all__ = [
     "CompactModel",
     "CompactOptions",
     "CompactionReport",
+    "LatencySize",
     "Plan",
     "SmallModule",
     "VerificationError",
@@ -43,6 +45,7 @@ __all__ = [
     "export_stablehlo",
     "import_orbax",
     "import_safetensors",
+    "latency_of",
     "load_stablehlo",
     "make_plan",
     "measure_latency",

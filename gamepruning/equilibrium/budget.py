@@ -23,7 +23,8 @@ class Budget:
     Attributes:
       keep: a fraction of the whole in (0, 1], a number in the unit, or a number of
         players for each family, in their order or by name.
-      unit: what is counted: "players", "params", "bytes" or "macs".
+      unit: what is counted: "players", "params", "bytes" or "macs"; or a `Size`, such
+        as what `gp.compaction.latency_of` measured.
       min_units: players that each family keeps at least.
 
     Raises:
@@ -35,11 +36,11 @@ class Budget:
     """
 
     keep: Any
-    unit: Unit = "players"
+    unit: Unit | Size = "players"
     min_units: int = 1
 
     def __post_init__(self):
-        if self.unit not in get_args(Unit):
+        if not isinstance(self.unit, Size) and self.unit not in get_args(Unit):
             raise InputError(
                 f"expected a budget of {', '.join(get_args(Unit))}, got {self.unit!r}"
             )
@@ -176,9 +177,10 @@ def falling_budget(
     elif is_share(target):
         target = target * whole
     target = np.round(target)
+    unit = budget.unit.unit if isinstance(budget.unit, Size) else budget.unit
     if not smallest <= target <= whole:
         raise InputError(
-            f"expected a budget between {smallest:,.0f} {budget.unit} "
+            f"expected a budget between {smallest:,.0f} {unit} "
             f"({budget.min_units} in each family) and {whole:,.0f} (everybody), got "
             f"{target:,.0f}"
         )

@@ -114,14 +114,15 @@ def _key(columns: np.ndarray) -> tuple:
     return columns.shape, columns.tobytes()
 
 
-def size_of(players: Players, unit: str = "params") -> Size:
+def size_of(players: Players, unit: str | Size = "params") -> Size:
     """How the size of a network follows from who stays.
 
     Args:
       players: the `Players` of the network.
       unit: "players", "params" (entries of all parameter arrays), "bytes" (that they
         take) or "macs" (multiply-adds of one call with the inputs that `find_players`
-        saw, counted as `count_macs` does).
+        saw, counted as `count_macs` does). Or a `Size` of these players, such as what
+        `gp.compaction.latency_of` measured, which is returned.
 
     Returns:
       A `Size`. Of residual branches it counts what is shared by several of them as
@@ -144,6 +145,12 @@ def size_of(players: Players, unit: str = "params") -> Size:
       >>> float(size(mask)), size.marginal(mask).tolist()
       (12.0, [6.0, 6.0, 6.0, 6.0])
     """
+    if isinstance(unit, Size):
+        if unit.num_players != players.num_players:
+            raise InputError(
+                f"expected a size of {players.num_players} players, got {unit}"
+            )
+        return unit
     if unit == "players":
         return _count_players(players)
     if players.granularity == "weight":
@@ -261,23 +268,38 @@ def _term(
     return float(factor), playing
 
 
+def heavy_nodes(
+    analysis: LabelAnalysis, graph: Graph, columns: Columns, times: int
+) -> Iterator[tuple[Node, int]]:
+    """The products of a graph and its bodies, and how often each runs.
+
+    Of the branches of a cond those of the dearest one.
+    """
+
+    def full_size(body: Graph) -> float:
+        return _full_size(list(_contractions(analysis, body, columns, 1)))
+
+    for node in graph.nodes:
+        if RULES[node.name].macs is not None:
+            yield node, times
+            continue
+        bodies = node.subs[:1] if node.name in CUSTOM_CALLS else node.subs
+        inner = times * node.params.get("length", 1) if bodies else times
+        if node.name in BRANCHES:
+            bodies = [max(bodies, key=full_size)] if bodies else []
+        for body in bodies:
+            yield from heavy_nodes(analysis, body, columns, inner)
+
+
 def _contractions(
     analysis: LabelAnalysis, graph: Graph, columns: Columns, times: int
 ) -> Iterator[Product]:
     """A term for each product of the graph, `times` over."""
-    for node in graph.nodes:
+    for node, runs in heavy_nodes(analysis, graph, columns, times):
         rule = RULES[node.name].macs
-        if rule is not None:
-            factor, axes = rule(analysis, node)
-            yield _term(times * factor, axes, columns)
-            continue
-        bodies = node.subs[:1] if node.name in CUSTOM_CALLS else node.subs
-        inner = times * node.params.get("length", 1) if bodies else times
-        found = [list(_contractions(analysis, b, columns, inner)) for b in bodies]
-        if node.name in BRANCHES:
-            found = [max(found, key=_full_size, default=[])]
-        for terms in found:
-            yield from terms
+        assert rule is not None
+        factor, axes = rule(analysis, node)
+        yield _term(runs * factor, axes, columns)
 
 
 def _full_size(terms: Sequence[Product]) -> float:

@@ -52,7 +52,7 @@ def trade(
     inputs: PyTree,
     target: float,
     *,
-    unit: str = "players",
+    unit: str | Size = "players",
     num_evaluations: int = 200,
     config: ReconstructionConfig | None = None,
     progress: Progress | None = None,
@@ -64,7 +64,8 @@ def trade(
       params: the full network's parameters.
       inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
       target: the size to keep, in `unit`.
-      unit: "players", "params", "bytes" or "macs": see `gp.players.size_of`.
+      unit: "players", "params", "bytes" or "macs", or a `Size` such as what
+        `gp.compaction.latency_of` measured: see `gp.players.size_of`.
       num_evaluations: networks evaluated at most (one always is), each with its
         one-shot repair.
       config: see `ReconstructionConfig`; `across` is "network".
@@ -116,7 +117,7 @@ def trade_curves(
     curves: Curves,
     target: float,
     *,
-    unit: str = "players",
+    unit: str | Size = "players",
     num_evaluations: int = 200,
     progress: Progress | None = None,
 ) -> Traded:
@@ -146,7 +147,7 @@ def trade_curves(
     return Traded(found, float(market.size.count(found)), cleared, best, tried)
 
 
-def _check_target(target: float, unit: str) -> None:
+def _check_target(target: float, unit: str | Size) -> None:
     value = np.asarray(target)
     if value.ndim or value.dtype.kind not in "iuf" or np.isnan(value):
         raise InputError(f"target={target!r}: expected a size in {unit}")
