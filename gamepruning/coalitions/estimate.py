@@ -165,7 +165,7 @@ def estimate_indices(
       ...     jax.random.key(0),
       ...     game,
       ...     banzhaf(20, 0.5),
-      ...     num_evaluations=100_000,
+      ...     num_evaluations=200_000,
       ...     target_agreement=0.95,
       ... )
       >>> estimate

@@ -1,22 +1,18 @@
 """Shapley values by regression on pairs of complements, centred by size."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from gamepruning.coalitions.estimators import ends, ridge, sampling, wide_ridge
+from gamepruning.coalitions.estimators import ends, pairs, ridge, sampling, wide_ridge
 from gamepruning.coalitions.estimators.base import (
     Estimate,
     Estimator,
     Problem,
     SampleCost,
     State,
-    append,
     are_repeated,
     only_shapley,
 )
 from gamepruning.coalitions.estimators.draws import Draws
-from gamepruning.coalitions.estimators.pairs import pair_values
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import ValueFn
 
@@ -31,7 +27,8 @@ def leverage() -> Estimator:
     an odd polynomial of degree 9 in 2s/N - 1 that is right at both ends, with weights
     1 / (s (N - s)); (v(N) - v(nobody)) / N is added to every slope, so that the values
     sum exactly to v(N) - v(nobody). The polynomial changes nothing in the mean and much
-    in the variance where v follows the size of the coalition.
+    in the variance where v follows the size of the coalition. Where pairs
+    may be given up (`proxy`), single coalitions have even polynomials as well.
     Bias: of order 1/m, as of all least squares, and, below 3 pairs a player, that of
     the penalty, which is part of the standard error (see `ridge.fit`). Cost: 2
     evaluations a sample, and 2; unless the game is deterministic, 2 more after every N
@@ -81,39 +78,45 @@ def _update(
         state = {**state, "ends": known}
     if problem.num_players == 1:
         return state
-    for first, last in sampling.pieces(start, stop, problem.num_players):
-        if sampling.is_wide(problem):
-            masks = Draws(*problem).masks(first, last)
-        else:
-            own = problem.key, problem.num_players
-            masks = sampling.sized_coalitions(*own, first, last)
-        state = append(state, "values", pair_values(value_fn, masks))
-    return state
+    return BY_SIZE.update(problem, value_fn, state, start, stop)
+
+
+def _draw(problem: Problem, start: int, stop: int) -> np.ndarray:
+    if sampling.is_wide(problem):
+        return Draws(*problem).masks(start, stop)
+    return sampling.sized_coalitions(problem.key, problem.num_players, start, stop)
+
+
+def _by_size(sizes: np.ndarray, n: int) -> np.ndarray:
+    inside = np.clip(sizes, 1, n - 1)  # of very many players a few rows are ends
+    return np.sqrt(n / (inside * (n - inside))) * (sizes == inside)
+
+
+def _equations(problem: Problem, state: State, rows: pairs.Rows) -> ridge.Equations:
+    n, sizes = problem.num_players, rows.masks.sum(axis=1)
+    weight, place = _by_size(sizes, n), 2 * sizes / n - 1
+    nobody, everybody = state["ends"].mean(axis=0)
+    y, t = rows.values - place * (everybody - nobody) / 2, _profile(place, n)
+    if pairs.is_single(state):  # what follows the size need not be odd
+        y = y - rows.is_single * (nobody + everybody) / 2
+        t = np.column_stack([t, rows.is_single * _even_profile(place, n)])
+    x = rows.masks - sizes[:, None] / n
+    return ridge.Equations(
+        weight[:, None] * x, weight[:, None] * t, weight * y, rows.start
+    )
+
+
+BY_SIZE = pairs.Pairing(_draw, _by_size, _equations)
 
 
 def _finish(problem: Problem, state: State) -> Estimate:
     n, found = problem.num_players, ends.rise(state["ends"])
     if n == 1:
         return ends.alone(found)
-    values, sizes = state["values"][:, :2], state["values"][:, 2]
-    inside = np.clip(sizes, 1, n - 1)  # of very many players a few rows are ends
-    weight = np.sqrt(n / (inside * (n - inside))) * (sizes == inside)
-    place = 2 * sizes / n - 1
-    odd = (values[:, 0] - values[:, 1]) / 2 - place * found.value / 2
-    odd, profile = weight * odd, weight[:, None] * _profile(place, n)
-
-    def rows() -> Iterator[ridge.Equations]:
-        for start, stop in sampling.blocks(len(values), n):
-            these = slice(start, stop)
-            masks = sampling.sized_coalitions(problem.key, n, start, stop)
-            x = weight[these, None] * (masks - sizes[these, None] / n)
-            yield ridge.Equations(x, profile[these], odd[these], start)
-
     if sampling.is_wide(problem):
-        wide = wide_ridge.Rows(sizes / n, weight, sizes, profile, odd)
-        fit = wide_ridge.fit(Draws(*problem), wide, has_total=False)
+        fit = _fit_wide(problem, state, found.value)
     else:
-        fit = ridge.fit(rows, n, profile.shape[1], has_total=False)
+        fit = BY_SIZE.fit(problem, state, has_total=False)
     share = found.value / n
     whole = fit.estimate._replace(
         value=fit.estimate.value + share, halves=fit.estimate.halves + share
@@ -121,7 +124,21 @@ def _finish(problem: Problem, state: State) -> Estimate:
     return ends.add_noise(whole, found, fit.freedom)
 
 
+def _fit_wide(problem: Problem, state: State, rise: float) -> ridge.Fit:
+    n, values, sizes = problem.num_players, state["values"], state["values"][:, 2]
+    weight, place = _by_size(sizes, n), 2 * sizes / n - 1
+    odd = (values[:, 0] - values[:, 1]) / 2 - place * rise / 2
+    profile = weight[:, None] * _profile(place, n)
+    wide = wide_ridge.Rows(sizes / n, weight, sizes, profile, weight * odd)
+    return wide_ridge.fit(Draws(*problem), wide, has_total=False)
+
+
 def _profile(place: np.ndarray, n: int) -> np.ndarray:
     """Odd polynomials of the size, from -1 (nobody) to 1 (everybody), 0 at both."""
+    return place[:, None] * _even_profile(place, n)
+
+
+def _even_profile(place: np.ndarray, n: int) -> np.ndarray:
+    """Even ones."""
     even = np.polynomial.legendre.legvander(2 * place**2 - 1, _num_terms(n))
-    return (place * (1 - place**2))[:, None] * even[:, : _num_terms(n)]
+    return (1 - place**2)[:, None] * even[:, : _num_terms(n)]

@@ -1,6 +1,7 @@
 """What a game is learned by: fitted to some coalitions, its own indices known."""
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from gamepruning.coalitions.semivalues import Semivalue
 
 TREES = 100
 _LEAVES, _LEAST_ROWS, _RATE = 31, 5, 0.2
-_DIGITS = 9  # of scaled values: rounding of v must not decide where trees split
+DIGITS = 9  # of scaled values: rounding of v must not decide what is chosen
 
 
 class Proxy(NamedTuple):
@@ -30,15 +31,66 @@ class Proxy(NamedTuple):
     mean: float
 
 
-# (semivalue, coalitions bool [S, N], values float [S]) -> Proxy
-Learner = Callable[[Semivalue, np.ndarray, np.ndarray], Proxy]
+class Seen(NamedTuple):
+    """Coalitions and their values.
+
+    Attributes:
+      masks: bool [R, N].
+      values: float [R].
+      weight: how much the rows count, float [R].
+      twins: values of the complements, float [R], nan where they are not known; None
+        where they do not matter.
+      centre: the mean of all values.
+    """
+
+    masks: Bool[np.ndarray, "R N"]
+    values: Float[np.ndarray, " R"]
+    weight: Float[np.ndarray, " R"]
+    twins: Float[np.ndarray, " R"] | None
+    centre: float
+
+    @property
+    def odd(self) -> Float[np.ndarray, " R"] | None:
+        """(v(S) - v(not S)) / 2; None where complements do not matter."""
+        if self.twins is None:
+            return None
+        known = np.isfinite(self.twins)
+        return np.where(
+            known, (self.values - self.twins) / 2, self.values - self.centre
+        )
+
+    def where(self, own: Bool[np.ndarray, " R"]) -> "Seen":
+        """Some of the rows."""
+        twins = None if self.twins is None else self.twins[own]
+        rows = self.masks[own], self.values[own], self.weight[own]
+        return self._replace(masks=rows[0], values=rows[1], weight=rows[2], twins=twins)
+
+    def with_twins(self) -> "Seen":
+        """Complements that are known as rows of their own."""
+        if self.twins is None:
+            return self
+        known = np.isfinite(self.twins)
+        return self._replace(
+            masks=np.concatenate([self.masks, ~self.masks[known]]),
+            values=np.concatenate([self.values, self.twins[known]]),
+            weight=np.concatenate([self.weight, self.weight[known]]),
+            twins=None,
+        )
 
 
-def fit_trees(
-    semivalue: Semivalue,
-    masks: Bool[np.ndarray, "S N"],
-    values: Float[np.ndarray, " S"],
-) -> Proxy:
+class Learner(NamedTuple):
+    """A way to learn a game.
+
+    Attributes:
+      fit: (semivalue, seen) -> `Proxy`.
+      operations: (N, evaluations seen) -> about what a fit takes, 1e10 a second.
+    """
+
+    fit: Callable[[Semivalue, Seen], Proxy]
+    operations: Callable[[int, int], float]
+
+
+def fit_trees(semivalue: Semivalue, seen: Seen) -> Proxy:
     """A hundred boosted trees of up to 31 leaves, by scikit-learn.
 
     On one thread, so that the result does not depend on how many there are. Values are
@@ -46,15 +98,16 @@ def fit_trees(
 
     Args:
       semivalue: the power index.
-      masks: the coalitions.
-      values: their values.
+      seen: coalitions and their values; they count alike.
 
     Cost: 0.2 s for S = 500, 0.4 s for S = 8000 with 50 players; of order S N from some
     thousand S on.
     """
+    rows = seen.with_twins()
+    masks, values = rows.masks, rows.values
     level, scale = values.mean(), values.std()
     if not scale > 0:
-        return _constant(float(level), semivalue.num_players)
+        return constant(float(level), semivalue.num_players)
     from sklearn.ensemble import HistGradientBoostingRegressor  # slow to import
 
     trees = HistGradientBoostingRegressor(
@@ -65,13 +118,13 @@ def fit_trees(
         random_state=0,
     )
     trees.set_params(early_stopping=False)
-    with _one_thread():
-        trees.fit(masks.astype(np.float32), np.round((values - level) / scale, _DIGITS))
+    with one_thread():
+        trees.fit(masks.astype(np.float32), np.round((values - level) / scale, DIGITS))
     leaves = leaves_of(trees)
     base = float(trees._baseline_prediction.item())
 
     def predict(masks: np.ndarray) -> np.ndarray:
-        with _one_thread():
+        with one_thread():
             return level + scale * trees.predict(masks.astype(np.float32))
 
     return Proxy(
@@ -81,17 +134,28 @@ def fit_trees(
     )
 
 
-def _one_thread():
-    return _threads().limit(limits=1, user_api="openmp")
+def tree_operations(num_players: int, num_evaluations: int) -> float:
+    """About what a fit takes: 0.2 s, and half a microsecond an entry; measured."""
+    return 2e9 + 5e3 * num_players * num_evaluations
+
+
+def one_thread():
+    """A context without other threads: sums are the same however many there are."""
+    return _threads().limit(limits=1)
 
 
 @functools.cache
 def _threads() -> ThreadpoolController:
-    """The thread pools, looked for once: that takes a while."""
+    """The thread pools, looked for once: that takes a while.
+
+    Those of scikit-learn are there once it is imported, which takes a while, too.
+    """
+    importlib.import_module("sklearn.ensemble")
     return ThreadpoolController()
 
 
-def _constant(level: float, num_players: int) -> Proxy:
+def constant(level: float, num_players: int) -> Proxy:
+    """A game of one value."""
     return Proxy(lambda masks: np.full(len(masks), level), np.zeros(num_players), level)
 
 

@@ -1,12 +1,12 @@
 """Estimators that first learn the game, and then estimate what is not learned."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from gamepruning.coalitions.estimators import proxies, ridge, sampling
+from gamepruning.coalitions.estimators import pairs, ridge, sampling
 from gamepruning.coalitions.estimators.base import (
     Estimate,
     Estimator,
@@ -18,28 +18,54 @@ from gamepruning.coalitions.estimators.base import (
     only_shapley,
 )
 from gamepruning.coalitions.estimators.centred_reuse import centred_reuse, reused
-from gamepruning.coalitions.estimators.leverage import leverage
-from gamepruning.coalitions.estimators.regression import paired_regression, regression
+from gamepruning.coalitions.estimators.leverage import BY_SIZE, leverage
+from gamepruning.coalitions.estimators.proxies import (
+    Learner,
+    Seen,
+    fit_trees,
+    one_thread,
+    tree_operations,
+)
+from gamepruning.coalitions.estimators.regression import (
+    ALIKE,
+    alike,
+    equations,
+    paired_regression,
+    regression,
+    single_rows,
+)
 from gamepruning.coalitions.estimators.reuse import sample_reuse
+from gamepruning.coalitions.estimators.sums import fit_sum, sum_operations
+from gamepruning.coalitions.estimators.terms import fit_terms, term_operations
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import ValueFn
 
 FOLDS = 4
 _LEAST = 4 * FOLDS  # samples
-_OPERATIONS_A_FIT, _OPERATIONS_AN_ENTRY = 2e9, 5e3  # of 1e10 a second, measured
+_NEARLY_ALL = 1e-3  # of the squares: no more is learned where less is left
+_ALL_WITHIN = 3.9e10  # operations, of 1e10 a second; the regression has the rest
 
 
 def proxy() -> Estimator:
-    """Regression of what boosted trees leave over, weighed by what they explain.
+    """Regression of what is left of the game once it is learned.
 
-    The coalitions are those of leverage, paired_regression or regression. For each
-    quarter of them trees are fitted to the others. Their game g has known indices, so
-    h = g - sum_i phi_i(g) z_i is a game whose indices are all 0: v - c h has those of
-    v, and varies less where the trees are right. c is found by least squares, near 0
-    where they are not. Then the regression goes on with v - c h; errors and intervals
-    are its own. Bias: that of the regression, of order 1/m, since no tree has seen the
-    coalitions that it corrects. Cost: the evaluations of the regression, and four fits
-    (see `fit_trees`); memory of order m N. Up to 4096 players.
+    Three learners: a function of a weighted sum (`fit_sum`), terms in which a few have
+    to agree (`fit_terms`), and boosted trees (`fit_trees`); the first two only while
+    all fits take less than 4 seconds. The coalitions are those of leverage,
+    paired_regression or regression. For each quarter of them each learner is fitted to
+    the others. Its game g has known indices, so h = g - sum_i phi_i(g) z_i is a game
+    whose indices are all 0: v - sum_k c_k h_k has those of v, and varies less where the
+    learners are right. The c are found by least squares, near 0 where they are not.
+    Then the regression goes on with what is left; errors and intervals are its own.
+
+    Shapley values and Banzhaf indices of bias 1/2 begin with pairs of complements.
+    Where nine of ten of the first N + 20 have the same sum, as in votes, complements
+    tell nothing new: two coalitions are drawn instead of each further pair. The
+    regression holds for both, whatever the game.
+
+    Bias: that of the regression, of order 1/m, since no learner has seen the coalitions
+    that it corrects. Cost: the evaluations of the regression, and four fits of each
+    learner; memory of order m N. Up to 4096 players.
 
     References:
       Witter, Liu and Musco, Regression-adjusted Monte Carlo estimators for Shapley and
@@ -63,10 +89,15 @@ def proxy_reuse() -> Estimator:
     References:
       Witter, Liu and Musco, arXiv 2506.11849, algorithm 1.
     """
-    return _learning(_reuse_of, (proxies.fit_trees,), misfit=_too_many)
+    return _learning(_reuse_of, (_TREES,), misfit=_too_many)
 
 
-_LEARNERS: tuple[proxies.Learner, ...] = (proxies.fit_trees,)
+_TREES = Learner(fit_trees, tree_operations)
+_LEARNERS = (
+    Learner(fit_sum, sum_operations),
+    Learner(fit_terms, term_operations),
+    _TREES,
+)
 
 
 class _Base(NamedTuple):
@@ -74,33 +105,36 @@ class _Base(NamedTuple):
 
     Attributes:
       estimator: the `Estimator`; its state has "values", one row a sample.
-      draw: (problem, start, stop) -> its coalitions, drawn again.
-      members: values of a sample: 2 where the complement is valued, too.
-      weight: (sizes, N) -> weights of the rows of the regression in which proxies are
-        weighed; None where they are subtracted as they are.
+      rows: (problem, state) -> its coalitions, drawn again.
+      equations: (problem, state, rows) -> the equations of its regression, in which
+        proxies are weighed; None where they are subtracted as they are.
+      weight: (sizes, N) -> the weights of the equations.
+      is_odd: True if it is about differences of complements.
     """
 
     estimator: Estimator
-    draw: Callable[[Problem, int, int], Bool[np.ndarray, "S N"]]
-    members: int
-    weight: Callable[[np.ndarray, int], np.ndarray] | None
+    rows: Callable[[Problem, State], Iterator[pairs.Rows]]
+    equations: Callable[[Problem, State, pairs.Rows], ridge.Equations] | None = None
+    weight: Callable[[np.ndarray, int], np.ndarray] = alike
+    is_odd: bool = False
 
 
 class _Learned(NamedTuple):
     """A game near what players do not add by themselves; all its indices are alike.
 
     Attributes:
-      values: its values at the samples, float [m, q].
+      values: its values at the coalitions, float [R]; half differences where
+        complements matter.
       rise: minus its indices: 0 for Shapley values and Banzhaf indices.
     """
 
-    values: Float[np.ndarray, "m q"]
+    values: Float[np.ndarray, " R"]
     rise: float
 
 
 def _learning(
     base_of: Callable[[Semivalue], _Base],
-    learners: tuple[proxies.Learner, ...],
+    learners: tuple[Learner, ...],
     *,
     misfit: Callable[[Semivalue], str | None],
     preference: int | None = None,
@@ -110,8 +144,9 @@ def _learning(
         return found._replace(least=max(found.least, _LEAST)) if found.each else found
 
     def init(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
-        base = base_of(problem.semivalue).estimator
-        return base.init(problem, value_fn, num_samples)
+        base = base_of(problem.semivalue)
+        state = base.estimator.init(problem, value_fn, num_samples)
+        return state | (pairs.may_part() if base.is_odd else {})
 
     def update(
         problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
@@ -120,13 +155,13 @@ def _learning(
         return base.update(problem, value_fn, state, start, stop)
 
     def finish(problem: Problem, state: State) -> Estimate:
-        base, values = base_of(problem.semivalue), np.array(state["values"], float)
+        base, values = base_of(problem.semivalue), state["values"]
         if not values.size or not np.ptp(values):
             return base.estimator.finish(problem, state)
-        known = values.reshape(len(values), -1)[:, : base.members]
-        learned = _learned(base, learners, problem, known)
-        known -= learned.values
-        found = base.estimator.finish(problem, {**state, "values": values})
+        rows = list(base.rows(problem, state))
+        learned = _learned(base, learners, problem, state, rows)
+        state = {**state, "values": _without(values, learned.values, rows)}
+        found = base.estimator.finish(problem, state)
         return found._replace(
             value=found.value - learned.rise, halves=found.halves - learned.rise
         )
@@ -138,53 +173,104 @@ def _learning(
         update=update,
         finish=finish,
         preference=preference,
-        work=_work,
+        work=_work_of(learners),
         learns=True,
     )
 
 
+def _without(
+    values: np.ndarray, learned: Float[np.ndarray, " R"], rows: list[pairs.Rows]
+) -> np.ndarray:
+    """The values of the samples less what is learned."""
+    left, at = np.array(values, float), 0
+    table = left.reshape(len(left), -1)
+    for one in rows:
+        own = learned[at : at + len(one.values)]
+        table[one.numbers, one.column] -= own
+        if not one.is_single:
+            table[one.numbers, 1] += own
+        at += len(own)
+    return left
+
+
 def _learned(
     base: _Base,
-    learners: tuple[proxies.Learner, ...],
+    learners: tuple[Learner, ...],
     problem: Problem,
-    values: Float[np.ndarray, "m q"],
+    state: State,
+    rows: list[pairs.Rows],
 ) -> _Learned:
     """What the learners find, each sample valued by what has not seen it."""
-    num, members = values.shape
-    parts = sampling.blocks(num, problem.num_players)
-    masks = np.concatenate([base.draw(problem, *part) for part in parts])
-    both = np.concatenate([masks, ~masks]) if members == 2 else masks
-    fold = np.tile(np.arange(num) % FOLDS, members)
-    known = [
-        _out_of_fold(problem.semivalue, learner, both, values.T.ravel(), fold)
-        for learner in learners
-    ]
-    found = np.stack([one.values for one in known], axis=-1)
-    found = found.reshape(members, num, -1).swapaxes(0, 1)
-    shares = np.ones(len(learners))
-    if base.weight is not None:
-        weight = base.weight(masks.sum(axis=1), problem.num_players)
-        shares = _shares(masks, values, found, weight)
+    seen = _seen(base, problem, state, rows)
+    fold = [np.arange(one.numbers.start, one.numbers.stop) % FOLDS for one in rows]
+    fold = np.concatenate(fold)
+    num_evaluations = sum(len(one.masks) * (2 - one.is_single) for one in rows)
+    if base.equations is None:
+        [learner] = learners
+        return _out_of_fold(problem.semivalue, learner, seen, fold)
+    known, found, shares = [], np.zeros((len(fold), 0)), np.zeros(0)
+    own = [base.equations(problem, state, one) for one in rows]
+    for learner in _within(learners, problem.num_players, num_evaluations):
+        known.append(_out_of_fold(problem.semivalue, learner, seen, fold))
+        found = np.stack([one.values for one in known], axis=1)
+        shares, left = _shares(own, seen.weight[:, None] * found)
+        if left <= _NEARLY_ALL:
+            break
     rises = np.array([one.rise for one in known])
     return _Learned(found @ shares, float(rises @ shares))
 
 
+def _within(
+    learners: tuple[Learner, ...], num_players: int, num_evaluations: int
+) -> tuple[Learner, ...]:
+    """The last one, and those of the others, in turn, that keep all within a limit."""
+    found = learners[-1:]
+    for one in learners[:-1]:
+        more = (*found[:-1], one, *found[-1:])
+        if _operations(more, num_players, num_evaluations) <= _ALL_WITHIN:
+            found = more
+    return found
+
+
+def _operations(
+    learners: tuple[Learner, ...], num_players: int, num_evaluations: int
+) -> float:
+    """Of all fits to all but one of the folds."""
+    rows = num_evaluations * (FOLDS - 1) // FOLDS
+    return FOLDS * sum(one.operations(num_players, rows) for one in learners)
+
+
+def _seen(base: _Base, problem: Problem, state: State, rows: list[pairs.Rows]) -> Seen:
+    masks = np.concatenate([one.masks for one in rows])
+    values, twins = np.concatenate([one.values for one in rows]), None
+    centre, weight = float(values.mean()), np.ones(len(values))
+    if base.is_odd:
+        centre = pairs.centre(problem, state)
+        weight = base.weight(masks.sum(axis=1), problem.num_players)
+        both = []
+        for one in rows:
+            if one.is_single:
+                both.append(np.stack([one.values, np.full(len(one.values), np.nan)]))
+            else:
+                both.append(state["values"][one.numbers, :2].T)
+        values, twins = np.concatenate(both, axis=1)
+    return Seen(masks, values, weight, twins, centre)
+
+
 def _out_of_fold(
-    semivalue: Semivalue,
-    learner: proxies.Learner,
-    masks: Bool[np.ndarray, "S N"],
-    values: Float[np.ndarray, " S"],
-    fold: np.ndarray,
+    semivalue: Semivalue, learner: Learner, seen: Seen, fold: np.ndarray
 ) -> _Learned:
     """g less what its players add, for g fitted to the other folds.
 
     Where nobody and everybody are known by themselves, it is 0 for both of them; for
-    Banzhaf indices it is 0 in the mean.
+    Banzhaf indices it is 0 in the mean. Of complements half the difference counts.
     """
-    n, found, rise = semivalue.num_players, np.empty(len(values)), 0.0
+    n, found, rise = semivalue.num_players, np.empty(len(fold)), 0.0
     for number in range(FOLDS):
         own = fold == number
-        known = learner(semivalue, masks[~own], values[~own])
+        with one_thread():  # by rounding, other terms might be the best
+            known = learner.fit(semivalue, seen.where(~own))
+        masks = seen.masks[own]
         slopes = known.indices
         if semivalue.bias is None:
             level, whole = known.values(np.array([[False], [True]]).repeat(n, axis=1))
@@ -192,61 +278,56 @@ def _out_of_fold(
             slopes, rise = slopes + more, rise + more * own.mean()
         else:
             level = known.mean - semivalue.bias * slopes.sum()
-        found[own] = known.values(masks[own]) - masks[own] @ slopes - level
+        if seen.twins is None:
+            found[own] = known.values(masks) - masks @ slopes - level
+        else:
+            odd = (known.values(masks) - known.values(~masks)) / 2
+            found[own] = odd - (masks - 0.5) @ slopes
     return _Learned(found, rise)
 
 
 def _shares(
-    masks: Bool[np.ndarray, "m N"],
-    values: Float[np.ndarray, "m q"],
-    learned: Float[np.ndarray, "m q k"],
-    weight: Float[np.ndarray, " m"],
-) -> Float[np.ndarray, " k"]:
-    """How much of each proxy to take: least squares, with all players in the fit."""
-    if values.shape[1] == 2:
-        values = (values[:, :1] - values[:, 1:]) / 2
-        learned = (learned[:, :1] - learned[:, 1:]) / 2
-    x = weight[:, None] * np.column_stack(
-        [masks - masks.mean(axis=0), np.ones(len(masks))]
-    )
-    both = weight[:, None] * np.column_stack([learned[:, 0], values[:, 0]])
+    equations: list[ridge.Equations], learned: Float[np.ndarray, "R k"]
+) -> tuple[Float[np.ndarray, " k"], float]:
+    """How much of each proxy to take: least squares, with all players in the fit.
+
+    Returns:
+      The shares, and which part of what the players leave is still left.
+    """
+    x = np.concatenate([np.column_stack([one.x, one.t]) for one in equations])
+    y = np.concatenate([one.y for one in equations])
+    both = np.column_stack([learned, y])
     gram = x.T @ x
     penalty = ridge.fading(len(x) / x.shape[1])
     gram += max(penalty, 1e-9) * np.trace(gram) / len(gram) * np.eye(len(gram))
     both -= x @ np.linalg.solve(gram, x.T @ both)
     shares, *_ = np.linalg.lstsq(both[:, :-1], both[:, -1], rcond=1e-6)
-    return shares
+    left = both[:, -1] - both[:, :-1] @ shares
+    return shares, float(left @ left / max(both[:, -1] @ both[:, -1], 1e-300))
 
 
 def _regression_of(semivalue: Semivalue) -> _Base:
     if semivalue.name == "shapley":
-        return _Base(leverage(), _draw_sized, 2, _by_size)
+        return _of_pairs(leverage(), BY_SIZE)
     if semivalue.bias == 0.5:
-        return _Base(paired_regression(), _draw, 2, _alike)
-    return _Base(regression(), _draw, 1, _alike)
+        return _of_pairs(paired_regression(), ALIKE)
+    return _Base(regression(), single_rows, equations)
+
+
+def _of_pairs(estimator: Estimator, kind: pairs.Pairing) -> _Base:
+    return _Base(estimator, kind.rows, kind.equations, kind.weight, is_odd=True)
 
 
 def _reuse_of(semivalue: Semivalue) -> _Base:
     if semivalue.bias is None:
-        return _Base(centred_reuse(), reused, 1, None)
-    return _Base(sample_reuse(), _draw, 1, None)
+        return _Base(centred_reuse(), _reused_rows)
+    return _Base(sample_reuse(), single_rows)
 
 
-def _draw(problem: Problem, start: int, stop: int) -> np.ndarray:
-    return sampling.coalitions(*problem, start, stop)
-
-
-def _draw_sized(problem: Problem, start: int, stop: int) -> np.ndarray:
-    return sampling.sized_coalitions(problem.key, problem.num_players, start, stop)
-
-
-def _by_size(sizes: np.ndarray, n: int) -> np.ndarray:
-    return np.sqrt(n / (sizes * (n - sizes)))
-
-
-def _alike(sizes: np.ndarray, n: int) -> np.ndarray:
-    del n
-    return np.ones(len(sizes))
+def _reused_rows(problem: Problem, state: State) -> Iterator[pairs.Rows]:
+    values = state["values"][:, 0]
+    for start, stop in sampling.blocks(len(values), problem.num_players):
+        yield pairs.Rows(reused(problem, start, stop), values[start:stop], start)
 
 
 def _too_many(semivalue: Semivalue) -> str | None:
@@ -261,9 +342,14 @@ def _regression_misfit(semivalue: Semivalue) -> str | None:
     return _too_many(semivalue)
 
 
-def _work(num_players: int, num_evaluations: int) -> OwnWork:
+def _work_of(learners: tuple[Learner, ...]) -> Callable[[int, int], OwnWork]:
     """Fits for each fold, what their rows take, and a regression."""
-    entries = float(num_players) * num_evaluations
-    own = FOLDS * (_OPERATIONS_A_FIT + _OPERATIONS_AN_ENTRY * entries)
-    after = ridge.work(num_evaluations, num_players)
-    return OwnWork(own + after.operations, 16 * entries + after.memory)
+
+    def work(num_players: int, num_evaluations: int) -> OwnWork:
+        asked = num_players, num_evaluations
+        own = _operations(_within(learners, *asked), *asked)
+        after = ridge.work(num_evaluations, num_players)
+        memory = 40.0 * num_players * num_evaluations + after.memory
+        return OwnWork(own + after.operations, memory)
+
+    return work

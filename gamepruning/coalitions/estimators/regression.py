@@ -8,20 +8,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gamepruning.coalitions.estimators import ridge, sampling, wide_ridge
+from gamepruning.coalitions.estimators import pairs, ridge, sampling, wide_ridge
 from gamepruning.coalitions.estimators.base import (
     Estimate,
     Estimator,
     Problem,
     SampleCost,
     State,
-    append,
     bias_of,
     nothing_seen,
     only_banzhaf,
 )
 from gamepruning.coalitions.estimators.draws import Draws
-from gamepruning.coalitions.estimators.pairs import pair_values
 from gamepruning.coalitions.estimators.reuse import (
     nothing_drawn,
     require_seen,
@@ -100,13 +98,24 @@ def _finish(problem: Problem, state: State) -> Estimate:
         return found if np.ptp(values) else nothing_seen(found)
 
     def rows() -> Iterator[ridge.Equations]:
-        for start, stop in sampling.blocks(len(values), problem.num_players):
-            masks = sampling.coalitions(*problem, start, stop)
-            y, one = values[start:stop] - level, np.ones((stop - start, 1))
-            yield ridge.Equations(masks - bias, one, y, start)
+        for one in single_rows(problem, state):
+            yield equations(problem, state, one)
 
     found = ridge.fit(rows, problem.num_players, 1, has_total=True).estimate
     return found if np.ptp(values) else nothing_seen(found)
+
+
+def single_rows(problem: Problem, state: State) -> Iterator[pairs.Rows]:
+    """All coalitions, drawn again, a block at a time."""
+    for start, stop in sampling.blocks(len(state["values"]), problem.num_players):
+        masks = sampling.coalitions(*problem, start, stop)
+        yield pairs.Rows(masks, state["values"][start:stop], start)
+
+
+def equations(problem: Problem, state: State, rows: pairs.Rows) -> ridge.Equations:
+    """Of coalitions that are drawn one by one."""
+    y, one = rows.values - state["values"].mean(), np.ones((len(rows.values), 1))
+    return ridge.Equations(rows.masks - bias_of(problem.semivalue), one, y, rows.start)
 
 
 def _paired_misfit(semivalue: Semivalue) -> str | None:
@@ -123,11 +132,28 @@ def _init_pairs(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
 def _update_pairs(
     problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
 ) -> State:
-    width = state["values"].shape[1]  # sizes are kept of very many players
-    for first, last in sampling.pieces(start, stop, problem.num_players):
-        masks = sampling.coalitions(*problem, first, last)
-        state = append(state, "values", pair_values(value_fn, masks)[:, :width])
-    return state
+    return ALIKE.update(problem, value_fn, state, start, stop)
+
+
+def _draw(problem: Problem, start: int, stop: int) -> np.ndarray:
+    return sampling.coalitions(*problem, start, stop)
+
+
+def alike(sizes: np.ndarray, n: int) -> np.ndarray:
+    del n
+    return np.ones(len(sizes))
+
+
+def _equations(problem: Problem, state: State, rows: pairs.Rows) -> ridge.Equations:
+    """Of coalitions without their complements the level is not known."""
+    y, t = rows.values, np.zeros((len(rows.values), 0))
+    if pairs.is_single(state):
+        y = y - rows.is_single * pairs.centre(problem, state)
+        t = np.full((len(y), 1), float(rows.is_single))
+    return ridge.Equations(rows.masks - 0.5, t, y, rows.start)
+
+
+ALIKE = pairs.Pairing(_draw, alike, _equations)
 
 
 def _finish_pairs(problem: Problem, state: State) -> Estimate:
@@ -141,13 +167,6 @@ def _finish_pairs(problem: Problem, state: State) -> Estimate:
             y=(values[:, 0] - values[:, 1]) / 2,
         )
         found = wide_ridge.fit(Draws(*problem), wide, has_total=True).estimate
-        return found if np.ptp(values[:, :2]) else nothing_seen(found)
-
-    def rows() -> Iterator[ridge.Equations]:
-        for start, stop in sampling.blocks(len(values), problem.num_players):
-            masks = sampling.coalitions(*problem, start, stop)
-            odd = (values[start:stop, 0] - values[start:stop, 1]) / 2
-            yield ridge.Equations(masks - 0.5, np.zeros((len(odd), 0)), odd, start)
-
-    found = ridge.fit(rows, problem.num_players, 0, has_total=True).estimate
+    else:
+        found = ALIKE.fit(problem, state, has_total=True).estimate
     return found if np.ptp(values[:, :2]) else nothing_seen(found)

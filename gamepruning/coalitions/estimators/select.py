@@ -40,8 +40,8 @@ def choose_method(
     incremental methods come first: antithetic_centred for Shapley, toggle_all for
     Banzhaf.
 
-    `proxy` learns the game by boosted trees and is as good as the regression where
-    they find nothing (`experiments/peers`). It is tried from 16 players and 8
+    `proxy` learns the game first and is about as good as the regression where there is
+    nothing to learn (`experiments/peers`). It is tried from 16 players and 8
     evaluations a player on, if learning takes at most 4 seconds or, where the game says
     how slow it is, a quarter of the time of the evaluations.
 
