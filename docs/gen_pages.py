@@ -17,6 +17,7 @@ RESULTS = {
     "equilibrium_mnist": "The equilibrium",
     "mnist": "Presets on MNIST",
     "gtap": "Power indices",
+    "alexnet": "AlexNet",
     "bandits": "Bandits",
     "peers": "Other libraries",
     "repair": "Repair",

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import experiments.alexnet.table
 import experiments.bandits.table
 import experiments.benchmarks.table
 import experiments.cifar.table
@@ -29,6 +30,7 @@ import experiments.stack.table
 from experiments.markdown import HERE, Table
 
 TABLES: dict[str, Table] = {
+    **experiments.alexnet.table.TABLES,
     **experiments.bandits.table.TABLES,
     **experiments.benchmarks.table.TABLES,
     **experiments.cifar.table.TABLES,

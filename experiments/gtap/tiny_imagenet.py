@@ -26,7 +26,7 @@ def lay_out(source: Path, target: Path) -> tuple[int, int]:
     Raises:
       FileNotFoundError: a class or the annotations are missing.
     """
-    classes = (source / "wnids.txt").read_text().split()
+    classes = sorted(folder.name for folder in (source / "train").iterdir())
     train = [
         (name, path) for name in classes for path in _images(source / "train" / name)
     ]
