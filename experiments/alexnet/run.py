@@ -49,6 +49,7 @@ FIXED = (
     "weight_gradient",
     "taylor",
     "random, equal shares",
+    "random, Taylor's shares",
 )
 DRAWN = (
     ("loss", "Taylor's shares"),
