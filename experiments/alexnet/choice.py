@@ -22,12 +22,11 @@ from gamepruning.workbench.datasets import Split
 
 SIZES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 PROPORTIONS = 0.3  # magnitude's choice that says how much each layer keeps
-KINDS = ("loss", "own", "printed", "test")
+KINDS = ("loss", "own", "printed", "test", "all")
 AS_PRINTED = "magnitude's shares at 30 %"
 SHARES_OF = {
     "Taylor's shares": "taylor",
     "weight x gradient's shares": "weight_gradient",
-    "magnitude's shares": "magnitude_l2",
 }
 
 
@@ -68,7 +67,7 @@ class Trained:
         return np.asarray(found.value)
 
     def index(self, kind: str, seed: int) -> np.ndarray:
-        """Biased Banzhaf values: of a kind of `KINDS`, layer by layer; or of "all"."""
+        """Biased Banzhaf values of one of `KINDS`, all but "all" layer by layer."""
         names = ["all"] if kind == "all" else [f.name for f in self.players.families]
         paths = [self.path(kind, name, seed) for name in names]
         return np.concatenate([np.load(path)["value"] for path in paths])

@@ -9,8 +9,9 @@
     python -m experiments.alexnet.run repaired --folder F     # the same, repaired
 
 5,000 of the 100,000 training images are for choices; the 10,000 published validation
-images are the test, which is read at the ends alone. Every stage resumes, and writes
-what it found into results.json.
+images are the test, which choices do not see but for the indices of footnote 9. Every
+stage but the bands, a minute, resumes, and writes what it found into results.json. An
+index that is on file is kept, whatever --sweeps says.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from scipy.stats import spearmanr
 
 import experiments.alexnet.network as network
 import gamepruning as gp
-from experiments.alexnet.choice import AS_PRINTED, PROPORTIONS, SIZES, Trained
+from experiments.alexnet.choice import AS_PRINTED, KINDS, PROPORTIONS, SIZES, Trained
 from experiments.alexnet.network import accuracy
 from experiments.gtap.bands import describe, digits
 from experiments.gtap.common import write_json
@@ -102,7 +103,7 @@ def bands(options: argparse.Namespace) -> None:
             "definitions": [describe(one) for one in found],
         }
         print(title, made[title]["definitions"][0]["peak"], seconds, flush=True)
-        write(bands=made)
+    write(bands=made)
 
 
 def indices(options: argparse.Namespace) -> None:
@@ -308,10 +309,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path("alexnet-checkpoints"))
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument(
-        "--kinds",
-        nargs="+",
-        default=["loss", "own", "printed", "test", "all"],
-        help="indices",
+        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="indices"
     )
     parser.add_argument(
         "--sweeps", type=int, default=20, help="toggles of each hidden unit"
