@@ -16,6 +16,7 @@ from gamepruning.types import InputError, ValueFn
 
 _FIRST_CHECK = 8  # samples, and twice the least of the method
 _CHECK_GROWTH = 1.25
+_SELDOM = 1.6  # the growth where each look fits a model anew
 _FORMAT = 2  # of checkpoints
 _WIDE_FORMAT = 3  # of those of very many players
 
@@ -94,9 +95,10 @@ class Schedule(NamedTuple):
 
     def next_check(self, done: int) -> int:
         """The first number of samples above `done` at which to look at the ranking."""
+        growth = _SELDOM if self.estimator.learns else _CHECK_GROWTH
         at = max(2 * self.cost.least, _FIRST_CHECK)
         while at <= done:
-            at = math.ceil(_CHECK_GROWTH * at)
+            at = math.ceil(growth * at)
         return at
 
     def next_stop(self, done: int) -> int:

@@ -10,7 +10,6 @@ from gamepruning.coalitions.estimators import (
     Estimator,
     SampleCost,
     moments,
-    proxies,
     sampling,
     select,
 )
@@ -56,7 +55,6 @@ METHODS = [*ESTIMATORS, "toy"]
 
 @pytest.fixture(autouse=True)
 def with_toy(monkeypatch):
-    monkeypatch.setattr(proxies, "TREES", 3)
     monkeypatch.setitem(ESTIMATORS, "toy", toy())
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gamepruning.coalitions import games as asked
-from gamepruning.coalitions.estimators import ESTIMATORS, proxies, sampling
+from gamepruning.coalitions.estimators import ESTIMATORS, sampling
 from gamepruning.coalitions.exact import exact_semivalue
 from gamepruning.coalitions.indices import estimate_indices, semivalues
 from gamepruning.coalitions.semivalues import banzhaf, beta_semivalue, shapley
@@ -38,11 +38,6 @@ FIVE_GAMES = (
     games.soum(11, 30, 6, seed=1),
 )
 KEY = jax.random.key(7)
-
-
-@pytest.fixture(autouse=True)
-def with_few_trees(monkeypatch):
-    monkeypatch.setattr(proxies, "TREES", 3)
 
 
 def each_case(function):

@@ -80,8 +80,7 @@ def test_learners_know_their_own_indices(law, fit, monkeypatch):
 
 @pytest.mark.parametrize("law", LAWS, ids=repr)
 @pytest.mark.parametrize("fit", LEARNERS)
-def test_a_multiple_of_a_game_has_the_same_proxy(law, fit, monkeypatch):
-    monkeypatch.setattr(proxies, "TREES", 3)
+def test_a_multiple_of_a_game_has_the_same_proxy(law, fit):
     rows = seen(law, curved)
     scaled = rows._replace(
         values=3 * rows.values + 5,
@@ -116,9 +115,8 @@ def off(method, game, law, exact, budget, times=4.5):
 
 
 @pytest.mark.parametrize("index", [shapley, banzhaf])
-def test_a_vote_is_learned(index, monkeypatch):
+def test_a_vote_is_learned(index):
     """Half of what the regression alone leaves, or less."""
-    monkeypatch.setattr(proxies, "TREES", 3)
     game, plain = vote(30), "leverage" if index is shapley else "paired_regression"
     known = {shapley: weighted_voting_shapley, banzhaf: weighted_voting_banzhaf}
     exact = np.asarray(known[index](game.quota, game.weights.tolist()).value)
@@ -126,8 +124,7 @@ def test_a_vote_is_learned(index, monkeypatch):
     assert off("proxy", *asked) < off(plain, *asked) / 2
 
 
-def test_terms_in_which_some_have_to_agree_are_learned(monkeypatch):
-    monkeypatch.setattr(proxies, "TREES", 3)
+def test_terms_in_which_some_have_to_agree_are_learned():
     rng, n = np.random.default_rng(3), 24
     needed = np.zeros((30, n), bool)
     for row, size in zip(needed, rng.integers(1, 5, 30), strict=True):
@@ -141,9 +138,8 @@ def test_terms_in_which_some_have_to_agree_are_learned(monkeypatch):
     assert off("proxy", *asked) < off("leverage", *asked) / 3
 
 
-def test_what_nobody_can_learn_has_honest_intervals(monkeypatch):
+def test_what_nobody_can_learn_has_honest_intervals():
     """Every coalition has a value of its own: nothing of it is like anything else."""
-    monkeypatch.setattr(proxies, "TREES", 3)
     table, powers = np.random.default_rng(5).normal(size=2**10), 1 << np.arange(10)
     errors = []
     for law in (shapley(10), banzhaf(10), banzhaf(10, 0.3)):
@@ -163,9 +159,8 @@ def test_what_nobody_can_learn_has_honest_intervals(monkeypatch):
 
 
 @pytest.mark.parametrize("law", [shapley(9), banzhaf(9)], ids=repr)
-def test_pairs_that_tell_nothing_are_given_up(law, tmp_path, monkeypatch):
+def test_pairs_that_tell_nothing_are_given_up(law, tmp_path):
     """In votes, whatever the rounds; and nowhere else."""
-    monkeypatch.setattr(proxies, "TREES", 3)
     pairs, path = [], tmp_path / "run.npz"
 
     def counted(game):
