@@ -74,10 +74,10 @@ assert np.isclose(test_fn(everybody)[0], forest.score(test_x, test_y))
 
 # %%
 shapley = gp.shapley_values(
-    jax.random.key(0), value_fn, num_players=num, num_evaluations=200 * num
+    jax.random.key(0), value_fn, num_players=num, num_evaluations=100 * num
 )
 small = gp.banzhaf_values(
-    jax.random.key(1), value_fn, bias=0.2, num_players=num, num_evaluations=200 * num
+    jax.random.key(1), value_fn, bias=0.2, num_players=num, num_evaluations=100 * num
 )
 alone = value_fn(np.eye(num, dtype=bool))
 figure, axes = plt.subplots(1, 2, figsize=(8.6, 3), sharex=True)
@@ -103,7 +103,7 @@ trace = gp.iterated_pruning(
     jax.random.key(2),
     value_fn,
     min(sizes),
-    step=2,
+    step=4,
     num_players=num,
     num_evaluations=20 * num,
     swaps=6,

@@ -124,7 +124,7 @@ def data_dir() -> Path:
 def quick_latencies() -> Iterator[None]:
     """Latencies are measured for a shorter time: no test depends on their precision."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gamepruning.compaction.measure.SECONDS", 0.1)
+        patch.setattr("gamepruning.compaction.measure.SECONDS", 0.02)
         yield
 
 

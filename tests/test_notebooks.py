@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 plt.close("all")
 plt.rcdefaults()
 from gamepruning.compaction import measure
-measure.SECONDS = 0.1
+measure.SECONDS = 0.02
 %reset -f
 """
 

@@ -5,13 +5,14 @@ import pytest
 from experiments.stack import parts
 from experiments.stack.models import Config
 
+# Sizes that no two fields share: which field became smaller is soon found.
 TINY = Config(
-    vocab_size=12,
-    base_emb_dim=8,
-    base_num_query_heads=4,
-    base_num_kv_heads=2,
-    head_dim=4,
-    base_mlp_dim=12,
+    vocab_size=13,
+    base_emb_dim=10,
+    base_num_query_heads=8,
+    base_num_kv_heads=4,
+    head_dim=6,
+    base_mlp_dim=14,
     base_num_decoder_layers=2,
 )
 
@@ -25,9 +26,9 @@ def needs(*packages):
 def test_a_checkpoint_of_maxtext_comes_back_at_the_small_configuration(tmp_path):
     found = parts.maxtext_half(tmp_path, TINY)
     assert found["student_overrides"] == {
-        "base_num_query_heads": 2,
-        "base_num_kv_heads": 1,
-        "base_mlp_dim": 6,
+        "base_num_query_heads": 4,
+        "base_num_kv_heads": 2,
+        "base_mlp_dim": 7,
     }
     assert found["max_error"] < 1e-6
     assert (tmp_path / "0" / "items").is_dir()
