@@ -16,6 +16,11 @@ from gamepruning.coalitions.indices import (
     semivalues,
     shapley_values,
 )
+from gamepruning.coalitions.interactions import (
+    Interactions,
+    exact_interactions,
+    interactions,
+)
 from gamepruning.coalitions.measures import (
     calibrated_likelihood,
     negative_cross_entropy,
@@ -41,6 +46,7 @@ __all__ = [
     "ESTIMATORS",
     "Incremental",
     "IndexEstimate",
+    "Interactions",
     "LeastCore",
     "Semivalue",
     "ValueFunction",
@@ -52,9 +58,11 @@ __all__ = [
     "deegan_packel",
     "estimate_indices",
     "exact_banzhaf",
+    "exact_interactions",
     "exact_owen",
     "exact_semivalue",
     "exact_shapley",
+    "interactions",
     "johnston",
     "least_core",
     "make_incremental",

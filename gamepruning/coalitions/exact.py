@@ -193,7 +193,7 @@ def semivalue_of(
             f"expected the values of all 2^{num_players} coalitions of the semivalue's "
             f"{num_players} players, got {len(values)}"
         )
-    weights = _coalition_weights(semivalue)
+    weights = coalition_weights(semivalue)
     index = np.empty(num_players)
     for player in range(num_players):
         without, with_player = np.moveaxis(values.reshape(2**player, 2, -1), 1, 0)
@@ -201,8 +201,8 @@ def semivalue_of(
     return index
 
 
-def _coalition_weights(semivalue: Semivalue) -> np.ndarray:
-    """w_|S| / C(N-1, |S|) of all 2^(N-1) coalitions of the others."""
+def coalition_weights(semivalue: Semivalue) -> np.ndarray:
+    """w_|S| / C(N-1, |S|) of all 2^(N-1) coalitions of the others, float64."""
     weights = semivalue.weights()
     sizes = np.zeros(1, int)
     for _ in range(semivalue.num_players - 1):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gamepruning.coalitions.estimators.draws import Draws, inclusion
 from gamepruning.coalitions.semivalues import Semivalue
@@ -52,7 +52,11 @@ def coalitions(
 
 
 def sized_coalitions(
-    key: Array, num_players: int, start: int, stop: int
+    key: Array,
+    num_players: int,
+    start: int,
+    stop: int,
+    shares: Float[np.ndarray, " sizes"] | None = None,
 ) -> Bool[np.ndarray, "S N"]:
     """Coalitions whose sizes are uniform on 1..N-1, every one of a size alike.
 
@@ -61,6 +65,7 @@ def sized_coalitions(
       num_players: N >= 2.
       start: the first number.
       stop: one after the last.
+      shares: the probabilities of the N - 1 sizes, where they are not alike.
 
     Returns:
       bool [stop - start, N], True = in.
@@ -71,7 +76,10 @@ def sized_coalitions(
       True
     """
     fate, marks = _words(key, num_players, start, stop)
-    sizes = 1 + (fate * (num_players - 1)).astype(int)
+    if shares is None:
+        sizes = 1 + (fate * (num_players - 1)).astype(int)
+    else:
+        sizes = 1 + np.searchsorted(np.cumsum(shares)[:-1], fate, side="right")
     highest = np.take_along_axis(np.sort(marks, axis=1), sizes[:, None] - 1, axis=1)
     return marks <= highest
 
