@@ -116,6 +116,16 @@ def page_of(file: Path) -> str:
     return f"{folder}-{file.stem.lower()}.md"
 
 
+def menu_of(folder: str, title: str) -> list[str]:
+    """The page of a study, and below it the others of its folder."""
+    lines = [f"    * [{title}](results/{folder}.md)"]
+    for page in sorted((EXPERIMENTS / folder).glob("*.md")):
+        if page.stem != "README":
+            head = page.read_text("utf-8").partition("\n")[0].lstrip("# ")
+            lines.append(f"    * [{head}](results/{page_of(page)})")
+    return lines
+
+
 def write_reference(name: str, title: str) -> None:
     """One page for a namespace: what it exports, in its own order."""
     module = importlib.import_module(f"gamepruning.{name}")
@@ -144,7 +154,7 @@ write("results/index.md", with_links(ROOT / "docs/results/index.md"))
 for name, title in NAMESPACES.items():
     write_reference(name, title)
 write("changelog.md", (ROOT / "CHANGELOG.md").read_text("utf-8"))
-results = [f"    * [{title}](results/{name}.md)" for name, title in RESULTS.items()]
+results = [line for name, title in RESULTS.items() for line in menu_of(name, title)]
 reference = [
     f"    * [{title}](reference/{name}.md)" for name, title in NAMESPACES.items()
 ]

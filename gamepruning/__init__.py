@@ -6,7 +6,7 @@ a smaller model, proven equal
 The names that come first in use are here; the rest is in namespaces: `players`,
 `equilibrium`, `coalitions`, `uncertainty`, `bandits`, `baselines`, `reconstruction`,
 `distillation`, `selection`, `compaction`, `export`, `huggingface`, `metrics`, `stats`,
-`tabular` and `types`.
+`tabular`, `images` and `types`.
 """
 
 import difflib

@@ -6,6 +6,7 @@ from . import (
     distillation as distillation,
     equilibrium as equilibrium,
     huggingface as huggingface,
+    images as images,
     metrics as metrics,
     players as players,
     reconstruction as reconstruction,

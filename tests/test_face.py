@@ -20,7 +20,7 @@ play_bandit ucb1 removal_arms top_n iterated_pruning iterated_building Scores
 """.split()
 NAMESPACES = """
 bandits baselines coalitions compaction distillation equilibrium export huggingface
-metrics players reconstruction selection stats tabular types uncertainty
+images metrics players reconstruction selection stats tabular types uncertainty
 """.split()
 
 

@@ -73,17 +73,21 @@ MAY_IMPORT_LATE = {
 }
 COMMAND = "a command loads what it runs: --help and a typing error answer at once"
 FIGURES = "matplotlib is loaded when there is something to draw"
+TABLES = "the names of methods are told without loading jax"
 # (file, folder): why the file imports from the folder inside a function.
 LATE = {
     ("workbench/cli/commands.py", "files"): COMMAND,
     ("workbench/cli/commands.py", "workbench/datasets"): COMMAND,
     ("workbench/cli/commands.py", "workbench/jobs"): COMMAND,
     ("workbench/cli/commands.py", "workbench/report"): COMMAND,
+    ("workbench/cli/commands.py", "workbench/settings"): COMMAND,
     ("workbench/cli/console.py", ""): COMMAND,
     ("workbench/jobs/bands.py", "workbench/report"): FIGURES,
     ("workbench/jobs/curve.py", "workbench/report"): FIGURES,
     ("workbench/jobs/run.py", "workbench/report"): FIGURES,
     ("workbench/jobs/sweep.py", "workbench/report"): FIGURES,
+    ("workbench/methods/registry.py", "bandits/policies"): TABLES,
+    ("workbench/methods/registry.py", "baselines"): TABLES,
 }
 # Pairs of modules that import each other, the first the second inside a function.
 CIRCLES: set[tuple[str, str]] = set()
@@ -132,11 +136,22 @@ def read_imports() -> tuple[Import, ...]:
         }
         package = ["gamepruning", *file.split("/")[:-1]]
         for node in ast.walk(tree):
-            for name in names_of(node, package):
+            loaded = loaded_by_name(node)
+            for name in [*names_of(node, package), *loaded]:
                 module = name if name in MODULES else name.rpartition(".")[0]
                 module = module if module in MODULES else None
-                found.append(Import(file, module, name, node.lineno, node in late))
+                is_late = node in late or bool(loaded)
+                found.append(Import(file, module, name, node.lineno, is_late))
     return tuple(found)
+
+
+def loaded_by_name(node: ast.AST) -> list[str]:
+    """What a command loads when it runs: "module:name" of the workbench, as text."""
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        return []
+    match = re.fullmatch(r"([a-z_]+(?:\.[a-z_]+)+):(\w+)", node.value)
+    module = f"gamepruning.workbench.{match[1]}" if match else ""
+    return [f"{module}.{match[2]}"] if match and module in MODULES else []
 
 
 def names_of(node: ast.AST, package: list[str]) -> list[str]:

@@ -138,20 +138,15 @@ def semivalues(
       value_fn: coalitions bool [S, N] -> values [S].
       semivalue: the power index; or a function of the number of players, such as
         `shapley`, where the value function knows it.
-      num_evaluations: the budget.
+      num_evaluations: the budget, which is the cost at most.
       method: a name in `ESTIMATORS`, or "auto" (see `choose_method`).
-      **options: target_agreement, cut, checkpoint, round_size, progress: see
-        `SamplingConfig`.
+      **options: see `shapley_values`.
 
     Returns:
-      `Scores`; value +- 1.96 stderr is a 95 % interval from 10 evaluations a player on,
-      also where the value function is noisy. The stderr is infinite where all values
-      drawn were equal. `estimate_indices` says more: see `IndexEstimate.note`.
+      `Scores` with standard errors as those of `shapley_values`.
 
     Raises:
       InputError: see `estimate_indices`.
-
-    Cost: at most `num_evaluations` evaluations.
 
     Example:
       >>> import jax

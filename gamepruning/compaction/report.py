@@ -276,4 +276,4 @@ def _less(ratio: float) -> str:
 
 
 def _share(before: int | float, after: int | float) -> str:
-    return f"{after / before:.1%}" if before else "-"
+    return f"{100 * after / before:.1f} %" if before else "-"

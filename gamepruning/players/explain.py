@@ -68,9 +68,9 @@ def explain(told: Told) -> str:
     """
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, markup=False)
     total = sum(map(prod, told.shapes.values()))
-    share = _share(told.slices, told.shapes)
+    share = f"{100 * _share(told.slices, told.shapes):.1f} %"
     console.print(
-        f"{told.num_players} players; {share:.1%} of the {total:,} parameters can leave"
+        f"{told.num_players} players; {share} of the {total:,} parameters can leave"
     )
     console.print(_family_table(told))
     lines = [*told.notes, *_what_stays(told)]
@@ -94,7 +94,7 @@ def _wrapped(line: str) -> str:
 def _family_table(told: Told) -> Table:
     """A row for families that are equal up to numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column(told.first, overflow="fold", max_width=30)
+    table.add_column(told.first, overflow="fold", max_width=29)
     table.add_column("what", no_wrap=True)
     table.add_column("players", justify="right", no_wrap=True)
     table.add_column("share", justify="right", no_wrap=True)
@@ -108,7 +108,7 @@ def _family_table(told: Told) -> Table:
             _merged([row.name for row in rows]),
             rows[0].kind,
             times + rows[0].players,
-            f"{_share(found, told.shapes):.1%}" if found else "",
+            f"{100 * _share(found, told.shapes):.1f} %" if found else "",
             _join([_place(pieces) for pieces in columns]),
         )
     return table
@@ -167,7 +167,7 @@ def _what_stays(told: Told) -> list[str]:
     for cause in sorted(causes, key=lambda cause: -held(causes[cause])):
         reasons = {row.reason for row in causes[cause]}
         reason = reasons.pop() if len(reasons) == 1 else cause
-        lines.append(f"{held(causes[cause]) / total:6.1%}  {reason}")
+        lines.append(f"{100 * held(causes[cause]) / total:5.1f} %  {reason}")
         places = [
             f"{_merged([row.path for row in rows])}[{rows[0].axis}] {rows[0].count}"
             for rows in _equal(causes[cause], _place_key)

@@ -32,7 +32,7 @@ def nothing_to_prune(model: TracedModel) -> str:
     where = f"axis {row.axis} of {row.path or 'params'!r}"
     text += f"for example {where} stays because {row.reason}"
     if share < 1:
-        text += f", as do {share:.0%} of the parameters"
+        text += f", as do {100 * share:.0f} % of the parameters"
     return text + _hint(model)
 
 

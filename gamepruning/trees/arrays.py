@@ -105,8 +105,7 @@ class Program:
         def run(*values: Any) -> list:
             arrays, data = jax.tree.unflatten(treedef, values)
             outs, out_tree = jax.tree.flatten(self._fn(rebuild(arrays), data))
-            number = {id(value): k for k, value in enumerate(values)}  # alive all along
-            places = [number.get(id(out)) for out in outs]
+            places = [_place(out, values) for out in outs]
             told.append((out_tree, places))
             pairs = zip(outs, places, strict=True)
             return [out for out, place in pairs if place is None]
@@ -116,6 +115,11 @@ class Program:
     def __repr__(self) -> str:
         plural = "" if len(self._made) == 1 else "s"
         return f"Program(compiled for {len(self._made)} kind{plural} of arguments)"
+
+
+def _place(value: Any, values: tuple[Any, ...]) -> int | None:
+    """Where this very object stands among others."""
+    return next((k for k, other in enumerate(values) if other is value), None)
 
 
 class Constant:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Shaped
 
-from gamepruning.types import InputError
+from gamepruning.types import InputError, Scores
 
 
 def as_mask(
@@ -34,6 +34,11 @@ def as_mask(
             f"the {name} is traced (by jit, vmap or grad), but who stays has to be "
             "known before: call this outside of it, or use players.gated, whose gates "
             "may be traced"
+        )
+    if isinstance(mask, Scores):
+        raise InputError(
+            f"expected a {name}, bool [N], got Scores: gp.top_n(scores, n) keeps the "
+            "best n"
         )
     array = np.asarray(mask)
     size = "N" if num_players is None else num_players

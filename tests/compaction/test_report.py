@@ -83,10 +83,10 @@ def test_the_table(report):
         "latency, p10         1.8 ms    240 us",
         "latency, p90         2.5 ms    300 us",
         "",
-        "players  before  after  kept",
-        "dense_0     512      9  1.8%",
-        "dense_1     256      7  2.7%",
-        "all         768     16  2.1%",
+        "players  before  after   kept",
+        "dense_0     512      9  1.8 %",
+        "dense_1     256      7  2.7 %",
+        "all         768     16  2.1 %",
         "",
         "largest difference from the gated full model: 2.5e-07 of the largest output",
     ]
@@ -139,7 +139,7 @@ def test_notes_and_many_families(timed):
     lines = str(report).splitlines()
     assert lines[-1] == "note: a note"
     assert any(line.startswith("6 more families") for line in lines)
-    assert any(line.split() == ["all", "300", "150", "50.0%"] for line in lines)
+    assert any(line.split() == ["all", "300", "150", "50.0", "%"] for line in lines)
 
 
 def test_notes_of_the_counter_are_passed_on(timed):

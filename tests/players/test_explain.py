@@ -35,11 +35,11 @@ def test_equal_layers_are_one_row_and_shares_are_those_of_parameters():
     told = gp.find_players(apply, PARAMS, jnp.ones((2, 6))).explain()
     lines = told.splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[0] == "60 players; 93.0% of the 1,290 parameters can leave"
+    assert lines[0] == "60 players; 93.0 % of the 1,290 parameters can leave"
     rows = [line for line in lines if "3 x 20" in line]
-    assert len(rows) == 1 and " 93.0% " in rows[0] and " units " in rows[0]
+    assert len(rows) == 1 and " 93.0 % " in rows[0] and " units " in rows[0]
     assert "in:a_long_name_of_an_encoder/layer_{0-2}/down" in told
-    assert "100.0%  it is sorted by sort" in told
+    assert "100.0 %  it is sorted by sort" in told
     assert "layer_{0-2}/down/kernel[1] 10" in told.replace("\n          ", " ")
 
 
@@ -52,8 +52,8 @@ def test_layers_that_differ_are_rows_of_their_own():
 
     players = gp.find_players(stack, params, jnp.ones((1, 3)))
     told = players.explain()
-    assert "100.0% of the 42 parameters" in told
-    assert " 76.2%  out:one[1]" in told and " 71.4%  out:two[1]" in told
+    assert "100.0 % of the 42 parameters" in told
+    assert " 76.2 %  out:one[1]" in told and " 71.4 %  out:two[1]" in told
     assert [family["kind"] for family in players.to_dict()["families"]] == ["units"] * 2
 
 
@@ -108,4 +108,4 @@ def test_scanned_layers_have_the_kinds_of_their_families():
             scanned, params, jnp.ones((1, 3)), layers="each", **how
         )
         assert len(players.kinds) == len(players.families)
-        assert "100.0% of the 48 parameters can leave" in players.explain()
+        assert "100.0 % of the 48 parameters can leave" in players.explain()

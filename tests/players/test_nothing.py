@@ -19,7 +19,7 @@ def test_the_cause_that_holds_most_parameters_is_named():
 
     with pytest.raises(gp.InputError) as caught:
         gp.find_players(apply, PARAMS, X)
-    assert "axis 1 of 'big' stays because it is accumulated by cumsum, as do 98%" in (
+    assert "axis 1 of 'big' stays because it is accumulated by cumsum, as do 98 %" in (
         str(caught.value)
     )
 

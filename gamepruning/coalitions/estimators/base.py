@@ -1,4 +1,4 @@
-"""What an estimator is: four pure functions over a state that a file can hold."""
+"""What an estimator is: pure functions over a state that a file can hold."""
 
 import math
 from collections.abc import Callable

@@ -68,20 +68,19 @@ class RunCommand(NamedTuple):
             Args:
               settings: What to do.
               out: Folder to make (default: runs/DATA-MODEL-KIND-NUMBER).
-              resume: Go on with the interrupted run of --out, under its own settings.
+              resume: Resume the interrupted run of --out with the settings that it had.
               distributed: Be one of several processes that share the work; the first
                 prints and writes.
               coordinator: Address of the first process (default: the cluster says it).
-              num_processes: How many there are (default: likewise).
-              process_id: Which this one is, from 0 (default: likewise).
+              num_processes: How many there are (default: the cluster says it).
+              process_id: Which this one is, from 0 (default: the cluster says it).
             """
             from gamepruning.files.together import Address, working_together
 
-            name, meet = (
-                settings.COMMAND,
-                Address(coordinator, num_processes, process_id),
-            )
-            with working_together(name, out, resume, distributed, meet) as own:
+            at = Address(coordinator, num_processes, process_id)
+            with working_together(
+                settings.COMMAND, out, resume, distributed, at
+            ) as own:
                 _load(self.job)(settings, out=own, resume=resume)
 
         run.__annotations__["settings"] = Annotated[_load(self.settings), arg(name="")]
@@ -109,8 +108,10 @@ def explain(
         data: How the data set is read.
         dataset: Data set whose inputs the network reads (default: inputs of the size
             that the network was made for).
-        granularity: What is a player.
-        reductions: Whether an axis that is summed over stays whole or is gated there.
+        granularity: A player is a unit (neuron, filter, head), a family of units
+            (layer), a single weight or a residual branch.
+        reductions: An axis that is summed over stays whole (freeze), is gated there
+            (gate), or shrinks, and means divide by the new size (width).
         json_: Print all slices as JSON instead of a table.
     """
     from gamepruning.workbench.jobs.explain import explained_players
@@ -241,9 +242,8 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
             )
     except SystemExit as end:
         if end.code:
-            raise InputError(
-                _meaning(condense(complaint.getvalue()), name, rest)
-            ) from None
+            told = condense(complaint.getvalue())
+            raise InputError(_meaning(told, name, rest)) from None
         return lambda: None
 
 

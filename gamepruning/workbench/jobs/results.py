@@ -18,11 +18,7 @@ from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.sizes import limit_of
 from gamepruning.workbench.methods.subject import Choice, checked_inputs
 from gamepruning.workbench.report.page import render
-from gamepruning.workbench.report.results import (
-    Contender,
-    FamilyRow,
-    RunResult,
-)
+from gamepruning.workbench.report.results import Contender, FamilyRow, RunResult
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.task import Task
@@ -130,13 +126,8 @@ def measure_costs(task: Task, compared: Comparison) -> dict[str, Cost]:
 
 def _family_rows(task: Task, choice: Choice) -> tuple[FamilyRow, ...]:
     return tuple(
-        FamilyRow(
-            family.name,
-            int(choice.mask[family.start : family.stop].sum()),
-            family.size,
-            rescued,
-        )
-        for family, rescued in zip(task.players.families, choice.rescued, strict=True)
+        FamilyRow(f.name, int(choice.mask[f.start : f.stop].sum()), f.size, rescued)
+        for f, rescued in zip(task.players.families, choice.rescued, strict=True)
     )
 
 

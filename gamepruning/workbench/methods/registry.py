@@ -107,14 +107,9 @@ _BASELINES = {
     "random": "by chance",
     "loss_oracle": "the loss change when a player is removed alone",
 }
-_WAYS: dict[Selection, str] = {
-    "pruning": "removes the worst",
-    "building": "adds the best",
-}
-_SHARES: tuple[tuple[Selection, str, str], ...] = (
-    ("top_n", "", ""),
-    ("family", "-family", ", the same share of every family"),
-)
+_Ways = dict[Selection, str]
+_WAYS: _Ways = {"pruning": "removes the worst", "building": "adds the best"}
+_SHARES: _Ways = {"top_n": "", "family": ", the same share of every family"}
 
 
 def _methods() -> Iterator[Method]:
@@ -131,15 +126,29 @@ def _methods() -> Iterator[Method]:
             yield Method(f"{way}-{name}", "index", told, name, way)
     for name, what in _BANDITS.items():
         yield Method(name, "bandit", what, name, "pruning")
-    for how, end, share in _SHARES:
+    for how, share in _SHARES.items():
+        end = "-family" if share else ""
         for name, what in _BASELINES.items():
-            full = {"magnitude": "magnitude_l2"}.get(name, name)
+            full = "magnitude_l2" if name == "magnitude" else name
             aliases = () if full == name else (full + end,)
             yield Method(name + end, "baseline", what + share, full, how, aliases)
 
 
 METHODS: dict[str, Method] = {method.name: method for method in _methods()}
 """Every method by name. To add one, write `METHODS[name] = Method(name, kind, ...)`."""
+
+
+def add_from_tables() -> None:
+    """Make methods of what stands in `BASELINES` and `POLICIES` alone."""
+    from gamepruning.bandits.policies import POLICIES
+    from gamepruning.baselines.table import BASELINES
+
+    known = {method.scorer for method in METHODS.values()}
+    for name in BASELINES.keys() - known:
+        told = getattr(BASELINES[name], "help", "") or name
+        METHODS[name] = Method(name, "baseline", told, name)
+    for name in POLICIES.keys() - known:
+        METHODS[name] = Method(name, "bandit", name, name, "pruning")
 
 
 def find_method(name: str) -> Method:
@@ -153,10 +162,12 @@ def find_method(name: str) -> Method:
       gamepruning.types.InputError: no method 'shaply': did you mean shapley?
     """
     aliases = {alias: m.name for m in METHODS.values() for alias in m.aliases}
-    method = METHODS.get(aliases.get(name, name))
-    if method is None:
+    found = aliases.get(name, name)
+    if found not in METHODS:
+        add_from_tables()
+    if found not in METHODS:
         raise InputError(f"no method {name!r}{closest(name, [*METHODS, *aliases])}")
-    return method
+    return METHODS[found]
 
 
 def names_of(*kinds: Kind) -> tuple[str, ...]:

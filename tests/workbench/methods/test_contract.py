@@ -27,7 +27,7 @@ from gamepruning.workbench.jobs.one_curve import Trained, choose_at
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
 from gamepruning.workbench.methods.rank import RANKERS, _make_scorer
-from gamepruning.workbench.methods.registry import METHODS, Method
+from gamepruning.workbench.methods.registry import METHODS, Method, find_method
 from gamepruning.workbench.methods.subject import Subject
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.settings.prune import PruneSettings
@@ -145,12 +145,12 @@ def test_the_equilibrium_is_told_the_same_by_every_command(made):
 
 @pytest.fixture
 def toys(monkeypatch):
-    """A baseline, a policy and an estimator, each added by a line; those called."""
-    calls = []
+    """A baseline, a policy and an estimator, each a line of its table; those called."""
+    calls, before = [], dict(METHODS)
 
-    def toy_scores(key, players, params, loss_fn, inputs, labels, **chunk):
+    def toy_scores(*given, **chunk):
         calls.append("baseline")
-        return magnitude_scores(players, params)
+        return magnitude_of_all(*given, **chunk)
 
     def toy_policy():
         calls.append("policy")
@@ -162,12 +162,12 @@ def toys(monkeypatch):
         return ESTIMATORS["toggle"].finish(problem, state)
 
     toy = ESTIMATORS["toggle"]._replace(finish=finish, preference=-1)
-    baseline = Method("toy_scores", "baseline", "a toy", toy_scores)
-    bandit = Method("toy_policy", "bandit", "a toy", toy_policy, "pruning")
-    monkeypatch.setitem(METHODS, "toy_scores", baseline)
-    monkeypatch.setitem(METHODS, "toy_policy", bandit)
+    monkeypatch.setitem(BASELINES, "toy_scores", toy_scores)
+    monkeypatch.setitem(POLICIES, "toy_policy", toy_policy)
     monkeypatch.setitem(ESTIMATORS, "toy", toy)  # "auto" prefers it
-    return calls
+    yield calls
+    for name in METHODS.keys() - before:
+        del METHODS[name]
 
 
 def test_new_ones_run_through_compare(toys, tmp_path, monkeypatch):
@@ -192,6 +192,20 @@ def test_a_scorer_that_cannot_be_is_one_line(made, tmp_path, monkeypatch):
     monkeypatch.setitem(RANKERS, "baseline", lambda *args: 3)
     with pytest.raises(InputError, match="scorer of toy to return gp.Scores, got int"):
         choose_by("toy", made, tmp_path / "two", keep="4")
+
+
+def test_a_line_of_a_table_is_a_method_and_a_function_may_be_one(toys, made, tmp_path):
+    assert find_method("toy_policy").selection == "pruning"
+    assert find_method("toy_scores").summary == "toy_scores"
+    own = Method("own", "baseline", "a function", magnitude_of_all)
+    METHODS["own"] = own
+    assert choose_by("own", made, tmp_path / "own", keep="4").mask.sum() == 4
+    with pytest.raises(InputError, match="no method 'toy_score': did you mean toy_s"):
+        find_method("toy_score")
+
+
+def magnitude_of_all(key, players, params, loss_fn, inputs, labels, **chunk):
+    return magnitude_scores(players, params)
 
 
 def test_tables_of_the_library_are_covered():
