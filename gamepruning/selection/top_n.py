@@ -340,10 +340,12 @@ def _check_request(n, num_players, groups, scope, players, proportions_from) -> 
             f"nothing would be pruned: n={n} of {num_players} players are kept; ask "
             f"for fewer than {num_players}"
         )
+    if n < 1:
+        raise InputError(f"expected n >= 1 players to keep, got {n}")
     least = sum(group.floor for group in groups)
-    if n < max(least, 1):
+    if n < least:
         raise InputError(
             f"cannot keep {n} players: min_units, round_to and protect already keep "
-            f"{max(least, 1)} ({', '.join(f'{g.name} {g.floor}' for g in groups)}); "
+            f"{least} ({', '.join(f'{g.name} {g.floor}' for g in groups)}); "
             "ask for more or lower them"
         )

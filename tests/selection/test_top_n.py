@@ -158,8 +158,8 @@ def test_a_million_players_take_no_time():
     [
         (8, {}, "nothing would be pruned"),
         (9, {}, "nothing would be pruned"),
-        (0, {}, "cannot keep 0"),
-        (-1, {}, "cannot keep -1"),
+        (0, {}, "n >= 1 players to keep, got 0"),
+        (-1, {}, "n >= 1 players to keep, got -1"),
         (1, {}, "cannot keep 1 players"),  # one of each family is two
         (5, {"min_units": 3}, "already keep 6"),
         (4, {"protect": ["a"]}, "already keep 5"),
