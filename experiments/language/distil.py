@@ -17,7 +17,6 @@ import argparse
 import json
 import resource
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -46,8 +45,11 @@ from experiments.language.run import (
     METHODS,
     STAGES,
     Bench,
+    cut_file,
     facts_of,
+    kinds_asked,
     repaired,
+    save_cut,
 )
 from experiments.language.smollm2 import perplexity_of, smollm2, tokens_of
 from gamepruning.files import npz
@@ -81,10 +83,9 @@ def states_of(checkpoint: Checkpoint) -> States:
 
 def cut_of(options: Any) -> Cut:
     """Who leaves, and the repair: as `run` does it, or as it was found before."""
-    name = "-".join(map(str, _network(options).values()))
-    file = options.folder / "distil" / f"{name}.npz"
+    file = cut_file(options, options.method, options.removed, options.stage)
     if not file.exists():
-        print(f"{name}: choosing and repairing first", flush=True)
+        print(f"{file.stem}: choosing and repairing first", flush=True)
         _write_cut(file, options)
     facts, arrays = npz.load(file)
     mask = arrays.pop("mask")
@@ -92,16 +93,13 @@ def cut_of(options: Any) -> Cut:
 
 
 def _write_cut(file: Path, options: Any) -> None:
-    begin = time.perf_counter()
     bench = bench_of(options)
     players, mask = METHODS[options.method](bench, options.removed)
     done = repaired(bench, players, mask, options.method, options.stage)
     mask = np.asarray(getattr(done, "mask", mask))
-    facts = facts_of(bench, players, mask) | {
-        "calibration_tokens": int(bench.calibration.size),
-        "cut_seconds": round(time.perf_counter() - begin),
-    }
-    npz.save(file, facts, {"mask": mask} | jax.tree.map(np.asarray, done.params))
+    facts = facts_of(bench, players, mask)
+    facts["calibration_tokens"] = int(bench.calibration.size)
+    save_cut(file, done.params, mask, facts)
 
 
 def bench_of(options: Any) -> Bench:
@@ -198,12 +196,11 @@ def about_of(options: Any, learning: Learning) -> dict[str, Any]:
 
 def _network(options: Any) -> dict[str, Any]:
     """What tells one cut from another."""
-    kinds = sorted(options.kinds) if options.method == "market" else ["neurons"]
     return {
         "method": options.method,
         "asked": options.removed,
         "stage": options.stage,
-        "kinds": "+".join(kinds),
+        "kinds": "+".join(kinds_asked(options, options.method)),
         "calibration": options.calibration,
     }
 

@@ -29,6 +29,7 @@ import numpy as np
 import gamepruning as gp
 from experiments.gtap.common import write_json
 from experiments.language.smollm2 import perplexity_of, sequences, smollm2
+from gamepruning.files import npz
 from gamepruning.reconstruction import (
     Curves,
     ReconstructionConfig,
@@ -215,29 +216,39 @@ def main() -> None:
         write_json(RESULT, result)
     for removed in options.removed:
         for method in options.methods:
-            done = [about(row) for row in result["rows"]]
-            now = (method, removed, len(bench.branches), int(bench.calibration.size))
-            stages = set(options.stages)
-            if not any(row == now and stages <= has for row, has in done):
-                result["rows"].append(row_of(bench, method, removed, options, result))
-                write_json(RESULT, result)
+            row = new_row(bench, method, removed, options)
+            alike = [r for r in result["rows"] if about(r) == about(row)]
+            if not any(set(options.stages) <= r.keys() for r in alike):
+                result["rows"].append(row)
+                measure(bench, row, options, result)
+
+
+def new_row(bench: Bench, method: str, removed: float, options: Any) -> dict[str, Any]:
+    """What is asked of a network."""
+    return {
+        "method": method,
+        "asked": removed,
+        "branches": bench.branches,
+        "kinds": kinds_asked(options, method),
+        "calibration_tokens": int(bench.calibration.size),
+    }
 
 
 def about(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Which network, and what of it was measured."""
-    branches, tokens = len(row.get("branches", [])), row["calibration_tokens"]
-    stages = {stage for stage in STAGES if stage in row}
-    return (row["method"], row["asked"], branches, tokens), stages
+    """What tells one row from another."""
+    names = ("method", "asked", "kinds", "calibration_tokens")
+    return (len(row.get("branches", [])), *(row[name] for name in names))
 
 
-def row_of(bench: Bench, method: str, removed: float, options: Any, result: Any) -> Any:
-    """One network: as cut, repaired at once, repaired from layer to layer."""
-    begin = time.perf_counter()
+def kinds_asked(options: Any, method: str) -> list[str]:
+    """The kinds of players that a method may remove."""
+    return sorted(options.kinds) if method == "market" else ["neurons"]
+
+
+def measure(bench: Bench, row: dict[str, Any], options: Any, result: Any) -> None:
+    """One network: as cut, repaired at once, from layer to layer; kept by stage."""
+    begin, method, removed = time.perf_counter(), row["method"], row["asked"]
     players, mask = METHODS[method](bench, removed)
-    row: dict[str, Any] = {"method": method, "asked": removed}
-    row["branches"] = bench.branches
-    row["kinds"] = sorted(set(bench.kinds_of(players).values()))
-    row["calibration_tokens"] = int(bench.calibration.size)
     row["choice_seconds"] = round(time.perf_counter() - begin)
     row |= facts_of(bench, players, mask)
     small: Any = None
@@ -246,14 +257,16 @@ def row_of(bench: Bench, method: str, removed: float, options: Any, result: Any)
         done = repaired(bench, players, mask, method, stage)
         row[f"{stage}_seconds"] = round(time.perf_counter() - begin)
         mask = np.asarray(getattr(done, "mask", mask))
+        if not bench.branches:
+            save_cut(cut_file(options, method, removed, stage), done.params, mask, row)
         small = gp.compact(players, done.params, mask, min_units=0)
         row[stage] = bench.perplexity(small.apply, small.params)
         row[f"{stage}_ratio"] = row[stage] / result["dense"]
         print(method, removed, stage, row[f"{stage}_ratio"], flush=True)
+        write_json(RESULT, result)
     if options.write is not None:
         folder = options.write / f"{method}-{removed}"
         gp.huggingface.save(folder, small, bench.checkpoint, pad=True)
-    return row
 
 
 def facts_of(bench: Bench, players: gp.Players, mask: Mask) -> dict[str, Any]:
@@ -263,6 +276,20 @@ def facts_of(bench: Bench, players: gp.Players, mask: Mask) -> dict[str, Any]:
     kept = {f.name: int(mask[f.start : f.stop].sum()) for f in players.families}
     gone = bench.inner - bench.count(bench.params) + whole - size.count(mask)
     return {"removed": gone / bench.inner, "kept": kept}
+
+
+def cut_file(options: Any, method: str, removed: float, stage: str) -> Path:
+    """Where `distil` finds who stays, and the parameters."""
+    kinds = "+".join(kinds_asked(options, method))
+    words = (method, removed, stage, kinds, options.calibration)
+    return options.folder / "distil" / f"{'-'.join(map(str, words))}.npz"
+
+
+def save_cut(file: Path, params: Any, mask: Mask, facts: dict[str, Any]) -> None:
+    """Keep the parameters at their full size, and who stays."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    named = {name: facts[name] for name in ("removed", "kept", "calibration_tokens")}
+    npz.save(file, named, {"mask": mask} | jax.tree.map(np.asarray, params))
 
 
 class Cut(NamedTuple):
