@@ -30,10 +30,10 @@ SHOWN = 8  # outputs of each model that the tests know
 hf = gp.huggingface
 
 
-def torch_side(python: str, task: str, folder: Path) -> Any:
+def torch_side(python: str, task: str, folder: Path, *options: str) -> Any:
     """What `torch_side.py` says of the models in a folder."""
     script = Path(__file__).with_name("torch_side.py")
-    subprocess.run([python, str(script), task, str(folder)], check=True)
+    subprocess.run([python, str(script), task, str(folder), *options], check=True)
     return json.loads((folder / "found.json").read_text())
 
 
@@ -116,7 +116,8 @@ def main() -> None:
             row["largest difference"] = differences(folder, kind)
             shown = outputs.reshape(-1, outputs.shape[-1])[-1, :SHOWN]
             expected[kind] = np.round(shown.astype(float), 6).tolist()
-    write_json(RESULT, {"versions": versions, "rows": rows})
+    others = json.loads(RESULT.read_text()).get("checkpoints", [])
+    write_json(RESULT, {"versions": versions, "rows": rows, "checkpoints": others})
     write_json(EXPECTED, expected)
 
 

@@ -21,4 +21,20 @@ def oracle() -> list[str]:
     return table(heads, "llllrrrr", lines)
 
 
-TABLES: dict[str, Table] = {"oracle": oracle}
+def checkpoints() -> list[str]:
+    """A row a checkpoint: how far both are apart, and from themselves."""
+    rows = [
+        (
+            row["name"],
+            f"{row['parameters'] / 1e6:.1f}",
+            f"{row['largest logit']:.1f}",
+            *(f"{1e6 * row[name]:.0f}" for name in APART),
+        )
+        for row in read("language/results/oracle.json")["checkpoints"]
+    ]
+    heads = ("checkpoint", "parameters, millions", "largest logit", *APART)
+    return table(heads, "lrrrrrr", rows)
+
+
+APART = ("float32", "float64", "transformers' rounding", "ours")
+TABLES: dict[str, Table] = {"oracle": oracle, "oracle-checkpoints": checkpoints}
