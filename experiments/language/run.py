@@ -343,7 +343,12 @@ def read_options() -> Any:
     parser.add_argument("--calibration", type=int, default=64, help="sequences")
     parser.add_argument("--test-tokens", type=int, default=65536)
     parser.add_argument("--write", type=Path, help="folder for the small models")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.write and "values" in options.kinds:
+        parser.error(
+            "--write: no configuration says which dimensions of values are left"
+        )
+    return options
 
 
 if __name__ == "__main__":
