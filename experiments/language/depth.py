@@ -11,7 +11,6 @@ weight changes. The result holds the rankings, so what is there is not run again
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -25,7 +24,7 @@ import optax
 
 import gamepruning as gp
 from experiments.gtap.common import write_json
-from experiments.language.smollm2 import sequences, smollm2
+from experiments.language.smollm2 import command_of, sequences, smollm2
 from gamepruning.huggingface.layers import (
     attend,
     causal_mask,
@@ -177,8 +176,7 @@ def main() -> None:
     options = read_options()
     game = Branches(options.folder, options.sequences)
     result: Any = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    command = ["python -m experiments.language.depth", *sys.argv[1:]]
-    result |= {"command": " ".join(command)}
+    result["command"] = command_of("depth")
     test = sequences(options.folder, "test", LENGTH, options.test_tokens // LENGTH)
     result["test_tokens"] = int(test.size)
     for method in options.methods:

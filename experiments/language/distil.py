@@ -16,7 +16,6 @@ read once, at the end. `--dense` trains the full model in the same way.
 import argparse
 import json
 import resource
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -51,7 +50,7 @@ from experiments.language.run import (
     repaired,
     save_cut,
 )
-from experiments.language.smollm2 import perplexity_of, smollm2, tokens_of
+from experiments.language.smollm2 import command_of, perplexity_of, smollm2, tokens_of
 from gamepruning.files import npz
 from gamepruning.huggingface.checkpoint import Checkpoint, architecture_of
 
@@ -168,18 +167,9 @@ def run(options: Any) -> None:
         print("it is in the result already")
         return
     row = about | row_of(options, learning)
-    row["command"] = " ".join(["python -m experiments.language.distil", *_asked()])
+    row["command"] = command_of("distil")
     result[kind].append(row)
     write_json(RESULT, result)
-
-
-def _asked() -> list[str]:
-    """The command line but where the model lies."""
-    words = sys.argv[1:]
-    if "--folder" in words:
-        at = words.index("--folder")
-        words = words[:at] + words[at + 2 :]
-    return words
 
 
 def learning_of(options: Any) -> Learning:

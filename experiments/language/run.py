@@ -14,7 +14,6 @@ of the ranking `one_by_one` of `depth` have left before anybody else is asked.
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +27,7 @@ import numpy as np
 
 import gamepruning as gp
 from experiments.gtap.common import write_json
-from experiments.language.smollm2 import perplexity_of, sequences, smollm2
+from experiments.language.smollm2 import command_of, perplexity_of, sequences, smollm2
 from gamepruning.files import npz
 from gamepruning.reconstruction import (
     Curves,
@@ -209,7 +208,7 @@ def main() -> None:
     result: dict[str, Any] = {"rows": []}
     if RESULT.exists():
         result = json.loads(RESULT.read_text())
-    result["command"] = " ".join(["python -m experiments.language.run", *sys.argv[1:]])
+    result["command"] = command_of("run")
     if "dense" not in result:
         result["dense"] = bench.perplexity(bench.apply, bench.params)
         result["test_tokens"] = int(bench.test.size)

