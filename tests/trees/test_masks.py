@@ -7,7 +7,7 @@ import pytest
 
 from gamepruning.trees.examples import count_rows, same_length
 from gamepruning.trees.masks import as_mask, as_masks
-from gamepruning.types import InputError
+from gamepruning.types import InputError, Scores
 
 
 def test_masks_come_back_as_bool_arrays():
@@ -51,3 +51,9 @@ def test_the_length_that_all_share():
     for nothing in ((), np.ones((0, 2)), (np.ones(5), np.ones(4))):
         with pytest.raises(InputError, match="leading axis of examples"):
             count_rows(nothing)
+
+
+def test_scores_are_no_mask_and_the_error_says_what_makes_one():
+    scores = Scores(np.arange(3.0), np.zeros(3), 0)
+    with pytest.raises(InputError, match=r"got Scores: gp.top_n\(scores, n\)"):
+        as_mask(scores, 3)

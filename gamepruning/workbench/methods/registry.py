@@ -144,10 +144,10 @@ def add_from_tables() -> None:
     from gamepruning.baselines.table import BASELINES
 
     known = {method.scorer for method in METHODS.values()}
-    for name in BASELINES.keys() - known:
+    for name in [name for name in BASELINES if name not in known]:
         told = getattr(BASELINES[name], "help", "") or name
         METHODS[name] = Method(name, "baseline", told, name)
-    for name in POLICIES.keys() - known:
+    for name in [name for name in POLICIES if name not in known]:
         METHODS[name] = Method(name, "bandit", name, name, "pruning")
 
 
