@@ -187,11 +187,8 @@ def interactions(
     drawn = len(masks) - ends
     # The mean of what is added differs from fold to fold by little: the second moment
     # of the rest is its variance and a square that is small beside it.
-    value, squares = (
-        (value + value.T) / 2,
-        (squares + squares.T) / 2,
-    )  # but for rounding
-    stderr = np.sqrt(squares) / drawn
+    value = (value + value.T) / 2  # it was symmetric but for rounding
+    stderr = np.sqrt((squares + squares.T) / 2) / drawn
     np.fill_diagonal(value, 0)
     np.fill_diagonal(stderr, 0)
     return Interactions(value, stderr, num_evaluations)
@@ -228,6 +225,11 @@ class _Law:
         self.semivalue, n = semivalue, semivalue.num_players
         self.num_players = n
         self.centre = 0.5 if semivalue.bias is None else semivalue.bias
+        self.share = np.zeros(0)
+        if (p := semivalue.bias) is not None:  # of any size alike
+            weights = np.array([(1 - p) ** -2, -1 / (p * (1 - p)), p**-2])
+            self.table = weights[:, None].repeat(n + 1, axis=1)
+            return
         sizes = np.arange(n + 1)
         logs = semivalue._replace(num_players=n - 1).log_weights()
         each = logs - _log_choices(n - 2)  # of one coalition of the others, by size
@@ -237,23 +239,12 @@ class _Law:
             can_be = (others >= 0) & (others <= n - 2)
             log = _log_choices(n)[can_be] + each[others[can_be]]
             table[inside, can_be] = (-1) ** inside * np.exp(log)
-        if semivalue.bias is None:
-            chance = np.array(
-                [
-                    (n - sizes) * (n - sizes - 1),
-                    2 * sizes * (n - sizes),
-                    sizes * (sizes - 1),
-                ]
-            ) / (n * (n - 1))
-            share = np.sqrt((chance * table**2).sum(axis=0))
-            share[[0, n]] = 0  # known by themselves
-            self.share = share / share.sum()
-            drawn = np.where(self.share > 0, self.share, 1)
-        else:
-            p = semivalue.bias
-            log = sizes * math.log(p) + (n - sizes) * math.log1p(-p)
-            self.share, drawn = np.zeros(0), np.exp(_log_choices(n) + log)
-        self.table = table / drawn
+        ways = [(n - sizes) * (n - sizes - 1), 2 * sizes * (n - sizes)]
+        chance = np.array([*ways, sizes * (sizes - 1)]) / (n * (n - 1))
+        share = np.sqrt((chance * table**2).sum(axis=0))
+        share[[0, n]] = 0  # known by themselves
+        self.share = share / share.sum()
+        self.table = table / np.where(self.share > 0, self.share, 1)
 
     def draw(self, key, number: int) -> tuple[np.ndarray, int]:
         """Coalitions bool [S, N], and how many of the first are nobody or everybody."""

@@ -129,6 +129,19 @@ def test_errors_are_true(law, budget):
     assert np.sqrt(np.mean(bias**2)) < 1.5
 
 
+@each_law
+def test_of_many_players_a_strong_pair_is_found(law):
+    """Coalitions whose chance is below the smallest number are never drawn."""
+    n = 1500
+
+    def game(masks):
+        return 5.0 * (masks[:, 3] & masks[:, 700]) + masks[:, 9]
+
+    found = interactions(KEY, game, law(n), num_evaluations=3000)
+    assert np.isfinite(found.value).all() and np.isfinite(found.stderr).all()
+    assert abs(found.value[3, 700] - 5) <= 4 * found.stderr[3, 700]
+
+
 def test_the_budget_is_kept_and_keys_decide():
     asked = []
 
