@@ -233,7 +233,9 @@ class RemovalArms:
             lambda leaf: jnp.asarray(leaf)[chosen], (given, labels)
         )
 
-    def compile_once(self, name: Any, make: Callable[[], Callable]) -> Callable:
+    def compile_once(
+        self, name: Any, make: Callable[[], Callable[..., Any]]
+    ) -> Callable[..., Any]:
         """A compiled function, made on first use; all copies share it."""
         if name not in self.compiled:
             self.compiled[name] = jax.jit(make())
@@ -299,7 +301,7 @@ class RemovalArms:
         return lax.switch(kind_of[player], list(map(make_branch, kinds)), *operands)
 
 
-def _losses(arms: RemovalArms) -> Callable:
+def _losses(arms: RemovalArms) -> Callable[..., Any]:
     """(arrays, gates, batches) -> the losses of all mini-batches, [M]."""
 
     def run(arrays, gates, batches):
@@ -314,7 +316,7 @@ def _losses(arms: RemovalArms) -> Callable:
     return run
 
 
-def _kept(arms: RemovalArms, keep: str) -> Callable:
+def _kept(arms: RemovalArms, keep: str) -> Callable[..., Any]:
     """(arrays, gates, batches) -> what pulls read, as much of it as `keep` says."""
 
     def run(arrays, gates, batches):
@@ -338,7 +340,7 @@ def _kept(arms: RemovalArms, keep: str) -> Callable:
     return run
 
 
-def _all_changes(arms: RemovalArms, num_batches: int) -> Callable:
+def _all_changes(arms: RemovalArms, num_batches: int) -> Callable[..., Any]:
     """data -> the mean loss change of every player over the first mini-batches, [N]."""
 
     def run(data):

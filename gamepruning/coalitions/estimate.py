@@ -203,11 +203,11 @@ class _Position(NamedTuple):
     is_settled: bool
 
 
-def _file_of(config: SamplingConfig, value_fn: ValueFn) -> npz.Checkpoint | None:
+def _file_of(config: SamplingConfig, value_fn: ValueFn) -> npz.CheckpointFile | None:
     """The checkpoint, if there is to be one."""
     if config.checkpoint is None:
         return None
-    return npz.Checkpoint(Path(config.checkpoint), processes_of(value_fn))
+    return npz.CheckpointFile(Path(config.checkpoint), processes_of(value_fn))
 
 
 def _resolve_auto(

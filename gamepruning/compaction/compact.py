@@ -37,7 +37,7 @@ from gamepruning.selection.round_mask import round_mask
 from gamepruning.trees.arrays import split_arrays
 from gamepruning.trees.paths import InputKey
 from gamepruning.trees.placement import replicated_note
-from gamepruning.types import InputError, Scores
+from gamepruning.types import Apply, InputError, Scores
 
 RANDOM_DRAWS = 8  # before nothing is called proved
 
@@ -57,7 +57,7 @@ class CompactModel(NamedTuple):
       mask: who stayed, bool [N].
     """
 
-    apply: Callable
+    apply: Callable[..., Any]
     params: Any
     opt_state: Any
     plan: Plan
@@ -300,7 +300,7 @@ class _Pair(NamedTuple):
 
     players: Players
     stays: np.ndarray
-    apply: Callable
+    apply: Apply
     examples: tuple
     small_inputs: tuple
 
@@ -354,7 +354,7 @@ def _look_again(pair: _Pair, params: Any, outputs: Any) -> tuple[float, str]:
     return 0.0, note
 
 
-def _jit(fn: Callable, params, inputs):
+def _jit(fn: Callable[..., Any], params, inputs):
     """Evaluate under jit; leaves that are not arrays stay outside of it."""
     arrays, rebuild = split_arrays((params, *inputs))
     return jax.jit(lambda arrays: fn(*rebuild(arrays)))(arrays)

@@ -13,6 +13,7 @@ from gamepruning.compaction.verify import relative_error
 from gamepruning.players import Players, find_players
 from gamepruning.run.batches import predict
 from gamepruning.trees.paths import named_leaves
+from gamepruning.types import Apply
 
 TOLERANCE = 1e-4  # relative to the largest output, in float32
 
@@ -54,7 +55,7 @@ def run_gated(players: Players, params: Any, gates: jax.Array, inputs: Any) -> A
 
 
 def absorb_gates(
-    apply: Callable,
+    apply: Apply,
     players: Players,
     params: Any,
     gates: jax.Array,
@@ -121,7 +122,7 @@ def _carry(apply, players, params, gates, mask, inputs) -> Absorbed:
     return Absorbed(gated, joint, new, convert(mask), wrap, convert, "gates")
 
 
-class Gated(Protocol):
+class GatedChoice(Protocol):
     """A full network, who stays, and the gates at which it was chosen."""
 
     @property
@@ -133,7 +134,7 @@ class Gated(Protocol):
 
 
 def removal_error(
-    players: Players, chosen: Gated, small: CompactModel, inputs: jax.Array
+    players: Players, chosen: GatedChoice, small: CompactModel, inputs: jax.Array
 ) -> float:
     """How far a small network is from the one it was cut from, with its gates, too.
 

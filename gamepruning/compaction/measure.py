@@ -133,7 +133,7 @@ def count_bytes(tree: Any) -> int:
     return sum(prod(leaf.shape) * leaf.dtype.itemsize for leaf in _arrays(tree))
 
 
-def count_macs(fn: Callable, *args: Any) -> int:
+def count_macs(fn: Callable[..., Any], *args: Any) -> int:
     """The multiply-adds of one call: matrix products and convolutions.
 
     Args:
@@ -151,7 +151,7 @@ def count_macs(fn: Callable, *args: Any) -> int:
     return tally_macs(fn, *args).total
 
 
-def tally_macs(fn: Callable, *args: Any) -> Macs:
+def tally_macs(fn: Callable[..., Any], *args: Any) -> Macs:
     """The multiply-adds of one call, by primitive, and what is not in the number.
 
     What the outputs do not need does not count: XLA drops it. Padding counts like any
@@ -252,7 +252,7 @@ def _arrays(tree: Any) -> list:
     return [leaf for leaf in jax.tree.leaves(tree) if is_array(leaf)]
 
 
-def _prepare(fn: Callable, args: tuple) -> Callable[[], Any]:
+def _prepare(fn: Callable[..., Any], args: tuple) -> Callable[[], Any]:
     """A call without arguments, compiled and warm, its data on the device."""
     fn, arrays = _of_arrays(fn, args)
     jitted = jax.jit(fn)
@@ -262,7 +262,7 @@ def _prepare(fn: Callable, args: tuple) -> Callable[[], Any]:
     return lambda: jitted(*arrays)
 
 
-def _of_arrays(fn: Callable, args: tuple) -> tuple[Callable, list]:
+def _of_arrays(fn: Callable[..., Any], args: tuple) -> tuple[Callable[..., Any], list]:
     """The function of the arrays in its arguments; the rest is fixed."""
     arrays, rebuild = split_arrays(args)
     return lambda *arrays: fn(*rebuild(arrays)), arrays

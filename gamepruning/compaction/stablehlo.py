@@ -18,14 +18,14 @@ from gamepruning.files.atomic import checksum, new_file
 from gamepruning.files.exported import check_flatbuffers, from_bytes
 from gamepruning.trees.arrays import shapes_of
 from gamepruning.trees.paths import named_leaves
-from gamepruning.types import InputError
+from gamepruning.types import Apply, InputError
 
 FORMAT, VERSION = "gamepruning stablehlo", 1
 BATCHES = ("symbolic", "fixed", "auto")
 
 
 def export_stablehlo(
-    apply: Callable,
+    apply: Apply,
     params: Any,
     inputs: Sequence[Any],
     path: str | os.PathLike[str],
@@ -84,7 +84,7 @@ def export_stablehlo(
 
 
 def symbolic_problem(
-    apply: Callable, params: Any, inputs: Sequence[Any], *, batch_axis: int = 0
+    apply: Apply, params: Any, inputs: Sequence[Any], *, batch_axis: int = 0
 ) -> str:
     """Why a model cannot be exported for any batch size; "" if it can.
 
@@ -113,7 +113,7 @@ def symbolic_problem(
     return ""
 
 
-def load_stablehlo(path: str | os.PathLike[str]) -> Callable:
+def load_stablehlo(path: str | os.PathLike[str]) -> Callable[..., Any]:
     """Read a model that `export_stablehlo` wrote.
 
     Args:

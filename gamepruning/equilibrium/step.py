@@ -175,7 +175,7 @@ def make_equilibrium_step(
     return EquilibriumStep(init, step)
 
 
-def make_gradient(players: Players, loss_fn: Loss) -> Callable:
+def make_gradient(players: Players, loss_fn: Loss) -> Callable[..., Any]:
     """The loss of a batch and its gradient by weights and gates, in one pass.
 
     Args:

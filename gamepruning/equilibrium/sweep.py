@@ -219,14 +219,14 @@ def _default_optimizer(
 
 def _spread_over(
     num_points: int, devices: Sequence[Any] | None
-) -> Callable[..., Callable]:
+) -> Callable[..., Callable[..., Any]]:
     """Share the leading axis of the first two arguments among devices."""
     devices = jax.local_devices() if devices is None else devices
     most = max(n for n in range(1, len(devices) + 1) if num_points % n == 0)
     mesh = Mesh(np.asarray(devices[:most]), ("points",))
     mine, whole = PartitionSpec("points"), PartitionSpec()
 
-    def spread(fun: Callable, *, num_shared: int) -> Callable:
+    def spread(fun: Callable[..., Any], *, num_shared: int) -> Callable[..., Any]:
         if most == 1:
             return fun
         specs = (mine, mine, *[whole] * num_shared)

@@ -97,7 +97,7 @@ def _settings_of(path: Path, arrays: dict[str, np.ndarray]) -> Stored:
         ) from error
 
 
-class Checkpoint(NamedTuple):
+class CheckpointFile(NamedTuple):
     """A file of a run, which one process writes and all of them read.
 
     Attributes:
@@ -105,7 +105,7 @@ class Checkpoint(NamedTuple):
       processes: those that run together; None for one.
 
     Example:
-      >>> file = Checkpoint(Path("run.npz"), None)
+      >>> file = CheckpointFile(Path("run.npz"), None)
       >>> file.load() is None
       True
       >>> file.save({"method": "toggle"}, {"count": np.ones(2)})

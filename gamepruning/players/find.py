@@ -144,27 +144,27 @@ def find_players(
             raise InputError(
                 f"keep names {names[0]!r}, which starts no parameter's path"
             )
-        return WeightPlayers(TracedModel(apply, call, TraceOptions()), frozen_leaves)
+        return WeightPlayers(TracedModel.of(apply, call, TraceOptions()), frozen_leaves)
     if granularity == "branch":
         if input_axes or found.outputs_like is not None:
             raise InputError(
                 'granularity="branch" takes neither input_axes nor outputs_like: '
                 "branches leave, and inputs and outputs stay as they are"
             )
-        return BranchPlayers(TracedModel(apply, call, TraceOptions()), keep)
+        return BranchPlayers(TracedModel.of(apply, call, TraceOptions()), keep)
     options = TraceOptions(
         input_axes=_axes_by_array(input_axes, call),
         outputs_like=found.outputs_like,
         reductions=found.reductions,
     )
-    model = TracedModel(apply, call, options)
+    model = TracedModel.of(apply, call, options)
     families = {}
     if keep:
         families = group_units(model.base.units, model.usage, model.array_names)
     names, frozen_leaves = split_keep(keep, paths, families)
     if frozen_leaves:
         options = dataclasses.replace(options, frozen_leaves=frozen_leaves)
-        model = TracedModel(apply, call, options)
+        model = TracedModel.of(apply, call, options)
     players = UnitPlayers(model, names, granularity)
     lives_in_layers = any(stack.own.any() for stack in players.model.base.stacks)
     if found.layers == "each" and lives_in_layers:

@@ -86,5 +86,5 @@ def _hint(model: TracedModel) -> str:
     if model.options.reductions != "freeze":
         return ""
     options = dataclasses.replace(model.options, reductions="gate")
-    found = TracedModel(model.apply, model.example, options).base.num_units
+    found = TracedModel.of(model.apply, model.example, options).base.num_units
     return f'; reductions="gate" finds {found} players' if found else ""

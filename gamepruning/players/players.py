@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gamepruning.players.explain import Row, Told, explain, to_dict
+from gamepruning.players.explain import FamilyRow, Told, explain, to_dict
 from gamepruning.run.activations import Moments, activation_moments
 from gamepruning.run.by_layer import gated_run
 from gamepruning.run.hoist import Hoisted, SplitModel, split
@@ -316,13 +316,16 @@ class Players(ABC):
     def explain(self) -> str:
         """A table of the families, what each touches, and what stays and why."""
         rows = [
-            Row(family.name, kind, str(family.size), family.slices)
+            FamilyRow(family.name, kind, str(family.size), family.slices)
             for family, kind in zip(self.families, self.kinds, strict=True)
         ]
         return self._explained(rows)
 
     def _explained(
-        self, rows: Sequence[Row], notes: Sequence[str] = (), first: str = "family"
+        self,
+        rows: Sequence[FamilyRow],
+        notes: Sequence[str] = (),
+        first: str = "family",
     ) -> str:
         return explain(
             Told(

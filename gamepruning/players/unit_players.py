@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players import naming
 from gamepruning.players.exclusion import exclude
-from gamepruning.players.explain import Row
+from gamepruning.players.explain import FamilyRow
 from gamepruning.players.kinds import kinds_of
 from gamepruning.players.nothing import nothing_to_prune
 from gamepruning.players.players import Players
@@ -152,7 +152,10 @@ class UnitPlayers(Players):
         return kinds_of(self.model, self.families)
 
     def _explained(
-        self, rows: Sequence[Row], notes: Sequence[str] = (), first: str = "family"
+        self,
+        rows: Sequence[FamilyRow],
+        notes: Sequence[str] = (),
+        first: str = "family",
     ) -> str:
         scanned = [
             f"unit k of all {stack.length} scanned layers is one player: "

@@ -113,7 +113,7 @@ def unroll(players: LayerPlayers, params: Params) -> Unrolled:
         input_axes=model.options.input_axes, reductions=model.options.reductions
     )
     call = split_call(_split(model, params), players.example_inputs())
-    units = UnitPlayers(TracedModel(apply, call, options), (), "unit")
+    units = UnitPlayers(TracedModel.of(apply, call, options), (), "unit")
     return Unrolled(players, units)
 
 

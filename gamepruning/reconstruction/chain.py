@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from gamepruning.reconstruction.entries import SAME_ENTRIES, Entries, Views
-from gamepruning.reconstruction.line import Line, Step
+from gamepruning.reconstruction.entries import SAME_ENTRIES, ViewEntries, Views
+from gamepruning.reconstruction.line import Line, Operation
 from gamepruning.trace.primitives import ADDITIONS
 from gamepruning.trace.program import Lit, Operand
 
@@ -20,7 +20,7 @@ class Link(NamedTuple):
       place: which of its operands the result is.
     """
 
-    step: Step
+    step: Operation
     place: int
 
     @property
@@ -79,7 +79,7 @@ class Bias(NamedTuple):
     """
 
     links: tuple[Link, ...]
-    entries: Entries
+    entries: ViewEntries
     sign: int
 
 
@@ -94,7 +94,7 @@ class Stream(NamedTuple):
 
     links: tuple[Link, ...]
     other: Operand
-    step: Step
+    step: Operation
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,4 +172,4 @@ def _bias(line: Line, views: Views, links: tuple[Link, ...]) -> Bias | None:
     shape = line.shape(last.step.outs[0])
     index = np.broadcast_to(entries.places, shape)
     sign = -1 if last.step.node.name == "sub" and last.place == 0 else 1
-    return Bias(links, Entries(entries.leaf, index), sign)
+    return Bias(links, ViewEntries(entries.leaf, index), sign)

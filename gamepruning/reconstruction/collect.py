@@ -11,7 +11,7 @@ from jaxtyping import Bool, Shaped
 
 from gamepruning.reconstruction.aims import Aim
 from gamepruning.reconstruction.moments import Moments, sum_moments, wide
-from gamepruning.reconstruction.passes import Passes, Run
+from gamepruning.reconstruction.passes import LineRun, Passes
 from gamepruning.reconstruction.readers import Reader, Shared
 from gamepruning.reconstruction.stretch import Values
 from gamepruning.types import InputError
@@ -69,8 +69,8 @@ class Terms(NamedTuple):
 
 def collect(
     reader: Reader,
-    full: Run,
-    cut: Run,
+    full: LineRun,
+    cut: LineRun,
     terms: Terms,
     shift: Shift | None = None,
     squares: bool = True,
@@ -118,8 +118,8 @@ def collect(
 
 def collect_shared(
     shared: Shared,
-    full: Run,
-    cut: Run | None,
+    full: LineRun,
+    cut: LineRun | None,
     mask: Bool[np.ndarray, " N"],
     terms: Terms,
     known: Collected | None = None,

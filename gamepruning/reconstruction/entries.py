@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gamepruning.reconstruction.line import Line, Row, Step
+from gamepruning.reconstruction.line import Line, Operation, StackRow
 from gamepruning.trace.primitives import RESHAPES, VIEWS
 from gamepruning.trace.program import Lit, Operand
 
@@ -12,7 +12,7 @@ from gamepruning.trace.program import Lit, Operand
 SAME_ENTRIES = (VIEWS - {"abs", "neg"}) | {"optimization_barrier"}
 
 
-class Entries(NamedTuple):
+class ViewEntries(NamedTuple):
     """The entries of a view.
 
     Attributes:
@@ -39,7 +39,7 @@ class Use(NamedTuple):
       places: of the entries in the flattened parameter, each once, rising.
     """
 
-    step: Step | None
+    step: Operation | None
     places: np.ndarray
 
     def overlaps(self, places: np.ndarray) -> bool:
@@ -63,14 +63,14 @@ class Views:
         self._line = line
         self._producers = line.producers()
         self.consumers = line.consumers()
-        self._found: dict[int, Entries | None] = {
-            value: Entries(leaf, _number(line.shape(value)))
+        self._found: dict[int, ViewEntries | None] = {
+            value: ViewEntries(leaf, _number(line.shape(value)))
             for leaf, value in enumerate(leaves)
         }
         self.leaves = leaves
         self._uses: dict[int, list[Use]] = {}
 
-    def of(self, operand: Operand) -> Entries | None:
+    def of(self, operand: Operand) -> ViewEntries | None:
         """The entries that a value consists of; None where it is no view."""
         if isinstance(operand, Lit):
             return None
@@ -92,14 +92,14 @@ class Views:
                 todo.extend(step.ins)
         return sorted(found, key=lambda k: (-len(self._line.shape(self.leaves[k])), k))
 
-    def _through(self, step: Step) -> Entries | None:
+    def _through(self, step: Operation) -> ViewEntries | None:
         if not step.ins or len(step.outs) != 1:
             return None
         before = self.of(step.ins[0]) if len(step.ins) == 1 else None
         if before is None:
             return None
         index = _move(step, before.places, self._line.shape(step.outs[0]))
-        return None if index is None else Entries(before.leaf, index)
+        return None if index is None else ViewEntries(before.leaf, index)
 
     def uses(self, leaf: int) -> list[Use]:
         """Where a parameter is used at last."""
@@ -138,9 +138,9 @@ def _number(shape: tuple) -> np.ndarray:
     return np.arange(np.prod(shape, dtype=int)).reshape(shape)
 
 
-def _move(step: Step, index: np.ndarray, shape: tuple) -> np.ndarray | None:
+def _move(step: Operation, index: np.ndarray, shape: tuple) -> np.ndarray | None:
     """The entries after a step that only moves them; None if it does more."""
-    if isinstance(step.part, Row):
+    if isinstance(step.part, StackRow):
         return index[step.part.number]
     if step.part is not None:
         return None

@@ -20,7 +20,7 @@ from gamepruning.reconstruction.moments import Moments
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean square of an input
 
 
-class Fit(NamedTuple):
+class ReaderFit(NamedTuple):
     """What to add to the weights and the bias of a reader.
 
     Attributes:
@@ -40,11 +40,11 @@ class Fit(NamedTuple):
     before: float
     after: float
 
-    def times(self, factor: float) -> "Fit":
+    def times(self, factor: float) -> "ReaderFit":
         """The change, so many times."""
         return self._replace(weights=factor * self.weights, bias=factor * self.bias)
 
-    def plus(self, other: "Fit", factor: float) -> "Fit":
+    def plus(self, other: "ReaderFit", factor: float) -> "ReaderFit":
         """This change and so many times another."""
         weights = self.weights + factor * other.weights
         return self._replace(weights=weights, bias=self.bias + factor * other.bias)
@@ -77,7 +77,7 @@ class Solver:
         if held.rows:
             self._trial = [_Group(train, g, has_bias) for g in numbers]
 
-    def fit(self, train: Moments, held: Moments) -> Fit:
+    def fit(self, train: Moments, held: Moments) -> ReaderFit:
         """The change for the rows of both, with the ridge that held-out rows choose.
 
         Args:
@@ -91,11 +91,11 @@ class Solver:
         best = int(np.argmin(errors)) if held.rows else len(ridges) // 2
         if held.rows and not errors[best] < nothing:
             none = np.zeros(every.xe.shape), np.zeros(every.e.shape)
-            return Fit(*none, np.inf, condition, before, before)
+            return ReaderFit(*none, np.inf, condition, before, before)
         ridge = ridges[best]
         changes = [group.solve(every, ridge) for group in self._groups]
         after = sum(group.error(every, every, ridge) for group in self._groups)
-        return Fit(
+        return ReaderFit(
             np.stack([change for change, _ in changes]),
             np.stack([shift for _, shift in changes]),
             float(ridge),

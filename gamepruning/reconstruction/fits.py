@@ -7,8 +7,8 @@ from jaxtyping import Bool
 
 from gamepruning.reconstruction.aims import Aim
 from gamepruning.reconstruction.collect import Collected, Terms, collect_shared
-from gamepruning.reconstruction.fit import Fit, Solver
-from gamepruning.reconstruction.passes import Run
+from gamepruning.reconstruction.fit import ReaderFit, Solver
+from gamepruning.reconstruction.passes import LineRun
 from gamepruning.reconstruction.readers import Reader, Shared
 from gamepruning.reconstruction.write import bias_places, write_fit
 
@@ -26,8 +26,8 @@ class Fits:
     def __init__(
         self,
         shared: Shared,
-        full: Run,
-        cut: Run,
+        full: LineRun,
+        cut: LineRun,
         mask: Bool[np.ndarray, " N"],
         terms: Terms,
         *,
@@ -52,7 +52,7 @@ class Fits:
         self._inputs = cut if sees_cut else None
         self._known: tuple[Collected, Solver] | None = None
 
-    def to(self, aims: Aims) -> tuple[Collected, Fit]:
+    def to(self, aims: Aims) -> tuple[Collected, ReaderFit]:
         """Fit to what the readers' results should be, and write it."""
         sums, solver = self._sums(self._terms._replace(aims=aims))
         found = solver.fit(sums.train, sums.held)
@@ -93,5 +93,5 @@ class Fits:
             self._shared, self._full, self._inputs, self._mask, terms, known
         )
 
-    def _write(self, found: Fit, sums: Collected) -> None:
+    def _write(self, found: ReaderFit, sums: Collected) -> None:
         write_fit(self._cut, self._shared.readers[0], found, sums.shift, self._bias)

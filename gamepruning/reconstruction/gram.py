@@ -21,7 +21,7 @@ from scipy.linalg import get_lapack_funcs
 
 from gamepruning.players import Players
 from gamepruning.reconstruction.collect import Collected, Terms, collect_shared
-from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
+from gamepruning.reconstruction.passes import LineRun, Passes, check_units, split_calls
 from gamepruning.reconstruction.readers import Alone, Shared, find_readers
 from gamepruning.reconstruction.rows import Matrices
 from gamepruning.reconstruction.write import BiasPlaces, added, bias_places
@@ -159,7 +159,7 @@ class Grams:
 
     grams: tuple[Gram, ...]
     alone: tuple[Alone, ...]
-    run: Run
+    run: LineRun
 
     def repaired(self, mask: Bool[np.ndarray, " N"]) -> list[Any]:
         """The parameters of the network whose readers make up for who leaves."""
@@ -236,7 +236,11 @@ def gather_grams(
 
 
 def make_gram(
-    shared: Shared, sums: Collected, start: Run, ridge: float, bias: BiasPlaces | None
+    shared: Shared,
+    sums: Collected,
+    start: LineRun,
+    ridge: float,
+    bias: BiasPlaces | None,
 ) -> Gram:
     """The second moments of a matrix from the sums over all rows."""
     reader = shared.readers[0]

@@ -16,7 +16,7 @@ from gamepruning.players import Players
 from gamepruning.reconstruction.collect import Terms, collect_shared
 from gamepruning.reconstruction.eliminate import eliminate
 from gamepruning.reconstruction.gram import RIDGE, Gram, make_gram
-from gamepruning.reconstruction.passes import Run, check_units
+from gamepruning.reconstruction.passes import LineRun, check_units
 from gamepruning.reconstruction.readers import Shared
 from gamepruning.reconstruction.repair import Progress, RepairConfig, Repairing
 from gamepruning.reconstruction.report import RepairReport
@@ -150,7 +150,9 @@ class _InOrder(Repairing):
         family_of = np.asarray(self._players.family_of)
         return set(family_of[numbers[numbers > 0] - 1].tolist())
 
-    def _settle(self, shared: Shared, full: Run, cut: Run) -> tuple[Shared | None, Run]:
+    def _settle(
+        self, shared: Shared, full: LineRun, cut: LineRun
+    ) -> tuple[Shared | None, LineRun]:
         """Decide on the families that are read here and nowhere else."""
         cut = cut.under(self.mask)
         undecided = [n for n in self._read(shared) if n in self._counts]
@@ -166,7 +168,7 @@ class _InOrder(Repairing):
         now = self._under_mask(shared)
         return (now if any(r.is_cut() for r in now.readers) else None), cut
 
-    def _gram(self, shared: Shared, full: Run, cut: Run) -> Gram:
+    def _gram(self, shared: Shared, full: LineRun, cut: LineRun) -> Gram:
         """The moments of what reaches a reader, and its best weights there."""
         bias = bias_places(cut, shared)
         sums = collect_shared(

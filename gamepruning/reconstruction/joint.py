@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from gamepruning.reconstruction.line import Step
+from gamepruning.reconstruction.line import Operation
 from gamepruning.reconstruction.moments import wide
-from gamepruning.reconstruction.passes import Passes, Run
+from gamepruning.reconstruction.passes import LineRun, Passes
 from gamepruning.reconstruction.window import (
     Parts,
     Window,
@@ -55,7 +55,7 @@ class _Way(NamedTuple):
       fixed: the other parameters that are read.
     """
 
-    steps: list[Step]
+    steps: list[Operation]
     needed: list[int]
     free: dict[int, Bool[np.ndarray, "..."]]
     fixed: list[int]
@@ -79,7 +79,7 @@ def _way(window: Window, passes: Passes) -> _Way:
 class _Losses:
     """The losses of a window over all batches, as functions of what is free."""
 
-    def __init__(self, window: Window, before: Run, full: Run):
+    def __init__(self, window: Window, before: LineRun, full: LineRun):
         way = _way(window, before.passes)
         self.free = way.free
         number = _enough(window, way, len(before.values))
@@ -125,7 +125,9 @@ def _enough(window: Window, way: _Way, number: int) -> int:
     return min(number, -(-ENOUGH * free // window.train.size))
 
 
-def _functions(window: Window, way: _Way, before: Run) -> tuple[Callable, ...]:
+def _functions(
+    window: Window, way: _Way, before: LineRun
+) -> tuple[Callable[..., Any], ...]:
     """Losses, gradient and curvature of one batch, to compile."""
     passes, runner = before.passes, before.passes.runner
     mask = jnp.asarray(before.mask)
@@ -173,7 +175,9 @@ class _Point(NamedTuple):
     held: float
 
 
-def fit_jointly(window: Window, before: Run, full: Run, num_steps: int) -> float:
+def fit_jointly(
+    window: Window, before: LineRun, full: LineRun, num_steps: int
+) -> float:
     """Fit what is free in a window, and put it into the parameters of a run.
 
     Args:

@@ -14,18 +14,18 @@ from gamepruning.trace.rules.control import scan_parts
 MAX_TURNS = 128  # a longer loop stays closed, and what is read inside it is left alone
 
 
-class Row(NamedTuple):
+class StackRow(NamedTuple):
     """The entry `number` of a stacked array: what one turn of a loop reads."""
 
     number: int
 
 
-class Stack(NamedTuple):
+class StackOfTurns(NamedTuple):
     """The results of all turns of a loop, stacked in the order of its rows."""
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Operation:
     """One operation of the line.
 
     Attributes:
@@ -39,7 +39,7 @@ class Step:
     node: Node
     ins: tuple[Operand, ...]
     outs: tuple[int, ...]
-    part: Row | Stack | None = None
+    part: StackRow | StackOfTurns | None = None
 
 
 @dataclass(eq=False)
@@ -57,7 +57,7 @@ class Line:
     """
 
     analysis: LabelAnalysis
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Operation] = field(default_factory=list)
     outputs: tuple[Operand, ...] = ()
     meaning: dict[int, int] = field(default_factory=dict)
 
@@ -76,13 +76,13 @@ class Line:
         dtype = self.analysis.program.aval(self.original(value)).dtype
         return jnp.issubdtype(dtype, jnp.floating)
 
-    def producers(self) -> dict[int, Step]:
+    def producers(self) -> dict[int, Operation]:
         """By value the step that makes it."""
         return {out: step for step in self.steps for out in step.outs}
 
-    def consumers(self) -> dict[int, list[tuple[Step, int]]]:
+    def consumers(self) -> dict[int, list[tuple[Operation, int]]]:
         """By value who reads it: (step, number of the operand)."""
-        found: dict[int, list[tuple[Step, int]]] = {}
+        found: dict[int, list[tuple[Operation, int]]] = {}
         for step in self.steps:
             for place, operand in enumerate(step.ins):
                 if not isinstance(operand, Lit):
@@ -140,7 +140,7 @@ class _Builder:
             ins = tuple(map(scope.named, node.ins))
             if not self._holds(node):
                 outs = self._outs(node.outs, scope)
-                self._line.steps.append(Step(node, ins, outs))
+                self._line.steps.append(Operation(node, ins, outs))
             elif node.name in CUSTOM_CALLS:
                 outs = self._inside(node.subs[0], ins)
                 scope.names.update(zip(node.outs, outs, strict=True))
@@ -177,7 +177,7 @@ class _Builder:
         turns = []
         for turn in _turns(node):
             rows = [
-                self._part(node, [operand], Row(turn), value)
+                self._part(node, [operand], StackRow(turn), value)
                 for operand, value in zip(stacked, values, strict=True)
             ]
             outs = self._inside(node.subs[0], [*consts, *carry, *rows])
@@ -186,16 +186,20 @@ class _Builder:
         turns = turns[::-1] if node.params["reverse"] else turns
         values = node.outs[len(carry) :]
         stacks = [
-            self._part(node, rows, Stack(), value)
+            self._part(node, rows, StackOfTurns(), value)
             for rows, value in zip(zip(*turns, strict=True), values, strict=True)
         ]
         scope.names.update(zip(node.outs, [*carry, *stacks], strict=True))
 
     def _part(
-        self, node: Node, ins: Sequence[Operand], part: Row | Stack, value: int
+        self,
+        node: Node,
+        ins: Sequence[Operand],
+        part: StackRow | StackOfTurns,
+        value: int,
     ) -> int:
         out = self._fresh(value)
-        self._line.steps.append(Step(node, tuple(ins), (out,), part))
+        self._line.steps.append(Operation(node, tuple(ins), (out,), part))
         return out
 
 
@@ -210,8 +214,8 @@ def _can_open(node: Node) -> bool:
     return node.name in COUNTED_LOOPS and node.params["length"] <= MAX_TURNS
 
 
-def run_part(part: Row | Stack, args: Sequence[Any]) -> list:
+def run_part(part: StackRow | StackOfTurns, args: Sequence[Any]) -> list:
     """The result of a step that is a part of a loop."""
-    if isinstance(part, Row):
+    if isinstance(part, StackRow):
         return [args[0][part.number]]
     return [jnp.stack(list(args))]

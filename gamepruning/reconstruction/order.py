@@ -1,6 +1,6 @@
 """Puts what a residual correction needs before the reader that is corrected."""
 
-from gamepruning.reconstruction.line import Line, Step
+from gamepruning.reconstruction.line import Line, Operation
 from gamepruning.reconstruction.readers import Reader, Readers
 from gamepruning.trace.program import Lit
 
@@ -26,14 +26,16 @@ def order_corrected(readers: Readers) -> dict[Reader, int]:
     return found
 
 
-def _move_before(line: Line, value: int, reader: Reader, settled: set[Step]) -> bool:
+def _move_before(
+    line: Line, value: int, reader: Reader, settled: set[Operation]
+) -> bool:
     """Put all that makes a value before a reader; False where that cannot be.
 
     It cannot where the value depends on the reader, or where a reader that was settled
     earlier would have to move.
     """
     start = line.steps.index(reader.step)
-    early: list[Step] = []
+    early: list[Operation] = []
     needed = {value}
     for step in reversed(line.steps[start:]):
         if needed.intersection(step.outs):

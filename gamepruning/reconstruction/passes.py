@@ -16,7 +16,7 @@ from gamepruning.players.examples import (
 )
 from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.unit_players import UnitPlayers
-from gamepruning.reconstruction.line import Step
+from gamepruning.reconstruction.line import Operation
 from gamepruning.reconstruction.readers import Readers
 from gamepruning.reconstruction.stretch import Programs, Runner, Values
 from gamepruning.trace.call import CallSpec
@@ -62,16 +62,16 @@ class Passes:
         """The values of the line that are parameters."""
         return self._inputs[: self.num_params]
 
-    def start(self, mask: Bool[np.ndarray, " N"]) -> "Run":
+    def start(self, mask: Bool[np.ndarray, " N"]) -> "LineRun":
         """The network before its first step."""
         first, num = self.calls[0], self.num_params
         rows = [
             dict(zip(self._inputs[num:], call.arrays[num:], strict=True))
             for call in self.calls
         ]
-        return Run(self, list(first.arrays[:num]), mask, 0, rows)
+        return LineRun(self, list(first.arrays[:num]), mask, 0, rows)
 
-    def used(self, steps: Sequence[Step]) -> list[int]:
+    def used(self, steps: Sequence[Operation]) -> list[int]:
         """The parameters that steps read, by number."""
         number = {value: k for k, value in enumerate(self.param_values)}
         values = (v for step in steps for v in step.ins if not isinstance(v, Lit))
@@ -100,7 +100,7 @@ class Passes:
         return call.rebuild(arrays)[0]
 
 
-class Run:
+class LineRun:
     """One network under one mask: what is alive at one place of the line.
 
     Attributes:
@@ -117,7 +117,7 @@ class Run:
         self.position = position
         self.values: list[Values] = values
 
-    def at(self, position: int) -> "Run":
+    def at(self, position: int) -> "LineRun":
         """The network further on; this one stays where it is. Parameters are shared."""
         if position == self.position:
             return self
@@ -141,11 +141,11 @@ class Run:
             program = program or passes.programs.prepare(run, *args)
             kept = {v: x for v, x in batch.items() if runner.is_alive(v, position)}
             values.append({**kept, **dict(zip(made, program(*args), strict=True))})
-        return Run(passes, self.params, self.mask, position, values)
+        return LineRun(passes, self.params, self.mask, position, values)
 
-    def under(self, mask: Bool[np.ndarray, " N"]) -> "Run":
+    def under(self, mask: Bool[np.ndarray, " N"]) -> "LineRun":
         """The same values, read by a network without some players."""
-        return Run(self.passes, self.params, mask, self.position, self.values)
+        return LineRun(self.passes, self.params, mask, self.position, self.values)
 
     def constant(self, operands: Sequence[Operand]) -> Values:
         """The values of operands that do not depend on the inputs."""

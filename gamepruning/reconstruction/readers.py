@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from gamepruning.reconstruction.chain import Chain, follow
-from gamepruning.reconstruction.entries import Entries, Views, distinct
-from gamepruning.reconstruction.line import Line, Step, unroll
+from gamepruning.reconstruction.entries import ViewEntries, Views, distinct
+from gamepruning.reconstruction.line import Line, Operation, unroll
 from gamepruning.reconstruction.rows import Product, product_of
 from gamepruning.trace.labelled import Trace
 from gamepruning.trace.primitives import PRODUCTS
@@ -32,9 +32,9 @@ class Reader:
       chain: its bias, and the residual stream that it adds to.
     """
 
-    step: Step
+    step: Operation
     product: Product
-    weights: Entries
+    weights: ViewEntries
     players: Int[np.ndarray, "G K width"]
     has_input: Bool[np.ndarray, "G K"]
     has_output: Bool[np.ndarray, "G M"]
@@ -84,7 +84,7 @@ class Shared(NamedTuple):
     path: str
     readers: Sequence[Reader]
 
-    def sorted_by(self, position: Mapping[Step, int]) -> "Shared":
+    def sorted_by(self, position: Mapping[Operation, int]) -> "Shared":
         """The same with the readers in the order of a line."""
         return Shared(self.path, sorted(self.readers, key=lambda r: position[r.step]))
 
@@ -196,7 +196,7 @@ class _Finder:
         size = self._line.shape(operand)[dim]
         return np.zeros((size, 0), int) if found is None else found
 
-    def cuts(self, step: Step) -> bool:
+    def cuts(self, step: Operation) -> bool:
         """True if the mask cuts an axis that the step sums over."""
         sites = [s for s in self._trace.analysis.sites if s.node is step.node]
         if self._mask is None:
@@ -205,7 +205,7 @@ class _Finder:
 
     # -- a reader --------------------------------------------------------------------
 
-    def reader(self, step: Step) -> Reader | str:
+    def reader(self, step: Operation) -> Reader | str:
         """The reader that a step is, or why it is none."""
         if step.node.name not in PRODUCTS:
             return f"{step.node.name} reads it without weights"
@@ -229,9 +229,9 @@ class _Finder:
         index = product.matrix(entries.places)
         if len(distinct(index)) != index.size:
             return "one parameter stands at several places of its matrix"
-        return self._make(step, product, Entries(entries.leaf, index))
+        return self._make(step, product, ViewEntries(entries.leaf, index))
 
-    def _make(self, step: Step, product: Product, weights: Entries) -> Reader:
+    def _make(self, step: Operation, product: Product, weights: ViewEntries) -> Reader:
         source = step.ins[product.inputs]
         columns = [self._columns(source, dim) for dim in product.input_dims()]
         players = product.players(columns)
@@ -251,7 +251,7 @@ class _Finder:
 
     # -- what else reads a parameter ---------------------------------------------------
 
-    def _is_used_elsewhere(self, entries: Entries, chain: Chain) -> bool:
+    def _is_used_elsewhere(self, entries: ViewEntries, chain: Chain) -> bool:
         assert chain.bias is not None
         here = chain.bias.links[-1].step
         own = entries.distinct
@@ -274,7 +274,7 @@ class _Finder:
         same = all(np.array_equal(r.has_input, readers[0].has_input) for r in readers)
         return "" if same else "its readers lose different inputs"
 
-    def name(self, step: Step, paths: Sequence[str]) -> str:
+    def name(self, step: Operation, paths: Sequence[str]) -> str:
         """The parameter that a step reads, or the name of its primitive."""
         for operand in step.ins[:2]:
             if not self._varies(operand):

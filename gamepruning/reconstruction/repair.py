@@ -16,11 +16,11 @@ from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.players.unrolled import unroll
 from gamepruning.reconstruction.aims import Aim, aim_of
 from gamepruning.reconstruction.collect import Collected, Terms
-from gamepruning.reconstruction.fit import RIDGES, Fit
+from gamepruning.reconstruction.fit import RIDGES, ReaderFit
 from gamepruning.reconstruction.fits import Fits
 from gamepruning.reconstruction.joint import fit_jointly
 from gamepruning.reconstruction.order import order_corrected
-from gamepruning.reconstruction.passes import Passes, Run, check_units, split_calls
+from gamepruning.reconstruction.passes import LineRun, Passes, check_units, split_calls
 from gamepruning.reconstruction.readers import Reader, Shared, find_readers
 from gamepruning.reconstruction.report import (
     ReaderReport,
@@ -28,7 +28,7 @@ from gamepruning.reconstruction.report import (
     RepairReport,
     make_report,
 )
-from gamepruning.reconstruction.stored import RepairFile, Stored, repair_facts
+from gamepruning.reconstruction.stored import RepairFile, StoredRepair, repair_facts
 from gamepruning.reconstruction.window import output_window, reader_window
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
@@ -211,7 +211,7 @@ class Repairing:
         everyone = np.ones(players.num_players, bool)
         self._mask = everyone if mask is None else mask
 
-    def run(self, progress: Progress, stored: Stored | None = None) -> Repaired:
+    def run(self, progress: Progress, stored: StoredRepair | None = None) -> Repaired:
         """Reader after reader, in the order of the program."""
         place, order = self._passes.position, self._passes.shared
         full = self._passes.start(np.ones_like(self._mask))
@@ -250,20 +250,24 @@ class Repairing:
         return repaired
 
     def _save(
-        self, cut: Run, reports: Sequence[ReaderReport], done: int | None
+        self, cut: LineRun, reports: Sequence[ReaderReport], done: int | None
     ) -> Repaired:
         """The network as it is now, written where there is a file."""
         report = RepairReport(tuple(reports), self._passes.readers.alone)
         repaired = Repaired(self._passes.with_params(cut.params), report)
         if self._file is not None:
-            self._file.save(Stored(repaired, done))
+            self._file.save(StoredRepair(repaired, done))
         return repaired
 
-    def _settle(self, shared: Shared, full: Run, cut: Run) -> tuple[Shared | None, Run]:
+    def _settle(
+        self, shared: Shared, full: LineRun, cut: LineRun
+    ) -> tuple[Shared | None, LineRun]:
         """Who stays of what is read here is given."""
         return shared, cut
 
-    def _fit(self, shared: Shared, full: Run, cut: Run) -> tuple[Collected, Fit]:
+    def _fit(
+        self, shared: Shared, full: LineRun, cut: LineRun
+    ) -> tuple[Collected, ReaderFit]:
         """Fit the readers of one matrix: to the result, then to what counts of it.
 
         Returns:
@@ -292,7 +296,7 @@ class Repairing:
             best = found._replace(before=first.before)
         return sums, best
 
-    def _fit_jointly(self, shared: Shared, full: Run, before: Run) -> float:
+    def _fit_jointly(self, shared: Shared, full: LineRun, before: LineRun) -> float:
         """Fit a reader and what leads to it; the share of the loss that is left."""
         reader, number = shared.readers[0], self._config.gauss_newton
         is_known = reader.chain.stream is None or reader in self._streams
@@ -309,7 +313,7 @@ class Repairing:
         )
         return fit_jointly(window, before, full.at(window.stop), number)
 
-    def _fit_outputs(self, before: Run) -> None:
+    def _fit_outputs(self, before: LineRun) -> None:
         """Fit the last readers, and what follows them, to the outputs."""
         config, passes = self._config, self._passes
         wanted = config.gauss_newton and (config.classes or config.last)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gamepruning.reconstruction.collect import Collected
-from gamepruning.reconstruction.fit import Fit
+from gamepruning.reconstruction.fit import ReaderFit
 from gamepruning.reconstruction.readers import Alone, Shared
 from gamepruning.types import Params, brief_repr
 
@@ -145,7 +145,7 @@ class Repaired(NamedTuple):
 
 
 def make_report(
-    shared: Shared, sums: Collected, found: Fit, joint: float, seconds: float
+    shared: Shared, sums: Collected, found: ReaderFit, joint: float, seconds: float
 ) -> ReaderReport:
     """What the fit of a reader, or of several of one matrix, came to."""
     every = sums.train.plus(sums.held)

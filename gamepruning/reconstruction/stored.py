@@ -31,7 +31,7 @@ def repair_facts(
     }
 
 
-class Stored(NamedTuple):
+class StoredRepair(NamedTuple):
     """A repair as it stands.
 
     Attributes:
@@ -50,7 +50,7 @@ class RepairFile:
         self._path, self._facts, self._params = path, facts, params
         self._saved = time.monotonic()
 
-    def load(self) -> Stored | None:
+    def load(self) -> StoredRepair | None:
         """What is on file; None if nothing is.
 
         Raises:
@@ -60,7 +60,7 @@ class RepairFile:
             return None
         return load_repaired(self._path, self._facts, self._params)
 
-    def save(self, stored: Stored) -> None:
+    def save(self, stored: StoredRepair) -> None:
         """Write the parameters that a repair changed, and its report.
 
         What is not finished is written at most every `SAVE_EVERY` seconds.
@@ -80,7 +80,7 @@ class RepairFile:
         npz.save(self._path, head, changed)
 
 
-def load_repaired(path: Path, facts: dict[str, Any], params: Params) -> Stored:
+def load_repaired(path: Path, facts: dict[str, Any], params: Params) -> StoredRepair:
     """Read what `RepairFile.save` wrote.
 
     Raises:
@@ -99,4 +99,4 @@ def load_repaired(path: Path, facts: dict[str, Any], params: Params) -> Stored:
         return jnp.asarray(array.view(kind) if array.dtype.kind == "V" else array)
 
     changed = jax.tree_util.tree_map_with_path(replaced, params)
-    return Stored(Repaired(changed, report), stored.get("done"))
+    return StoredRepair(Repaired(changed, report), stored.get("done"))

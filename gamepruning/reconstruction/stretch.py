@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from gamepruning.reconstruction.chain import Link
-from gamepruning.reconstruction.line import Line, Step, run_part
+from gamepruning.reconstruction.line import Line, Operation, run_part
 from gamepruning.run.gated import Gated
 from gamepruning.trace.labelled import Trace
 from gamepruning.trace.program import Lit, Operand
@@ -59,7 +59,7 @@ class Runner:
 
     # -- a stretch -------------------------------------------------------------------
 
-    def stretch(self, start: int, stop: int) -> tuple[list[Step], list[int]]:
+    def stretch(self, start: int, stop: int) -> tuple[list[Operation], list[int]]:
         """The steps from start to stop that vary, and the varying values they need."""
         steps = [s for s in self._line.steps[start:stop] if self._varies(s.outs)]
         made = {out for step in steps for out in step.outs}
@@ -73,9 +73,9 @@ class Runner:
     def _varies(self, values: Sequence[int]) -> bool:
         return any(v in self._varying for v in values)
 
-    def constants(self, operands: Sequence[Operand]) -> list[Step]:
+    def constants(self, operands: Sequence[Operand]) -> list[Operation]:
         """The steps that make what does not depend on the inputs."""
-        found: set[Step] = set()
+        found: set[Operation] = set()
         todo = list(operands)
         while todo:
             operand = todo.pop()
@@ -89,7 +89,7 @@ class Runner:
 
     # -- evaluation --------------------------------------------------------------------
 
-    def run(self, steps: Sequence[Step], env: Values, mask: Any) -> None:
+    def run(self, steps: Sequence[Operation], env: Values, mask: Any) -> None:
         """Evaluate steps, adding their results to `env`; `mask` may be traced."""
         for step in steps:
             args = [self.read(env, operand) for operand in step.ins]
@@ -107,7 +107,7 @@ class Runner:
         """The other operand of a link; None where there is none."""
         return self.read(env, link.other) if link.has_other else None
 
-    def _step(self, step: Step, args: list, mask: Any) -> list:
+    def _step(self, step: Operation, args: list, mask: Any) -> list:
         if step.part is not None:
             return run_part(step.part, args)
         return self._gated.with_gates(mask).step(step.node, args)

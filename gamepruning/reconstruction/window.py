@@ -11,7 +11,7 @@ from jaxtyping import Bool, Shaped
 
 from gamepruning.reconstruction.aims import Aim
 from gamepruning.reconstruction.entries import Views
-from gamepruning.reconstruction.line import Step
+from gamepruning.reconstruction.line import Operation
 from gamepruning.reconstruction.passes import Passes
 from gamepruning.reconstruction.readers import Reader
 from gamepruning.trace.primitives import ADDITIONS, PRODUCTS
@@ -89,7 +89,7 @@ def output_window(
 
 
 def free_entries(
-    window: Window, passes: Passes, steps: Sequence[Step]
+    window: Window, passes: Passes, steps: Sequence[Operation]
 ) -> dict[int, Bool[np.ndarray, "..."]]:
     """By parameter the entries that may change.
 
@@ -115,12 +115,12 @@ def free_entries(
     return {leaf: found[leaf].reshape(shapes[leaf]) for leaf in order}
 
 
-def _is_free(step: Step) -> bool:
+def _is_free(step: Operation) -> bool:
     """True for a product or a sum: what it reads of parameters are weights, a bias."""
     return step.part is None and step.node.name in PRODUCTS | ADDITIONS
 
 
-def _bound(window: Window, passes: Passes, steps: Sequence[Step]) -> set[int]:
+def _bound(window: Window, passes: Passes, steps: Sequence[Operation]) -> set[int]:
     """The values of a window that something reads beside what leads to its end."""
     inside = set(steps)
     found: set[int] = set()
@@ -135,7 +135,7 @@ def _bound(window: Window, passes: Passes, steps: Sequence[Step]) -> set[int]:
     return found
 
 
-def ancestors(steps: Sequence[Step], end: int) -> list[Step]:
+def ancestors(steps: Sequence[Operation], end: int) -> list[Operation]:
     """The steps that a value is made by."""
     needed, found = {end}, []
     for step in reversed(steps):

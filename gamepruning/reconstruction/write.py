@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from gamepruning.reconstruction.chain import Bias
-from gamepruning.reconstruction.fit import Fit
-from gamepruning.reconstruction.passes import Run
+from gamepruning.reconstruction.fit import ReaderFit
+from gamepruning.reconstruction.passes import LineRun
 from gamepruning.reconstruction.readers import Reader, Shared
 
 
@@ -29,7 +29,7 @@ class BiasPlaces(NamedTuple):
         return added(leaf, self.places, self.factor * change)
 
 
-def bias_places(run: Run, shared: Shared) -> BiasPlaces | None:
+def bias_places(run: LineRun, shared: Shared) -> BiasPlaces | None:
     """Where the bias of a reader is; None where it has none of its own.
 
     A bias has one entry for each output, the same for all rows, and a change of an
@@ -49,7 +49,7 @@ def bias_places(run: Run, shared: Shared) -> BiasPlaces | None:
     return BiasPlaces(bias.entries.leaf, own, bias.sign * first)
 
 
-def _follow(run: Run, bias: Bias, shape: tuple) -> tuple[np.ndarray, np.ndarray]:
+def _follow(run: LineRun, bias: Bias, shape: tuple) -> tuple[np.ndarray, np.ndarray]:
     """By entry of a result: what a change of 1 becomes, and the bias that it gets."""
     runner = run.passes.runner
     factor, places = np.ones(shape), bias.entries.places
@@ -62,7 +62,7 @@ def _follow(run: Run, bias: Bias, shape: tuple) -> tuple[np.ndarray, np.ndarray]
     return factor, places
 
 
-def write_fit(run: Run, reader: Reader, found: Fit, shift, bias) -> None:
+def write_fit(run: LineRun, reader: Reader, found: ReaderFit, shift, bias) -> None:
     """Add a fit to the weights and the bias of a reader, in the parameters of a run."""
     keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
     place = reader.weights.places[:, keep_x][:, :, keep_z]

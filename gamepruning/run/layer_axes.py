@@ -18,7 +18,7 @@ from gamepruning.trees.trainable import is_numeric, widen
 from gamepruning.types import InputError, Params
 
 
-class Entries(NamedTuple):
+class AxisEntries(NamedTuple):
     """The players of each entry of a parameter axis.
 
     Attributes:
@@ -55,7 +55,7 @@ class Entries(NamedTuple):
         return np.all(np.concatenate([[True], mask])[self.columns], axis=-1)
 
 
-def entries_of(model: TracedModel) -> Iterator[Entries]:
+def entries_of(model: TracedModel) -> Iterator[AxisEntries]:
     """Every parameter axis that players have entries on."""
     trace, numbers = model.base, model.layers
     assert numbers is not None
@@ -67,11 +67,11 @@ def entries_of(model: TracedModel) -> Iterator[Entries]:
                 continue
             stack = stacks.get(leaf)
             if stack is None or not stack.own[units].any():
-                yield Entries(leaf, axis, None, _at(numbers, 0)[units])
+                yield AxisEntries(leaf, axis, None, _at(numbers, 0)[units])
             else:
                 layers = stack.leaves[leaf]
                 columns = _by_layer(numbers, layers, units)
-                yield Entries(leaf, axis, layers.axis, columns)
+                yield AxisEntries(leaf, axis, layers.axis, columns)
 
 
 def _at(numbers: LayerNumbers, turn: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def _by_layer(
 # -- own parameters --------------------------------------------------------------------
 
 
-def owned_entries(model: TracedModel) -> Iterator[Entries]:
+def owned_entries(model: TracedModel) -> Iterator[AxisEntries]:
     """Those that hold the players' own parameters, by the leaf in flattened params."""
     positions = model.example.leaf_positions
     for entries in entries_of(model):

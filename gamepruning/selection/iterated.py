@@ -12,11 +12,11 @@ import numpy as np
 
 from gamepruning.coalitions.games import coalition_values, count_players, processes_of
 from gamepruning.coalitions.indices import shapley_values
-from gamepruning.files.npz import Checkpoint
+from gamepruning.files.npz import CheckpointFile
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.selection.floors import Floors, make_floors
-from gamepruning.selection.rounds import Rules, play_round
+from gamepruning.selection.rounds import RoundRules, play_round
 from gamepruning.selection.settings import (
     GameScorer,
     IterationKeywords,
@@ -220,7 +220,7 @@ class _Selection:
         """The rounds of a selection whose size is settled."""
         options, value_fn, total = self.options, self.value_fn, len(floors.family)
         budget = {} if num_evaluations is None else {"num_evaluations": num_evaluations}
-        rules = Rules(
+        rules = RoundRules(
             value_fn, self.key, self.pace, make_scorer, budget, floors, options
         )
         facts = self._facts(total, num_evaluations, players)
@@ -282,10 +282,10 @@ class _Selection:
         return trace
 
     @property
-    def _file(self) -> Checkpoint | None:
+    def _file(self) -> CheckpointFile | None:
         path = self.options.checkpoint
         processes = processes_of(self.value_fn)
-        return None if path is None else Checkpoint(Path(path), processes)
+        return None if path is None else CheckpointFile(Path(path), processes)
 
 
 def _warn_if_blind(trace: SelectionTrace) -> None:

@@ -22,7 +22,7 @@ from gamepruning.types import InputError, Scores, ValueFn
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class RoundRules:
     """What all rounds of a selection share.
 
     Attributes:
@@ -44,7 +44,7 @@ class Rules:
     options: IterationOptions
 
 
-def play_round(rules: Rules, trace: SelectionTrace) -> Round:
+def play_round(rules: RoundRules, trace: SelectionTrace) -> Round:
     """Score the free players, decide on some, search, and value what is left.
 
     Args:
@@ -75,7 +75,7 @@ def play_round(rules: Rules, trace: SelectionTrace) -> Round:
     return Round(number, free, scores, decided, exchanges, kept, value, cost)
 
 
-def _score(rules: Rules, kept: np.ndarray, number: int, building: bool) -> Scores:
+def _score(rules: RoundRules, kept: np.ndarray, number: int, building: bool) -> Scores:
     """Scores of the game of the free players, float [M]."""
     game = restrict(
         rules.value_fn,
@@ -92,7 +92,11 @@ def _score(rules: Rules, kept: np.ndarray, number: int, building: bool) -> Score
 
 
 def _decide(
-    rules: Rules, kept: np.ndarray, free: np.ndarray, value: np.ndarray, building: bool
+    rules: RoundRules,
+    kept: np.ndarray,
+    free: np.ndarray,
+    value: np.ndarray,
+    building: bool,
 ) -> np.ndarray:
     """The players that leave or come, in that order, int [D]."""
     count = rules.pace.count(int(kept.sum()))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gamepruning.files.npz import Checkpoint, check_settings
+from gamepruning.files.npz import CheckpointFile, check_settings
 from gamepruning.types import InputError, Scores
 
 Method = Literal["pruning", "building"]
@@ -183,7 +183,7 @@ class SelectionTrace:
 
 
 def save_trace(
-    file: Checkpoint, trace: SelectionTrace, about: Mapping[str, Any]
+    file: CheckpointFile, trace: SelectionTrace, about: Mapping[str, Any]
 ) -> None:
     """Write the rounds as one `.npz` file, whole or not at all.
 
@@ -214,7 +214,7 @@ def save_trace(
 
 
 def load_trace(
-    file: Checkpoint, method: Method, num_players: int, about: Mapping[str, Any]
+    file: CheckpointFile, method: Method, num_players: int, about: Mapping[str, Any]
 ) -> SelectionTrace:
     """Read what `save_trace` wrote; no rounds where there is no file.
 

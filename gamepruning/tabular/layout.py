@@ -20,22 +20,22 @@ _SEP_LINE = re.compile(r'(?:"?sep=(.)"?\r?\n)?', re.IGNORECASE)  # Excel's first
 _COMMENTS = re.compile(r"(?:[ \t]*(?:#.*)?\r?\n)*")  # and empty lines
 
 
-class Row(NamedTuple):
+class TextRow(NamedTuple):
     """The cells of one row, and the line of the file on which it begins."""
 
     line: int
     cells: list[str]
 
 
-class Layout(NamedTuple):
+class TextLayout(NamedTuple):
     """A text, taken apart."""
 
     delimiter: str
-    rows: list[Row]  # with something in them; the first is the header
+    rows: list[TextRow]  # with something in them; the first is the header
     notes: tuple[str, ...]  # what was guessed, a line each
 
 
-def take_apart(text: str) -> Layout:
+def take_apart(text: str) -> TextLayout:
     """The rows of a delimited text.
 
     Lines before the header that begin with # are comments. The last of them is the
@@ -46,7 +46,7 @@ def take_apart(text: str) -> Layout:
 
     Example:
       >>> take_apart("# measured in 2024\\na b\\n1  2\\n").rows[1]
-      Row(line=3, cells=['1', '2'])
+      TextRow(line=3, cells=['1', '2'])
     """
     told, text = _split_off(_SEP_LINE, text)
     head, body = _split_off(_COMMENTS, text)
@@ -56,16 +56,16 @@ def take_apart(text: str) -> Layout:
     rows = list(read_rows(body, delimiter, before=before))
     comments = [line.strip() for line in head.splitlines() if line.strip()]
     if comments and (header := _header_in(comments[-1], delimiter, rows)):
-        rows.insert(0, Row(before, header))
+        rows.insert(0, TextRow(before, header))
         comments.pop()
     notes = ["cells split at spaces"] if delimiter == " " else []
     if comments:
         count = f"{len(comments)} comment line{'s' * (len(comments) > 1)}"
         notes.append(f"{count} before the header left out: {comments[0]!r:.60}")
-    return Layout(delimiter, rows, tuple(notes))
+    return TextLayout(delimiter, rows, tuple(notes))
 
 
-def read_rows(text: str, delimiter: str, *, before: int = 0) -> Iterator[Row]:
+def read_rows(text: str, delimiter: str, *, before: int = 0) -> Iterator[TextRow]:
     """The rows that are not empty, as stripped cells.
 
     Args:
@@ -82,7 +82,7 @@ def read_rows(text: str, delimiter: str, *, before: int = 0) -> Iterator[Row]:
         for cells in rows:
             cells = [_bare(cell) for cell in cells]
             if any(cells):
-                yield Row(line, cells)
+                yield TextRow(line, cells)
             line = before + rows.line_num + 1
     except csv.Error as error:
         raise InputError(
@@ -133,7 +133,7 @@ def _refuse_title(lengths: dict[str, list[int]]) -> None:
             )
 
 
-def _sniff(text: str, delimiter: str, before: int = 0) -> list[Row]:
+def _sniff(text: str, delimiter: str, before: int = 0) -> list[TextRow]:
     """The first rows, up to one whose quotes do not match."""
     found, rows = [], read_rows(text, delimiter, before=before)
     with contextlib.suppress(InputError):
@@ -149,7 +149,7 @@ def _fit(lengths: list[int]) -> tuple[bool, bool, int]:
     return first > 1, alike > 0.5, first
 
 
-def _header_in(comment: str, delimiter: str, rows: list[Row]) -> list[str] | None:
+def _header_in(comment: str, delimiter: str, rows: list[TextRow]) -> list[str] | None:
     """The names of the columns, if a comment holds them."""
     text = comment.lstrip("#")
     found = _sniff(text.lstrip(), delimiter)

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -35,7 +36,7 @@ class Predictor:
     """
 
     preprocessing: Preprocessing
-    call: Callable
+    call: Callable[[np.ndarray], Any]
     input_shape: tuple[int, ...]
     batch: int | None = None
 

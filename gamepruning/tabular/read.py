@@ -13,7 +13,7 @@ import pandas as pd
 
 from gamepruning.files.fingerprint import fingerprint
 from gamepruning.tabular.encoding import decode
-from gamepruning.tabular.layout import Row, take_apart
+from gamepruning.tabular.layout import TextRow, take_apart
 from gamepruning.tabular.numerals import is_plain
 from gamepruning.types import InputError
 
@@ -91,7 +91,7 @@ def naming(path: File) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
 
 
-def _without_blank_end(rows: list[Row]) -> tuple[list[Row], list[str]]:
+def _without_blank_end(rows: list[TextRow]) -> tuple[list[TextRow], list[str]]:
     """The rows without the columns at their end that have neither name nor cells."""
     size = len(rows[0].cells) if rows else 0
     used = max((k + 1 for row in rows for k, c in enumerate(row.cells) if c), default=0)
@@ -102,7 +102,7 @@ def _without_blank_end(rows: list[Row]) -> tuple[list[Row], list[str]]:
     return [row._replace(cells=row.cells[:used]) for row in rows], [note]
 
 
-def _to_frame(rows: list[Row]) -> pd.DataFrame:
+def _to_frame(rows: list[TextRow]) -> pd.DataFrame:
     if len(rows) < 2:
         raise InputError(f"expected a header and rows, got {len(rows)} lines")
     (_, names), *rest = rows

@@ -12,7 +12,7 @@ import pandas as pd
 
 from gamepruning.spelling import closest
 from gamepruning.tabular.options import TableOptions
-from gamepruning.tabular.split import NUM_PARTS, Rows, break_up, split_rows
+from gamepruning.tabular.split import NUM_PARTS, SplitRows, break_up, split_rows
 from gamepruning.tabular.target import Target, classes_of, is_untold
 from gamepruning.tabular.understand import Understood
 from gamepruning.types import InputError
@@ -61,7 +61,7 @@ def deal_out(
     *,
     group: pd.Series | None = None,
     test: float,
-) -> tuple[Rows, list[str]]:
+) -> tuple[SplitRows, list[str]]:
     """Deal out the rows of a table: those that say the same go to the same part.
 
     Args:

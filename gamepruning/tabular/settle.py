@@ -38,7 +38,7 @@ UNDATED = "months with a day or a year, kept as categories (2022-07 would be a d
 COMPACT = "numbers that are dates (--numeric NAME takes the number)"
 
 
-class Seen(NamedTuple):
+class SeenColumn(NamedTuple):
     """One column, before columns have been looked at together."""
 
     total: int  # cells that are not missing
@@ -69,7 +69,7 @@ class Table(NamedTuple):
     sentinels: list[tuple[str, pd.Series, int]]  # column, its cells of one, all cells
 
 
-def look_at(cells: pd.Series, options: TableOptions) -> Seen:
+def look_at(cells: pd.Series, options: TableOptions) -> SeenColumn:
     """What a column holds, by its own cells."""
     known = cells[~columns.is_missing(cells, options.missing, among_numbers=True)]
     none = Numerals(pd.Series(np.nan, known.index), "either")
@@ -80,13 +80,13 @@ def look_at(cells: pd.Series, options: TableOptions) -> Seen:
     is_told = cells.name in options.numeric
     if is_number and numbers.unit != "mixed" and (is_told or not are_compact(known)):
         is_code = not is_told and len(known) > 0 and are_names(known)
-        return Seen(len(known), numbers, Dates(none.values[:0], "fixed"), is_code)
+        return SeenColumn(len(known), numbers, Dates(none.values[:0], "fixed"), is_code)
     dates = read_dates(known, hint=options.dates)
     if dates.order == "uncertain":
         dates = Dates(none.values, "fixed")
     if is_number and (numbers.unit != "mixed" or dates.values.notna().all()):
         numbers = none
-    return Seen(len(known), numbers, dates)
+    return SeenColumn(len(known), numbers, dates)
 
 
 def _is_unit(unit: str) -> bool:
@@ -100,7 +100,7 @@ def common_reading(told: str, styles: Iterable[str]) -> str:
     return told if told != "auto" or len(certain) != 1 else certain.pop()
 
 
-def settle(cells: pd.Series, seen: Seen | None, table: Table) -> Column:
+def settle(cells: pd.Series, seen: SeenColumn | None, table: Table) -> Column:
     """What one column holds, in the light of the others."""
     name, options = str(cells.name), table.options
     text = Column(name=name, kind="category", missing=options.missing)
@@ -144,7 +144,7 @@ def settle(cells: pd.Series, seen: Seen | None, table: Table) -> Column:
     return text
 
 
-def _decimal_of(name: str, seen: Seen, table: Table) -> str:
+def _decimal_of(name: str, seen: SeenColumn, table: Table) -> str:
     """The decimal mark of a column of numbers."""
     _, style, unit, example = seen.numbers
     if "mixed" in (style, unit):
@@ -162,7 +162,7 @@ def _decimal_of(name: str, seen: Seen, table: Table) -> str:
     return mark
 
 
-def _order_of(cells: pd.Series, seen: Seen, table: Table) -> str:
+def _order_of(cells: pd.Series, seen: SeenColumn, table: Table) -> str:
     """The order of day and month in a column of dates."""
     name = str(cells.name)
     order, example = seen.dates.order, seen.dates.example

@@ -12,7 +12,7 @@ from gamepruning.types import InputError
 NUM_PARTS = 3
 
 
-class Rows(NamedTuple):
+class SplitRows(NamedTuple):
     """Row numbers of the three parts, each ascending."""
 
     train: np.ndarray
@@ -28,7 +28,7 @@ def split_rows(
     validation: float,
     test: float,
     names: tuple[str, ...] = (),
-) -> Rows:
+) -> SplitRows:
     """Deal rows out at random, class by class, a group always as a whole.
 
     Every class with rows is in every part; it is an InputError if one has fewer rows or
@@ -70,7 +70,7 @@ def split_rows(
         part_of[own[:num_test]] = 2
         part_of[own[num_test : num_test + num_validation]] = 1
     parts = part_of[member.reshape(-1)]
-    return Rows(*(np.flatnonzero(parts == part) for part in range(3)))
+    return SplitRows(*(np.flatnonzero(parts == part) for part in range(3)))
 
 
 def _spelt_as(name: str, names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from gamepruning.trace.program import Graph, Lit, Node, Operand, Program, Remat
 from gamepruning.trees.placement import sharding_of
 
 
-def trace(fn: Callable, *args) -> Program:
+def trace(fn: Callable[..., Any], *args) -> Program:
     """The program of `fn` at these arguments (arrays or ShapeDtypeStructs).
 
     The inputs of the program's graph are the leaves of `args`, in their order.

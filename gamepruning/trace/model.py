@@ -1,7 +1,7 @@
 """A model that is understood: its traces by shape, and who plays where."""
 
-import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -37,6 +37,7 @@ class OwnedAxis(NamedTuple):
     columns: np.ndarray
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class TracedModel:
     """A pure function, traced and labelled, and which player each entry belongs to.
 
@@ -67,7 +68,7 @@ class TracedModel:
       ...     return jnp.tanh(x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.ones((3, 2)), "out": jnp.ones((2, 1))}
       >>> call = split_call(params, (jnp.ones((5, 3)),))
-      >>> model = TracedModel(apply, call, TraceOptions())
+      >>> model = TracedModel.of(apply, call, TraceOptions())
       >>> model, model.base.num_units
       (TracedModel(2 arrays of params, 0 players, 1 traces), 2)
       >>> numbers = Numbers([(model.base.units[0], np.arange(2))])
@@ -75,23 +76,40 @@ class TracedModel:
       [0]
     """
 
-    def __init__(self, apply: Apply, example: CallSpec, options: TraceOptions):
-        self.apply = apply
-        self.example = example
-        self.options = options
-        self.base = trace_call(apply, example, options)
-        self.usage = UsageAnalysis(self.base.analysis, example.num_params)
+    apply: Apply
+    example: CallSpec
+    options: TraceOptions
+    base: Trace
+    usage: UsageAnalysis
+    paths: tuple[str, ...]
+    array_names: tuple[str, ...]
+    numbers: Numbers = field(default_factory=Numbers)
+    num_players: int = 0
+    layers: LayerNumbers | None = None
+    branches: tuple[int, ...] | None = None
+    facts: dict[Any, Any] = field(default_factory=dict)
+    programs: Memo = field(default_factory=Memo)
+    _traces: dict[Any, Trace] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, apply: Apply, example: CallSpec, options: TraceOptions
+    ) -> "TracedModel":
+        """The model of a call, traced; nobody plays yet."""
+        base = trace_call(apply, example, options)
         params, *_ = example.rebuild(example.arrays)
-        self.paths = tuple(array_paths(params))
+        paths = tuple(array_paths(params))
         inputs = [f"input {key}" for key in example.input_keys]
-        self.array_names = (*self.paths, *inputs)
-        self.numbers = Numbers()
-        self.num_players = 0
-        self.layers: LayerNumbers | None = None
-        self.branches: tuple[int, ...] | None = None
-        self.facts: dict[Any, Any] = {}
-        self.programs = Memo()
-        self._traces = {example.key(): self.base}
+        return cls(
+            apply=apply,
+            example=example,
+            options=options,
+            base=base,
+            usage=UsageAnalysis(base.analysis, example.num_params),
+            paths=paths,
+            array_names=(*paths, *inputs),
+            _traces={example.key(): base},
+        )
 
     def with_players(self, numbers: Numbers, num_players: int) -> "TracedModel":
         """The same model, whose units play under these numbers.
@@ -100,17 +118,20 @@ class TracedModel:
           numbers: the player of each unit that plays; several units may be one player.
           num_players: N.
         """
-        other = self._copy()
-        other.numbers, other.num_players = numbers, num_players
-        other.base = self.base.numbered(numbers)
-        other._traces = {self.example.key(): other.base}
-        return other
+        base = self.base.numbered(numbers)
+        return replace(
+            self,
+            base=base,
+            numbers=numbers,
+            num_players=num_players,
+            programs=Memo(),
+            _traces={self.example.key(): base},
+        )
 
     def with_layers(self, layers: LayerNumbers) -> "TracedModel":
         """The same model, whose players are told apart by the layer they live in."""
-        other = self._copy()
-        other.layers, other.num_players = layers, len(layers.unit_of)
-        return other
+        num = len(layers.unit_of)
+        return replace(self, layers=layers, num_players=num, programs=Memo())
 
     def with_branches(
         self, branches: Sequence[int], layers: LayerNumbers
@@ -121,15 +142,8 @@ class TracedModel:
           branches: which of those of a trace play.
           layers: who they are in each layer.
         """
-        other = self.with_players(Numbers(), 0).with_layers(layers)
-        other.branches = tuple(branches)
-        return other
-
-    def _copy(self) -> "TracedModel":
-        """The same, with programs of its own: they depend on who plays."""
-        other = copy.copy(self)
-        other.programs = Memo()
-        return other
+        nobody = self.with_players(Numbers(), 0).with_layers(layers)
+        return replace(nobody, branches=tuple(branches))
 
     def branches_of(self, trace: Trace) -> list[Branch]:
         """The branches that play, in one of the traces.

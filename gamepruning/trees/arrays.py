@@ -60,11 +60,11 @@ def split_arrays(params: Any) -> tuple[list, Callable[[Sequence], Any]]:
 
 
 def compiled(fn: Callable[[Any, Any], Any], params: Any, data: Any) -> Any:
-    """fn(params, data) as one program; see `Program`, for more than one call."""
-    return Program(fn)(params, data)
+    """fn(params, data) as one program; see `CompiledFunction` for repeated calls."""
+    return CompiledFunction(fn)(params, data)
 
 
-class Program:
+class CompiledFunction:
     """fn(params, data), compiled once for arguments of the same structure and shapes.
 
     Its arguments are the arrays among the leaves. Closing over large parameters would
@@ -73,9 +73,9 @@ class Program:
 
     Example:
       >>> import numpy as np
-      >>> double = Program(lambda params, x: params["times"] * x)
+      >>> double = CompiledFunction(lambda params, x: params["times"] * x)
       >>> [float(double({"times": 2}, np.float32(x))) for x in (1, 3)], double
-      ([2.0, 6.0], Program(compiled for 1 kind of arguments))
+      ([2.0, 6.0], CompiledFunction(compiled for 1 kind of arguments))
     """
 
     def __init__(self, fn: Callable[[Any, Any], Any]):
@@ -98,7 +98,9 @@ class Program:
         outs = [next(made) if place is None else given[place] for place in places]
         return jax.tree.unflatten(out_tree, outs)
 
-    def _compile(self, rebuild: Callable, treedef: Any) -> tuple[Callable, list]:
+    def _compile(
+        self, rebuild: Callable[..., Any], treedef: Any
+    ) -> tuple[Callable[..., Any], list]:
         """A compiled function of arrays; and, once it has run, how to read it."""
         told: list[tuple[Any, list[int | None]]] = []
 
@@ -114,7 +116,8 @@ class Program:
 
     def __repr__(self) -> str:
         plural = "" if len(self._made) == 1 else "s"
-        return f"Program(compiled for {len(self._made)} kind{plural} of arguments)"
+        kinds = f"{len(self._made)} kind{plural} of arguments"
+        return f"CompiledFunction(compiled for {kinds})"
 
 
 def _place(value: Any, values: tuple[Any, ...]) -> int | None:

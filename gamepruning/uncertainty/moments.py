@@ -174,7 +174,9 @@ def measure_sizes(
     return [_moments(sizes, groups.counts, sums) for sums in zip(*found, strict=True)]
 
 
-def _spread(add_up: Callable, key: Array, layout: Layout) -> Callable:
+def _spread(
+    add_up: Callable[..., Any], key: Array, layout: Layout
+) -> Callable[..., Any]:
     """(levels [K], their sizes [K], shared, centres) -> sums [K, ...] on every process.
 
     Each group of devices has one level, with random numbers of its own.

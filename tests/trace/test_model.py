@@ -39,7 +39,7 @@ def test_players_are_the_same_in_every_trace(mlp):
 
 def test_numbers_make_another_model_of_the_same_trace(mlp):
     _, params, inputs = mlp
-    model = TracedModel(apply_mlp, split_call(params, (inputs,)), TraceOptions())
+    model = TracedModel.of(apply_mlp, split_call(params, (inputs,)), TraceOptions())
     assert model.num_players == 0 and model.owned_axes() == []
     unit = model.base.units[0].take(np.array([0]))
     played = model.with_players(Numbers([(unit, np.zeros(1, int))]), 1)

@@ -92,7 +92,9 @@ def _by_size(sizes: np.ndarray, n: int) -> np.ndarray:
     return np.sqrt(n / (inside * (n - inside))) * (sizes == inside)
 
 
-def _equations(problem: Problem, state: State, rows: pairs.Rows) -> ridge.Equations:
+def _equations(
+    problem: Problem, state: State, rows: pairs.ValuedCoalitions
+) -> ridge.Equations:
     n, sizes = problem.num_players, rows.masks.sum(axis=1)
     weight, place = _by_size(sizes, n), 2 * sizes / n - 1
     nobody, everybody = state["ends"].mean(axis=0)
@@ -124,12 +126,12 @@ def _finish(problem: Problem, state: State) -> Estimate:
     return ends.add_noise(whole, found, fit.freedom)
 
 
-def _fit_wide(problem: Problem, state: State, rise: float) -> ridge.Fit:
+def _fit_wide(problem: Problem, state: State, rise: float) -> ridge.RidgeFit:
     n, values, sizes = problem.num_players, state["values"], state["values"][:, 2]
     weight, place = _by_size(sizes, n), 2 * sizes / n - 1
     odd = (values[:, 0] - values[:, 1]) / 2 - place * rise / 2
     profile = weight[:, None] * _profile(place, n)
-    wide = wide_ridge.Rows(sizes / n, weight, sizes, profile, weight * odd)
+    wide = wide_ridge.RegressionRows(sizes / n, weight, sizes, profile, weight * odd)
     return wide_ridge.fit(Draws(*problem), wide, has_total=False)
 
 

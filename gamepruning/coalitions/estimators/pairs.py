@@ -19,7 +19,7 @@ _ROUNDING = 1e-9
 _APART = 2**32 - 1  # no coalition has this number
 
 
-class Rows(NamedTuple):
+class ValuedCoalitions(NamedTuple):
     """Coalitions with successive numbers, all valued in one way.
 
     Attributes:
@@ -53,7 +53,7 @@ class Pairing(NamedTuple):
 
     draw: Callable[[Problem, int, int], np.ndarray]
     weight: Callable[[np.ndarray, int], np.ndarray]
-    equations: Callable[[Problem, State, Rows], ridge.Equations]
+    equations: Callable[[Problem, State, ValuedCoalitions], ridge.Equations]
 
     def update(
         self, problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
@@ -84,7 +84,7 @@ class Pairing(NamedTuple):
             state = append(state, "values", more[:, :width])
         return state
 
-    def rows(self, problem: Problem, state: State) -> Iterator[Rows]:
+    def rows(self, problem: Problem, state: State) -> Iterator[ValuedCoalitions]:
         """All coalitions, drawn again, a block at a time."""
         values, judged = state["values"], _num_judged(problem)
         for start, stop in sampling.blocks(len(values), problem.num_players):
@@ -92,13 +92,13 @@ class Pairing(NamedTuple):
                 masks, own = self.draw(problem, first, last), values[first:last]
                 if not is_single(state) or last <= judged:
                     odd = (own[:, 0] - own[:, 1]) / 2
-                    yield Rows(masks, odd, first, is_single=False)
+                    yield ValuedCoalitions(masks, odd, first, is_single=False)
                     continue
-                yield Rows(masks, own[:, 0], first)
+                yield ValuedCoalitions(masks, own[:, 0], first)
                 others = self.draw(_apart(problem), first, last)
-                yield Rows(others, own[:, 1], first, 1)
+                yield ValuedCoalitions(others, own[:, 1], first, 1)
 
-    def fit(self, problem: Problem, state: State, *, has_total: bool) -> ridge.Fit:
+    def fit(self, problem: Problem, state: State, *, has_total: bool) -> ridge.RidgeFit:
         """The regression on all of them."""
 
         def equations() -> Iterator[ridge.Equations]:

@@ -31,7 +31,7 @@ class Proxy(NamedTuple):
     mean: float
 
 
-class Seen(NamedTuple):
+class SeenCoalitions(NamedTuple):
     """Coalitions and their values.
 
     Attributes:
@@ -59,13 +59,13 @@ class Seen(NamedTuple):
             known, (self.values - self.twins) / 2, self.values - self.centre
         )
 
-    def where(self, own: Bool[np.ndarray, " R"]) -> "Seen":
+    def where(self, own: Bool[np.ndarray, " R"]) -> "SeenCoalitions":
         """Some of the rows."""
         twins = None if self.twins is None else self.twins[own]
         rows = self.masks[own], self.values[own], self.weight[own]
         return self._replace(masks=rows[0], values=rows[1], weight=rows[2], twins=twins)
 
-    def with_twins(self) -> "Seen":
+    def with_twins(self) -> "SeenCoalitions":
         """Complements that are known as rows of their own."""
         if self.twins is None:
             return self
@@ -86,11 +86,11 @@ class Learner(NamedTuple):
       operations: (N, evaluations seen) -> about what a fit takes, 1e10 a second.
     """
 
-    fit: Callable[[Semivalue, Seen], Proxy]
+    fit: Callable[[Semivalue, SeenCoalitions], Proxy]
     operations: Callable[[int, int], float]
 
 
-def fit_trees(semivalue: Semivalue, seen: Seen) -> Proxy:
+def fit_trees(semivalue: Semivalue, seen: SeenCoalitions) -> Proxy:
     """A hundred boosted trees of up to 31 leaves, by scikit-learn.
 
     On one thread, so that the result does not depend on how many there are. Values are

@@ -21,7 +21,7 @@ from gamepruning.coalitions.estimators.centred_reuse import centred_reuse, reuse
 from gamepruning.coalitions.estimators.leverage import BY_SIZE, leverage
 from gamepruning.coalitions.estimators.proxies import (
     Learner,
-    Seen,
+    SeenCoalitions,
     fit_trees,
     one_thread,
     tree_operations,
@@ -113,8 +113,10 @@ class _Base(NamedTuple):
     """
 
     estimator: Estimator
-    rows: Callable[[Problem, State], Iterator[pairs.Rows]]
-    equations: Callable[[Problem, State, pairs.Rows], ridge.Equations] | None = None
+    rows: Callable[[Problem, State], Iterator[pairs.ValuedCoalitions]]
+    equations: (
+        Callable[[Problem, State, pairs.ValuedCoalitions], ridge.Equations] | None
+    ) = None
     weight: Callable[[np.ndarray, int], np.ndarray] = alike
     is_odd: bool = False
 
@@ -179,7 +181,9 @@ def _learning(
 
 
 def _without(
-    values: np.ndarray, learned: Float[np.ndarray, " R"], rows: list[pairs.Rows]
+    values: np.ndarray,
+    learned: Float[np.ndarray, " R"],
+    rows: list[pairs.ValuedCoalitions],
 ) -> np.ndarray:
     """The values of the samples less what is learned."""
     left, at = np.array(values, float), 0
@@ -198,7 +202,7 @@ def _learned(
     learners: tuple[Learner, ...],
     problem: Problem,
     state: State,
-    rows: list[pairs.Rows],
+    rows: list[pairs.ValuedCoalitions],
 ) -> _Learned:
     """What the learners find, each sample valued by what has not seen it."""
     seen = _seen(base, problem, state, rows)
@@ -240,7 +244,9 @@ def _operations(
     return FOLDS * sum(one.operations(num_players, rows) for one in learners)
 
 
-def _seen(base: _Base, problem: Problem, state: State, rows: list[pairs.Rows]) -> Seen:
+def _seen(
+    base: _Base, problem: Problem, state: State, rows: list[pairs.ValuedCoalitions]
+) -> SeenCoalitions:
     masks = np.concatenate([one.masks for one in rows])
     values, twins = np.concatenate([one.values for one in rows]), None
     centre, weight = float(values.mean()), np.ones(len(values))
@@ -254,11 +260,11 @@ def _seen(base: _Base, problem: Problem, state: State, rows: list[pairs.Rows]) -
             else:
                 both.append(state["values"][one.numbers, :2].T)
         values, twins = np.concatenate(both, axis=1)
-    return Seen(masks, values, weight, twins, centre)
+    return SeenCoalitions(masks, values, weight, twins, centre)
 
 
 def _out_of_fold(
-    semivalue: Semivalue, learner: Learner, seen: Seen, fold: np.ndarray
+    semivalue: Semivalue, learner: Learner, seen: SeenCoalitions, fold: np.ndarray
 ) -> _Learned:
     """g less what its players add, for g fitted to the other folds.
 
@@ -324,10 +330,12 @@ def _reuse_of(semivalue: Semivalue) -> _Base:
     return _Base(sample_reuse(), single_rows)
 
 
-def _reused_rows(problem: Problem, state: State) -> Iterator[pairs.Rows]:
+def _reused_rows(problem: Problem, state: State) -> Iterator[pairs.ValuedCoalitions]:
     values = state["values"][:, 0]
     for start, stop in sampling.blocks(len(values), problem.num_players):
-        yield pairs.Rows(reused(problem, start, stop), values[start:stop], start)
+        yield pairs.ValuedCoalitions(
+            reused(problem, start, stop), values[start:stop], start
+        )
 
 
 def _too_many(semivalue: Semivalue) -> str | None:

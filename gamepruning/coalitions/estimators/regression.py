@@ -87,7 +87,7 @@ def _finish(problem: Problem, state: State) -> Estimate:
     values, bias = state["values"], bias_of(problem.semivalue)
     level = values.mean()
     if sampling.is_wide(problem):
-        wide = wide_ridge.Rows(
+        wide = wide_ridge.RegressionRows(
             centre=np.full(len(values), bias),
             weight=np.ones(len(values)),
             sizes=state["sizes"],
@@ -105,14 +105,16 @@ def _finish(problem: Problem, state: State) -> Estimate:
     return found if np.ptp(values) else nothing_seen(found)
 
 
-def single_rows(problem: Problem, state: State) -> Iterator[pairs.Rows]:
+def single_rows(problem: Problem, state: State) -> Iterator[pairs.ValuedCoalitions]:
     """All coalitions, drawn again, a block at a time."""
     for start, stop in sampling.blocks(len(state["values"]), problem.num_players):
         masks = sampling.coalitions(*problem, start, stop)
-        yield pairs.Rows(masks, state["values"][start:stop], start)
+        yield pairs.ValuedCoalitions(masks, state["values"][start:stop], start)
 
 
-def equations(problem: Problem, state: State, rows: pairs.Rows) -> ridge.Equations:
+def equations(
+    problem: Problem, state: State, rows: pairs.ValuedCoalitions
+) -> ridge.Equations:
     """Of coalitions that are drawn one by one."""
     y, one = rows.values - state["values"].mean(), np.ones((len(rows.values), 1))
     return ridge.Equations(rows.masks - bias_of(problem.semivalue), one, y, rows.start)
@@ -144,7 +146,9 @@ def alike(sizes: np.ndarray, n: int) -> np.ndarray:
     return np.ones(len(sizes))
 
 
-def _equations(problem: Problem, state: State, rows: pairs.Rows) -> ridge.Equations:
+def _equations(
+    problem: Problem, state: State, rows: pairs.ValuedCoalitions
+) -> ridge.Equations:
     """Of coalitions without their complements the level is not known."""
     y, t = rows.values, np.zeros((len(rows.values), 0))
     if pairs.is_single(state):
@@ -159,7 +163,7 @@ ALIKE = pairs.Pairing(_draw, alike, _equations)
 def _finish_pairs(problem: Problem, state: State) -> Estimate:
     values = state["values"]
     if sampling.is_wide(problem):
-        wide = wide_ridge.Rows(
+        wide = wide_ridge.RegressionRows(
             centre=np.full(len(values), 0.5),
             weight=np.ones(len(values)),
             sizes=values[:, 2],

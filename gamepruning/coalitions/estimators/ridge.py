@@ -39,7 +39,7 @@ class Equations(NamedTuple):
     first: int
 
 
-class Fit(NamedTuple):
+class RidgeFit(NamedTuple):
     """Estimates, and the degrees of freedom that their errors were widened for, [N]."""
 
     estimate: Estimate
@@ -104,7 +104,7 @@ def fit(
     num_nuisance: int,
     *,
     has_total: bool,
-) -> Fit:
+) -> RidgeFit:
     """Fit, choose the penalty by generalised cross-validation, and give true errors.
 
     The penalty is on the deviations of the coefficients from their mean, so what it
@@ -129,7 +129,7 @@ def fit(
         of the coefficients can be told.
 
     Returns:
-      `Fit`.
+      `RidgeFit`.
 
     References:
       Golub, Heath and Wahba, Technometrics 21 (1979). MacKinnon and White, Journal of
@@ -155,7 +155,7 @@ def fit(
     if spectrum.unexplained <= _ADDITIVE * reduced.square:  # all rows agree
         support = np.full_like(value, num)
     estimate = Estimate(value, stderr, np.array(halves), support)
-    return Fit(estimate._replace(is_shrunk=penalty > 0), freedom)
+    return RidgeFit(estimate._replace(is_shrunk=penalty > 0), freedom)
 
 
 def work(num_rows: int, num_players: int) -> OwnWork:

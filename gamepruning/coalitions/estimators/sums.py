@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import roots_jacobi
 
-from gamepruning.coalitions.estimators.proxies import Proxy, Seen, constant
+from gamepruning.coalitions.estimators.proxies import Proxy, SeenCoalitions, constant
 from gamepruning.coalitions.semivalues import Semivalue
 
 _WAVES = (2, 4, 8, 16, 32)
@@ -58,7 +58,7 @@ class _Waves(NamedTuple):
         return found, mean
 
 
-def fit_sum(semivalue: Semivalue, seen: Seen) -> Proxy:
+def fit_sum(semivalue: Semivalue, seen: SeenCoalitions) -> Proxy:
     """A sum of up to 32 waves of a weighted sum of the players.
 
     v(S) = f(sum_i a_i (2 z_i - 1)). a and f are fitted in turn by Gauss and Newton,

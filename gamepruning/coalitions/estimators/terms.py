@@ -6,7 +6,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gamepruning.coalitions.estimators.conjunctions import Conjunctions
-from gamepruning.coalitions.estimators.proxies import DIGITS, Proxy, Seen, constant
+from gamepruning.coalitions.estimators.proxies import (
+    DIGITS,
+    Proxy,
+    SeenCoalitions,
+    constant,
+)
 from gamepruning.coalitions.semivalues import Semivalue
 
 _ROWS_A_TERM = 10
@@ -70,7 +75,7 @@ class _Side(NamedTuple):
         )
 
 
-def fit_terms(semivalue: Semivalue, seen: Seen) -> Proxy:
+def fit_terms(semivalue: Semivalue, seen: SeenCoalitions) -> Proxy:
     """Up to 300 terms of players that are all in or all out, added by greed.
 
     In a dozen rounds terms are added to the players: those one player longer than a
@@ -138,7 +143,7 @@ def _game(terms: list[Term], worth: np.ndarray) -> Conjunctions:
     )
 
 
-def _select(rows: Seen, number: int) -> list[Term]:
+def _select(rows: SeenCoalitions, number: int) -> list[Term]:
     """Forward selection, by a regression on all that is there at each step."""
     masks = rows.masks
     weight = rows.weight.astype(np.float32)

@@ -22,7 +22,7 @@ from gamepruning.coalitions.estimators.base import (
     widening,
 )
 from gamepruning.coalitions.estimators.draws import Draws
-from gamepruning.coalitions.estimators.ridge import Fit, fading
+from gamepruning.coalitions.estimators.ridge import RidgeFit, fading
 
 _PROBES = 4
 _OPERATIONS_AN_ENTRY = 20  # of a product
@@ -34,7 +34,7 @@ _MOST_STEPS = 100
 _MOST_PENALTY = 1e4  # times the mean eigenvalue
 
 
-class Rows(NamedTuple):
+class RegressionRows(NamedTuple):
     """A regression y = w (z - c) b + t a, of coalitions z that are drawn.
 
     Attributes:
@@ -61,7 +61,7 @@ class Rows(NamedTuple):
 class _System:
     """The regression on deviations of b from its mean, of what t leaves over."""
 
-    def __init__(self, draws: Draws, rows: Rows, has_total: bool):
+    def __init__(self, draws: Draws, rows: RegressionRows, has_total: bool):
         self.draws, self.rows = draws, rows
         self.num_players = draws.semivalue.num_players
         total = rows.weight * (rows.sizes - self.num_players * rows.centre)
@@ -114,7 +114,7 @@ class _System:
         return (y - fitted - self.t @ self.of_t(deviations, y))[:, 0]
 
 
-def fit(draws: Draws, rows: Rows, *, has_total: bool) -> Fit:
+def fit(draws: Draws, rows: RegressionRows, *, has_total: bool) -> RidgeFit:
     """The fit of `ridge.fit`, in memory of order N + m.
 
     The penalty is that of the best linear prediction if the players' deviations are
@@ -184,7 +184,7 @@ def fit(draws: Draws, rows: Rows, *, has_total: bool) -> Fit:
         support,
         is_shrunk=penalty > 0,
     )
-    return Fit(estimate, freedom)
+    return RidgeFit(estimate, freedom)
 
 
 def work(num_rows: int, num_players: int) -> OwnWork:
@@ -300,7 +300,7 @@ def _leverages(system: _System, freedom: float) -> np.ndarray:
     return of_t + freedom * norms / max(norms.sum(), 1e-300)
 
 
-def _own_terms(draws: Draws, rows: Rows, square: np.ndarray) -> np.ndarray:
+def _own_terms(draws: Draws, rows: RegressionRows, square: np.ndarray) -> np.ndarray:
     """For each player sum_j x_ij^2 D_j, and the sum of the squares of the terms."""
     c, d = rows.centre, rows.weight**2 * square
     inside = np.stack([d * ((1 - c) ** 2 - c**2), d**2 * ((1 - c) ** 4 - c**4)], 1)

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from gamepruning.players import Players
 from gamepruning.run.hoist import SplitModel
 from gamepruning.trace.call import as_struct
-from gamepruning.trees.arrays import Program
+from gamepruning.trees.arrays import CompiledFunction
 from gamepruning.types import InputError, Metric
 
 
@@ -50,8 +50,8 @@ class _Hoisting:
     def __init__(self, split_model: Callable[..., SplitModel]):
         self.split = split_model()
         self._split_model = split_model
-        self.once = Program(lambda params, data: self._prefix(params, *data))
-        self.each = Program(self._own_of_each)
+        self.once = CompiledFunction(lambda params, data: self._prefix(params, *data))
+        self.each = CompiledFunction(self._own_of_each)
 
     @functools.cached_property
     def gating_smaller(self) -> SplitModel:

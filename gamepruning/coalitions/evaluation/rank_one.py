@@ -124,8 +124,8 @@ class WalkPrograms:
         }
 
     def _spread(
-        self, fun: Callable, in_specs: tuple, out_specs: Any = TILED
-    ) -> Callable:
+        self, fun: Callable[..., Any], in_specs: tuple, out_specs: Any = TILED
+    ) -> Callable[..., Any]:
         mapped = jax.shard_map(
             fun,
             mesh=self.mesh,

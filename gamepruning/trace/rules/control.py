@@ -9,7 +9,7 @@ from jax import lax
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
 from gamepruning.trace.program import Node
 from gamepruning.trace.rules.registry import define
-from gamepruning.trace.rules.types import Interpreter
+from gamepruning.trace.rules.types import Runner
 from gamepruning.trace.usage import NOTHING, Origin, UsageAnalysis
 from gamepruning.trace.zeros import ANY, ZERO, Levels, ZeroAnalysis
 
@@ -70,10 +70,10 @@ def zero_scan(zeros: ZeroAnalysis, node: Node, *levels: Levels) -> list[Levels]:
     return [*ins[places], *((ANY, *row) for row in outs[len(carry) :])]
 
 
-def run_scan(interpreter: Interpreter, node: Node, args: list) -> list:
+def run_scan(runner: Runner, node: Node, args: list) -> list:
     """A scan around the interpreted body."""
     (body,) = node.subs
-    return scan_turns(node, args, lambda ins, _: interpreter.run(body, ins))
+    return scan_turns(node, args, lambda ins, _: runner.run(body, ins))
 
 
 def scan_turns(
@@ -108,10 +108,10 @@ def scan_turns(
     return [*carry, *made]
 
 
-def run_scan_open(interpreter: Interpreter, node: Node, args: list) -> list:
+def run_scan_open(runner: Runner, node: Node, args: list) -> list:
     """A loop in Python, so that what a tap sees is not inside a trace."""
     (body,) = node.subs
-    return loop_turns(node, args, lambda ins, _: interpreter.run(body, ins))
+    return loop_turns(node, args, lambda ins, _: runner.run(body, ins))
 
 
 def loop_turns(
@@ -193,13 +193,13 @@ def zero_while(zeros: ZeroAnalysis, node: Node, *levels: Levels) -> list[Levels]
     return [tuple(x if x == ZERO else ANY for x in row) for row in carry]
 
 
-def run_while(interpreter: Interpreter, node: Node, args: list) -> list:
+def run_while(runner: Runner, node: Node, args: list) -> list:
     """A while loop around the interpreted condition and body."""
     condition, body = node.subs
     cond_consts, body_consts, carry = while_parts(node, args)
     return lax.while_loop(
-        lambda carry: interpreter.run(condition, [*cond_consts, *carry])[0],
-        lambda carry: interpreter.run(body, [*body_consts, *carry]),
+        lambda carry: runner.run(condition, [*cond_consts, *carry])[0],
+        lambda carry: runner.run(body, [*body_consts, *carry]),
         [jnp.asarray(c) for c in carry],
     )
 
@@ -249,10 +249,10 @@ def zero_cond(
     return outs
 
 
-def run_cond(interpreter: Interpreter, node: Node, args: list) -> list:
+def run_cond(runner: Runner, node: Node, args: list) -> list:
     """A switch over the interpreted branches."""
     branches = [
-        lambda *operands, branch=branch: interpreter.run(branch, operands)
+        lambda *operands, branch=branch: runner.run(branch, operands)
         for branch in node.subs
     ]
     return lax.switch(args[0], branches, *args[1:])

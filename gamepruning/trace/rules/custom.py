@@ -14,7 +14,7 @@ from gamepruning.trace import primitives
 from gamepruning.trace.labels import LabelAnalysis, Labels, opaque
 from gamepruning.trace.program import Node, Operand, is_inexact
 from gamepruning.trace.rules.registry import define
-from gamepruning.trace.rules.types import GatedInterpreter, Interpreter
+from gamepruning.trace.rules.types import GatedRunner, Runner
 from gamepruning.trace.usage import NOTHING, Origin, UsageAnalysis
 from gamepruning.trace.zeros import Levels, ZeroAnalysis
 
@@ -86,26 +86,26 @@ def zero_custom(zeros: ZeroAnalysis, node: Node, *levels: Levels) -> Sequence[Le
 # -- run -------------------------------------------------------------------------------
 
 
-def _are_inexact(interpreter: Interpreter, operands: Sequence[Operand]) -> list[bool]:
-    return [is_inexact(interpreter.program.aval(operand)) for operand in operands]
+def _are_inexact(runner: Runner, operands: Sequence[Operand]) -> list[bool]:
+    return [is_inexact(runner.program.aval(operand)) for operand in operands]
 
 
 def _chosen(row: Sequence[Any], which: Sequence[bool]) -> list[Any]:
     return [x for x, is_chosen in zip(row, which, strict=True) if is_chosen]
 
 
-def run_custom_jvp(interpreter: Interpreter, node: Node, args: list) -> list:
+def run_custom_jvp(runner: Runner, node: Node, args: list) -> list:
     """A custom_jvp around the interpreted body and rule."""
     body, rule = node.subs
-    inexact = _are_inexact(interpreter, node.ins)
+    inexact = _are_inexact(runner, node.ins)
 
     @jax.custom_jvp
     def call(*primals):
-        return tuple(interpreter.run(body, primals))
+        return tuple(runner.run(body, primals))
 
     @call.defjvp
     def derivative(primals, tangents):
-        found = iter(interpreter.run(rule, [*primals, *_chosen(tangents, inexact)]))
+        found = iter(runner.run(rule, [*primals, *_chosen(tangents, inexact)]))
         outs = call(*primals)
         return outs, tuple(
             next(found) if is_inexact(out) else np.zeros(out.shape, jax.dtypes.float0)
@@ -115,50 +115,50 @@ def run_custom_jvp(interpreter: Interpreter, node: Node, args: list) -> list:
     return list(call(*args))
 
 
-def run_custom_vjp(interpreter: Interpreter, node: Node, args: list) -> list:
+def run_custom_vjp(runner: Runner, node: Node, args: list) -> list:
     """A custom_vjp around the interpreted body and rule."""
     body, rule = node.subs
-    inexact = _are_inexact(interpreter, node.ins)
-    moving = _are_inexact(interpreter, node.outs)
+    inexact = _are_inexact(runner, node.ins)
+    moving = _are_inexact(runner, node.outs)
 
     @jax.custom_vjp
     def call(*primals):
-        return tuple(interpreter.run(body, primals))
+        return tuple(runner.run(body, primals))
 
     def backward(primals, cotangents):
         given = _chosen(cotangents, moving)
-        found = iter(interpreter.run(rule, [*primals, *given]))
+        found = iter(runner.run(rule, [*primals, *given]))
         return tuple(next(found) if ok else None for ok in inexact)
 
     call.defvjp(lambda *primals: (call(*primals), primals), backward)
     return list(call(*args))
 
 
-def run_custom_open(interpreter: Interpreter, node: Node, args: list) -> list:
+def run_custom_open(runner: Runner, node: Node, args: list) -> list:
     """The body alone."""
-    return interpreter.run(node.subs[0], args)
+    return runner.run(node.subs[0], args)
 
 
 # A derivative rule knows nothing of gates. It serves the node's own operands; the
 # gates get the derivative of the gated body.
 
 
-def run_gated_custom_jvp(interpreter: GatedInterpreter, node: Node, args: list) -> list:
+def run_gated_custom_jvp(runner: GatedRunner, node: Node, args: list) -> list:
     """A custom_jvp of the gates, too."""
     body, rule = node.subs
-    inexact = _are_inexact(interpreter, node.ins)
+    inexact = _are_inexact(runner, node.ins)
 
     @jax.custom_jvp
     def call(gates, *primals):
-        return tuple(interpreter.with_gates(gates).run(body, primals))
+        return tuple(runner.with_gates(gates).run(body, primals))
 
     @call.defjvp
     def derivative(primals, tangents):
         gates, *primals = primals
-        inner = interpreter.with_gates(gates)
+        inner = runner.with_gates(gates)
         found = iter(inner.run(rule, [*primals, *_chosen(tangents[1:], inexact)]))
         outs, by_gates = jax.jvp(
-            lambda s: interpreter.with_gates(s).run(body, primals),
+            lambda s: runner.with_gates(s).run(body, primals),
             (gates,),
             tangents[:1],
         )
@@ -167,23 +167,23 @@ def run_gated_custom_jvp(interpreter: GatedInterpreter, node: Node, args: list) 
             for out, by_gate in zip(outs, by_gates, strict=True)
         )
 
-    return list(call(interpreter.gates, *args))
+    return list(call(runner.gates, *args))
 
 
-def run_gated_custom_vjp(interpreter: GatedInterpreter, node: Node, args: list) -> list:
+def run_gated_custom_vjp(runner: GatedRunner, node: Node, args: list) -> list:
     """A custom_vjp of the gates, too."""
     body, rule = node.subs
-    inexact = _are_inexact(interpreter, node.ins)
-    moving = _are_inexact(interpreter, node.outs)
-    inside = interpreter.gated_inside(body)
+    inexact = _are_inexact(runner, node.ins)
+    moving = _are_inexact(runner, node.outs)
+    inside = runner.gated_inside(body)
 
     @jax.custom_vjp
     def call(gates, *primals):
-        return tuple(interpreter.with_gates(gates).run(body, primals))
+        return tuple(runner.with_gates(gates).run(body, primals))
 
     def backward(residuals, cotangents):
         gates, primals = residuals
-        own = interpreter.with_gates(jnp.where(inside, gates, jnp.ones_like(gates)))
+        own = runner.with_gates(jnp.where(inside, gates, jnp.ones_like(gates)))
         found = iter(own.run(rule, [*primals, *_chosen(cotangents, moving)]))
         operands = [
             own.gate_all(operand, next(found)) if ok else None
@@ -192,14 +192,14 @@ def run_gated_custom_vjp(interpreter: GatedInterpreter, node: Node, args: list) 
         if gates.dtype == bool:
             return (None, *operands)
         _, pull = jax.vjp(
-            lambda s: tuple(interpreter.with_gates(s).run(body, primals)), gates
+            lambda s: tuple(runner.with_gates(s).run(body, primals)), gates
         )
         return (*pull(tuple(cotangents)), *operands)
 
     call.defvjp(
         lambda gates, *primals: (call(gates, *primals), (gates, primals)), backward
     )
-    return list(call(interpreter.gates, *args))
+    return list(call(runner.gates, *args))
 
 
 define(

@@ -90,7 +90,7 @@ class RebindRule(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Sequence[Any]: ...
 
 
-class Interpreter(Protocol):
+class Runner(Protocol):
     """What a run rule may ask of who runs the program."""
 
     program: Program
@@ -100,12 +100,12 @@ class Interpreter(Protocol):
         ...
 
 
-class GatedInterpreter(Interpreter, Protocol):
+class GatedRunner(Runner, Protocol):
     """What a run rule may ask besides, where players are gated inside a body."""
 
     gates: Any
 
-    def with_gates(self, gates: Any) -> "GatedInterpreter":
+    def with_gates(self, gates: Any) -> "GatedRunner":
         """The same with other gates."""
         ...
 
@@ -119,7 +119,7 @@ class GatedInterpreter(Interpreter, Protocol):
 
 
 # Builds a loop, branch or custom derivative again around its interpreted bodies:
-# rule(interpreter, node, args) -> results.
+# rule(runner, node, args) -> results.
 RunRule = Callable[[Any, Node, list], list]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from gamepruning.spelling import closest
-from gamepruning.tabular.split import Rows as Rows, split_rows as split_rows
+from gamepruning.tabular.split import SplitRows as SplitRows, split_rows as split_rows
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import images, places
 from gamepruning.workbench.datasets.places import Folder

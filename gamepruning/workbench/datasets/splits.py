@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gamepruning.tabular.split import Rows
+from gamepruning.tabular.split import SplitRows
 from gamepruning.types import InputError
 
 Task = Literal["classification", "regression"]
@@ -35,7 +35,7 @@ class Dataset(NamedTuple):
     target_scale: float = 1.0
     notes: tuple[str, ...] = ()  # what was done to the data, a line each
     preprocessing: str = ""  # from raw data to inputs, as JSON text
-    rows: Rows | None = None  # of a table: row numbers; those of a test file last
+    rows: SplitRows | None = None  # of a table: row numbers; those of a test file last
     contents: tuple[str, ...] = ()  # fingerprints of what was read, a test file last
 
 

@@ -86,5 +86,5 @@ def _to_dataset(
         target_scale=made.target.scale,
         preprocessing=made.to_json(),
         contents=(contents(table.cells),),
-        rows=split.Rows(*(np.asarray(found.parsed.index[part]) for part in rows)),
+        rows=split.SplitRows(*(np.asarray(found.parsed.index[part]) for part in rows)),
     )
