@@ -1,6 +1,6 @@
 """Types that every part of the library shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
@@ -23,6 +23,9 @@ class Apply(Protocol):
         """The outputs of the model."""
         ...
 
+
+# Some players: a mask bool [N], numbers in [0, N), names of families, or None: nobody.
+PlayerSet: TypeAlias = ArrayLike | str | Sequence[int] | Sequence[str] | None
 
 # A random key, typed or old, or a whole number that stands for its seed.
 KeyLike: TypeAlias = ArrayLike
@@ -85,7 +88,9 @@ class Game(Protocol):
         """The values, float [S], of coalitions bool [S, N], True = in."""
         ...
 
-    def restrict(self, always_in: Any = None, always_out: Any = None) -> "Game":
+    def restrict(
+        self, always_in: PlayerSet = None, always_out: PlayerSet = None
+    ) -> "Game":
         """The game among the players that are neither always in nor always out."""
         ...
 

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from gamepruning.bandits.game import BanditState, begin, learn
 from gamepruning.bandits.policy import Policy
-from gamepruning.types import InputError
+from gamepruning.types import InputError, ValueFn
 
 
 class HostArms:
@@ -27,7 +27,7 @@ class HostArms:
     num_batches = 1
     data = None
 
-    def __init__(self, value_fn: Any, num_arms: int | None):
+    def __init__(self, value_fn: ValueFn, num_arms: int | None):
         known = getattr(value_fn, "num_players", None)
         num = known if num_arms is None else num_arms
         if not callable(value_fn) or num is None:

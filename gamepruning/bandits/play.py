@@ -16,7 +16,7 @@ from gamepruning.bandits.policy import Policy
 from gamepruning.bandits.result import BanditResult, Status, are_separated, make_result
 from gamepruning.options import make_options
 from gamepruning.trees.keys import as_key
-from gamepruning.types import InputError, KeyLike, Scores
+from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 PULLS_AN_ARM = 10  # where no budget is given
 
@@ -83,7 +83,7 @@ class BanditOptions:
 def play_bandit(
     key: KeyLike,
     policy: PolicyLike,
-    value_or_loss: Any,
+    value_or_loss: RemovalArms | ValueFn,
     **options: Unpack[BanditKeywords],
 ) -> Scores:
     """Score players by bandit pulls: what is the loss without each of them?
@@ -145,7 +145,7 @@ def play_bandit(
 def record_bandit(
     key: KeyLike,
     policy: PolicyLike,
-    value_or_loss: Any,
+    value_or_loss: RemovalArms | ValueFn,
     **options: Unpack[BanditKeywords],
 ) -> BanditResult:
     """Play a bandit and keep the record of the game: every pull, and how it ended.
@@ -176,7 +176,10 @@ def record_bandit(
 
 
 def _play(
-    key: KeyLike, policy: PolicyLike, value_or_loss: Any, options: BanditOptions
+    key: KeyLike,
+    policy: PolicyLike,
+    value_or_loss: RemovalArms | ValueFn,
+    options: BanditOptions,
 ) -> BanditResult:
     key, policy, arms = as_key(key), as_policy(policy), value_or_loss
     if not isinstance(arms, RemovalArms):

@@ -1,7 +1,7 @@
 """What the games of a network share: who is free, and how often they were asked."""
 
 import copy
-from typing import Any, Self
+from typing import Self
 
 import jax.core
 import numpy as np
@@ -11,6 +11,7 @@ from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.players import Players
 from gamepruning.trees.masks import as_mask, as_masks
 from gamepruning.trees.processes import Processes
+from gamepruning.types import PlayerSet
 
 FINITE = (
     "expected a finite number for every coalition, also for nobody: clip it, or choose "
@@ -89,7 +90,9 @@ class NetworkGame:
         full[:, self.free] = masks
         return full
 
-    def restrict(self, always_in: Any = None, always_out: Any = None) -> Self:
+    def restrict(
+        self, always_in: PlayerSet = None, always_out: PlayerSet = None
+    ) -> Self:
         """The game among fewer players; shares what is compiled and computed.
 
         Args:

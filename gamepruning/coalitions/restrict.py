@@ -1,6 +1,5 @@
 """A game with some players always in and others always out."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from gamepruning.coalitions.games import (
 )
 from gamepruning.players import Players
 from gamepruning.trees.masks import as_mask
-from gamepruning.types import Game, InputError, ValueFn
+from gamepruning.types import Game, InputError, PlayerSet, ValueFn
 
 
 def restrict(
@@ -105,19 +104,33 @@ class RestrictedGame:
         return full
 
     def restrict(
-        self,
-        always_in: ArrayLike | Sequence[int] | None = None,
-        always_out: ArrayLike | Sequence[int] | None = None,
+        self, always_in: PlayerSet = None, always_out: PlayerSet = None
     ) -> "RestrictedGame":
-        """The game among fewer; players by the numbers of `free`, int [K]."""
+        """The game among fewer; players by the numbers of `free`, int [K].
+
+        Raises:
+          InputError: names of families, which a plain function of masks has not.
+        """
         inside = self._always_in.copy()
-        inside[np.asarray([] if always_in is None else always_in, int)] = True
-        gone = np.asarray([] if always_out is None else always_out, int)
+        inside[_numbers(always_in, "always_in")] = True
+        gone = _numbers(always_out, "always_out")
         free = self.free[~inside[self.free] & ~np.isin(self.free, gone)]
         return RestrictedGame(self._value_fn, free, inside)
 
 
-def select_players(players: Players, which: Any, name: str) -> Bool[np.ndarray, " N"]:
+def _numbers(which: PlayerSet, name: str) -> Int[np.ndarray, " K"]:
+    given = np.asarray([] if which is None else which)
+    if given.dtype.kind not in "iub" and given.size:
+        raise InputError(
+            f"expected {name} as numbers of players, got {which!r}: this value "
+            "function is a plain function of masks and knows no families"
+        )
+    return given.astype(int)
+
+
+def select_players(
+    players: Players, which: PlayerSet, name: str
+) -> Bool[np.ndarray, " N"]:
     """bool [N] from a mask, numbers, names of families, or None for nobody.
 
     Raises:
@@ -126,8 +139,8 @@ def select_players(players: Players, which: Any, name: str) -> Bool[np.ndarray, 
     if which is None:
         return np.zeros(players.num_players, bool)
     names = [which] if isinstance(which, str) else which
-    if isinstance(names, (list, tuple)) and any(isinstance(x, str) for x in names):
-        return players.select(names)
+    if isinstance(names, list | tuple) and any(isinstance(x, str) for x in names):
+        return players.select([str(x) for x in names])
     given = np.asarray(which)
     if given.dtype == bool:
         return players.mask(given)

@@ -21,10 +21,11 @@ from gamepruning.coalitions.restrict import free_players, select_players
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples, check_players
+from gamepruning.players.players import Which
 from gamepruning.reconstruction.gram import Grams
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.layout import COALITIONS, Layout, make_layout
-from gamepruning.types import InputError, Metric
+from gamepruning.types import InputError, Metric, PlayerSet
 
 __all__ = ["ValueConfig", "ValueFunction", "value_function"]
 
@@ -32,8 +33,8 @@ __all__ = ["ValueConfig", "ValueFunction", "value_function"]
 class ValueOptions(TypedDict, total=False):
     """The keywords of `ValueConfig`."""
 
-    always_in: Any
-    always_out: Any
+    always_in: PlayerSet
+    always_out: PlayerSet
     chunk_size: int | None
     rows_at_once: int | None
     devices: Sequence[Any] | None
@@ -65,8 +66,8 @@ class ValueConfig:
       progress: called with the number of values known, after each chunk.
     """
 
-    always_in: Any = None
-    always_out: Any = None
+    always_in: PlayerSet = None
+    always_out: PlayerSet = None
     chunk_size: int | None = None
     rows_at_once: int | None = None
     devices: Sequence[Any] | None = None
@@ -87,7 +88,7 @@ def value_function(
     inputs: Any,
     labels: Any,
     *,
-    varying: Any = None,
+    varying: Which = None,
     repair: None = None,
     **options: Unpack[ValueOptions],
 ) -> ValueFunction: ...
@@ -101,7 +102,7 @@ def value_function(
     inputs: Any,
     labels: Any,
     *,
-    varying: Any = None,
+    varying: Which = None,
     repair: Grams,
     **options: Unpack[ValueOptions],
 ) -> RepairedValueFunction: ...
@@ -114,8 +115,8 @@ def value_function(
     inputs: Any,
     labels: Any,
     *,
-    varying: Any = None,
-    repair: Any = None,
+    varying: Which = None,
+    repair: Grams | None = None,
     **options: Unpack[ValueOptions],
 ) -> ValueFunction | RepairedValueFunction:
     """The performance of a network with some of its players alone.
@@ -209,7 +210,7 @@ def _related(
     return LazyIncremental(here, varying, options)
 
 
-def _repaired_params(repair: Any) -> PyTree:
+def _repaired_params(repair: object) -> PyTree:
     """The parameters of the network that is repaired."""
     if not isinstance(repair, Grams):
         raise InputError(
@@ -231,7 +232,7 @@ def _check_mesh() -> None:
 
 
 def _find_sides(
-    players: Players, varying: Any, config: ValueConfig
+    players: Players, varying: Which, config: ValueConfig
 ) -> tuple[Bool[np.ndarray, " N"], Int[np.ndarray, " M"]]:
     """Who is always in, bool [N], and who is free, int [M]."""
     plays = players.select(varying)

@@ -13,6 +13,7 @@ from gamepruning.metrics import as_labels, check_classes
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players, output_shapes
+from gamepruning.players.players import Which
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.keys import as_key
 from gamepruning.trees.processes import to_host
@@ -112,7 +113,7 @@ def mcue(
     labels: Any = None,
     *,
     output: str | OutputFn = "label",
-    varying: Any = None,
+    varying: Which = None,
     **options: Unpack[McueOptions],
 ) -> Bands: ...
 
@@ -126,7 +127,7 @@ def mcue(
     labels: Any = None,
     *,
     output: Sequence[str | OutputFn],
-    varying: Any = None,
+    varying: Which = None,
     **options: Unpack[McueOptions],
 ) -> tuple[Bands, ...]: ...
 
@@ -139,7 +140,7 @@ def mcue(
     labels: Any = None,
     *,
     output: str | OutputFn | Sequence[str | OutputFn] = "label",
-    varying: Any = None,
+    varying: Which = None,
     **options: Unpack[McueOptions],
 ) -> Bands | tuple[Bands, ...]:
     """Monte-Carlo uncertainty estimation: the p, q bands, the peak t* and d = 1 - t*.

@@ -28,7 +28,7 @@ from gamepruning.coalitions.evaluation.tiles import (
 from gamepruning.coalitions.evaluation.walks import Walks
 from gamepruning.options import make_options
 from gamepruning.players.examples import examples_are_apart
-from gamepruning.players.players import Players
+from gamepruning.players.players import Players, Which
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.run.toggle import ToggleEvaluator
 from gamepruning.trees.examples import (
@@ -110,7 +110,7 @@ def make_incremental(
     inputs: Any,
     labels: Any,
     *,
-    varying: Any = None,
+    varying: Which = None,
     **options: Unpack[IncrementalOptions],
 ) -> Incremental | None:
     """Values along an order, and after single toggles, by updates of rank one.
