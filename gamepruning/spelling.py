@@ -89,7 +89,8 @@ def meaning(
     """A complaint about words of a command line, with what they were meant to say.
 
     Args:
-      told: "no such option: WORD", or anything else, which stays as it is.
+      told: "no such option: WORD", "missing: --FLAG what it is for", or anything else,
+        which stays as it is.
       words: of the command line, after the command.
       command: the command that was called.
       flags: the flags of each command, without dashes.
@@ -102,11 +103,15 @@ def meaning(
         if found := re.match(rf"Error parsing (--[\w-]+): {says}.*?: ('.*')", told):
             count = f", {COUNTS[found[1]]}" if found[1] in COUNTS else ""
             return f"expected {found[1]} as one {kind}{count}; got {found[2]}"
+    if told.startswith("missing: --"):
+        needed = dict.fromkeys(re.findall(r"(?<!\S)--[\w-]+", told))
+        return f"{command} needs {' and '.join(needed)}"
     unknown = re.match(r"no such option: (\S+?)(?=:|$| )", told)
     if unknown is None:
         return told
-    if not unknown[1].startswith("--"):
-        return _several(unknown[1], words) or told
+    if not unknown[1].startswith("-"):
+        free = f"{command} does not take the word {unknown[1]!r}"
+        return _several(unknown[1], words) or f"{free}: name its option before it"
     meant = meant_flag(unknown[1].removeprefix("--"), command, flags)
     return unknown[0] + meant if meant else told
 

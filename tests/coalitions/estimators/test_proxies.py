@@ -56,7 +56,9 @@ def seen(law, value_fn, number=300):
     """Values of random coalitions; of their complements, too, where those matter."""
     masks = RNG.random((number, N)) < (law.bias or 0.5)
     values, twins = value_fn(masks), value_fn(~masks) if law.is_symmetric else None
-    return proxies.SeenCoalitions(masks, values, np.ones(number), twins, float(values.mean()))
+    return proxies.SeenCoalitions(
+        masks, values, np.ones(number), twins, float(values.mean())
+    )
 
 
 @pytest.mark.parametrize("fit", LEARNERS)

@@ -475,7 +475,8 @@ def test_a_sweep_takes_all_cores_before_jax_starts(monkeypatch, capsys):
 
 COMPLAINTS = {
     "prune --methd ucb1": "no such option: --methd: did you mean --method?",
-    "prune extra": "no such option: extra",
+    "prune extra": "prune does not take the word 'extra': name its option before it",
+    "apply-plan --out x": "apply-plan needs --plan and --checkpoint",
     "curve --seeds 0 1 2": "--seeds takes one number, how many there are, such as 3",
     "curve --seeds 0,1": "expected --seeds as one whole number, how many",
     "prune --method ucb1 random": "--method takes one value; got ucb1 random",
@@ -490,7 +491,7 @@ COMPLAINTS = {
     "prune --preset l1": "expected --preset to be one of 'very_high_beta', ",
     "prune --epochs many": "expected --epochs as a whole number, got 'many'",
     "curve --sizes 0.1,0.2": "--sizes cannot be '0.1,0.2': put spaces between values",
-    "apply-plan": "missing: --plan plan.json Plan of a run. --checkpoint",
+    "apply-plan": "apply-plan needs --plan and --checkpoint and --out",
 }
 
 
