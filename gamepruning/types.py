@@ -25,7 +25,7 @@ class Apply(Protocol):
 
 
 # Some players: a mask bool [N], numbers in [0, N), names of families, or None: nobody.
-PlayerSet: TypeAlias = ArrayLike | str | Sequence[int] | Sequence[str] | None
+PlayerSet: TypeAlias = ArrayLike | Sequence[Any] | None
 
 # A random key, typed or old, or a whole number that stands for its seed.
 KeyLike: TypeAlias = ArrayLike

@@ -1,6 +1,5 @@
 """What the games of a network share: who is free, and how often they were asked."""
 
-import copy
 from typing import Self
 
 import jax.core
@@ -39,13 +38,14 @@ class NetworkGame:
         players: Players,
         free: Int[np.ndarray, " M"],
         inside: Bool[np.ndarray, " N"],
+        parent: "NetworkGame | None" = None,
     ):
         self.free = free
         self.num_players = len(free)
         self.num_evaluations = 0
         self._players = players
         self._inside = inside
-        self._parent: NetworkGame | None = None
+        self._parent = parent  # counts the evaluations, too
 
     def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"] | np.float64:
         """The value of each coalition.
@@ -110,10 +110,10 @@ class NetworkGame:
         outside = ~self._inside
         outside[self.free] = False
         outside |= select_players(self._players, always_out, "always_out")
-        other = copy.copy(self)
-        other.free = free_players(inside, outside)
-        other.num_players = len(other.free)
-        other.num_evaluations = 0
-        other._inside = inside
-        other._parent = self
-        return other
+        return self._among(free_players(inside, outside), inside)
+
+    def _among(
+        self, free: Int[np.ndarray, " M"], inside: Bool[np.ndarray, " N"]
+    ) -> Self:
+        """The same game among others, whose evaluations are counted here, too."""
+        raise NotImplementedError

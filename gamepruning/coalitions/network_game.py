@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,8 +32,9 @@ class ChunkedGame(NetworkGame):
         free: Int[np.ndarray, " M"],
         inside: Bool[np.ndarray, " N"],
         progress: Callable[[int], Any] | None,
+        parent: NetworkGame | None = None,
     ):
-        super().__init__(players, free, inside)
+        super().__init__(players, free, inside, parent)
         self._chunks = chunks
         self._progress = progress
         self.processes = chunks.evaluator.layout.processes
@@ -96,8 +96,9 @@ class ValueFunction(ChunkedGame):
         free: Int[np.ndarray, " M"],
         inside: Bool[np.ndarray, " N"],
         progress: Callable[[int], Any] | None,
+        parent: NetworkGame | None = None,
     ):
-        super().__init__(related.players, chunks, free, inside, progress)
+        super().__init__(related.players, chunks, free, inside, progress, parent)
         self._related = related
 
     def _blame(self) -> str:
@@ -133,12 +134,23 @@ class ValueFunction(ChunkedGame):
                 "prefixes and toggles of this network are no cheaper than full passes, "
                 "which look at all examples: see is_incremental"
             )
-        other = copy.copy(self)
-        other._related = self._related.sampled(num_rows)
-        other._related.get()
-        other.num_evaluations = 0
-        other._parent = self
-        return other
+        related = self._related.sampled(num_rows)
+        related.get()
+        return self._of(related, self.free, self._inside)
+
+    def _among(
+        self, free: Int[np.ndarray, " M"], inside: Bool[np.ndarray, " N"]
+    ) -> ValueFunction:
+        return self._of(self._related, free, inside)
+
+    def _of(
+        self,
+        related: LazyIncremental,
+        free: Int[np.ndarray, " M"],
+        inside: Bool[np.ndarray, " N"],
+    ) -> ValueFunction:
+        chunks, progress = self._chunks, self._progress
+        return ValueFunction(chunks, related, free, inside, progress, parent=self)
 
     @property
     def evaluation_seconds(self) -> float:

@@ -1,5 +1,8 @@
 """The game of a network after repair: coalitions whose weights are fitted anew."""
 
+import numpy as np
+from jaxtyping import Bool, Int
+
 from gamepruning.coalitions.network_game import ChunkedGame
 
 
@@ -10,3 +13,11 @@ class RepairedValueFunction(ChunkedGame):
 
     Attributes: see `NetworkGame`.
     """
+
+    def _among(
+        self, free: Int[np.ndarray, " M"], inside: Bool[np.ndarray, " N"]
+    ) -> "RepairedValueFunction":
+        players, chunks, progress = self._players, self._chunks, self._progress
+        return RepairedValueFunction(
+            players, chunks, free, inside, progress, parent=self
+        )
