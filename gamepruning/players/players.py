@@ -255,6 +255,7 @@ class Players(ABC):
         *,
         gate_smaller: bool = False,
         changed: Sequence[int] = (),
+        piece: int = 0,
     ) -> SplitModel:
         """Like `hoist`, and what is known of the residuals; see `run.hoist.split`."""
         return split(
@@ -264,6 +265,7 @@ class Players(ABC):
             varying,
             gate_smaller=gate_smaller,
             changed=changed,
+            piece=piece,
         )
 
     # -- compaction ----------------------------------------------------------------

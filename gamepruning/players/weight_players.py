@@ -128,6 +128,7 @@ class WeightPlayers(Players):
         *,
         gate_smaller: bool = False,
         changed: Sequence[int] = (),
+        piece: int = 0,
     ) -> SplitModel:
         """Everything depends on the weights; the residuals are the arguments."""
         call = self.model.call(params, *inputs)

@@ -26,7 +26,7 @@ def gated_run(
       model: the model.
       trace: one of its traces.
       gates: float or bool [N]; None where nothing is run.
-      **places: `fixed` and `weights` of `Gated`.
+      **places: `fixed`, `weights` and `piece` of `Gated`.
     """
     if model.branches is not None:
         return GatedBranches(model, trace, gates, **places)

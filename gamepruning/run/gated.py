@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from gamepruning.run.interpret import Interpreter
 from gamepruning.trace.counts import Count
@@ -32,7 +33,8 @@ class Gated(Interpreter):
     Where a matrix product has two `fixed` operands, the same under all gates, the
     smaller one is gated instead: a batch of gates then makes one large product. So it
     does where the other operand is among the `weights`, which come with the gates:
-    these are gated then.
+    these are gated then. Where its sum is over at least two times `piece` entries,
+    so many are gated and summed at a time: gated weights stay in a cache.
 
     Attributes:
       gates: the gates, float or bool [N]; None where nothing is run.
@@ -49,6 +51,7 @@ class Gated(Interpreter):
         *,
         fixed: Collection[int] = (),
         weights: Collection[int] = (),
+        piece: int = 0,
     ):
         super().__init__(analysis, columns)
         self.gates = gates
@@ -56,10 +59,13 @@ class Gated(Interpreter):
         self._counts = cut_counts(analysis, columns)
         self._fixed = fixed
         self._weights = weights
+        self._piece = piece
 
     def step(self, node: Node, args: list) -> list:
         """Gate the operands, then apply the node as it is."""
         sites, count = self.sites.get(node, ()), self._counts.get(node)
+        if len(sites) == 1 and self._is_long(node, *sites[0][:2]):
+            return self._in_pieces(node, args, *sites[0])
         for operand, dim, columns in sites:
             operand, dim = self._place(node, operand, dim)
             gate = self._lower if node in self.analysis.lowest else self._gate
@@ -161,6 +167,49 @@ class Gated(Interpreter):
         sizes = [prod(self.program.shape(value)) for value in node.ins]
         return (operand, dim) if sizes[operand] <= sizes[1 - operand] else other
 
+    def _is_long(self, node: Node, operand: int, dim: int) -> bool:
+        """True for a sum so long that its gated operand leaves the cache."""
+        if not self._piece or node.name not in MATRIX_PRODUCTS:
+            return False
+        if node in self.analysis.lowest or node in self.analysis.whole:
+            return False
+        if not all(value in self._fixed for value in node.ins):
+            return False
+        contraction = contraction_of(node)
+        assert contraction is not None
+        size = self.program.shape(node.ins[operand])[dim]
+        has_partner = contraction.partner(operand, dim) is not None
+        return has_partner and size >= 2 * self._piece
+
+    def _in_pieces(
+        self, node: Node, args: list, operand: int, dim: int, columns: np.ndarray
+    ) -> list:
+        """A product that gates and sums one piece of the summed axis after another."""
+        operand, dim = self._place(node, operand, dim)
+        contraction = contraction_of(node)
+        other = None if contraction is None else contraction.partner(operand, dim)
+        assert other is not None
+        gates = entry_gates(self.gates, columns)
+        whole = [(operand, dim), other]
+
+        def product(start: Any, size: int) -> jax.Array:
+            part = list(args)
+            for number, axis in whole:
+                part[number] = lax.dynamic_slice_in_dim(args[number], start, size, axis)
+            own = lax.dynamic_slice_in_dim(gates, start, size, 0)
+            part[operand] = _gated_by(own, part[operand], dim)
+            return bind(node.primitive, node.params, part)[0]
+
+        piece = self._piece
+        count, rest = divmod(len(columns), piece)
+        total = lax.fori_loop(
+            1,
+            count,
+            lambda k, total: total + product(k * piece, piece),
+            product(0, piece),
+        )
+        return [total + product(count * piece, rest) if rest else total]
+
     def _gates_inside(self, node: Node) -> bool:
         return any(
             inner in self.sites or inner in self._counts or self._gates_inside(inner)
@@ -185,10 +234,7 @@ class Gated(Interpreter):
         return array * gates.astype(array.dtype)
 
     def _gate(self, array, dim: int, columns: np.ndarray):
-        gates = _along(entry_gates(beside(array, self.gates), columns), array, dim)
-        if gates.dtype == bool:
-            return jnp.where(gates, array, jnp.zeros((), array.dtype))
-        return array * gates.astype(array.dtype)
+        return _gated_by(entry_gates(beside(array, self.gates), columns), array, dim)
 
 
 class Tapped(Gated):
@@ -215,6 +261,14 @@ class Tapped(Gated):
     def _gate(self, array, dim: int, columns: np.ndarray):
         self._tap(array, dim, columns)
         return super()._gate(array, dim, columns)
+
+
+def _gated_by(gates: jax.Array, array: Any, dim: int) -> jax.Array:
+    """An array whose entries along an axis are gated."""
+    gates = _along(gates, array, dim)
+    if gates.dtype == bool:
+        return jnp.where(gates, array, jnp.zeros((), array.dtype))
+    return array * gates.astype(array.dtype)
 
 
 def _along(gates: jax.Array, array: Any, dim: int) -> jax.Array:

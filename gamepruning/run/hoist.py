@@ -71,6 +71,7 @@ def split(
     *,
     gate_smaller: bool = False,
     changed: Sequence[int] = (),
+    piece: int = 0,
 ) -> SplitModel:
     """Split the model where the first varying gate or changed parameter enters.
 
@@ -84,6 +85,8 @@ def split(
         gates, it is one large product instead of one for each vector of gates.
       changed: the parameters, by their number among the arrays of `params`, that come
         with the gates: `suffix` takes them.
+      piece: with `gate_smaller`, entries of a long sum that are gated at a time; 0 for
+        all.
 
     Returns:
       The two parts.
@@ -91,7 +94,7 @@ def split(
     call = model.call(params, *inputs)
     parts = _Parts.at(model, call, varying, tuple(changed))
     if gate_smaller:
-        parts = parts.gating_smaller()
+        parts = parts.gating_smaller(piece)
     graph = parts.trace.program.graph
     moving = _downstream(parts.early, [graph.inputs[k] for k in call.input_range])
     by_input = tuple(value in moving for value in parts.residuals)
@@ -111,6 +114,7 @@ class _Parts:
       residuals: the other values that pass from the early nodes to the late ones.
       fixed: the values that are the same under all gates, for `Gated`.
       weights: those that follow from the changed parameters alone, for `Gated`.
+      piece: entries of a long sum at a time, for `Gated`.
     """
 
     model: TracedModel
@@ -122,6 +126,7 @@ class _Parts:
     residuals: list[int]
     fixed: frozenset[int] = frozenset()
     weights: frozenset[int] = frozenset()
+    piece: int = 0
 
     @classmethod
     def at(
@@ -144,7 +149,7 @@ class _Parts:
         residuals = [v for v in _reads(late, graph.outputs) if v in known]
         return cls(model, call, trace, early, late, changed, residuals)
 
-    def gating_smaller(self) -> "_Parts":
+    def gating_smaller(self, piece: int) -> "_Parts":
         """The same; products of fixed values are gated where they are smaller."""
         graph = self.trace.program.graph
         fixed = frozenset({*self.residuals, *self.trace.program.constants})
@@ -152,12 +157,19 @@ class _Parts:
             graph.nodes, [graph.inputs[k] for k in self.call.input_range]
         )
         weights = _downstream(self.late, self.changed) - moving
-        return replace(self, fixed=fixed, weights=frozenset(weights))
+        weights = frozenset(weights)
+        return replace(self, fixed=fixed, weights=weights, piece=piece)
 
     def _gated(self, gates: ArrayLike | None) -> Gated:
         gates = None if gates is None else self.model.gates(gates)
-        places = {"fixed": self.fixed, "weights": self.weights}
-        return gated_run(self.model, self.trace, gates, **places)
+        return gated_run(
+            self.model,
+            self.trace,
+            gates,
+            fixed=self.fixed,
+            weights=self.weights,
+            piece=self.piece,
+        )
 
     def prefix(self, params: Params, gates: ArrayLike, *inputs) -> list:
         given = self.model.call(params, *inputs)

@@ -7,6 +7,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 import gamepruning as gp
 from benchmarks.mesh import count_collectives
+from gamepruning.coalitions.evaluation.hoisted import PIECES
 from gamepruning.types import InputError
 
 WIDTHS = (16, 1024, 1024, 4)  # much more parameters than rows
@@ -63,7 +64,11 @@ def placed(tree, mesh, specs):
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
-def test_parameters_stay_split_and_nothing_is_gathered(game, masks, expected, kind):
+def test_parameters_stay_split_and_nothing_is_gathered(
+    game, masks, expected, kind, monkeypatch
+):
+    """Long sums are cut in pieces where nothing is split, and only there."""
+    monkeypatch.setitem(PIECES, "cpu", 2)
     players, params, metric, inputs, labels = game
     mesh = make_mesh("coalitions", "model", kind=kind)
     own = placed(params, mesh, SPECS)

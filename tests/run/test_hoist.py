@@ -66,6 +66,40 @@ def test_parameters_may_come_with_the_gates(gate_smaller):
     assert (first.params["feature_group_count"] == 1) == gate_smaller
 
 
+@pytest.mark.parametrize("kind", [bool, float])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_long_sum_is_gated_piece_by_piece(kind, is_first):
+    """Eleven hidden units in pieces of four, and three that are left over."""
+    rng = np.random.default_rng(0)
+    params = {"in": rng.normal(size=(5, 11)), "out": rng.normal(size=(11, 3))}
+
+    def apply(params, x):
+        hidden = jnp.tanh(x @ params["in"])
+        return hidden @ params["out"] if is_first else params["out"].T @ hidden.T
+
+    x = rng.normal(size=(20, 5))
+    players = gp.find_players(apply, params, x)
+    everyone = np.ones(11, bool)
+    pieces, whole = (
+        split(players.model, params, (x,), everyone, gate_smaller=True, piece=size)
+        for size in (4, 6)  # less than two pieces of six
+    )
+    residuals = pieces.prefix(params, everyone, x)
+    for seed in range(3):
+        gates = np.random.default_rng(seed).random(11)
+        gates = gates < 0.5 if kind is bool else gates
+        np.testing.assert_allclose(
+            pieces.suffix(residuals, gates),
+            players.gated(params, gates, x),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+    masks = np.ones((7, 11), bool)
+    for parts, has_loop in ((pieces, True), (whole, False)):
+        mapped = jax.make_jaxpr(jax.vmap(parts.suffix, in_axes=(None, 0)))
+        assert ("scan" in str(mapped(residuals, masks))) == has_loop
+
+
 def test_the_two_parts_serve_one_batch_size(key):
     players, params, inputs, _ = make_mlp(key)
     hoisted = players.hoist(params, inputs)

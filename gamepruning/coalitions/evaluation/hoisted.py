@@ -12,8 +12,10 @@ from jaxtyping import Bool
 from gamepruning.players import Players
 from gamepruning.run.hoist import SplitModel
 from gamepruning.trace.call import as_struct
-from gamepruning.trees.arrays import CompiledFunction
+from gamepruning.trees.arrays import CompiledFunction, Memo
 from gamepruning.types import InputError, Metric
+
+PIECES = {"cpu": 1250}  # of a long sum: so much of gated weights stays in a cache
 
 
 class HoistedRows(NamedTuple):
@@ -50,13 +52,14 @@ class _Hoisting:
     def __init__(self, split_model: Callable[..., SplitModel]):
         self.split = split_model()
         self._split_model = split_model
+        self._smaller = Memo()
         self.once = CompiledFunction(lambda params, data: self._prefix(params, *data))
         self.each = CompiledFunction(self._own_of_each)
 
-    @functools.cached_property
-    def gating_smaller(self) -> SplitModel:
+    def gating_smaller(self, piece: int) -> SplitModel:
         """The parts where products of finite residuals are gated where smaller."""
-        return self._split_model(gate_smaller=True)
+        make = functools.partial(self._split_model, gate_smaller=True, piece=piece)
+        return self._smaller.get(piece, make)
 
     def _prefix(self, params: Any, gates: Any, inputs: tuple) -> tuple[list, list]:
         residuals = self.split.prefix(params, gates, *inputs)
@@ -103,8 +106,9 @@ def hoist_rows(
     if is_stacked:
         own = hoisting.each(params, (gates, inputs))
     is_finite = _are_finite([*own, *whole])
-    found = hoisting.gating_smaller if is_finite else hoisting.split
-    suffix = Suffix(found, is_stacked, (key, is_stacked, is_finite))
+    piece = _piece_of([*own, *whole])
+    found = hoisting.gating_smaller(piece) if is_finite else hoisting.split
+    suffix = Suffix(found, is_stacked, (key, is_stacked, is_finite, piece))
     return suffix, HoistedRows(own, whole, labels)
 
 
@@ -159,6 +163,18 @@ def _all_finite(arrays: list) -> jax.Array:
 def _are_finite(arrays: list) -> bool:
     inexact = [x for x in arrays if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
     return not inexact or bool(_all_finite(inexact))
+
+
+def _piece_of(arrays: list) -> int:
+    """Entries of a long sum at a time; 0 where arrays are split over devices.
+
+    A piece of what is split would have to be gathered.
+    """
+    there = {array.sharding for array in arrays if isinstance(array, jax.Array)}
+    if not all(sharding.is_fully_replicated for sharding in there):
+        return 0
+    platforms = {device.platform for s in there for device in s.device_set}
+    return max((PIECES.get(platform, 0) for platform in platforms), default=0)
 
 
 def _pick(by_input: Sequence[bool], residuals: list) -> tuple[list, list]:
