@@ -1,8 +1,9 @@
 """What somebody meant by a name that is not there."""
 
 import difflib
+import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # What a flag is for, in the words of other commands and programs: the likeliest first.
 MEANINGS = {
@@ -35,6 +36,17 @@ MEANINGS = {
 COUNTS = {"--seeds": "how many there are"}  # flags that look as if they took a list
 NUMBERS = {"invalid literal": "whole number", "could not convert": "number"}
 OTHERWISE = {("bands", "sizes")}  # means something else there: how many sizes
+
+
+def flag_of(name: str) -> str:
+    """The command line's flag for a setting: --batch-size for batch_size."""
+    return "--" + name.replace("_", "-")
+
+
+def first_line(function: Callable[..., object]) -> str:
+    """What a function, or an entry that wraps one as `score`, says of itself."""
+    about = inspect.getdoc(getattr(function, "score", function)) or ""
+    return about.split("\n")[0].rstrip(".")
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -16,10 +16,9 @@ from tyro.conf import arg
 
 import gamepruning
 from gamepruning.errors import InputError
-from gamepruning.spelling import closest, given_twice, meaning
-from gamepruning.workbench.methods.registry import describe_flags, describe_methods
+from gamepruning.spelling import closest, flag_of, given_twice, meaning
+from gamepruning.workbench.registry import describe_flags, describe_methods
 from gamepruning.workbench.settings import parts
-from gamepruning.workbench.settings.base import flag_of
 
 Folder = Annotated[Path | None, parts.FOLDER]
 USAGE = Path(__file__).with_name("usage.txt")

@@ -17,17 +17,17 @@ from gamepruning.workbench.jobs.one_curve import Trained
 from gamepruning.workbench.jobs.rivals import mend
 from gamepruning.workbench.jobs.run import Run, Where, open_run, settle_for
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
-from gamepruning.workbench.methods.registry import find_method
-from gamepruning.workbench.methods.sizes import check_keep, fit_sizes
 from gamepruning.workbench.methods.small_networks import (
     SmallNetwork,
     cut_alike,
     make_small,
 )
+from gamepruning.workbench.registry import find_method
 from gamepruning.workbench.report import comparison
 from gamepruning.workbench.report.comparison import DENSE
 from gamepruning.workbench.settings.prune import SizeSettings
 from gamepruning.workbench.settings.studies import CompareSettings, CurveSettings
+from gamepruning.workbench.training.sizes import check_keep, fit_sizes
 from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Prepared
 

@@ -17,11 +17,11 @@ from gamepruning.workbench.jobs.one_curve import (
 )
 from gamepruning.workbench.jobs.run import Run, Where, open_run
 from gamepruning.workbench.methods.rank import check_scoring
-from gamepruning.workbench.methods.registry import find_method
-from gamepruning.workbench.methods.sizes import fit_sizes
+from gamepruning.workbench.registry import find_method
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.studies import CurveSettings
+from gamepruning.workbench.training.sizes import fit_sizes
 from gamepruning.workbench.training.stages import new_progress
 from gamepruning.workbench.training.task import Prepared, Task
 

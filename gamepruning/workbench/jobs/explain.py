@@ -13,9 +13,9 @@ from gamepruning.compaction.user_network import UserNetwork, load_user_network
 from gamepruning.errors import InputError
 from gamepruning.files.python import told_own
 from gamepruning.players import Players, find_players
+from gamepruning.spelling import flag_of
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.networks.models import MODELS
-from gamepruning.workbench.settings.base import flag_of
 from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.training.task import EXAMPLES, workbench_network
 

@@ -8,7 +8,7 @@ from gamepruning.selection.forecast import (
 )
 from gamepruning.workbench.jobs.one_curve import Trained
 from gamepruning.workbench.methods import rank
-from gamepruning.workbench.methods.registry import EQUILIBRIUM, Method, find_method
+from gamepruning.workbench.registry import EQUILIBRIUM, Method, find_method
 from gamepruning.workbench.report.formats import format_count
 from gamepruning.workbench.settings.studies import CompareSettings
 

@@ -18,13 +18,14 @@ from gamepruning.selection import SelectionTrace, compression_curve, masks_at, t
 from gamepruning.selection.top_n import as_count
 from gamepruning.workbench.jobs.rivals import Tuner, mend, train_dense
 from gamepruning.workbench.jobs.run import prepare
-from gamepruning.workbench.methods import sizes, small_networks
+from gamepruning.workbench.methods import small_networks
 from gamepruning.workbench.methods.rank import Source, count_evaluations, rank
-from gamepruning.workbench.methods.registry import Method, find_method
 from gamepruning.workbench.methods.small_networks import SmallNetwork
 from gamepruning.workbench.methods.subject import Rounds, Subject, counting_bar
+from gamepruning.workbench.registry import Method, find_method
 from gamepruning.workbench.settings.parts import RateSettings
 from gamepruning.workbench.settings.studies import CurveSettings
+from gamepruning.workbench.training import sizes
 from gamepruning.workbench.training.stages import Trainer, make_trainer
 from gamepruning.workbench.training.task import Prepared
 

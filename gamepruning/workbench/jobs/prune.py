@@ -14,8 +14,8 @@ from gamepruning.workbench.jobs.results import summarise
 from gamepruning.workbench.jobs.rivals import compare, train_dense
 from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
-from gamepruning.workbench.methods.registry import find_method
 from gamepruning.workbench.methods.subject import Choice
+from gamepruning.workbench.registry import find_method
 from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
 from gamepruning.workbench.settings.prune import PruneSettings

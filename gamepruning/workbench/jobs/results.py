@@ -15,12 +15,12 @@ from gamepruning.files.versions import versions
 from gamepruning.run.batches import evaluate, predict
 from gamepruning.workbench.datasets import Dataset
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
-from gamepruning.workbench.methods.sizes import limit_of
 from gamepruning.workbench.methods.subject import Choice, checked_inputs
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import Contender, FamilyRow, RunResult
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training.sizes import limit_of
 from gamepruning.workbench.training.task import Task
 
 LATENCY_BATCH = 1000

@@ -15,13 +15,13 @@ from gamepruning.reconstruction import RepairConfig, Repaired, RepairReport, rep
 from gamepruning.selection.controls import control_masks
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.methods import small_networks
-from gamepruning.workbench.methods.registry import find_method
-from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
 from gamepruning.workbench.methods.subject import Choice, counting_bar
+from gamepruning.workbench.registry import find_method
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import optimizers
 from gamepruning.workbench.training.loop import TrainStep, make_train_step, taught
+from gamepruning.workbench.training.sizes import counts_of
 from gamepruning.workbench.training.stages import Trainer, side_by_side, train_weights
 from gamepruning.workbench.training.task import Prepared, Task
 

@@ -20,13 +20,13 @@ from gamepruning.run import batches
 from gamepruning.run.devices import use_cores_as_devices
 from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.equilibrium import open_players
-from gamepruning.workbench.methods.sizes import counts_of
 from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.report.formats import format_count, format_metric
 from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.studies import SweepSettings
 from gamepruning.workbench.training import loop, optimizers, stages
+from gamepruning.workbench.training.sizes import counts_of
 from gamepruning.workbench.training.task import Prepared, Task
 
 JUDGED_AT_ONCE = 4  # points whose activations on the validation data are held at once

@@ -8,11 +8,11 @@ from gamepruning.compaction.gates import Absorbed
 from gamepruning.errors import InputError
 from gamepruning.selection import SelectionTrace, most_within, top_n
 from gamepruning.types import Scores
-from gamepruning.workbench.methods import sizes
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
 from gamepruning.workbench.methods.rank import CAUTION, check_scoring, rank
 from gamepruning.workbench.methods.subject import Choice, Rounds, Subject, counting_bar
 from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.training import sizes
 from gamepruning.workbench.training.optimizers import make_game_step
 from gamepruning.workbench.training.stages import Trainer
 from gamepruning.workbench.training.task import Prepared

@@ -18,8 +18,8 @@ from gamepruning.errors import InputError
 from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.spelling import closest
 from gamepruning.types import Scores
-from gamepruning.workbench.methods.registry import Kind, Method
 from gamepruning.workbench.methods.subject import Rounds, Subject
+from gamepruning.workbench.registry import Kind, Method
 from gamepruning.workbench.settings.parts import ScoringSettings
 
 SCORED = 2000  # training examples that a baseline looks at

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gamepruning.statistics import MethodComparison, compare_methods
-from gamepruning.workbench.methods.registry import EQUILIBRIUM
+from gamepruning.workbench.registry import EQUILIBRIUM
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric, format_percent
 from gamepruning.workbench.report.method_plots import plot_curves, plot_ranks

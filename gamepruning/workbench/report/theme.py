@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
-from gamepruning.workbench.methods.registry import METHODS
+from gamepruning.workbench.registry import METHODS
 from gamepruning.workbench.report.formats import IN_PERCENT
 
 INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"

@@ -8,7 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin
 
 from gamepruning.errors import InputError
-from gamepruning.spelling import closest
+from gamepruning.spelling import closest, flag_of
 
 Plain = str | float | Path | tuple[str, ...] | tuple[float, ...] | None
 """What a setting can be; bool and int are kinds of float."""
@@ -150,8 +150,3 @@ def _from_json(value: Any, kind: Any) -> Any:
     if is_number or (value in args if origin is Literal else type(value) is kind):
         return value
     raise TypeError(f"expected {kind}, got {value!r}")
-
-
-def flag_of(name: str) -> str:
-    """The command line's flag for a setting: --batch-size for batch_size."""
-    return "--" + name.replace("_", "-")

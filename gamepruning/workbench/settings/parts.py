@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from tyro.conf import DisallowNone, arg
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.settings.base import Settings, Within, flag_of
+from gamepruning.spelling import flag_of
+from gamepruning.workbench.settings.base import Settings, Within
 
 DEFAULT_MODEL = "mlp"
 LEAST_STEPS = 5000  # gates need steps to travel; small data sets get more epochs

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from gamepruning.errors import InputError
-from gamepruning.workbench.methods import registry
+from gamepruning.spelling import flag_of
+from gamepruning.workbench import registry
 from gamepruning.workbench.settings import parts
-from gamepruning.workbench.settings.base import Settings, Within, flag_of
+from gamepruning.workbench.settings.base import Settings, Within
 
 MAX_DROP = (
     "--max-drop says when to stop: leave --keep, --speed-up, --selection top_n and "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 from gamepruning.uncertainty.names import McueOutput
-from gamepruning.workbench.methods.registry import (
+from gamepruning.workbench.registry import (
     COMPARED,
     EQUILIBRIUM,
     Kind,

@@ -8,11 +8,11 @@ import optax
 
 from gamepruning import equilibrium
 from gamepruning.equilibrium import EquilibriumState, MarketState, UtilityConfig
-from gamepruning.workbench.methods.sizes import game_budget
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import loop
 from gamepruning.workbench.training.loop import Split, TrainInfo
+from gamepruning.workbench.training.sizes import game_budget
 from gamepruning.workbench.training.task import Task
 
 MOMENTUM = 0.9

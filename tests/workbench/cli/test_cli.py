@@ -20,6 +20,7 @@ import pytest
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.errors import InputError
 from gamepruning.files.programs import keep_programs
+from gamepruning.spelling import flag_of
 from gamepruning.workbench.cli import console as cli
 from gamepruning.workbench.cli.commands import (
     COMMANDS,
@@ -30,8 +31,7 @@ from gamepruning.workbench.cli.commands import (
 )
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import sweep
-from gamepruning.workbench.methods.registry import ASKS, METHODS
-from gamepruning.workbench.settings.base import flag_of
+from gamepruning.workbench.registry import ASKS, METHODS
 
 HEAVY = {"jax", "numpy", "flax", "optax", "matplotlib", "sklearn", "pandas", "scipy"}
 README = Path(__file__).parents[3] / "README.md"

@@ -13,8 +13,8 @@ from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import curve as curving
 from gamepruning.workbench.jobs.curve import run_curves
-from gamepruning.workbench.methods.sizes import fit_sizes
 from gamepruning.workbench.settings.studies import CurveSettings
+from gamepruning.workbench.training.sizes import fit_sizes
 
 SMALL = CurveSettings.of(
     widths=(14, 6),

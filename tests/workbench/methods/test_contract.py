@@ -27,8 +27,14 @@ from gamepruning.workbench.jobs.one_curve import Trained, choose_at
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
 from gamepruning.workbench.methods.rank import RANKERS, _make_scorer
-from gamepruning.workbench.methods.registry import METHODS, Method, find_method
 from gamepruning.workbench.methods.subject import Subject
+from gamepruning.workbench.registry import (
+    METHODS,
+    Method,
+    describe_methods,
+    find_method,
+    names_of,
+)
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.settings.studies import CompareSettings, CurveSettings
@@ -192,6 +198,12 @@ def test_a_scorer_that_cannot_be_is_one_line(made, tmp_path, monkeypatch):
     monkeypatch.setitem(RANKERS, "baseline", lambda *args: 3)
     with pytest.raises(InputError, match="scorer of toy to return gp.Scores, got int"):
         choose_by("toy", made, tmp_path / "two", keep="4")
+
+
+def test_a_line_of_a_table_is_listed_before_anybody_asks_for_it(toys):
+    assert {"toy_scores", "toy_scores-family"} <= set(names_of("baseline"))
+    assert names_of("bandit")[-1] == "toy_policy" in describe_methods("bandit")
+    assert find_method("toy_scores-family").scope == "family"
 
 
 def test_a_line_of_a_table_is_a_method_and_a_function_may_be_one(toys, made, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from gamepruning.baselines import BASELINES
 from gamepruning.types import InputError
-from gamepruning.workbench.methods.registry import (
+from gamepruning.workbench.registry import (
     COMPARED,
     METHODS,
     Method,

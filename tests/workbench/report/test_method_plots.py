@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from gamepruning.statistics import compare_methods
-from gamepruning.workbench.methods.registry import METHODS
+from gamepruning.workbench.registry import METHODS
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.method_plots import plot_curves, plot_ranks
 

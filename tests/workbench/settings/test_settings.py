@@ -8,7 +8,7 @@ import pytest
 
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.commands import parse
-from gamepruning.workbench.methods.registry import names_of
+from gamepruning.workbench.registry import names_of
 from gamepruning.workbench.settings.parts import settle
 from gamepruning.workbench.settings.prune import PruneSettings, parse_keep
 from gamepruning.workbench.settings.studies import CompareSettings, CurveSettings

@@ -5,19 +5,18 @@ a name means the same everywhere and a new method is one entry.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Container, Iterator
 from typing import Any, Literal, get_args
 
 from gamepruning.errors import InputError
-from gamepruning.spelling import closest
-from gamepruning.workbench.settings.base import flag_of
+from gamepruning.spelling import closest, first_line, flag_of
 
 Kind = Literal["equilibrium", "index", "bandit", "baseline"]
 Selection = Literal["game", "top_n", "family", "pruning", "building"]
 
 EQUILIBRIUM = "equilibrium"
 COMPARED = (EQUILIBRIUM, "building", "ucb1", "taylor", "magnitude", "random")
-"""The methods that `gamepruning compare` takes unless told otherwise."""
 KINDS: dict[Kind, tuple[str, str]] = {
     "equilibrium": ("the equilibrium game", "played while the network trains"),
     "index": ("power indices", "estimated once, or anew in every round"),
@@ -30,8 +29,7 @@ ASKS: dict[Kind, tuple[str, ...]] = {
     "index": ("selection", "scope", "value", "rows", "evaluations", *ROUNDS),
     "bandit": ("selection", "scope", "pulls", "max_drop"),
     "baseline": ("scope",),
-}
-"""Settings that only methods of one kind take; `bias` is biased_banzhaf's alone."""
+}  # settings that only methods of one kind take; `bias` is biased_banzhaf's alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +44,7 @@ class Method:
     num_evaluations, progress) -> `Scores`.
 
     "top_n" keeps the best of one scoring, "family" the same share of every family,
-    "pruning" removes the worst round by round, "building" adds the best round by round;
-    "game" is the equilibrium's.
+    "pruning" removes the worst by rounds, "building" adds the best; "game" is a game's.
     """
 
     name: str  # as on the command line
@@ -138,17 +135,24 @@ METHODS: dict[str, Method] = {method.name: method for method in _methods()}
 """Every method by name. To add one, write `METHODS[name] = Method(name, kind, ...)`."""
 
 
-def add_from_tables() -> None:
-    """Make methods of what stands in `BASELINES` and `POLICIES` alone."""
-    from gamepruning.bandits.policies import POLICIES
-    from gamepruning.baselines.table import BASELINES
+def all_methods() -> dict[str, Method]:
+    """`METHODS`, and methods of what stands in `BASELINES` and `POLICIES` alone."""
+    known, methods = {method.scorer for method in METHODS.values()}, dict(METHODS)
+    for name, entry in _added("baselines.table", "BASELINES", known):
+        for how, share in _SHARES.items():
+            full = name + ("-family" if share else "")
+            told = (first_line(entry) or name) + share
+            methods.setdefault(full, Method(full, "baseline", told, name, how))
+    for name, entry in _added("bandits.policies", "POLICIES", known):
+        told = first_line(entry) or name
+        methods.setdefault(name, Method(name, "bandit", told, name, "pruning"))
+    return methods
 
-    known = {method.scorer for method in METHODS.values()}
-    for name in [name for name in BASELINES if name not in known]:
-        told = getattr(BASELINES[name], "help", "") or name
-        METHODS[name] = Method(name, "baseline", told, name)
-    for name in [name for name in POLICIES if name not in known]:
-        METHODS[name] = Method(name, "bandit", name, name, "pruning")
+
+def _added(module: str, table: str, known: Container[Any]) -> list[tuple[str, Any]]:
+    # Nobody has added to a table that is not loaded yet.
+    entries = getattr(sys.modules.get(f"gamepruning.{module}"), table, {})
+    return [pair for pair in entries.items() if pair[0] not in known]
 
 
 def find_method(name: str) -> Method:
@@ -161,13 +165,12 @@ def find_method(name: str) -> Method:
       Traceback (most recent call last):
       gamepruning.types.InputError: no method 'shaply': did you mean shapley?
     """
-    aliases = {alias: m.name for m in METHODS.values() for alias in m.aliases}
+    methods = all_methods()
+    aliases = {alias: m.name for m in methods.values() for alias in m.aliases}
     found = aliases.get(name, name)
-    if found not in METHODS:
-        add_from_tables()
-    if found not in METHODS:
-        raise InputError(f"no method {name!r}{closest(name, [*METHODS, *aliases])}")
-    return METHODS[found]
+    if found not in methods:
+        raise InputError(f"no method {name!r}{closest(name, [*methods, *aliases])}")
+    return methods[found]
 
 
 def names_of(*kinds: Kind) -> tuple[str, ...]:
@@ -177,15 +180,16 @@ def names_of(*kinds: Kind) -> tuple[str, ...]:
       >>> names_of("bandit")[:3]
       ('epsilon_greedy', 'softmax', 'ucb1')
     """
-    return tuple(m.name for m in METHODS.values() if not kinds or m.kind in kinds)
+    methods = all_methods().values()
+    return tuple(m.name for m in methods if not kinds or m.kind in kinds)
 
 
 def describe_methods(*kinds: Kind) -> str:
     """A line for every method of these kinds, or of all: its name and its summary."""
-    width, lines = max(map(len, METHODS)), []
+    methods, lines, width = all_methods(), [], max(map(len, all_methods()))
     for kind in kinds or ASKS:
         lines += ["", f"{', '.join(KINDS[kind]).capitalize()}:"]
-        lines += [f"  {n:<{width}}  {METHODS[n].summary}" for n in names_of(kind)]
+        lines += [f"  {n:<{width}}  {methods[n].summary}" for n in names_of(kind)]
     return "\n".join(lines[1:])
 
 
