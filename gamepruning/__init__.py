@@ -9,18 +9,19 @@ The names that come first in use are here; the rest is in namespaces: `players`,
 `tabular`, `images` and `types`.
 """
 
-import difflib
-import importlib
 import warnings
+from inspect import ismodule
 from typing import Any
 
 import lazy_loader
+
+from gamepruning.spelling import no_attribute
 
 __version__ = "0.2.0"
 
 # The public names stand in `__init__.pyi`; each is imported when it is first used.
 _load, _, _names = lazy_loader.attach_stub(__name__, __file__)
-__all__ = sorted({*_names, "stats"} - {"statistics"})
+__all__ = sorted(_names)
 
 # Names that stood here in 0.1, by the namespace that they are in now.
 _MOVED = {
@@ -69,8 +70,6 @@ _HOME = {name: home for home, names in _MOVED.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "stats":
-        return importlib.import_module("gamepruning.statistics")
     if name in _HOME:
         where = f"gamepruning.{_HOME[name]}.{name}"
         message = f"gamepruning.{name} has moved: use {where}"
@@ -78,18 +77,20 @@ def __getattr__(name: str) -> Any:
         return getattr(__getattr__(_HOME[name]), name)
     if name in __all__:
         return _load(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_hint(name)}")
+    raise AttributeError(no_attribute(__name__, name, _known(name)))
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-def _hint(name: str) -> str:
-    """The name that was meant, where one is close."""
-    known = {known.lower(): known for known in (*_HOME, *__all__)}
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    if not close:
-        return ""
-    meant = known[close[0]]
-    return f"; did you mean {f'{_HOME[meant]}.{meant}' if meant in _HOME else meant!r}?"
+def _known(name: str) -> list[str]:
+    """What a name may have been meant to be: public names here and in namespaces."""
+    found = [*__all__, *(f"{home}.{moved}" for moved, home in _HOME.items())]
+    if name.startswith("_"):  # asked by a tool, not typed
+        return found
+    modules = {key: _load(key) for key in __all__}
+    for key, module in modules.items():
+        if ismodule(module):
+            found += [f"{key}.{inner}" for inner in dir(module)]
+    return found

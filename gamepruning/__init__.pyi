@@ -5,13 +5,14 @@ from . import (
     compaction as compaction,
     distillation as distillation,
     equilibrium as equilibrium,
+    export as export,
     huggingface as huggingface,
     images as images,
     metrics as metrics,
     players as players,
     reconstruction as reconstruction,
     selection as selection,
-    statistics as stats,  # noqa: F401  (public under this name)
+    stats as stats,
     tabular as tabular,
     types as types,
     uncertainty as uncertainty,
@@ -42,7 +43,6 @@ from .coalitions import (
 from .compaction import (
     Plan as Plan,
     compact as compact,
-    export as export,
     export_model as export_model,
     load_stablehlo as load_stablehlo,
     to_module as to_module,
@@ -79,7 +79,7 @@ from .selection import (
     safe_removal as safe_removal,
     top_n as top_n,
 )
-from .statistics import (
+from .stats import (
     compare_methods as compare_methods,
 )
 from .types import (

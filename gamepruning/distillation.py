@@ -17,8 +17,20 @@ from jaxtyping import ArrayLike, Float, PyTree
 
 from gamepruning.metrics import class_divergence, cross_entropy, squared_error
 from gamepruning.run.batches import predict
+from gamepruning.spelling import helpful
 from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.types import InputError, Loss, Params
+
+__all__ = [
+    "TEMPERATURE",
+    "WEIGHT",
+    "distillation_loss",
+    "softened_divergence",
+    "student_loss",
+    "teacher_outputs",
+]
+__getattr__, __dir__ = helpful(__name__, __all__)
+
 
 TEMPERATURE = 4.0
 WEIGHT = 0.9  # of the teacher; the labels have the rest

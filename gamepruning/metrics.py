@@ -17,7 +17,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from gamepruning.spelling import helpful
 from gamepruning.types import InputError
+
+__all__ = [
+    "METRICS",
+    "ClassFacts",
+    "ClassScores",
+    "accuracy",
+    "balanced_accuracy",
+    "balanced_class_weights",
+    "class_divergence",
+    "class_facts",
+    "class_recalls",
+    "class_scores",
+    "cross_entropy",
+    "macro_f1",
+    "r2",
+    "squared_error",
+]
+__getattr__, __dir__ = helpful(__name__, __all__)
 
 
 def cross_entropy(

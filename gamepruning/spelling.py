@@ -4,6 +4,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 # What a flag is for, in the words of other commands and programs: the likeliest first.
 MEANINGS = {
@@ -36,6 +37,38 @@ MEANINGS = {
 COUNTS = {"--seeds": "how many there are"}  # flags that look as if they took a list
 NUMBERS = {"invalid literal": "whole number", "could not convert": "number"}
 OTHERWISE = {("bands", "sizes")}  # means something else there: how many sizes
+
+
+def no_attribute(module: str, name: str, known: Iterable[str]) -> str:
+    """The error line of a name that a module does not have, with the likeliest one.
+
+    Example:
+      >>> no_attribute("gamepruning", "topn", ["top_n", "stats.nemenyi_test"])
+      "module 'gamepruning' has no attribute 'topn'; did you mean 'top_n'?"
+    """
+    by_last = {full.split(".")[-1].lower(): full for full in reversed([*known])}
+    close = difflib.get_close_matches(name.lower(), by_last, n=1)
+    meant = f"; did you mean {by_last[close[0]]!r}?" if close else ""
+    return f"module {module!r} has no attribute {name!r}{meant}"
+
+
+def helpful(
+    module: str, names: Sequence[str], load: Callable[[str], Any] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a namespace: its public names, help for others.
+
+    Args:
+      module: its name.
+      names: its public names.
+      load: gives a public name that is loaded when it is first used.
+    """
+
+    def getattr_(name: str) -> Any:
+        if load is not None and name in names:
+            return load(name)
+        raise AttributeError(no_attribute(module, name, names))
+
+    return getattr_, lambda: sorted(names)
 
 
 def flag_of(name: str) -> str:

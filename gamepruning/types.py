@@ -9,6 +9,29 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int, PyTree
 
 from gamepruning.errors import InputError as InputError, LostProcess as LostProcess
+from gamepruning.spelling import helpful
+
+__all__ = [
+    "Apply",
+    "Game",
+    "HasPrefixes",
+    "HasToggles",
+    "InputError",
+    "KeyLike",
+    "LostProcess",
+    "Loss",
+    "Metric",
+    "Outputs",
+    "Params",
+    "PlayerSet",
+    "Scorer",
+    "Scores",
+    "Step",
+    "ValueFn",
+    "is_share",
+]
+__getattr__, __dir__ = helpful(__name__, __all__)
+
 
 # A tree of arrays, or of their shapes. Leaves that are not arrays belong to the model.
 Params = PyTree

@@ -53,6 +53,9 @@ def test_names_that_moved_still_work_and_say_where_they_are(name):
         ("shapely_values", "shapley_values"),
         ("find_player", "find_players"),
         ("Nemenyi_test", "stats.nemenyi_test"),
+        ("nucleolos", "coalitions.nucleolus"),
+        ("load_predicter", "tabular.load_predictor"),
+        ("trade", "reconstruction.trade"),
         ("budget", "Budget"),
     ],
 )
@@ -79,8 +82,11 @@ def test_the_stub_names_what_is_there():
 def test_a_namespace_says_what_it_holds(name):
     module = getattr(gp, name)
     assert (module.__doc__ or "").strip()
-    public = getattr(module, "__all__", ())
-    assert all(hasattr(module, item) for item in public)
+    assert module.__all__ and dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, item) for item in module.__all__)
+    typed = module.__all__[0][:-1] + "qz"
+    with pytest.raises(AttributeError, match=rf"no attribute '{typed}'; did you mean"):
+        getattr(module, typed)
     assert importlib.import_module(module.__name__) is module
 
 

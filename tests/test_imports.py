@@ -21,9 +21,9 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 # The house, from the ground up. A part imports from the floors below its own; parts of
 # one floor do not import each other.
 FLOORS = (
-    {"errors"},
+    {"errors", "spelling"},
     {"types"},
-    {"metrics", "options", "spelling", "statistics", "trees"},
+    {"metrics", "options", "stats", "trees"},
     {"files"},
     {"tabular", "images"},
     {"trace"},
@@ -34,7 +34,7 @@ FLOORS = (
     {"coalitions"},
     {"selection"},
     {"compaction"},
-    {"huggingface"},
+    {"export", "huggingface"},
     {"workbench"},
     {"__main__"},
 )
@@ -196,7 +196,8 @@ def test_imports_run_one_way():
     wrong = []
     for item in within():
         part, other = part_of(item.file), part_of(MODULES[item.module])
-        if part != other and FLOOR_OF[other] >= FLOOR_OF[part]:
+        floor = len(FLOORS) if part == "__init__" else FLOOR_OF[part]
+        if part != other and FLOOR_OF[other] >= floor:
             wrong.append(where(item))
     assert not wrong, "\n".join(wrong)
 

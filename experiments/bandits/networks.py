@@ -21,7 +21,7 @@ import numpy as np
 import gamepruning as gp
 from experiments.bandits.common import HERE, RESULTS
 from gamepruning.files.atomic import new_file
-from gamepruning.statistics import MethodComparison
+from gamepruning.stats import MethodComparison
 from gamepruning.workbench.jobs.compare import run_compare
 from gamepruning.workbench.settings.studies import CompareSettings
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import gamepruning as gp
 from gamepruning.files.atomic import new_file
-from gamepruning.statistics import TIE
+from gamepruning.stats import TIE
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.method_plots import plot_ranks
 

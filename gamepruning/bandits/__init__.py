@@ -27,6 +27,7 @@ from gamepruning.bandits.policy import (
     policy_by_probability,
 )
 from gamepruning.bandits.result import BanditResult
+from gamepruning.spelling import helpful
 
 __all__ = [
     "POLICIES",
@@ -54,3 +55,4 @@ __all__ = [
     "ucb1",
     "uniform",
 ]
+__getattr__, __dir__ = helpful(__name__, __all__)

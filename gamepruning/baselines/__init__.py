@@ -15,6 +15,7 @@ from gamepruning.baselines.oracle import loss_oracle_scores
 from gamepruning.baselines.table import BASELINES, Baseline
 from gamepruning.baselines.taylor import taylor_scores
 from gamepruning.baselines.weights import magnitude_scores, weight_gradient_scores
+from gamepruning.spelling import helpful
 
 __all__ = [
     "BASELINES",
@@ -31,3 +32,4 @@ __all__ = [
     "taylor_scores",
     "weight_gradient_scores",
 ]
+__getattr__, __dir__ = helpful(__name__, __all__)

@@ -41,6 +41,7 @@ from gamepruning.coalitions.voting import (
     weighted_voting_shapley,
 )
 from gamepruning.coalitions.winning import deegan_packel, johnston, threshold_game
+from gamepruning.spelling import helpful
 
 __all__ = [
     "ESTIMATORS",
@@ -80,3 +81,4 @@ __all__ = [
     "weighted_voting_banzhaf",
     "weighted_voting_shapley",
 ]
+__getattr__, __dir__ = helpful(__name__, __all__)

@@ -26,6 +26,7 @@ from gamepruning.compaction.plan import Plan, make_plan
 from gamepruning.compaction.report import CompactionReport
 from gamepruning.compaction.slicing import slice_opt_state, slice_tree, unslice_tree
 from gamepruning.compaction.to_module import SmallModule, to_module
+from gamepruning.spelling import helpful
 
 __all__ = [
     "CompactModel",
@@ -54,3 +55,4 @@ __all__ = [
     "to_module",
     "unslice_tree",
 ]
+__getattr__, __dir__ = helpful(__name__, __all__)

@@ -56,6 +56,7 @@ from gamepruning.equilibrium.utility import (
     utility,
     utility_gradient,
 )
+from gamepruning.spelling import helpful
 
 __all__ = [
     "Budget",
@@ -104,3 +105,4 @@ __all__ = [
     "utility",
     "utility_gradient",
 ]
+__getattr__, __dir__ = helpful(__name__, __all__)

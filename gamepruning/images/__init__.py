@@ -7,5 +7,8 @@ tensorflow-datasets prepared. `crop_and_flip` augments a batch inside a compiled
 
 import lazy_loader
 
+from gamepruning.spelling import helpful
+
 # The public names stand in `__init__.pyi`; flax and PIL are loaded with the first use.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__ = helpful(__name__, __all__, _load)

@@ -5,6 +5,7 @@ from gamepruning.players.find import find_players
 from gamepruning.players.players import Players
 from gamepruning.players.sizes import Size, size_of
 from gamepruning.run.hoist import Hoisted
+from gamepruning.spelling import helpful
 from gamepruning.trace.rules.registry import register_rule
 from gamepruning.trace.units import AxisSlice, Family, Frozen
 
@@ -21,3 +22,4 @@ __all__ = [
     "register_rule",
     "size_of",
 ]
+__getattr__, __dir__ = helpful(__name__, __all__)

@@ -14,6 +14,7 @@ from gamepruning.reconstruction.scores import (
     reconstruction_curves,
     reconstruction_scores,
 )
+from gamepruning.spelling import helpful
 
 __all__ = [
     "Alone",
@@ -36,3 +37,4 @@ __all__ = [
     "trade",
     "trade_curves",
 ]
+__getattr__, __dir__ = helpful(__name__, __all__)

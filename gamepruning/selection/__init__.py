@@ -14,6 +14,7 @@ from gamepruning.selection.settings import (
 from gamepruning.selection.top_n import top_n
 from gamepruning.selection.trace import Round, SelectionTrace
 from gamepruning.selection.within import SizeLimit, limit_size, most_within
+from gamepruning.spelling import helpful
 
 __all__ = [
     "Curve",
@@ -38,3 +39,4 @@ __all__ = [
     "safe_removal",
     "top_n",
 ]
+__getattr__, __dir__ = helpful(__name__, __all__)

@@ -7,5 +7,8 @@ said about each column, turns rows into a network's inputs, and is JSON at rest.
 
 import lazy_loader
 
+from gamepruning.spelling import helpful
+
 # The public names stand in `__init__.pyi`; pandas is loaded with the first of them.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__ = helpful(__name__, __all__, _load)

@@ -2,5 +2,8 @@
 
 import lazy_loader
 
+from gamepruning.spelling import helpful
+
 # The command line reads `uncertainty.names` without importing jax.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__ = helpful(__name__, __all__, _load)

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from gamepruning.errors import InputError
-from gamepruning.statistics import MethodComparison
+from gamepruning.stats import MethodComparison
 from gamepruning.workbench.jobs import one_curve
 from gamepruning.workbench.jobs.curve import check_curve
 from gamepruning.workbench.jobs.forecast import forecast

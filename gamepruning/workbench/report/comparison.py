@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from gamepruning.statistics import MethodComparison, compare_methods
+from gamepruning.stats import MethodComparison, compare_methods
 from gamepruning.workbench.registry import EQUILIBRIUM
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric, format_percent

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gamepruning.statistics import MethodComparison, cliques
+from gamepruning.stats import MethodComparison, cliques
 from gamepruning.workbench.report import theme
 
 MAX_BANDS = 8  # curves, of which each has a band

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from gamepruning.statistics import proportion_stderr
+from gamepruning.stats import proportion_stderr
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.formats import format_metric
 from gamepruning.workbench.report.results import RunResult

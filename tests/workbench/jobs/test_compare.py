@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gamepruning.statistics import compare_methods
+from gamepruning.stats import compare_methods
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.jobs import compare as comparing

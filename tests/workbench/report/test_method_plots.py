@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from gamepruning.statistics import compare_methods
+from gamepruning.stats import compare_methods
 from gamepruning.workbench.registry import METHODS
 from gamepruning.workbench.report import theme
 from gamepruning.workbench.report.method_plots import plot_curves, plot_ranks

@@ -17,7 +17,24 @@ import numpy as np
 import scipy  # its `stats` are imported when they are needed: it takes long
 from jaxtyping import ArrayLike, Float
 
+from gamepruning.spelling import helpful
 from gamepruning.types import InputError
+
+__all__ = [
+    "FriedmanResult",
+    "MethodComparison",
+    "cliques",
+    "compare_methods",
+    "critical_difference",
+    "friedman_test",
+    "holm",
+    "mean_ranks",
+    "nemenyi_test",
+    "proportion_stderr",
+    "wilcoxon_test",
+]
+__getattr__, __dir__ = helpful(__name__, __all__)
+
 
 Table = ArrayLike | Sequence[Sequence[float]]
 TIE = 1e-6  # difference of two results over their size, below which they tie

@@ -8,7 +8,7 @@ import pytest
 import scikit_posthocs
 from scipy import stats
 
-from gamepruning.statistics import (
+from gamepruning.stats import (
     cliques,
     compare_methods,
     critical_difference,
