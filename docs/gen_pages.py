@@ -39,12 +39,14 @@ NAMESPACES = {
     "compaction": "Compaction",
     "huggingface": "Checkpoints of Hugging Face",
     "tabular": "Tables",
-    "statistics": "Statistics",
+    "stats": "Statistics",
     "metrics": "Metrics",
     "types": "Types",
     "reconstruction": "Reconstruction and repair",
+    "distillation": "Distillation",
+    "export": "Export",
+    "images": "Images",
 }
-PUBLIC = {"statistics": "stats"}  # names at the top level, where they differ
 LINK = re.compile(r"(\]\()([^)#:\s]+)(\))")
 MENU = """\
 * [Home](index.md)
@@ -129,7 +131,7 @@ def menu_of(folder: str, title: str) -> list[str]:
 def write_reference(name: str, title: str) -> None:
     """One page for a namespace: what it exports, in its own order."""
     module = importlib.import_module(f"gamepruning.{name}")
-    lines = [f"# {title}", "", f"`gamepruning.{PUBLIC.get(name, name)}`", ""]
+    lines = [f"# {title}", "", f"`gamepruning.{name}`", ""]
     lines += [_summary(module), ""]
     public = getattr(module, "__all__", None)
     if public is None:

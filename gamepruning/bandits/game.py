@@ -67,6 +67,9 @@ class Plays(NamedTuple):
     init: Callable[..., BanditState]
     advance: Callable[..., BanditState]
 
+    def __repr__(self) -> str:
+        return "Plays(init(data, key, is_open), advance(data, state, start, stop))"
+
 
 def make_plays(
     policy: PolicyLike, arms: RemovalArms, *, num_pulls: int, pulls_at_once: int = 1

@@ -51,7 +51,7 @@ def mean_over_chunks(
       The size-weighted mean over the chunks, the last of which may be smaller.
 
     Raises:
-      ValueError: `at_once` is below 1; see also `count_rows`.
+      InputError: `at_once` is below 1; see also `count_rows`.
     """
     if at_once is None:
         _refuse_nothing(data)
@@ -59,7 +59,7 @@ def mean_over_chunks(
     total = count_rows(data)
     size = min(at_once, total)
     if size < 1:
-        raise ValueError(f"expected at least 1 example at once, got {at_once}")
+        raise InputError(f"expected at least 1 example at once, got {at_once}")
     num_full, rest = divmod(total, size)
     full = jax.tree.map(
         lambda leaf: leaf[: total - rest].reshape(num_full, size, *leaf.shape[1:]), data
@@ -73,7 +73,7 @@ def mean_over_chunks(
 
 def _refuse_nothing(data: PyTree) -> None:
     if any(jnp.shape(leaf)[:1] == (0,) for leaf in jax.tree.leaves(data)):
-        raise ValueError("expected inputs and labels of at least one example, got none")
+        raise InputError("expected inputs and labels of at least one example, got none")
 
 
 def exact_scores(value: jax.Array, num_evaluations: int) -> Scores:

@@ -17,7 +17,7 @@ from gamepruning.players import Players
 from gamepruning.players.examples import check_examples
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import as_inputs, count_rows
-from gamepruning.types import Loss, Scores
+from gamepruning.types import InputError, Loss, Scores
 
 
 def loss_oracle_scores(
@@ -50,7 +50,7 @@ def loss_oracle_scores(
       what is shared.
 
     Raises:
-      ValueError: `batch_size` is below 1, or there are no examples.
+      InputError: `batch_size` is below 1, or there are no examples.
 
     Example: f = 7 s_1 + s_2 with the target 8, so removal costs 7^2 and 1^2.
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -66,7 +66,7 @@ def loss_oracle_scores(
       [49.0, 1.0]
     """
     if batch_size < 1:
-        raise ValueError(f"expected batch_size >= 1, got {batch_size}")
+        raise InputError(f"expected batch_size >= 1, got {batch_size}")
 
     def increase(params, chunk):
         *xs, y = chunk

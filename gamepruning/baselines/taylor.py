@@ -15,7 +15,7 @@ from gamepruning.players.examples import check_examples
 from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import as_inputs, count_rows, same_length
 from gamepruning.trees.placement import replicated
-from gamepruning.types import Loss, Scores
+from gamepruning.types import InputError, Loss, Scores
 
 PLAYERS_AT_ONCE = 16  # whose passes over all examples are made side by side
 
@@ -63,7 +63,7 @@ def taylor_scores(
       all examples at once, one pass a player instead.
 
     Raises:
-      ValueError: `order` is neither 1 nor 2, or there are no examples.
+      InputError: `order` is neither 1 nor 2, or there are no examples.
 
     Example: f = 7 s_1 + s_2 with the target 8, so removal costs 7^2 and 1^2.
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -81,7 +81,7 @@ def taylor_scores(
       Inference, ICLR 2017; Importance Estimation for Neural Network Pruning, CVPR 2019.
     """
     if order not in (1, 2):
-        raise ValueError(f"expected order to be 1 or 2, got {order!r}")
+        raise InputError(f"expected order to be 1 or 2, got {order!r}")
     if same_length(as_inputs(inputs)) is not None:
         count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)

@@ -28,7 +28,7 @@ from gamepruning.trees.trainable import (
     take_trainable,
     widen,
 )
-from gamepruning.types import Loss, Scores
+from gamepruning.types import InputError, Loss, Scores
 
 
 def magnitude_scores(
@@ -50,7 +50,7 @@ def magnitude_scores(
       whole numbers (quantised weights) and half precision count by their values.
 
     Raises:
-      ValueError: `ord` is neither 1 nor 2.
+      InputError: `ord` is neither 1 nor 2.
 
     Example:
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -69,7 +69,7 @@ def magnitude_scores(
         return exact_scores(_sum_owned(players, jnp.abs, params), 0)
     if ord == 2:
         return exact_scores(jnp.sqrt(_sum_owned(players, _square, params)), 0)
-    raise ValueError(f"expected ord to be 1 or 2, got {ord!r}")
+    raise InputError(f"expected ord to be 1 or 2, got {ord!r}")
 
 
 def weight_gradient_scores(
@@ -97,7 +97,7 @@ def weight_gradient_scores(
       `Scores`, >= 0, exact on these examples. Cost: one forward and one backward pass.
 
     Raises:
-      ValueError: there are no examples.
+      InputError: there are no examples.
 
     Example:
       >>> import jax.numpy as jnp, gamepruning as gp

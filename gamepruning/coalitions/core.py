@@ -43,6 +43,9 @@ class LeastCore(NamedTuple):
     scores: Scores
     excess: float
 
+    def __repr__(self) -> str:
+        return f"LeastCore({self.scores!r}, excess={self.excess:.6g})"
+
 
 class _Game(NamedTuple):
     """Coalitions, neither nobody nor everybody, and what they are worth."""

@@ -3,9 +3,10 @@
 from typing import Unpack
 
 from gamepruning.coalitions.estimate import IndexEstimate, estimate_indices
-from gamepruning.coalitions.estimators.budget import SamplingOptions
+from gamepruning.coalitions.estimators.budget import SamplingConfig, SamplingOptions
 from gamepruning.coalitions.games import count_players
 from gamepruning.coalitions.semivalues import SemivalueLike, banzhaf, shapley
+from gamepruning.options import make_options
 from gamepruning.types import KeyLike, Scores, ValueFn
 
 __all__ = [
@@ -60,6 +61,7 @@ def shapley_values(
     References:
       Shapley, A value for n-person games (1953).
     """
+    make_options(SamplingConfig, options, shapley_values)  # names what is wrong
     semivalue = shapley(count_players(value_fn, num_players))
     return semivalues(
         key,
@@ -111,6 +113,7 @@ def banzhaf_values(
     References:
       Diaz-Ortiz et al., arXiv 2311.10468, section 3 (beta_d).
     """
+    make_options(SamplingConfig, options, banzhaf_values)
     semivalue = banzhaf(count_players(value_fn, num_players), bias)
     return semivalues(
         key,
@@ -157,6 +160,7 @@ def semivalues(
       >>> scores.value.tolist(), scores.num_evaluations
       ([1.0, 1.0, 1.0, 1.0], 50)
     """
+    make_options(SamplingConfig, options, semivalues)
     estimate = estimate_indices(
         key,
         value_fn,

@@ -7,7 +7,7 @@ which every player then joins with probability t.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -191,12 +191,26 @@ def semivalue_for(semivalue: SemivalueLike, value_fn: ValueFn) -> Semivalue:
       >>> semivalue_for(banzhaf, voting_game(3, [2, 1, 1]))
       banzhaf(3, 0.5)
     """
+    if isinstance(semivalue, Semivalue):
+        count_players(value_fn, semivalue.num_players)
+        return semivalue
+    return as_semivalue(semivalue, lambda: count_players(value_fn))
+
+
+def as_semivalue(
+    semivalue: SemivalueLike, num_players: int | Callable[[], int]
+) -> Semivalue:
+    """A power index as it is, or made for a number of players.
+
+    Raises:
+      InputError: it is neither a power index nor a function that makes one.
+    """
+    found: Any = semivalue
     if not isinstance(semivalue, Semivalue) and callable(semivalue):
-        semivalue = semivalue(count_players(value_fn))
-    if not isinstance(semivalue, Semivalue):
+        found = semivalue(num_players() if callable(num_players) else num_players)
+    if not isinstance(found, Semivalue):
         raise InputError(
-            f"expected a Semivalue, made by shapley, banzhaf or beta_semivalue, got "
-            f"{type(semivalue).__name__}"
+            "expected a Semivalue, made by shapley, banzhaf or beta_semivalue, got "
+            f"{type(found).__name__}"
         )
-    count_players(value_fn, semivalue.num_players)
-    return semivalue
+    return found

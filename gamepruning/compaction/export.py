@@ -241,6 +241,11 @@ def export_model(
     Raises:
       InputError: if the model cannot be written like that; then nothing is.
     """
+    if not isinstance(small, CompactModel):
+        raise InputError(
+            f"expected what compact returned, got {type(small).__name__}: "
+            "export_safetensors and export_orbax write plain parameters"
+        )
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"formats: expected {', '.join(FORMATS)}, got {unknown[0]!r}")

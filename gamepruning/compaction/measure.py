@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.errors import InputError
 from gamepruning.trace.flatten import without_dead_code
 from gamepruning.trace.primitives import COUNTED_LOOPS
 from gamepruning.trace.rules.contract import count_taps
@@ -213,7 +214,7 @@ def measure_latency(fn, *args, budget=None, repeats=None):
       The latency on this machine; {name: latency} of several functions.
 
     Raises:
-      ValueError: `repeats` or the budget is not positive.
+      InputError: `repeats` or the budget is not positive.
 
     Example:
       >>> measure_latency(jnp.sin, jnp.ones(3), repeats=5).repeats
@@ -232,7 +233,7 @@ def _measure(
     calls: Mapping[str, Call], budget: float, repeats: int | None
 ) -> dict[str, Latency]:
     if (repeats is not None and repeats < 1) or budget <= 0:
-        raise ValueError(
+        raise InputError(
             f"expected repeats >= 1 and budget > 0, got {repeats} and {budget}"
         )
     ready = {name: _prepare(fn, args) for name, (fn, args) in calls.items()}

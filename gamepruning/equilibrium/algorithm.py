@@ -105,7 +105,7 @@ def equilibrium_pruning(
       with Adam by about steps x learning rate, which should be several units.
 
     Raises:
-      ValueError: fewer examples than `batch_size`.
+      InputError: fewer examples than `batch_size`.
       InputError: examples depend on each other, and `batch_size` is not B.
       TypeError: an unknown keyword, or a missing one.
 
@@ -143,7 +143,7 @@ def equilibrium_pruning(
 def _check_batch_size(batch_size: int, num_examples: int, is_whole: bool) -> None:
     """Check that the examples can be divided into batches of this size."""
     if not 1 <= batch_size <= num_examples:
-        raise ValueError(
+        raise InputError(
             f"expected batch_size in [1, {num_examples}] (the number of examples), got "
             f"{batch_size}"
         )

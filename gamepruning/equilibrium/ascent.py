@@ -29,7 +29,7 @@ def project_to_box(
       A stateless transform; its `update` needs `params`.
 
     Raises:
-      ValueError: lower is above upper, or `update` is called without params.
+      InputError: lower is above upper, or `update` is called without params.
 
     Example:
       >>> import jax.numpy as jnp
@@ -43,11 +43,11 @@ def project_to_box(
       Shah and Khan, arXiv 2512.22106, eq. 17.
     """
     if not lower <= upper:
-        raise ValueError(f"expected lower <= upper, got [{lower}, {upper}]")
+        raise InputError(f"expected lower <= upper, got [{lower}, {upper}]")
 
     def update(updates, state, params=None):
         if params is None:
-            raise ValueError(_NO_PARAMS)
+            raise InputError(_NO_PARAMS)
         return jax.tree.map(shorten, updates, params), state
 
     def shorten(step, value):
@@ -130,7 +130,7 @@ def joint_optimizer(
       `params` part is the ordinary state of `weight_tx`.
 
     Raises:
-      ValueError: `init` or `update` is given anything but such a dict.
+      InputError: `init` or `update` is given anything but such a dict.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -159,7 +159,7 @@ def joint_optimizer(
     def update(updates, state, params=None, **extra_args):
         _check_joint(updates)
         if params is None:
-            raise ValueError(_NO_PARAMS)
+            raise InputError(_NO_PARAMS)
         _check_joint(params)
         down, weight_state = weights.update(
             updates["params"], state.params, params["params"], **extra_args
@@ -208,7 +208,7 @@ def _as_rate(name: str, rate: Any) -> Any:
 def _check_joint(tree) -> None:
     keys = sorted(tree) if isinstance(tree, dict) else None
     if keys != ["gates", "params"]:
-        raise ValueError(
+        raise InputError(
             "expected a dict with the keys 'params' and 'gates', got "
             f"{type(tree).__name__ if keys is None else keys}: wrap them as "
             "{'params': params, 'gates': gates}"

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from gamepruning.errors import InputError
 from gamepruning.players import AxisSlice, Family, Players
 from gamepruning.trees.paths import named_leaves
 
@@ -38,7 +39,7 @@ def competition(
       float [N]; 0 for a player that is alone in its family.
 
     Raises:
-      ValueError: the members of a family own different numbers of parameters.
+      InputError: the members of a family own different numbers of parameters.
 
     Example: theta_1 = (3, 4) and theta_2 = (1, 0), whose inner product is 3.
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -75,7 +76,7 @@ def owned_rows(players: Players, params: PyTree) -> list[Float[Array, "n d"]]:
       One float [n, d] a family; d is 0 where players own nothing (input features).
 
     Raises:
-      ValueError: the members of a family own different numbers of parameters.
+      InputError: the members of a family own different numbers of parameters.
     """
     _check_comparable(players)
     leaves = named_leaves(params)
@@ -84,7 +85,7 @@ def owned_rows(players: Players, params: PyTree) -> list[Float[Array, "n d"]]:
 
 def _check_comparable(players: Players) -> None:
     if players.granularity == "branch":
-        raise ValueError(
+        raise InputError(
             "competition needs players who own equally many parameters, which residual "
             "branches do not: set eta=0"
         )
@@ -143,7 +144,7 @@ def _by_player(family: Family, owned: AxisSlice, leaf: ArrayLike) -> tuple[Array
         return jnp.reshape(leaf, -1), 0
     lengths = [len(index) for index in owned.index]
     if len(lengths) != family.size or len(set(lengths)) > 1:
-        raise ValueError(
+        raise InputError(
             f"competition needs the {family.size} players of family {family.name!r} to "
             f"own equally many entries of {owned.path!r} along axis {owned.axis}, got "
             f"{lengths}: set eta=0, or leave the family out with keep="

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 import jax
 from jaxtyping import Array
 
+from gamepruning.errors import InputError
+
 Benefit = Literal["descent", "literal"]
 Norm = Literal["sum", "mean", "unit"]
 Weight = float | Array | Callable[[Any], Any]
@@ -36,7 +38,7 @@ class UtilityConfig:
         growing weights cannot evade).
 
     Raises:
-      ValueError: a weight is negative or not finite, or a choice is unknown.
+      InputError: a weight is negative or not finite, or a choice is unknown.
 
     Example:
       >>> import optax
@@ -58,10 +60,10 @@ class UtilityConfig:
         for name in WEIGHTS:
             weight = getattr(self, name)
             if isinstance(weight, int | float) and not (0 <= weight < math.inf):
-                raise ValueError(f"expected {name} to be finite and >= 0, got {weight}")
+                raise InputError(f"expected {name} to be finite and >= 0, got {weight}")
         for name, choices in (("benefit", Benefit), ("norm", Norm)):
             if getattr(self, name) not in get_args(choices):
-                raise ValueError(
+                raise InputError(
                     f"expected {name} to be one of {get_args(choices)}, got "
                     f"{getattr(self, name)!r}"
                 )
@@ -92,11 +94,11 @@ class UtilityConfig:
         """A weight as a number.
 
         Raises:
-          ValueError: it is a schedule; `at` says what it is at a step.
+          InputError: it is a schedule; `at` says what it is at a step.
         """
         weight = getattr(self, name)
         if callable(weight):
-            raise ValueError(
+            raise InputError(
                 f"expected {name} to be a number, got a schedule: pass config.at(step)"
             )
         return weight

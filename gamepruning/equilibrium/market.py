@@ -117,6 +117,9 @@ class MarketStep(NamedTuple):
     init: Callable[..., MarketState]
     step: Callable[[MarketState, Any], tuple[MarketState, MarketInfo]]
 
+    def __repr__(self) -> str:
+        return "MarketStep(init(params), step(state, batch))"
+
 
 def make_market_step(
     players: Players,

@@ -67,6 +67,9 @@ class EquilibriumStep(NamedTuple):
     init: Callable[..., EquilibriumState]
     step: Callable[[EquilibriumState, Any], tuple[EquilibriumState, EquilibriumInfo]]
 
+    def __repr__(self) -> str:
+        return "EquilibriumStep(init(params), step(state, batch))"
+
 
 def make_equilibrium_step(
     players: Players,

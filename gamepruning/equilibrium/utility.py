@@ -29,6 +29,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gamepruning.equilibrium.competition import competition
 from gamepruning.equilibrium.config import Norm, UtilityConfig
+from gamepruning.errors import InputError
 from gamepruning.players import Players
 from gamepruning.trees.arrays import is_array, map_arrays
 from gamepruning.trees.trainable import (
@@ -63,7 +64,7 @@ def utility(
       float [N].
 
     Raises:
-      ValueError: see `marginal_benefit` and `competition`.
+      InputError: see `marginal_benefit` and `competition`.
 
     References:
       Shah and Khan, arXiv 2512.22106, eq. 8-10.
@@ -105,7 +106,7 @@ def utility_gradient(
       float [N]. Follow it with `projected_gate_ascent`.
 
     Raises:
-      ValueError: see `marginal_benefit` and `competition`.
+      InputError: see `marginal_benefit` and `competition`.
 
     Example: one step of a training loop of one's own.
       >>> import jax, jax.numpy as jnp, optax, gamepruning as gp
@@ -172,7 +173,7 @@ def marginal_benefit(
       float [N].
 
     Raises:
-      ValueError: `grads` is neither of the two.
+      InputError: `grads` is neither of the two.
     """
     gates = jnp.asarray(gates)
     param_grads, gate_grads = _split(params, grads)
@@ -257,7 +258,7 @@ def _split(params, grads) -> tuple[PyTree, Array | None]:
     ):
         return put_trainable(grads["params"], params), jnp.asarray(grads["gates"])
     structure = jax.tree.structure(params)
-    raise ValueError(
+    raise InputError(
         "expected the loss gradient as a tree like params, or as {'params': such a "
         f"tree, 'gates': [N]}}, got {jax.tree.structure(grads)} for params "
         f"{structure}: take jax.grad over params or over {{'params', 'gates'}}"
@@ -275,16 +276,16 @@ def check_gates(players: Players, gates: ArrayLike) -> Float[Array, " N"]:
     """The gates as an array.
 
     Raises:
-      ValueError: they are not floats, or not one a player.
+      InputError: they are not floats, or not one a player.
     """
     gates = jnp.asarray(gates)
     if gates.shape != (players.num_players,):
-        raise ValueError(
+        raise InputError(
             f"expected one gate a player, shape ({players.num_players},), got "
             f"{gates.shape}"
         )
     if not jnp.issubdtype(gates.dtype, jnp.floating):
-        raise ValueError(
+        raise InputError(
             f"expected float gates, got {gates.dtype}: cast them with astype(float)"
         )
     return gates

@@ -163,7 +163,7 @@ class BranchPlayers(Players):
 
         Raises:
           InputError: these are not the parameters of this model.
-          ValueError: a branch that left is not 0 when its own parameters are.
+          InputError: a branch that left is not 0 when its own parameters are.
         """
         stays = self.mask(mask)
         for unit in np.unique(self.numbers.unit_of[~stays]).tolist():
@@ -172,7 +172,7 @@ class BranchPlayers(Players):
                 for own in self._owned[unit]
             }
             if not self._is_zero(unit, zeros):
-                raise ValueError(
+                raise InputError(
                     f"{self._unit_names[unit]} cannot be proved to add 0 when its own "
                     "parameters are 0: use gated or compact"
                 )

@@ -18,7 +18,7 @@ from gamepruning.trace.rules import contraction_of
 from gamepruning.trace.units import kept_entries
 from gamepruning.trace.usage import Place
 from gamepruning.trace.zeros import ZeroAnalysis
-from gamepruning.types import Params
+from gamepruning.types import InputError, Params
 
 Leaving = tuple[Site, set[int]]  # a site, and the players that leave there
 
@@ -76,10 +76,10 @@ def proved_places(players: Players, mask: Bool[np.ndarray, " N"]) -> set[Place]:
     """Where zeros remove the players that are not in a mask.
 
     Raises:
-      ValueError: that cannot be proved.
+      InputError: that cannot be proved.
     """
     if shortens_means(players.model, mask):
-        raise ValueError(
+        raise InputError(
             "zeroing parameters cannot remove players under norms that divide by what "
             'stays (reductions="width"): use gated (at full size) or compact (smaller) '
             "instead"
@@ -87,7 +87,7 @@ def proved_places(players: Players, mask: Bool[np.ndarray, " N"]) -> set[Place]:
     places, uncovered = zeroed_places(players, mask)
     if uncovered:
         names = sorted({players.families[players.family_of[k]].name for k in uncovered})
-        raise ValueError(
+        raise InputError(
             "zeroing parameters cannot be proved to remove players of "
             f"{', '.join(names)}: what they compute is summed over where no weight "
             "reads it; use gated (at full size) or compact (smaller) instead"

@@ -147,7 +147,7 @@ def _solve(
     return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Grams:
     """All matrices of a network that some mask cuts.
 
@@ -160,6 +160,9 @@ class Grams:
     grams: tuple[Gram, ...]
     alone: tuple[Alone, ...]
     run: LineRun
+
+    def __repr__(self) -> str:
+        return f"Grams({len(self.grams)} matrices; {len(self.alone)} cannot be fitted)"
 
     def repaired(self, mask: Bool[np.ndarray, " N"]) -> list[Any]:
         """The parameters of the network whose readers make up for who leaves."""

@@ -313,6 +313,9 @@ def _scorers(
     """
     if scorer is not None and make_scorer is not None:
         raise InputError("expected scorer or make_scorer, got both: leave one out")
+    for name, given in (("scorer", scorer), ("make_scorer", make_scorer)):
+        if given is not None and not callable(given):
+            raise InputError(f"expected {name} as a function, got {given!r:.60}")
     if make_scorer is not None:
         return make_scorer
     if scorer is None and num_evaluations is None:

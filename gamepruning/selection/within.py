@@ -28,6 +28,9 @@ class SizeLimit(NamedTuple):
     whole: float
     limit: float
 
+    def __repr__(self) -> str:
+        return f"SizeLimit({self.limit:g} of {self.whole:g})"
+
     def fits(self, mask: Mask) -> bool:
         """Return True if a network is within the limit."""
         return self.size(mask) <= self.limit

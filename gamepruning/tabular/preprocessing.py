@@ -23,7 +23,7 @@ FORMAT, VERSION = "gamepruning preprocessing", 1
 OTHER = "gamepruning inputs"  # of images and texts
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Preprocessing:
     """From rows of a table to the inputs of a network.
 
@@ -34,6 +34,9 @@ class Preprocessing:
 
     columns: tuple[Column, ...]
     target: Target
+
+    def __repr__(self) -> str:
+        return f"Preprocessing({len(self.columns)} columns -> {self.target!r})"
 
     @classmethod
     def fit(

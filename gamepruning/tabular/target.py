@@ -19,7 +19,7 @@ MAX_CODES = 20  # whole numbers of more kinds are quantities
 ROWS_A_CODE = 5
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Target:
     """The target column, and what a network's outputs mean.
 
@@ -36,6 +36,10 @@ class Target:
     classes: tuple[str, ...] = ()
     mean: float = 0.0
     scale: float = 1.0
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"Target({self.name!r}, {self.task}{classes})"
 
     @property
     def name(self) -> str:

@@ -28,6 +28,10 @@ class Understood(NamedTuple):
     parsed: pd.DataFrame  # floats, NaN where one is missing, or categories
     notes: tuple[str, ...]  # what was found and done, a line each
 
+    def __repr__(self) -> str:
+        columns, rows = len(self.columns), len(self.parsed)
+        return f"Understood({columns} columns, {rows} rows, {len(self.notes)} notes)"
+
 
 def understand(
     cells: pd.DataFrame,

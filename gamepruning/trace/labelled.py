@@ -120,7 +120,7 @@ def trace_call(apply: Apply, call: CallSpec, options: TraceOptions) -> Trace:
 
     Raises:
       InputError: the model needs the value of a number beforehand.
-      ValueError: `outputs_like` does not fit the outputs.
+      InputError: `outputs_like` does not fit the outputs.
     """
 
     def flat(*arrays):
@@ -260,7 +260,7 @@ def _out_leaves(
         outputs_like(*given), is_leaf=lambda x: x is None or isinstance(x, _Leaf)
     )
     if len(like) != count:
-        raise ValueError(
+        raise InputError(
             f"outputs_like gave {len(like)} leaves for {count} outputs: return a tree "
             "like the outputs, with None or a leaf of params at each place"
         )

@@ -149,12 +149,12 @@ class TracedModel:
         """The branches that play, in one of the traces.
 
         Raises:
-          ValueError: the structure of the model depends on the shape of its inputs.
+          InputError: the structure of the model depends on the shape of its inputs.
         """
         assert self.branches is not None
         have, expected = len(trace.branches), len(self.base.branches)
         if have != expected:
-            raise ValueError(
+            raise InputError(
                 f"at these input shapes the model has {have} residual branches, not "
                 f"{expected}: its structure depends on the shape of its inputs; call "
                 "find_players again with these inputs"
@@ -191,7 +191,7 @@ class TracedModel:
 
         Raises:
           InputError: the model cannot run on these inputs.
-          ValueError: the structure of the model depends on the shape of its inputs.
+          InputError: the structure of the model depends on the shape of its inputs.
         """
         key = call.key()
         if key in self._traces:
@@ -207,7 +207,7 @@ class TracedModel:
         expected = self.numbers.num_players
         have = len(np.unique(found.number_of[found.number_of >= 0]))
         if have != expected:
-            raise ValueError(
+            raise InputError(
                 f"at these input shapes the model has {have} of its {expected} "
                 "players: its structure depends on the shape of its inputs; call "
                 "find_players again with these inputs"

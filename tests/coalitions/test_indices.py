@@ -95,7 +95,7 @@ def test_the_least_budget_is_enough(method):
         ),
         (
             lambda: shapley_values(KEY, count, 4, num_evaluations=99, method="castro"),
-            "expected 'auto' or one of toggle",
+            "expected 'auto' or a name of an estimator",
         ),
         (
             lambda: shapley_values(

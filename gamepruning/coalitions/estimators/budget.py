@@ -12,6 +12,7 @@ import numpy as np
 
 from gamepruning.coalitions.estimators import ESTIMATORS, Estimator, Problem, SampleCost
 from gamepruning.coalitions.estimators.sampling import is_wide
+from gamepruning.spelling import closest
 from gamepruning.types import InputError, ValueFn
 
 _FIRST_CHECK = 8  # samples, and twice the least of the method
@@ -126,7 +127,8 @@ def make_schedule(
     """
     if method not in ESTIMATORS:
         raise InputError(
-            f"method: expected 'auto' or one of {', '.join(ESTIMATORS)}, got {method!r}"
+            f"method: expected 'auto' or a name of an estimator, got {method!r}"
+            f"{closest(method, ESTIMATORS)}"
         )
     estimator, semivalue = ESTIMATORS[method], problem.semivalue
     misfit = estimator.misfit(semivalue)

@@ -1,7 +1,11 @@
 """Which estimator fits an index and a budget best."""
 
 from gamepruning.coalitions.estimators import ESTIMATORS, sampling
-from gamepruning.coalitions.semivalues import Semivalue
+from gamepruning.coalitions.semivalues import (
+    Semivalue,
+    SemivalueLike,
+    as_semivalue,
+)
 from gamepruning.types import InputError
 
 _INCREMENTAL_FROM = 20  # evaluations a player
@@ -17,7 +21,7 @@ _LEARNING_SHARE = 0.25  # of the time of the evaluations, where it does
 
 
 def choose_method(
-    semivalue: Semivalue,
+    semivalue: SemivalueLike,
     num_players: int,
     num_evaluations: int,
     is_incremental: bool,
@@ -67,7 +71,8 @@ def choose_method(
     nothing takes long.
 
     Args:
-      semivalue: the power index.
+      semivalue: the power index, or a function of the number of players such as
+        `shapley`.
       num_players: N.
       num_evaluations: the budget.
       is_incremental: True if prefixes and toggles cost a small fraction of full
@@ -97,6 +102,7 @@ def choose_method(
       >>> choose_method(shapley(4000), 4000, 40_000, False, evaluation_seconds=0.1)
       'leverage'
     """
+    semivalue = as_semivalue(semivalue, num_players)
     names = [
         name
         for name in preferred_methods(semivalue)
