@@ -80,6 +80,16 @@ def test_no_function_takes_many_parameters():
         assert count <= MOST_PARAMETERS, where(path, node.lineno)
 
 
+def test_a_name_is_one_class():
+    """Private classes aside: "_Parts" is what its own file says."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in FILES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(where(path, node.lineno))
+    assert not [places for places in found.values() if len(places) > 1]
+
+
 @pytest.mark.parametrize(
     "pattern",
     [r"\*\*locals\(\)", r"(?<![\w.])id\("],

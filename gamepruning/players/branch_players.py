@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 
-from gamepruning.players.explain import FamilyRow
+from gamepruning.players.explain import ExplainedRow
 from gamepruning.players.naming import in_layer, layer_name, layers_of, split_keep
 from gamepruning.players.players import Players
 from gamepruning.run.activations import Moments
@@ -349,7 +349,7 @@ class BranchPlayers(Players):
                 AxisSlice(self.paths[own.leaf], -1, "own", ())
                 for own in self._owned[unit]
             ]
-            rows.append(FamilyRow(name, "branch", count, slices))
+            rows.append(ExplainedRow(name, "branch", count, slices))
         notes = [
             f"{name} is beside a shortcut, which stays"
             for name, branch in zip(self._unit_names, self._branches, strict=True)

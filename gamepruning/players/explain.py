@@ -21,7 +21,7 @@ _SHOWN = 4  # places of a row
 _PARTS = re.compile(r"(\[axis \d+\]|#\d+|\d+)")  # numbers that count layers, and others
 
 
-class FamilyRow(NamedTuple):
+class ExplainedRow(NamedTuple):
     """A row of the table: a family, or one that each layer of a stack has.
 
     Attributes:
@@ -51,7 +51,7 @@ class Told(NamedTuple):
       first: the title of the first column.
     """
 
-    rows: Sequence[FamilyRow]
+    rows: Sequence[ExplainedRow]
     slices: Sequence[AxisSlice]
     num_players: int
     shapes: Shapes
@@ -114,7 +114,7 @@ def _family_table(told: Told) -> Table:
     return table
 
 
-def _key(row: FamilyRow) -> tuple:
+def _key(row: ExplainedRow) -> tuple:
     slices = [(_pattern(p.path), p.axis, p.role) for p in row.slices]
     return _pattern(row.name), row.kind, row.players, tuple(slices)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players.exclusion import exclude_by_layer
-from gamepruning.players.explain import FamilyRow
+from gamepruning.players.explain import ExplainedRow
 from gamepruning.players.naming import in_layer, layers_of
 from gamepruning.players.players import Players
 from gamepruning.players.unit_players import UnitPlayers
@@ -198,7 +198,7 @@ class LayerPlayers(Players):
     def explain(self) -> str:
         """A table of the families, what each touches, and what stays and why."""
         rows = [
-            FamilyRow(block.row_name, kind, block.row_count, block.slices)
+            ExplainedRow(block.row_name, kind, block.row_count, block.slices)
             for block, kind in zip(self._blocks, self._block_kinds, strict=True)
         ]
         notes = [

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gamepruning.players.explain import FamilyRow, Told, explain, to_dict
+from gamepruning.players.explain import ExplainedRow, Told, explain, to_dict
 from gamepruning.run.activations import Moments, activation_moments
 from gamepruning.run.by_layer import gated_run
 from gamepruning.run.hoist import Hoisted, SplitModel, split
@@ -318,14 +318,14 @@ class Players(ABC):
     def explain(self) -> str:
         """A table of the families, what each touches, and what stays and why."""
         rows = [
-            FamilyRow(family.name, kind, str(family.size), family.slices)
+            ExplainedRow(family.name, kind, str(family.size), family.slices)
             for family, kind in zip(self.families, self.kinds, strict=True)
         ]
         return self._explained(rows)
 
     def _explained(
         self,
-        rows: Sequence[FamilyRow],
+        rows: Sequence[ExplainedRow],
         notes: Sequence[str] = (),
         first: str = "family",
     ) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.players import naming
 from gamepruning.players.exclusion import exclude
-from gamepruning.players.explain import FamilyRow
+from gamepruning.players.explain import ExplainedRow
 from gamepruning.players.kinds import kinds_of
 from gamepruning.players.nothing import nothing_to_prune
 from gamepruning.players.players import Players
@@ -153,7 +153,7 @@ class UnitPlayers(Players):
 
     def _explained(
         self,
-        rows: Sequence[FamilyRow],
+        rows: Sequence[ExplainedRow],
         notes: Sequence[str] = (),
         first: str = "family",
     ) -> str:

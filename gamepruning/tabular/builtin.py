@@ -4,7 +4,7 @@
 
 from sklearn import datasets
 
-from gamepruning.tabular.read import Table
+from gamepruning.tabular.read import RawTable
 
 _LOADERS = {
     "breast_cancer": datasets.load_breast_cancer,
@@ -14,7 +14,7 @@ _LOADERS = {
 }
 
 
-def builtin_table(name: str) -> Table:
+def builtin_table(name: str) -> RawTable:
     """A table of scikit-learn as text cells, with a column `target`.
 
     Args:
@@ -31,4 +31,4 @@ def builtin_table(name: str) -> Table:
     frame = made.frame.rename(columns=lambda column: column.replace(" ", "_"))
     if "target_names" in made:
         frame["target"] = frame["target"].map(dict(enumerate(made.target_names)))
-    return Table(frame.map(str), ",", "utf-8")
+    return RawTable(frame.map(str), ",", "utf-8")

@@ -12,7 +12,7 @@ from gamepruning.tabular.columns import Column
 from gamepruning.tabular.numerals import to_numbers
 from gamepruning.tabular.periods import short_months
 from gamepruning.tabular.row_names import is_row_id
-from gamepruning.tabular.settle import Table
+from gamepruning.tabular.settle import TableReading
 from gamepruning.tabular.suspects import SHOWN, find_sentinels, spelt_alike, total_rows
 
 NONE = "the word None is a category (--missing None NA takes both for missing)"
@@ -23,7 +23,7 @@ SENTINELS = "values far from all others, which may stand for missing ones, kept"
 
 
 def note_cells(
-    cells: pd.Series, parsed: pd.Series, column: Column, table: Table
+    cells: pd.Series, parsed: pd.Series, column: Column, table: TableReading
 ) -> None:
     """Say what was read otherwise than it stands, or may be meant otherwise."""
     is_number, facts = column.kind != "category", table.facts
@@ -53,7 +53,7 @@ def note_cells(
         facts["numbers as they were read"].append(told)
 
 
-def note_sentinels(table: Table) -> list[str]:
+def note_sentinels(table: TableReading) -> list[str]:
     """A line for values that may stand for missing ones, and what takes them for that.
 
     The words that stand for missing cells by default must be named with them.

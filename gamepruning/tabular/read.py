@@ -20,7 +20,7 @@ from gamepruning.types import InputError
 File = str | os.PathLike[str]
 
 
-class Table(NamedTuple):
+class RawTable(NamedTuple):
     """A delimited text file as it is."""
 
     cells: pd.DataFrame  # stripped text, by column name and line of the file
@@ -56,13 +56,13 @@ def read_table(path: File) -> pd.DataFrame:
     return scan_table(path).cells
 
 
-def scan_table(path: File) -> Table:
+def scan_table(path: File) -> RawTable:
     """Read a file as `read_table` does, and say how it was read."""
     text, encoding, notes = decode(path)
     with naming(path):
         delimiter, rows, found = take_apart(text)
         rows, blank = _without_blank_end(rows)
-        return Table(_to_frame(rows), delimiter, encoding, (*notes, *found, *blank))
+        return RawTable(_to_frame(rows), delimiter, encoding, (*notes, *found, *blank))
 
 
 def contents(cells: pd.DataFrame) -> str:

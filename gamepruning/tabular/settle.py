@@ -56,7 +56,7 @@ class SeenColumn(NamedTuple):
         return int(found.notna().sum())
 
 
-class Table(NamedTuple):
+class TableReading(NamedTuple):
     """What the columns of a table have in common."""
 
     options: TableOptions
@@ -100,7 +100,7 @@ def common_reading(told: str, styles: Iterable[str]) -> str:
     return told if told != "auto" or len(certain) != 1 else certain.pop()
 
 
-def settle(cells: pd.Series, seen: SeenColumn | None, table: Table) -> Column:
+def settle(cells: pd.Series, seen: SeenColumn | None, table: TableReading) -> Column:
     """What one column holds, in the light of the others."""
     name, options = str(cells.name), table.options
     text = Column(name=name, kind="category", missing=options.missing)
@@ -144,7 +144,7 @@ def settle(cells: pd.Series, seen: SeenColumn | None, table: Table) -> Column:
     return text
 
 
-def _decimal_of(name: str, seen: SeenColumn, table: Table) -> str:
+def _decimal_of(name: str, seen: SeenColumn, table: TableReading) -> str:
     """The decimal mark of a column of numbers."""
     _, style, unit, example = seen.numbers
     if "mixed" in (style, unit):
@@ -162,7 +162,7 @@ def _decimal_of(name: str, seen: SeenColumn, table: Table) -> str:
     return mark
 
 
-def _order_of(cells: pd.Series, seen: SeenColumn, table: Table) -> str:
+def _order_of(cells: pd.Series, seen: SeenColumn, table: TableReading) -> str:
     """The order of day and month in a column of dates."""
     name = str(cells.name)
     order, example = seen.dates.order, seen.dates.example
@@ -203,7 +203,7 @@ def _what_dates(known: pd.Series, days: pd.Series) -> str:
     return SPANS if is_span else DATES
 
 
-def _keep_as_categories(cells: pd.Series, example: str, table: Table) -> None:
+def _keep_as_categories(cells: pd.Series, example: str, table: TableReading) -> None:
     """Say that months may come with a day or a year; many are an error."""
     name = str(cells.name)
     if cells.nunique() <= MAX_CATEGORIES:

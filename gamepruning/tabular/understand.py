@@ -16,7 +16,7 @@ from gamepruning.tabular.columns import Column
 from gamepruning.tabular.notes import note_cells, note_sentinels
 from gamepruning.tabular.options import TableOptions
 from gamepruning.tabular.row_names import counts_rows, is_row_id
-from gamepruning.tabular.settle import Table, common_reading, look_at, settle
+from gamepruning.tabular.settle import TableReading, common_reading, look_at, settle
 from gamepruning.tabular.suspects import check_last_row
 from gamepruning.types import InputError
 
@@ -70,7 +70,7 @@ def understand(
     )
     order = common_reading(options.dates, [one.dates.order for one in seen.values()])
     facts: dict[str, list[str]] = defaultdict(list)
-    table = Table(options, delimiter, decimal, order, target, facts, set(), [])
+    table = TableReading(options, delimiter, decimal, order, target, facts, set(), [])
     own = [settle(cells[name], seen.get(name), table) for name in cells]
     parsed = {column.name: column.parse(cells[column.name]) for column in own}
     for column in own:

@@ -9,7 +9,7 @@ from jax import lax
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
 from gamepruning.trace.program import Node
 from gamepruning.trace.rules.registry import define
-from gamepruning.trace.rules.types import Runner
+from gamepruning.trace.rules.types import BodyRunner
 from gamepruning.trace.usage import NOTHING, Origin, UsageAnalysis
 from gamepruning.trace.zeros import ANY, ZERO, Levels, ZeroAnalysis
 
@@ -70,7 +70,7 @@ def zero_scan(zeros: ZeroAnalysis, node: Node, *levels: Levels) -> list[Levels]:
     return [*ins[places], *((ANY, *row) for row in outs[len(carry) :])]
 
 
-def run_scan(runner: Runner, node: Node, args: list) -> list:
+def run_scan(runner: BodyRunner, node: Node, args: list) -> list:
     """A scan around the interpreted body."""
     (body,) = node.subs
     return scan_turns(node, args, lambda ins, _: runner.run(body, ins))
@@ -108,7 +108,7 @@ def scan_turns(
     return [*carry, *made]
 
 
-def run_scan_open(runner: Runner, node: Node, args: list) -> list:
+def run_scan_open(runner: BodyRunner, node: Node, args: list) -> list:
     """A loop in Python, so that what a tap sees is not inside a trace."""
     (body,) = node.subs
     return loop_turns(node, args, lambda ins, _: runner.run(body, ins))
@@ -193,7 +193,7 @@ def zero_while(zeros: ZeroAnalysis, node: Node, *levels: Levels) -> list[Levels]
     return [tuple(x if x == ZERO else ANY for x in row) for row in carry]
 
 
-def run_while(runner: Runner, node: Node, args: list) -> list:
+def run_while(runner: BodyRunner, node: Node, args: list) -> list:
     """A while loop around the interpreted condition and body."""
     condition, body = node.subs
     cond_consts, body_consts, carry = while_parts(node, args)
@@ -249,7 +249,7 @@ def zero_cond(
     return outs
 
 
-def run_cond(runner: Runner, node: Node, args: list) -> list:
+def run_cond(runner: BodyRunner, node: Node, args: list) -> list:
     """A switch over the interpreted branches."""
     branches = [
         lambda *operands, branch=branch: runner.run(branch, operands)

@@ -14,7 +14,7 @@ from gamepruning.trace import primitives
 from gamepruning.trace.labels import LabelAnalysis, Labels, opaque
 from gamepruning.trace.program import Node, Operand, is_inexact
 from gamepruning.trace.rules.registry import define
-from gamepruning.trace.rules.types import GatedRunner, Runner
+from gamepruning.trace.rules.types import BodyRunner, GatedBodyRunner
 from gamepruning.trace.usage import NOTHING, Origin, UsageAnalysis
 from gamepruning.trace.zeros import Levels, ZeroAnalysis
 
@@ -86,7 +86,7 @@ def zero_custom(zeros: ZeroAnalysis, node: Node, *levels: Levels) -> Sequence[Le
 # -- run -------------------------------------------------------------------------------
 
 
-def _are_inexact(runner: Runner, operands: Sequence[Operand]) -> list[bool]:
+def _are_inexact(runner: BodyRunner, operands: Sequence[Operand]) -> list[bool]:
     return [is_inexact(runner.program.aval(operand)) for operand in operands]
 
 
@@ -94,7 +94,7 @@ def _chosen(row: Sequence[Any], which: Sequence[bool]) -> list[Any]:
     return [x for x, is_chosen in zip(row, which, strict=True) if is_chosen]
 
 
-def run_custom_jvp(runner: Runner, node: Node, args: list) -> list:
+def run_custom_jvp(runner: BodyRunner, node: Node, args: list) -> list:
     """A custom_jvp around the interpreted body and rule."""
     body, rule = node.subs
     inexact = _are_inexact(runner, node.ins)
@@ -115,7 +115,7 @@ def run_custom_jvp(runner: Runner, node: Node, args: list) -> list:
     return list(call(*args))
 
 
-def run_custom_vjp(runner: Runner, node: Node, args: list) -> list:
+def run_custom_vjp(runner: BodyRunner, node: Node, args: list) -> list:
     """A custom_vjp around the interpreted body and rule."""
     body, rule = node.subs
     inexact = _are_inexact(runner, node.ins)
@@ -134,7 +134,7 @@ def run_custom_vjp(runner: Runner, node: Node, args: list) -> list:
     return list(call(*args))
 
 
-def run_custom_open(runner: Runner, node: Node, args: list) -> list:
+def run_custom_open(runner: BodyRunner, node: Node, args: list) -> list:
     """The body alone."""
     return runner.run(node.subs[0], args)
 
@@ -143,7 +143,7 @@ def run_custom_open(runner: Runner, node: Node, args: list) -> list:
 # gates get the derivative of the gated body.
 
 
-def run_gated_custom_jvp(runner: GatedRunner, node: Node, args: list) -> list:
+def run_gated_custom_jvp(runner: GatedBodyRunner, node: Node, args: list) -> list:
     """A custom_jvp of the gates, too."""
     body, rule = node.subs
     inexact = _are_inexact(runner, node.ins)
@@ -170,7 +170,7 @@ def run_gated_custom_jvp(runner: GatedRunner, node: Node, args: list) -> list:
     return list(call(runner.gates, *args))
 
 
-def run_gated_custom_vjp(runner: GatedRunner, node: Node, args: list) -> list:
+def run_gated_custom_vjp(runner: GatedBodyRunner, node: Node, args: list) -> list:
     """A custom_vjp of the gates, too."""
     body, rule = node.subs
     inexact = _are_inexact(runner, node.ins)

@@ -90,7 +90,7 @@ class RebindRule(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Sequence[Any]: ...
 
 
-class Runner(Protocol):
+class BodyRunner(Protocol):
     """What a run rule may ask of who runs the program."""
 
     program: Program
@@ -100,12 +100,12 @@ class Runner(Protocol):
         ...
 
 
-class GatedRunner(Runner, Protocol):
+class GatedBodyRunner(BodyRunner, Protocol):
     """What a run rule may ask besides, where players are gated inside a body."""
 
     gates: Any
 
-    def with_gates(self, gates: Any) -> "GatedRunner":
+    def with_gates(self, gates: Any) -> "GatedBodyRunner":
         """The same with other gates."""
         ...
 

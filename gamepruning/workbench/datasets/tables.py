@@ -16,7 +16,7 @@ import numpy as np
 from gamepruning.tabular import split
 from gamepruning.tabular.builtin import builtin_table
 from gamepruning.tabular.preprocessing import Preprocessing
-from gamepruning.tabular.read import Table, contents, naming, scan_table
+from gamepruning.tabular.read import RawTable, contents, naming, scan_table
 from gamepruning.tabular.rows import check_names, deal_out, drop_rare, drop_untold
 from gamepruning.tabular.target import understand_target
 from gamepruning.tabular.understand import leave_out_ids, understand, without
@@ -50,7 +50,7 @@ def load_table(path: Path | str, *, seed: int, recipe: Recipe) -> splits.Dataset
 
 
 def _to_dataset(
-    name: str, table: Table, key: jax.Array, recipe: Recipe
+    name: str, table: RawTable, key: jax.Array, recipe: Recipe
 ) -> splits.Dataset:
     check_names(table.cells, recipe, target=recipe.target, group=recipe.group)
     cells, name_of = table.cells.drop(columns=[*recipe.drop]), recipe.target

@@ -17,7 +17,7 @@ from gamepruning.uncertainty.outputs import MCUE_OUTPUTS
 from gamepruning.workbench.jobs.rivals import train_dense
 from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.subject import counting_bar
-from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
+from gamepruning.workbench.report.table import Heading, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.studies import BandsSettings
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 from gamepruning.workbench.training.task import Prepared, Task
@@ -133,8 +133,8 @@ def summary_of(bands: Bands) -> dict[str, Any]:
 
 
 def _table(found: dict[str, Bands], chosen: str) -> Table:
-    columns = [Column("output", "text")]
-    columns += [Column(name, format="{:.3f}".format) for name in PEAK.values()]
+    columns = [Heading("output", "text")]
+    columns += [Heading(name, format="{:.3f}".format) for name in PEAK.values()]
     lines = []
     for name, bands in found.items():
         cells = [getattr(bands, column.replace(" ", "_")) for column in PEAK]

@@ -19,7 +19,7 @@ from gamepruning.workbench.jobs.run import Run, Where, open_run
 from gamepruning.workbench.methods.rank import check_scoring
 from gamepruning.workbench.registry import find_method
 from gamepruning.workbench.report.formats import format_metric
-from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
+from gamepruning.workbench.report.table import Heading, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.studies import CurveSettings
 from gamepruning.workbench.training.sizes import fit_sizes
 from gamepruning.workbench.training.stages import new_progress
@@ -157,9 +157,9 @@ def _table(
     def number(value: float) -> str:
         return format_metric(value, metric).removesuffix(" %")
 
-    columns = [Column("", "text")]
-    columns += [Column(f"{100 * s:g}", format=number) for s in sorted(settings.sizes)]
-    columns += [Column("seconds", format="{:.1f}".format)]
+    columns = [Heading("", "text")]
+    columns += [Heading(f"{100 * s:g}", format=number) for s in sorted(settings.sizes)]
+    columns += [Heading("seconds", format="{:.1f}".format)]
     seconds = _by_method(settings, rows, "seconds")
     values = _by_method(settings, rows, kind)
     lines = [

@@ -22,7 +22,7 @@ from gamepruning.workbench.jobs.run import Run, Where, open_run, prepare
 from gamepruning.workbench.methods.equilibrium import open_players
 from gamepruning.workbench.methods.subject import checked_inputs
 from gamepruning.workbench.report.formats import format_count, format_metric
-from gamepruning.workbench.report.table import Column, Row, Table, rows_to_csv
+from gamepruning.workbench.report.table import Heading, Row, Table, rows_to_csv
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.studies import SweepSettings
 from gamepruning.workbench.training import loop, optimizers, stages
@@ -215,9 +215,9 @@ def _table(task: Task, rows: list[dict[str, Any]]) -> Table:
     def number(value: float) -> str:
         return format_metric(value, task.metric_name)
 
-    columns = [Column(name, format="{:g}".format) for name in names]
-    columns += [Column("kept")]
-    columns += [Column(n, format=number, is_key=n == "test") for n in values]
+    columns = [Heading(name, format="{:g}".format) for name in names]
+    columns += [Heading("kept")]
+    columns += [Heading(n, format=number, is_key=n == "test") for n in values]
     lines = []
     for row in front:
         found = [row[name] for name in values.values()]

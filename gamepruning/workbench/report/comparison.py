@@ -15,7 +15,7 @@ from gamepruning.workbench.report.formats import format_metric, format_percent
 from gamepruning.workbench.report.method_plots import plot_curves, plot_ranks
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.table import (
-    Column,
+    Heading,
     Row,
     Table,
     number_columns,
@@ -89,14 +89,14 @@ def comparison_table(
     names = sorted(settings.methods, key=lambda name: ranks.get(name, 0.0))
     metric = functools.partial(format_metric, metric=rows[0]["metric"])
     columns = {
-        "method": Column("method", "text"),
-        "before": Column("repaired" if settings.repair else "removed", format=metric),
-        "after": Column("fine-tuned", format=metric, is_key=True),
-        "balanced": Column("balanced", format=format_percent),
-        "rank": Column("mean rank", format="{:.2f}".format),
-        "kept": Column("kept", format=format_percent),
-        "evaluations": Column(PULLS, format="{:,.0f}".format, is_detail=True),
-        "seconds": Column("seconds", format="{:.1f}".format),
+        "method": Heading("method", "text"),
+        "before": Heading("repaired" if settings.repair else "removed", format=metric),
+        "after": Heading("fine-tuned", format=metric, is_key=True),
+        "balanced": Heading("balanced", format=format_percent),
+        "rank": Heading("mean rank", format="{:.2f}".format),
+        "kept": Heading("kept", format=format_percent),
+        "evaluations": Heading(PULLS, format="{:,.0f}".format, is_detail=True),
+        "seconds": Heading("seconds", format="{:.1f}".format),
     }
     if not any(row.get("unbalanced") for row in rows):
         del columns["balanced"]
@@ -127,7 +127,7 @@ def pairs_table(found: MethodComparison) -> Table:
     best, *others = np.argsort(found.ranks, kind="stable")
     columns = (
         *text_columns(f"{found.names[best]} against"),
-        Column("mean rank", format="{:.2f}".format),
+        Heading("mean rank", format="{:.2f}".format),
         *number_columns("Nemenyi p", "Wilcoxon-Holm p", format="{:.3f}".format),
     )
     tests = (found.ranks, found.nemenyi[best], found.wilcoxon[best])

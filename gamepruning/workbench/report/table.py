@@ -14,7 +14,7 @@ from gamepruning.workbench.report.formats import MISSING
 from gamepruning.workbench.report.page import render
 
 
-class Column(NamedTuple):
+class Heading(NamedTuple):
     """What the cells below a name are."""
 
     name: str
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 class Table(NamedTuple):
     """Columns and rows; printing one with rich or in a template formats its cells."""
 
-    columns: Sequence[Column]
+    columns: Sequence[Heading]
     rows: Sequence[Row]
     title: str = ""  # stands above it in a terminal
     is_narrow: bool = False  # little room between columns in a terminal, no wrapping
@@ -67,16 +67,16 @@ class Table(NamedTuple):
         return render("table.html", table=self)
 
 
-def text_columns(*names: str) -> tuple[Column, ...]:
+def text_columns(*names: str) -> tuple[Heading, ...]:
     """Columns of text."""
-    return tuple(Column(name, "text") for name in names)
+    return tuple(Heading(name, "text") for name in names)
 
 
 def number_columns(
     *names: str, format: Callable[[Any], str] = str
-) -> tuple[Column, ...]:
+) -> tuple[Heading, ...]:
     """Columns of numbers that are shown alike."""
-    return tuple(Column(name, format=format) for name in names)
+    return tuple(Heading(name, format=format) for name in names)
 
 
 def rows_to_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -86,7 +86,7 @@ def rows_to_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _as_text(column: Column, cell: Any) -> str:
+def _as_text(column: Heading, cell: Any) -> str:
     if cell is None:
         return MISSING
     return cell if isinstance(cell, str) else column.format(cell)

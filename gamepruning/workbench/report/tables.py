@@ -14,7 +14,7 @@ from gamepruning.workbench.report import formats
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import MAX_FAMILIES, RunResult
 from gamepruning.workbench.report.table import (
-    Column,
+    Heading,
     Row,
     Table,
     number_columns,
@@ -64,9 +64,9 @@ def contest_table(result: RunResult) -> Table:
     metric = functools.partial(formats.format_metric, metric=result.metric)
     columns = (
         *text_columns("network"),
-        Column("players", format=formats.format_kept),
+        Heading("players", format=formats.format_kept),
         *number_columns(*stages.values(), format=metric),
-        Column(last, format=metric, is_key=True),
+        Heading(last, format=metric, is_key=True),
     )
     rows = []
     for row in (result.dense, *result.contenders):
@@ -84,7 +84,7 @@ def class_table(result: RunResult, classes: ClassFacts) -> Table:
     percent = functools.partial(formats.format_metric, metric="accuracy")
     columns = (
         *text_columns("class"),
-        Column("examples", format="{:,}".format),
+        Heading("examples", format="{:,}".format),
         *number_columns("dense", result.pruned.label, one, format=percent),
     )
     rows, worst = [], np.argsort([r or 0.0 for r in result.pruned.recalls])
@@ -107,8 +107,8 @@ def family_table(result: RunResult) -> Table:
     columns = (
         *text_columns("family"),
         *number_columns("kept", "of", format="{:,}".format),
-        Column("share", format=formats.format_percent),
-        Column("", "bar"),
+        Heading("share", format=formats.format_percent),
+        Heading("", "bar"),
     )
     rows = []
     for row in result.families:
@@ -140,7 +140,7 @@ def cost_table(result: RunResult) -> Table:
     columns = (
         *text_columns(""),
         *number_columns("dense", "small"),
-        Column("ratio", is_key=True),
+        Heading("ratio", is_key=True),
     )
     return Table(columns, rows, "Cost")
 

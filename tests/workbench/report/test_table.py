@@ -12,7 +12,7 @@ from gamepruning.workbench.report.formats import (
 )
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.table import (
-    Column,
+    Heading,
     Row,
     Table,
     rows_to_csv,
@@ -22,9 +22,9 @@ from gamepruning.workbench.report.table import (
 TABLE = Table(
     (
         *text_columns("name"),
-        Column("share", format=format_percent, is_key=True),
-        Column("", "bar"),
-        Column("pulls", format="{:,}".format, is_detail=True),
+        Heading("share", format=format_percent, is_key=True),
+        Heading("", "bar"),
+        Heading("pulls", format="{:,}".format, is_detail=True),
     ),
     [
         Row(("w[axis 2] <b>", 0.25, 0.25, 1200), "hero"),
