@@ -60,7 +60,8 @@ def written(page: str) -> str:
         start, name, _, end = match.groups()
         if name not in TABLES:
             raise KeyError(f"no table is called {name!r}; there are {sorted(TABLES)}")
-        return "".join([start, "\n", *(f"{x}\n" for x in TABLES[name]()), "\n", end])
+        lines = [re.sub(r"(\d)%", r"\1 %", line) for line in TABLES[name]()]
+        return "".join([start, "\n", *(f"{line}\n" for line in lines), "\n", end])
 
     return BLOCK.sub(block, page)
 

@@ -148,6 +148,7 @@ def part_of(compared: MethodComparison, table: np.ndarray) -> dict[str, Any]:
 
 
 def markdown(title: str, names: list[str], table: np.ndarray, compared) -> list[str]:
+    title = title.replace("% ", " % ")
     head = [f"**{title}**, % of test examples, mean of {SEEDS} seeds", ""]
     head += ["| method | " + " | ".join(names) + " | mean rank |"]
     head += ["| --- |" + " ---: |" * (len(names) + 1)]

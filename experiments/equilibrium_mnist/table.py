@@ -50,7 +50,7 @@ def best(size: str) -> list[str]:
 def budgets() -> list[str]:
     """Target sizes of the market, and the sizes that it reached."""
     found = read(f"{FOLDER}/budgets.json")
-    lines = table(("network", "budget", "asked", "used", "kept"), "llrrl", ())
+    lines = table(("network", "budget", "target", "used", "kept"), "llrrl", ())
     for name in ("mlp", "lenet_5"):
         for budget, row in found[name].items():
             kept = shape(row.get("kept", ())) or row["note"]

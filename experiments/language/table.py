@@ -9,7 +9,7 @@ RANKINGS = {
     "influence": "influence (ShortGPT)",
     "magnitude": "magnitude",
     "one_out": "one branch out",
-    "one_by_one": "one branch out, asked again after each",
+    "one_by_one": "one branch out, ranked anew after each",
     "banzhaf": "Banzhaf values, 0.9",
     "shapley": "Shapley values",
 }

@@ -1,4 +1,4 @@
-"""Whether two masks leave the same program: the same primitives and constants."""
+"""Check that two masks leave the same program: the same primitives and constants."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

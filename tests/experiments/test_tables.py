@@ -20,6 +20,12 @@ def test_the_tables_of_a_page_are_those_of_the_json_files(path, text, wanted):
     assert text == wanted, "run: python -m experiments.tables"
 
 
+def test_percent_signs_stand_apart():
+    pages = [*HERE.glob("*/*.md"), *HERE.parent.glob("docs/**/*.md")]
+    wrong = [p.name for p in pages if re.search(r"\d%", p.read_text("utf-8"))]
+    assert not wrong
+
+
 def test_every_table_stands_on_a_page():
     texts = [text for _, text, _ in tables.pages()]
     placed = [name for text in texts for name in MARKER.findall(text)]

@@ -90,7 +90,7 @@ class RunResult:
 
     @property
     def is_tuned(self) -> bool:
-        """Whether the networks were fine-tuned."""
+        """Return True if the networks were fine-tuned."""
         return self.pruned.tuned is not None
 
     @property

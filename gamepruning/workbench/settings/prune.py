@@ -87,8 +87,8 @@ class SizeSettings(Settings):
         bytes. As many players stay as that size allows.
       speed_up: Instead of --keep: as many players stay as leave this many times fewer
         multiply-adds, such as 2.1.
-      scope: Whether the best of all players stay, or the same share of every family;
-        for baselines and --selection top_n. Auto is what the method's name says.
+      scope: Keep the best of all players, or the same share of every family; for
+        baselines and --selection top_n. Auto is what the method's name says.
       round_to: Keep a multiple of this number of players in every family.
       max_drop: Instead of --keep: let a bandit remove players until the validation
         metric would be lower by more than this, such as 0.01.
