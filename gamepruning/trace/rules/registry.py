@@ -80,7 +80,10 @@ def register_rule(
     makes one more thing possible: `label` lets players through, `rebind` lets
     `compact` shrink the primitive's own parameters, `usage` tells which parameters are
     a player's own, and `zero` lets `exclude` prove that zeroed parameters are enough.
-    docs/extend/new-primitive.md takes a primitive through all four.
+    docs/extend/new-primitive.md takes a primitive through all four. What goes by the
+    class of a known primitive is not taught, also by `like`, and is then not used: an
+    addition of your own starts no residual branch, and `repair` looks through it for
+    no activation.
 
     Args:
       name: the primitive's name.
