@@ -1,5 +1,6 @@
 """Every example runs and every link leads somewhere: in docstrings and on all pages."""
 
+import ast
 import doctest
 import importlib
 import importlib.util
@@ -99,6 +100,19 @@ def test_python_examples_of_a_page_run(page: Path):
         runner.run(test, clear_globs=False)
         assert not runner.failures
         names.update(test.globs)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_cannot_run_here_is_python_at_least(page: Path):
+    """Blocks of "py" need packages or processes that tests do not have."""
+    marks = re.findall(r"^```(\w+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    assert set(marks) <= {"python", "py", "bash", "sh", "text", "yaml"}
+    for block in blocks(page, "py"):
+        tree = ast.parse(block)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and "experiments" in str(node.module):
+                module = importlib.import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names)
 
 
 @pytest.mark.parametrize("page", PAGES)
