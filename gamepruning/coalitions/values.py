@@ -116,7 +116,7 @@ def value_function(
     labels: Any,
     *,
     varying: Which = None,
-    repair: Grams | None = None,
+    repair: Any = None,
     **options: Unpack[ValueOptions],
 ) -> ValueFunction | RepairedValueFunction:
     """The performance of a network with some of its players alone.
