@@ -148,8 +148,8 @@ def meaning(
         if found := re.match(rf"Error parsing (--[\w-]+): {says}.*?: ('.*')", told):
             count = f", {COUNTS[found[1]]}" if found[1] in COUNTS else ""
             return f"expected {found[1]} as one {kind}{count}; got {found[2]}"
-    if told.startswith("missing: --"):
-        needed = dict.fromkeys(re.findall(r"(?<!\S)--[\w-]+", told))
+    if told.startswith("missing: "):  # each with what it is for, a sentence
+        needed = dict.fromkeys(re.findall(r"(?:^missing: |\. )(\S+)", told))
         return f"{command} needs {' and '.join(needed)}"
     unknown = re.match(r"no such option: (\S+?)(?=:|$| )", told)
     if unknown is None:

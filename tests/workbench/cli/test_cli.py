@@ -476,6 +476,7 @@ def test_a_sweep_takes_all_cores_before_jax_starts(monkeypatch, capsys):
 COMPLAINTS = {
     "prune --methd ucb1": "no such option: --methd: did you mean --method?",
     "prune extra": "prune does not take the word 'extra': name its option before it",
+    "predict": "predict needs RUN and rows.csv",
     "apply-plan --out x": "apply-plan needs --plan and --checkpoint",
     "curve --seeds 0 1 2": "--seeds takes one number, how many there are, such as 3",
     "curve --seeds 0,1": "expected --seeds as one whole number, how many",
