@@ -21,6 +21,8 @@ from gamepruning.trace.program import Graph
 from gamepruning.trace.rules import RULES, rules_of
 
 PACKAGE = Path(gamepruning.__file__).parent
+LISTED = Path(__file__).with_name("rules.txt")
+HOME = "gamepruning.trace.rules."
 X = jax.ShapeDtypeStruct((2, 8), jnp.float32)
 IMAGE = jax.ShapeDtypeStruct((2, 8, 8, 4), jnp.float32)
 SEQUENCE = jax.ShapeDtypeStruct((2, 6, 8), jnp.float32)
@@ -171,6 +173,25 @@ def test_every_class_is_of_primitives_with_rules():
         assert all(name in RULES for name in names - costly), kind
 
 
+def told_rules() -> str:
+    """A line a primitive: where each of its rules stands."""
+    lines = []
+    for name in sorted(RULES):
+        rules = rules_of(name).items()
+        told = (f"{kind}={rule.removeprefix(HOME)}" for kind, rule in rules)
+        lines.append(" ".join([name, *told]) + "\n")
+    return "".join(lines)
+
+
+TOLD = told_rules()  # before another test teaches a primitive
+
+
+def test_rules_stand_where_they_are_listed():
+    """A rule that is lost or new shows; `python -m tests.trace.test_primitive_table`
+    writes the list anew."""
+    assert LISTED.read_text(encoding="utf-8") == TOLD
+
+
 def test_an_unknown_primitive_has_no_home():
     assert rules_of("unheard_of") == {} and RULES["unheard_of"].label is None
 
@@ -200,3 +221,7 @@ def words_in(path: Path) -> set[str]:
     }
     comments = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     return {word for node in strings - comments for word in str(node.value).split()}
+
+
+if __name__ == "__main__":
+    LISTED.write_text(TOLD, encoding="utf-8")
