@@ -15,7 +15,7 @@ from gamepruning.run.interpret import Interpreter
 from gamepruning.trace.counts import Count
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.model import TracedModel
-from gamepruning.trace.primitives import MATRIX_PRODUCTS
+from gamepruning.trace.primitives import EXPONENTIALS, MATRIX_PRODUCTS
 from gamepruning.trace.program import Graph, Lit, Node, Operand, apply_as_is, bind
 from gamepruning.trace.rules import contraction_of
 from gamepruning.trace.units import Columns, kept_entries
@@ -77,9 +77,12 @@ class Gated(Interpreter):
             args[count.operand] = self._like(node.ins[count.operand], number)
         if sites or count is not None:
             return bind(node.primitive, node.params, args)
-        if not self._gates_inside(node):
-            return apply_as_is(node, args)
-        return self.run_nested(node, args)
+        if self._gates_inside(node):
+            return self.run_nested(node, args)
+        outs = apply_as_is(node, args)
+        if self.analysis.lowest and node.name in EXPONENTIALS:
+            return [self._bounded(*pair) for pair in zip(node.outs, outs, strict=True)]
+        return outs
 
     @cached_property
     def depends(self) -> Sites:
@@ -226,6 +229,19 @@ class Gated(Interpreter):
             share = jnp.log(jnp.where(gates > 0, gates, 1)).astype(array.dtype)
             array = array + share
         return jnp.where(stays, array, lowest)
+
+    def _bounded(self, value: int, array: Any) -> Any:
+        """An exponential with 0 for what is infinite and left.
+
+        A softmax subtracts the highest of those who stay. Whoever left may be so far
+        above that its exponential is infinite, and times a gate of 0 that is NaN.
+        """
+        for dim, label in enumerate(self.analysis.label(value)):
+            if (columns := self.columns(label)) is not None:
+                gates = entry_gates(beside(array, self.gates), columns)
+                is_out = jnp.isinf(array) & (_along(gates, array, dim) == 0)
+                array = jnp.where(is_out, jnp.zeros_like(array), array)
+        return array
 
     def _share(self, array, dim: int, columns: np.ndarray):
         """Gated, unless nobody is in: what it divides is gated where it is read."""

@@ -73,6 +73,8 @@ LOGICAL_REDUCTIONS = _names("reduce_and reduce_or reduce_xor")
 REDUCTIONS = ARG_REDUCTIONS | NUMERIC_REDUCTIONS | LOGICAL_REDUCTIONS
 SUMS = _names("reduce_sum")  # may be gated instead of freezing the axis
 
+EXPONENTIALS = _names("exp exp2")
+
 # Never negative: whatever goes in; if no operand is; if one operand is not.
 NONNEGATIVE = _names("abs exp exp2 logistic sqrt square")
 NONNEGATIVE_IF_ALL = _names("""

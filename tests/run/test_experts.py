@@ -198,6 +198,25 @@ def test_a_softmax_over_units_renormalises():
     )
 
 
+@pytest.mark.parametrize("kind", [bool, float])
+def test_who_left_may_be_far_above_all_others(kind):
+    """The exponential of the distance is infinite; times a gate of 0 it was NaN."""
+
+    def apply(params, x):
+        return jax.nn.softmax(x @ params["in"]) @ params["out"]
+
+    params = {"in": draw(5, 6), "out": draw(6, 3)}
+    params["in"] = params["in"].at[:, 2].multiply(1e6)
+    players = gp.find_players(apply, params, X)
+    gates = (np.arange(6) != 2).astype(kind)
+    rest = np.array([0, 1, 3, 4, 5])
+    expected = apply({"in": params["in"][:, rest], "out": params["out"][rest]}, X)
+    np.testing.assert_allclose(players.gated(params, gates, X), expected, atol=1e-6)
+    if kind is float:
+        slope = jax.grad(lambda g: players.gated(params, g, X).sum())(gates)
+        assert np.isfinite(slope[rest]).all()
+
+
 def test_numbers_that_are_computed_with_stay_those_of_the_full_model():
     def compared(params, x):
         weights, numbers = picked(params, x)
