@@ -7,13 +7,15 @@ network's time, such as activations, is taken to stay.
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from gamepruning.compaction.measure import Call, measure_latency
+from gamepruning.files import npz
 from gamepruning.players import Players, Size
 from gamepruning.players.sizes import heavy_nodes
 from gamepruning.trace.labelled import Trace
@@ -75,6 +77,50 @@ class LatencySize(Size):
           mask: who stays, bool [N].
         """
         return round(float(self(np.asarray(mask, bool))))
+
+    def save(self, path: str | Path) -> None:
+        """Write the tables: another measurement would find somewhat other times.
+
+        Args:
+          path: the file, ending in `.npz`.
+
+        Raises:
+          InputError: the disk does not let it be written.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        for number, timed in enumerate(self._timed):
+            arrays[f"{number}/table"] = timed.table
+            for axis, (columns, known) in enumerate(
+                zip(timed.axes, timed.lengths, strict=True)
+            ):
+                arrays[f"{number}/axes/{axis}"] = columns
+                arrays[f"{number}/lengths/{axis}"] = known
+        facts = {"num_players": self.num_players, "rest": self.rest}
+        npz.save(Path(path), facts | {"tables": len(self._timed)}, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+          path: the file.
+
+        Raises:
+          InputError: the file is missing or damaged, or holds no tables.
+        """
+        facts, arrays = npz.load(Path(path))
+        timed = []
+        try:
+            for number in range(facts["tables"]):
+                table = arrays[f"{number}/table"]
+                axes, lengths = (
+                    [arrays[f"{number}/{what}/{axis}"] for axis in range(table.ndim)]
+                    for what in ("axes", "lengths")
+                )
+                timed.append(Timed(axes, lengths, table))
+            return cls(facts["num_players"], timed, facts["rest"])
+        except KeyError as error:
+            raise InputError(f"{path}: no tables of latencies: {error}") from error
 
     def __repr__(self) -> str:
         return f"LatencySize(nanoseconds of {self.num_players} players)"

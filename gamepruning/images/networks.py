@@ -1,6 +1,6 @@
-"""ResNets for CIFAR (He et al. 2016, 4.2) and VGG-19, as published weights fit them.
+"""AlexNet; ResNets for CIFAR (He et al. 2016, 4.2) and VGG-19 as published.
 
-The names of their layers are those of PyTorch, with _ for the points, so that
+In the last two the names of layers are those of PyTorch, with _ for the points, so that
 `gamepruning.compaction.torch_names` finds the weights of a file.
 """
 
@@ -13,6 +13,36 @@ VGG19 = (64, 64, 128, 128, *(256,) * 4, *(512,) * 8)
 
 Images = Float[Array, "B H W C"]
 Logits = Float[Array, "B classes"]
+
+
+class AlexNet(nn.Module):
+    """AlexNet (Krizhevsky et al. 2012, one tower) for images of 64x64.
+
+    Attributes:
+      num_outputs: classes.
+      filters: of the convolutions.
+      widths: of the dense layers.
+      dropout: before each of these, in training.
+    """
+
+    num_outputs: int
+    filters: tuple[int, int, int, int, int] = (64, 192, 384, 256, 256)
+    widths: tuple[int, ...] = (4096, 4096)
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool = False) -> Logits:
+        for i, filters in enumerate(self.filters):
+            size, stride, margin = [(11, 4, 2), (5, 1, 2), (3, 1, 1)][min(i, 2)]
+            conv = nn.Conv(filters, (size, size), stride, margin, name=f"conv_{i}")
+            x = nn.relu(conv(x))
+            if i in (0, 1, 4):
+                x = nn.max_pool(x, (3, 3), strides=(2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for i, width in enumerate(self.widths):
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
+        return nn.Dense(self.num_outputs, name="output")(x)
 
 
 class CifarResNet(nn.Module):

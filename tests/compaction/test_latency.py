@@ -8,6 +8,7 @@ import pytest
 import gamepruning as gp
 from gamepruning.compaction import latency
 from gamepruning.compaction.measure import Latency
+from gamepruning.files import npz
 from gamepruning.types import InputError
 from tests.small import make_mlp
 
@@ -43,6 +44,25 @@ def test_times_lie_on_lines_between_those_measured(monkeypatch):
     slope = np.asarray(size.marginal(np.ones(24)))
     np.testing.assert_allclose(slope[:16], 5 + rows + 8, rtol=1e-4)
     np.testing.assert_allclose(slope[16:], 16 + rows + 2, rtol=1e-4)
+
+
+def test_tables_are_read_back_as_they_were(monkeypatch, tmp_path):
+    monkeypatch.setattr(latency, "measure_latency", in_flops)
+    players, _, x, _ = make_mlp(jax.random.key(0), (5, 16, 8, 2))
+    size, path = latency.latency_of(players, x), tmp_path / "latency.npz"
+    size.save(path)
+    again = gp.compaction.LatencySize.load(path)
+    assert (again.num_players, again.unit, again.rest) == (24, "nanoseconds", size.rest)
+    for seed in range(9):
+        mask = np.random.default_rng(seed).random(24) < 0.5
+        assert again.count(mask) == size.count(mask)
+
+
+@pytest.mark.parametrize("facts", [{}, {"num_players": 24, "rest": 0.0, "tables": 1}])
+def test_another_file_holds_no_tables(facts, tmp_path):
+    npz.save(tmp_path / "other.npz", facts, {})
+    with pytest.raises(InputError, match="no tables of latencies"):
+        gp.compaction.LatencySize.load(tmp_path / "other.npz")
 
 
 def test_a_longer_axis_is_never_faster(monkeypatch):

@@ -20,6 +20,7 @@ from gamepruning.workbench.report.results import RunResult
 from gamepruning.workbench.report.tables import print_result
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import stages
+from gamepruning.workbench.training.sizes import measure_latency
 from gamepruning.workbench.training.task import Prepared, Task
 
 
@@ -49,9 +50,14 @@ def run_prune(settings: PruneSettings, **where: Unpack[Where]) -> Finished:
             has_budget=settings.has_budget,
             load=settings.load,
         )
+        table = run.folder.checkpoints / "latency.npz"
+        if settings.size.counted == "latency":
+            made = made._replace(task=measure_latency(made.task, table))
         check_choice(made, settings)
     with run.writing(made):
         run.console.print(_greeting(made.task))
+        if made.task.latency is not None:
+            made.task.latency.save(table)
         result = _prune(run, made, seconds)
     print_result(run.console, result)
     return Finished(run.tell("report", "report.html"), result)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,17 +13,15 @@ from gamepruning.compaction.gates import gated_network, removal_error
 from gamepruning.compaction.measure import Cost
 from gamepruning.files.versions import versions
 from gamepruning.run.batches import evaluate, predict
-from gamepruning.workbench.datasets import Dataset
 from gamepruning.workbench.jobs.rivals import Comparison, Entrant
 from gamepruning.workbench.methods.subject import Choice, checked_inputs
 from gamepruning.workbench.report.page import render
 from gamepruning.workbench.report.results import Contender, FamilyRow, RunResult
 from gamepruning.workbench.settings.parts import SettledTraining
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.sizes import limit_of
+from gamepruning.workbench.training.sizes import LATENCY_BATCH, limit_of
 from gamepruning.workbench.training.task import Task
 
-LATENCY_BATCH = 1000
 LATENCY_BUDGET = 0.8  # seconds
 
 
@@ -61,9 +59,8 @@ def summarise(
         shipped=choose_shipped(task, compared.pruned),
         seconds=dict(seconds),
         notes=(
-            *make_notes(task, settings, choice, costs),
+            *make_notes(task, settings, choice, costs, pruned.recalls),
             *(() if report is None else report.notes),
-            *_never_named(data, pruned),
         ),
         versions=versions(),
         data_notes=data.notes,
@@ -86,15 +83,6 @@ def _judge(task: Task, entrant: Entrant) -> Contender:
         outputs = predict(apply, last, data.test.inputs)
         values |= metrics.class_scores(outputs, data.test.labels)._asdict()
     return Contender(key=entrant.key, label=entrant.label, kept=entrant.kept, **values)
-
-
-def _never_named(data: Dataset, pruned: Contender) -> tuple[str, ...]:
-    """A note if the small network finds no example of some class."""
-    names = [data.class_names[k] for k, r in enumerate(pruned.recalls) if r == 0]
-    if not names:
-        return ()
-    told = f"The pruned network finds no example of {', '.join(names)}"
-    return (f"{told}: see --class-weights balanced and --metric balanced_accuracy.",)
 
 
 def _with_gates(task: Task, choice: Choice, pruned: Contender) -> Contender:
@@ -132,18 +120,22 @@ def _family_rows(task: Task, choice: Choice) -> tuple[FamilyRow, ...]:
 
 
 def make_notes(
-    task: Task, settings: PruneSettings, choice: Choice, costs: Mapping[str, Cost]
+    task: Task,
+    settings: PruneSettings,
+    choice: Choice,
+    costs: Mapping[str, Cost],
+    recalls: Sequence[float] = (),
 ) -> tuple[str, ...]:
     """What a reader must know, one sentence each."""
     size, budget = settings.size, None
-    if (limit := limit_of(task.players, size)) is not None:
-        name = {"bytes": "num_bytes"}.get(size.counted, size.counted)
-        whole, found = (getattr(cost, name) for cost in costs.values())
+    if (limit := limit_of(task, size)) is not None:
         budget = {"told": size.told, "unit": size.counted, "most": limit.limit}
-        budget |= {"reckoned": limit.size(choice.mask), "found": found, "whole": whole}
+        budget |= {"reckoned": limit.size(choice.mask)}
     text = render(
         "notes.txt",
         budget=budget,
+        costs=costs,
+        missed=[task.dataset.class_names[k] for k, r in enumerate(recalls) if r == 0],
         families=_family_rows(task, choice),
         all_stay=choice.mask.all(),
         threshold=settings.game.threshold,

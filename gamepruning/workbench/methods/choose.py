@@ -43,7 +43,7 @@ def check_choice(made: Prepared, settings: PruneSettings) -> None:
         make_game_step(made.task, settings, made.training)
         return
     if size.max_drop is None:
-        if sizes.limit_of(players, size) is None:
+        if sizes.limit_of(made.task, size) is None:
             sizes.check_keep(players, size)
     elif size.max_drop >= 1 and made.task.dataset.task == "classification":
         raise InputError(
@@ -61,7 +61,7 @@ def _choose_by_rank(
     task, size, players = made.task, settings.size, made.task.players
     method = settings.selected
     subject = Subject(task, dense, settings.scoring, made.keys.choose)
-    limit = sizes.limit_of(players, size)
+    limit = sizes.limit_of(task, size)
     keep = smallest = size.round_to * len(players.families)  # until it is told to end
     largest, fits = players.num_players - 1, limit and limit.fits
     if limit is None and size.max_drop is None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gamepruning.errors import InputError
-from gamepruning.images.networks import DEPTHS, CifarResNet, CifarVGG
+from gamepruning.images.networks import DEPTHS, AlexNet, CifarResNet, CifarVGG
 from gamepruning.spelling import closest
 from gamepruning.trees.paths import named_leaves
 
@@ -93,29 +93,6 @@ class LeNet5(nn.Module):
             x = pool(nn.relu(x), (2, 2), strides=(2, 2))
         x = x.reshape(x.shape[0], -1)
         for i, width in enumerate(self.widths):
-            x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
-        return nn.Dense(self.num_outputs, name="output")(x)
-
-
-class AlexNet(nn.Module):
-    """AlexNet (Krizhevsky et al. 2012, one tower) for images of 64x64."""
-
-    num_outputs: int
-    filters: tuple[int, int, int, int, int] = (64, 192, 384, 256, 256)
-    widths: tuple[int, ...] = (4096, 4096)
-    dropout: float = 0.0
-
-    @nn.compact
-    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
-        for i, filters in enumerate(self.filters):
-            size, stride, margin = [(11, 4, 2), (5, 1, 2), (3, 1, 1)][min(i, 2)]
-            conv = nn.Conv(filters, (size, size), stride, margin, name=f"conv_{i}")
-            x = nn.relu(conv(x))
-            if i in (0, 1, 4):
-                x = nn.max_pool(x, (3, 3), strides=(2, 2))
-        x = x.reshape(x.shape[0], -1)
-        for i, width in enumerate(self.widths):
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
             x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
         return nn.Dense(self.num_outputs, name="output")(x)
 

@@ -16,7 +16,7 @@ MAX_DROP = (
 )
 UNUSED_BY_BUDGETS = ("preset", "price", "norm", "benefit", "round_to")
 Keep = float | int | tuple[int, ...]
-Unit = Literal["players", "params", "macs", "bytes"]
+Unit = Literal["players", "params", "macs", "bytes", "latency"]
 Preset = Literal["very_high_beta", "extreme_beta", "l1_strong", "l1_l2"]
 
 
@@ -83,8 +83,9 @@ class SizeSettings(Settings):
       keep: Size to prune to: a fraction of the players (0.1), a count (77), or a count
         for each family (51/26). The equilibrium game raises its prices until it meets
         this size, instead of taking --preset; all others need --keep or --speed-up.
-      unit: What --keep counts: players, parameters, multiply-adds of one example, or
-        bytes. As many players stay as that size allows.
+      unit: What --keep counts: players, parameters, multiply-adds of one example,
+        bytes, or measured milliseconds (latency) of a batch of 1,000 on this machine.
+        As many players stay as that size allows.
       speed_up: Instead of --keep: as many players stay as leave this many times fewer
         multiply-adds, such as 2.1.
       scope: Keep the best of all players, or the same share of every family; for
@@ -155,6 +156,7 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
       gamepruning prune --keep 0.1 --unit params
       gamepruning prune --method taylor --speed-up 2.1
+      gamepruning prune --method taylor --keep 0.5 --unit latency
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20 --distil
       gamepruning prune --method magnitude --keep 0.1 --repair --fine-tune 0
       gamepruning prune --dataset cifar10 --model resnet20 --augment

@@ -63,7 +63,7 @@ def make_game_step(
     make: Any
     if settings.has_budget:
         make = equilibrium.make_market_step
-        rules = game_budget(task.players, settings.size)
+        rules = game_budget(task, settings.size)
         num_epoch = len(task.dataset.train.labels) // training.batch_size
         num_steps = training.epochs * num_epoch
         options = {"num_steps": num_steps, "every": max(1, min(20, num_steps // 100))}

@@ -1,18 +1,25 @@
 """How many players stay."""
 
+from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.compaction.latency import LatencySize, latency_of
 from gamepruning.equilibrium import Budget
 from gamepruning.errors import InputError
-from gamepruning.players import Players, size_of
+from gamepruning.players import Players, Size, size_of
 from gamepruning.selection import SizeLimit, limit_size, top_n
 from gamepruning.selection.curves import possible_sizes
 from gamepruning.selection.top_n import as_count
 from gamepruning.workbench.settings.prune import SizeSettings
 from gamepruning.workbench.settings.studies import SIZES
-from gamepruning.workbench.training.task import EXAMPLES
+from gamepruning.workbench.training.task import EXAMPLES, Task
+
+LATENCY_BATCH = 1000
+# of what the trace counted: multiply-adds of all its examples, or nanoseconds
+PER_SIZE = {"macs": EXAMPLES, "latency": 10**6}
 
 
 def fit_sizes(
@@ -24,31 +31,42 @@ def fit_sizes(
     return tuple(sorted({*sizes, *own})) if own else sizes
 
 
-def limit_of(players: Players, size: SizeSettings) -> SizeLimit | None:
+def measure_latency(task: Task, path: Path) -> Task:
+    """The task, and the time of its network by who stays: read, or else measured."""
+    if path.is_file():  # of a run that is resumed, which is to choose alike
+        return task._replace(latency=LatencySize.load(path))
+    examples = jnp.asarray(task.dataset.train.inputs[:LATENCY_BATCH])
+    return task._replace(latency=latency_of(task.players, examples))
+
+
+def limit_of(task: Task, size: SizeSettings) -> SizeLimit | None:
     """The limit that --unit and --speed-up mean; None where players are counted.
 
     Multiply-adds are those of one example, of which the trace saw several.
     """
     if size.counted == "players" or not size.is_given:
         return None
-    check_round_to(players, size)
-    count, rows = size_of(players, size.counted).count, 1
+    check_round_to(task.players, size)
+    count, per = _size_of(task, size).count, PER_SIZE.get(size.counted, 1)
     keep: Any = size.target  # no count for each family, which counts players
-    if size.counted == "macs":
-        rows = EXAMPLES
     try:
-        per_row = lambda mask: count(mask) / rows  # noqa: E731
-        return limit_size(players, per_row, keep, round_to=size.round_to)
+        scaled = lambda mask: count(mask) / per  # noqa: E731
+        return limit_size(task.players, scaled, keep, round_to=size.round_to)
     except InputError as error:
         raise InputError(f"{size.told}: {error}") from error
 
 
-def game_budget(players: Players, size: SizeSettings) -> Budget:
+def game_budget(task: Task, size: SizeSettings) -> Budget:
     """What the equilibrium game may keep; of multiply-adds those of all examples."""
-    limit, keep, unit = limit_of(players, size), size.target, size.counted
+    limit, keep = limit_of(task, size), size.target
     if limit is not None and (size.speed_up or isinstance(keep, int)):
-        keep = int(limit.limit * (EXAMPLES if unit == "macs" else 1))
+        keep = int(limit.limit * PER_SIZE.get(size.counted, 1))
+    unit: Any = "players" if limit is None else _size_of(task, size)
     return Budget(keep=keep, unit=unit)
+
+
+def _size_of(task: Task, size: SizeSettings) -> Size:
+    return size_of(task.players, task.latency or size.counted)
 
 
 def check_keep(players: Players, size: SizeSettings) -> int | tuple[int, ...]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning import metrics
+from gamepruning.compaction.latency import LatencySize
 from gamepruning.compaction.user_network import (
     UserNetwork,
     check_outputs,
@@ -45,6 +46,7 @@ class Task(NamedTuple):
     metric_name: str  # "accuracy", "R^2", ... as people read it
     is_metric_named: bool = False  # by the user
     notes: tuple[str, ...] = ()  # what the user should know of the network
+    latency: LatencySize | None = None  # measured, where a size is counted in it
 
     @property
     def needs_balance(self) -> bool:

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 import gamepruning
 from gamepruning.compaction.export import import_safetensors, load_stablehlo
+from gamepruning.compaction.latency import LatencySize, Timed
 from gamepruning.compaction.plan import Plan
 from gamepruning.files.records import read_records
 from gamepruning.files.run_folder import RunFolder, working_in
@@ -31,7 +32,7 @@ from gamepruning.workbench.settings.parts import (
     SettledTraining,
 )
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training import stages
+from gamepruning.workbench.training import sizes, stages
 from gamepruning.workbench.training.loop import TrainInfo
 from gamepruning.workbench.training.run_folder import _tell_version
 from gamepruning.workbench.training.task import make_task
@@ -148,6 +149,25 @@ def test_a_budget_is_met(tmp_path):
     records = read_records(folder / "metrics.jsonl")
     prices = [record["price"] for record in records if "price" in record]
     assert len(prices) == GAME.flat()["epochs"] and any(prices)
+
+
+def test_a_budget_of_time_is_told(tmp_path, monkeypatch):
+    def two_microseconds_each(players, inputs):
+        assert len(inputs) == 1000
+        columns = np.arange(1, players.num_players + 1)[:, None]
+        lengths = np.array([1, players.num_players])
+        return LatencySize(
+            players.num_players, [Timed([columns], [lengths], 2e3 * lengths)], 0.0
+        )
+
+    monkeypatch.setattr(sizes, "latency_of", two_microseconds_each)
+    settings = GAME.but(method="magnitude", keep="0.5", unit="latency", rivals=False)
+    (_, result), _ = prune(settings.but(epochs=1, fine_tune=0), tmp_path / "run")
+    assert result.num_kept == result.num_players // 2
+    (note,) = (note for note in result.notes if "allows" in note)
+    told = 2e-3 * result.num_kept
+    assert f"allows {told:.3g} milliseconds for a batch of 1000: {told:.3g} are" in note
+    assert f"takes {result.cost_small.latency_ms:,.3g} of" in note
 
 
 def test_a_budget_out_of_reach_is_an_error_at_once(tmp_path):

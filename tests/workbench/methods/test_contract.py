@@ -18,6 +18,7 @@ from gamepruning.bandits import POLICIES
 from gamepruning.bandits.policy import one_each, policy_by_index
 from gamepruning.baselines import BASELINES, magnitude_scores
 from gamepruning.coalitions.estimators import ESTIMATORS
+from gamepruning.compaction.latency import LatencySize, Timed
 from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.players import size_of
 from gamepruning.types import InputError
@@ -38,6 +39,7 @@ from gamepruning.workbench.registry import (
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.settings.studies import CompareSettings, CurveSettings
+from gamepruning.workbench.training.sizes import measure_latency
 from gamepruning.workbench.training.stages import make_trainer, new_progress
 
 NETWORK = {"widths": (4, 3), "epochs": 2, "batch_size": 256}
@@ -116,6 +118,24 @@ def test_every_kind_of_method_meets_a_budget(name, size, made, tmp_path):
     count = size_of(made.task.players, unit).count
     assert 3 <= choice.mask.sum() < 7
     assert count(choice.mask) <= share * count(np.ones(7, bool))
+
+
+@pytest.mark.parametrize("name", ("equilibrium", "ucb1", "pruning-greedy", "taylor"))
+@pytest.mark.parametrize("keep", ["0.7", "14"])
+def test_a_budget_of_time(name, keep, made, tmp_path):
+    """Of 20 milliseconds; a table that a run left behind is not measured again."""
+    task = made.task
+    columns = np.arange(1, 8)[:, None]  # everybody takes 2 ms, all the rest 6 ms
+    table = Timed([columns], [np.array([1, 7])], 1e6 * np.array([2.0, 14.0]))
+    size = LatencySize(7, [table], 6e6)
+    size.save(tmp_path / "latency.npz")
+    timed = made._replace(task=measure_latency(task, tmp_path / "latency.npz"))
+    assert timed.task.latency is not None and timed.task.latency.rest == 6e6
+    choice = choose_by(name, timed, tmp_path / "run", keep=keep, unit="latency")
+    assert choice.mask.sum() == 4 and size.count(choice.mask) == 14e6
+    told = "--keep 0.2 --unit latency: expected a size from 10 .* below 20 "
+    with pytest.raises(InputError, match=told):
+        check_choice(timed, PruneSettings.of(method=name, keep="0.2", unit="latency"))
 
 
 def test_a_budget_out_of_reach_is_told_with_its_flags(made):
