@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   python -m benchmarks coalitions  values per second against what matrix products allow
   python -m benchmarks repair      a value after repair against one without
   python -m benchmarks scaling     the cost of values by coalitions and by examples
+  python -m benchmarks memory      what a value function holds beside the network
   python -m benchmarks.players_at_scale   up to a million players
   python -m benchmarks.wide        coalitions of one layer of 50,000 players
   python -m benchmarks.device      all of these that count on an accelerator, there

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.coalitions import bench_coalitions, bench_repair, bench_scaling
+from benchmarks.memory import bench_memory
 from benchmarks.networks import (
     bench_gating,
     bench_latency,
@@ -29,6 +30,7 @@ BENCHES: dict[str, Callable[[int | None], dict[str, Any]]] = {
     "coalitions": bench_coalitions,
     "repair": bench_repair,
     "scaling": bench_scaling,
+    "memory": bench_memory,
 }
 ON_ALL_CORES = ("sweep", "coalitions", "repair", "scaling")
 

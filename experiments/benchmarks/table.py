@@ -69,8 +69,9 @@ def _networks() -> list[Claim]:
 
 
 def _coalitions() -> list[Claim]:
-    values, scaling, repair = (
-        read(f"benchmarks/{name}.json") for name in ("coalitions", "scaling", "repair")
+    values, scaling, repair, memory = (
+        read(f"benchmarks/{name}.json")
+        for name in ("coalitions", "scaling", "repair", "memory")
     )
     return [
         Claim(
@@ -99,6 +100,13 @@ def _coalitions() -> list[Claim]:
             f"{scaling['verdict'][_MEMORY]:.1f} MiB",
             f"{_most(scaling['verdict'])} MiB",
             scaling["command"],
+        ),
+        Claim(
+            "Memory of a value function beside network and examples, over that of one "
+            "tile of forward passes and two activations: the largest of four networks",
+            f"{memory['verdict']['largest share of the limit']:.2f}",
+            _most(memory["verdict"]),
+            memory["command"],
         ),
         Claim(
             "Seconds by number of coalitions: exponent",
