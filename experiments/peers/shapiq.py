@@ -4,7 +4,7 @@ python -m experiments.peers.shapiq --peers PYTHON   # an interpreter with shapiq
 
 About half an hour on two quiet cores. The interpreter's own rows, as
 `PYTHON -m experiments.peers.shapiq_side GAME ... > FILE` prints them, may be given by
---rows; they may be of some of the games.
+--rows; they may be of some of the games: what the file has of others stays.
 """
 
 import argparse
@@ -57,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     played = dict.fromkeys(row["game"] for row in rows)
     games = {name: GAMES[name]() for name in played}
     rows += [_ours(*case) for case in _cases(games)]
-    errors: dict[str, Any] = {}
+    known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    errors: dict[str, Any] = known.get("relative errors", {})
+    for by_game in errors.values():
+        for name in played:
+            by_game.pop(name, None)
     exact = {}
     for row in rows:
         index, name = case = row["index"], row["game"]
@@ -69,10 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         here.setdefault(str(row["times"]), []).append(float(off))
     data = {
         "command": "python -m experiments.peers.shapiq --peers PYTHON",
-        "seeds": {name: len({seed for _, seed in BUDGETS[name]}) for name in games},
+        "seeds": known.get("seeds", {})
+        | {name: len({seed for _, seed in BUDGETS[name]}) for name in games},
         "shapiq": next(row["shapiq"] for row in lines if "shapiq" in row),
         "machine": versions(),
-        "players": {name: game.num_players for name, game in games.items()},
+        "players": known.get("players", {})
+        | {name: game.num_players for name, game in games.items()},
         "relative errors": errors,
     }
     with new_file(options.out) as temporary:

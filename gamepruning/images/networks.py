@@ -1,4 +1,4 @@
-"""AlexNet; ResNets for CIFAR (He et al. 2016, 4.2) and VGG-19 as published.
+"""LeNet-5, AlexNet, ResNets for CIFAR (He et al. 2016, 4.2) and VGG-19 as published.
 
 In the last two the names of layers are those of PyTorch, with _ for the points, so that
 `gamepruning.compaction.torch_names` finds the weights of a file.
@@ -13,6 +13,40 @@ VGG19 = (64, 64, 128, 128, *(256,) * 4, *(512,) * 8)
 
 Images = Float[Array, "B H W C"]
 Logits = Float[Array, "B classes"]
+
+
+class LeNet5(nn.Module):
+    """The convolutional LeNet (LeCun et al. 1998).
+
+    As there, images get a margin of two pixels: 28x28 becomes 32x32, and the dense
+    part reads 5 x 5 x 16 = 400 features.
+
+    Attributes:
+      num_outputs: classes.
+      filters: of the convolutions.
+      widths: of the dense layers.
+      pool: "max" or "avg".
+      margin: pixels of zeros on each side.
+    """
+
+    num_outputs: int
+    filters: tuple[int, int] = (6, 16)
+    widths: tuple[int, ...] = (120, 84)
+    pool: str = "max"
+    margin: int = 2
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool = False) -> Logits:
+        pool = {"max": nn.max_pool, "avg": nn.avg_pool}[self.pool]
+        margin = (self.margin, self.margin)
+        x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)))
+        for i, filters in enumerate(self.filters):
+            x = nn.Conv(filters, (5, 5), padding="VALID", name=f"conv_{i}")(x)
+            x = pool(nn.relu(x), (2, 2), strides=(2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for i, width in enumerate(self.widths):
+            x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
+        return nn.Dense(self.num_outputs, name="output")(x)
 
 
 class AlexNet(nn.Module):

@@ -38,10 +38,10 @@ class Method:
 
     An "equilibrium" plays a game while training; an "index" values coalitions of the
     trained network, a "bandit" pulls players, a "baseline" scores them once. The scorer
-    ranks players: a name in `BASELINES` or `POLICIES`, a power index, "greedy"; or the
-    function itself: a baseline's (key, players, params, loss, inputs, labels) ->
-    `Scores`, a policy's () -> `Policy`, an index's (key, value_fn, num_players, *,
-    num_evaluations, progress) -> `Scores`.
+    ranks players: a name in `BASELINES` or `POLICIES`, a power index, "elimination",
+    "greedy"; or the function itself: a baseline's (key, players, params, loss, inputs,
+    labels) -> `Scores`, a policy's () -> `Policy`, an index's (key, value_fn,
+    num_players, *, num_evaluations, progress) -> `Scores`.
 
     "top_n" keeps the best of one scoring, "family" the same share of every family,
     "pruning" removes the worst by rounds, "building" adds the best; "game" is a game's.
@@ -103,6 +103,7 @@ _BASELINES = {
     "activation": "variance of the activation",
     "random": "by chance",
     "loss_oracle": "the loss change when a player is removed alone",
+    "elimination": "what the others cannot make up for after repair",
 }
 _Ways = dict[Selection, str]
 _WAYS: _Ways = {"pruning": "removes the worst", "building": "adds the best"}

@@ -123,7 +123,11 @@ def mend(
             full.params,
             full.mask,
             inputs,
-            config=RepairConfig(classes=task.loss is metrics.cross_entropy),
+            config=RepairConfig(
+                classes=task.loss is metrics.cross_entropy,
+                gauss_newton=(refine := trainer.training.refine),
+                held_out=0.0 if refine else 0.25,
+            ),
             progress=bar and (lambda path, number, count: bar(number + 1, count)),
             checkpoint=trainer.folder.checkpoints / f"repair_{name}.npz",
         )

@@ -15,6 +15,8 @@ from gamepruning.coalitions.estimators.select import choose_method
 from gamepruning.coalitions.indices import banzhaf_values, shapley_values
 from gamepruning.coalitions.semivalues import banzhaf, shapley
 from gamepruning.errors import InputError
+from gamepruning.players import Players
+from gamepruning.reconstruction import reconstruction_scores
 from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.spelling import closest
 from gamepruning.types import Scores
@@ -47,7 +49,7 @@ def rank_by_baseline(
     key: jax.Array, method: Method, subject: Subject, rounds: Rounds
 ) -> Scores:
     """Scores of a baseline on training examples."""
-    score = _scorer_of(method, BASELINES)
+    score = _scorer_of(method, {**BASELINES, "elimination": _eliminate})
     inputs, labels = _training_rows(subject, SCORED)
     task = subject.task
     scores = score(key, task.players, subject.params, task.loss, inputs, labels)
@@ -132,6 +134,12 @@ def rank_by_bandit(
     )
     rounds.progress(total - n, total - n)
     return trace
+
+
+def _eliminate(
+    key: jax.Array, players: Players, params: Any, loss: Any, inputs: Any, labels: Any
+) -> Scores:
+    return reconstruction_scores(players, params, inputs)
 
 
 RANKERS: dict[Kind, Callable[[jax.Array, Method, Subject, Rounds], Source]] = {

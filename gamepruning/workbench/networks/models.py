@@ -15,7 +15,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gamepruning.errors import InputError
-from gamepruning.images.networks import DEPTHS, AlexNet, CifarResNet, CifarVGG
+from gamepruning.images.networks import (
+    DEPTHS,
+    AlexNet,
+    CifarResNet,
+    CifarVGG,
+    LeNet5,
+)
 from gamepruning.spelling import closest
 from gamepruning.trees.paths import named_leaves
 
@@ -68,33 +74,6 @@ class TextMLP(MLP):
     """The text classifier of GTAP: three layers of 256 (arXiv 2311.10468, IV-B2)."""
 
     widths: tuple[int, ...] = (256, 256, 256)
-
-
-class LeNet5(nn.Module):
-    """The convolutional LeNet (LeCun et al. 1998).
-
-    As there, images get a margin of two pixels: 28x28 becomes 32x32, and the dense
-    part reads 5 x 5 x 16 = 400 features.
-    """
-
-    num_outputs: int
-    filters: tuple[int, int] = (6, 16)
-    widths: tuple[int, ...] = (120, 84)
-    pool: str = "max"
-    margin: int = 2
-
-    @nn.compact
-    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
-        pool = {"max": nn.max_pool, "avg": nn.avg_pool}[self.pool]
-        margin = (self.margin, self.margin)
-        x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)))
-        for i, filters in enumerate(self.filters):
-            x = nn.Conv(filters, (5, 5), padding="VALID", name=f"conv_{i}")(x)
-            x = pool(nn.relu(x), (2, 2), strides=(2, 2))
-        x = x.reshape(x.shape[0], -1)
-        for i, width in enumerate(self.widths):
-            x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
-        return nn.Dense(self.num_outputs, name="output")(x)
 
 
 class ResNet(nn.Module):

@@ -187,6 +187,8 @@ class RateSettings(Settings):
       repair: After removal, before fine-tuning, fit the weights that read removed
         players to what the full network computed: closed form, no labels (default: for
         all methods but the equilibrium game, which trains while it prunes).
+      refine: Gauss-Newton steps of the repair, at most: each weight that reads removed
+        players is fitted together with those that lead to it, without labels.
       distil: Fine-tune with the full trained network as teacher: 0.9 of the loss is the
         distance from its outputs, for classes at temperature 4, and 0.1 that on labels.
     """
@@ -196,6 +198,7 @@ class RateSettings(Settings):
     gate_learning_rate: Annotated[float | None, X, Above] = None
     fine_tune: Annotated[int | None, N, Within(0, 10**5)] = None
     repair: Annotated[DisallowNone[bool | None], flag("")] = None
+    refine: Annotated[int, N, Within(0, 1000)] = 0
     distil: bool = False
 
     def problems(self) -> Iterator[str]:
@@ -291,6 +294,7 @@ class SettledTraining(NamedTuple):
     gate_learning_rate: float
     fine_tune: int
     repair: bool = False
+    refine: int = 0
     distil: bool = False
     augment: bool = False
 
@@ -340,6 +344,7 @@ def settle(
         gate_learning_rate=gate_rate,
         fine_tune=max(1, epochs // 4) if rates.fine_tune is None else rates.fine_tune,
         repair=bool(rates.repair),
+        refine=rates.refine,
         distil=rates.distil,
         augment=asked.augment,
     )

@@ -158,7 +158,7 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune --method taylor --speed-up 2.1
       gamepruning prune --method taylor --keep 0.5 --unit latency
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20 --distil
-      gamepruning prune --method magnitude --keep 0.1 --repair --fine-tune 0
+      gamepruning prune --method elimination --keep 25/12 --refine 15 --fine-tune 0
       gamepruning prune --dataset cifar10 --model resnet20 --augment
       gamepruning prune --method shapley --keep 0.3
       gamepruning prune --method ucb1 --max-drop 0.01
@@ -230,6 +230,8 @@ class PruneSettings(parts.DatasetCommandSettings):
                 "--selection building does not go with bandits, which remove players: "
                 "take pruning or top_n"
             )
+        if self.rates.refine and not self.settled_rates.repair:
+            yield "--refine is a part of the repair: give --repair, too"
         if size.max_drop is not None and not method.is_iterated:
             yield MAX_DROP
         if method.is_iterated:

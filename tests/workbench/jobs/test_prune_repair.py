@@ -73,6 +73,29 @@ def test_the_column_is_what_the_library_gives(repaired):
     assert result.pruned.repaired == pytest.approx(expected, abs=1.1 / 451)
 
 
+def test_refined_by_gauss_newton_steps_as_the_library_does(tmp_path):
+    """Elimination chooses, from the command line, as `reconstruction_scores` does."""
+    settings = MAGNITUDE.but(
+        method="elimination", keep="8/4", refine=3, fine_tune=0, rivals=False
+    )
+    (folder, result), _ = prune(settings, tmp_path / "run")
+    data = load_dataset("digits", seed=1)
+    model = build_model("mlp", input_shape=(8, 8, 1), num_outputs=10, widths=(24, 12))
+    dense = import_safetensors(folder / "dense.safetensors")
+    rows = jnp.asarray(data.train.inputs)
+    players = gp.find_players(model.apply, dense, rows[:8])
+    scores = gp.reconstruction.reconstruction_scores(players, dense, rows)
+    mask = players.mask_from_kept(Plan.load(folder / "plan.json").kept)
+    np.testing.assert_array_equal(mask, gp.top_n(scores, (8, 4), players=players))
+    config = RepairConfig(classes=True, gauss_newton=3, held_out=0.0)
+    fixed = gp.repair(players, dense, mask, rows, config=config)
+    assert min(reader.joint for reader in fixed.report.readers) < 1
+    small = gp.compact(players, fixed.params, mask)
+    outputs = small.apply(small.params, jnp.asarray(data.test.inputs))
+    expected = float(accuracy(outputs, jnp.asarray(data.test.labels)))
+    assert result.pruned.repaired == pytest.approx(expected, abs=1.1 / 451)
+
+
 def test_fine_tuning_begins_with_the_repaired_weights(repaired):
     folder, result = repaired[0]
     assert result.shipped in ("repaired", "tuned")

@@ -21,7 +21,7 @@ def test_names_of_all_kinds():
     assert (
         len(names_of("index")) == 3 + 2 * 4
     )  # one estimate; in rounds by index, greedy
-    assert len(names_of("baseline")) == 2 * len(BASELINES)
+    assert len(names_of("baseline")) == 2 * (len(BASELINES) + 1)  # and elimination
     assert find_method("building-banzhaf").selection == "building"
     assert find_method("taylor-family").selection == "family"
     assert len(COMPARED) == 6 and set(COMPARED) < set(METHODS)

@@ -195,6 +195,11 @@ def test_all_methods_are_one_word():
         ({"keep": "5/4", "unit": "macs"}, "--keep 5/4 counts players"),
         ({"method": "taylor"}, "--method taylor needs --keep: .*or --speed-up"),
         ({"method": "ucb1", "max_drop": 0.1, "speed_up": 2.0}, "--max-drop says when"),
+        ({"refine": 3}, "--refine is a part of the repair: give --repair"),
+        (
+            {"method": "taylor", "keep": "0.1", "refine": 3, "repair": False},
+            "--refine is a part of the repair",
+        ),
     ],
 )
 def test_sizes_that_do_not_go_together_are_refused(flags, told):
