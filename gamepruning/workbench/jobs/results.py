@@ -124,7 +124,7 @@ def make_notes(
     settings: PruneSettings,
     choice: Choice,
     costs: Mapping[str, Cost],
-    recalls: Sequence[float] = (),
+    recalls: Sequence[float | None] = (),
 ) -> tuple[str, ...]:
     """What a reader must know, one sentence each."""
     size, budget = settings.size, None
