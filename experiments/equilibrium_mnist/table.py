@@ -4,6 +4,7 @@ python -m experiments.equilibrium_mnist.table
 """
 
 from functools import partial
+from statistics import fmean, stdev
 
 from experiments.equilibrium_mnist import dynamics_table
 from experiments.markdown import Table, plus_minus, read, shape, table
@@ -87,6 +88,30 @@ def digits() -> list[str]:
     return table(("kept", *ways, "best of the peers"), "lrrrrr", rows)
 
 
+def regrowth() -> list[str]:
+    """What comes back where it may, and what that is worth."""
+    runs = read(f"{FOLDER}/regrowth.json")["runs"]
+    rows = []
+    for name in dict.fromkeys(key.rpartition(", ")[0] for key in runs):
+        free, twice, never = (runs[f"{name}, {how}"] for how in HOW)
+        values = [[row["test"] for row in own] for own in (free, twice, never)]
+        tests = [plus_minus({"mean": fmean(v), "std": stdev(v)}) for v in values]
+        counts = [
+            f"{fmean(row[what] for row in own):,.1f}"
+            for own in (free, twice)
+            for what in ("returns", "returned and stay")
+        ]
+        rows.append(
+            (name, f"{fmean(r['left once'] for r in free):.0f}", *tests, *counts)
+        )
+    heads = ("network, kept", "left once", *HOW)
+    heads += ("returns, free", "of these stay", "returns, twice", "of these stay")
+    return table(heads, "l" + "r" * 8, rows)
+
+
+HOW = ("free", "twice", "never")
+
+
 TABLES: dict[str, Table] = {
     "table2": table2,
     "best-15": partial(best, SIZES[0]),
@@ -94,6 +119,7 @@ TABLES: dict[str, Table] = {
     "budgets": budgets,
     "pixels": pixels,
     "digits": digits,
+    "regrowth": regrowth,
     **dynamics_table.TABLES,
 }
 

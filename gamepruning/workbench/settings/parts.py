@@ -188,7 +188,8 @@ class RateSettings(Settings):
         players to what the full network computed: closed form, no labels (default: for
         all methods but the equilibrium game, which trains while it prunes).
       refine: Gauss-Newton steps of the repair, at most: each weight that reads removed
-        players is fitted together with those that lead to it, without labels.
+        players is fitted together with those that lead to it, then all of them to what
+        the full network says. No labels.
       distil: Fine-tune with the full trained network as teacher: 0.9 of the loss is the
         distance from its outputs, for classes at temperature 4, and 0.1 that on labels.
     """

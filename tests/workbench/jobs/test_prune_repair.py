@@ -87,7 +87,7 @@ def test_refined_by_gauss_newton_steps_as_the_library_does(tmp_path):
     scores = gp.reconstruction.reconstruction_scores(players, dense, rows)
     mask = players.mask_from_kept(Plan.load(folder / "plan.json").kept)
     np.testing.assert_array_equal(mask, gp.top_n(scores, (8, 4), players=players))
-    config = RepairConfig(classes=True, gauss_newton=3, held_out=0.0)
+    config = RepairConfig(classes=True, gauss_newton=3, last=9, held_out=0.0)
     fixed = gp.repair(players, dense, mask, rows, config=config)
     assert min(reader.joint for reader in fixed.report.readers) < 1
     small = gp.compact(players, fixed.params, mask)
