@@ -6,7 +6,31 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from gamepruning.errors import InputError
+
 Options = TypeVar("Options")
+ConfigT = TypeVar("ConfigT")
+
+
+def as_config(config: Any, kind: type[ConfigT]) -> ConfigT:
+    """A config as it is, or its defaults for None.
+
+    Raises:
+      InputError: it is of another kind.
+
+    Example:
+      >>> as_config("fast", dict)
+      Traceback (most recent call last):
+      gamepruning.types.InputError: expected config=dict(...), got str 'fast'
+    """
+    if config is None:
+        return kind()
+    if not isinstance(config, kind):
+        told = " ".join(f"{config!r:.60}".split())
+        raise InputError(
+            f"expected config={kind.__name__}(...), got {type(config).__name__} {told}"
+        )
+    return config
 
 
 def make_options(

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from gamepruning.options import make_options
+from gamepruning.options import as_config, make_options
+from gamepruning.types import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,3 +28,9 @@ def test_an_unknown_keyword_is_named_with_what_there_is():
         walk(0, strides=2.0)
     with pytest.raises(TypeError, match="'colour': it has start, num_steps, stride"):
         walk(0, colour="red")
+
+
+def test_a_config_of_another_kind_is_refused():
+    assert as_config(None, WalkOptions) == WalkOptions()
+    with pytest.raises(InputError, match="config=WalkOptions.*, got dict {'stride': 2"):
+        as_config({"stride": 2.0}, WalkOptions)

@@ -23,6 +23,7 @@ from gamepruning.players import Players
 from gamepruning.players.examples import check_examples, check_players
 from gamepruning.players.players import Which
 from gamepruning.reconstruction.gram import Grams
+from gamepruning.trees.arrays import is_array
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.layout import COALITIONS, Layout, make_layout
 from gamepruning.types import InputError, Metric, PlayerSet
@@ -175,7 +176,7 @@ def value_function(
     _check_mesh()
     layout = make_layout(config.devices, config.mesh, config.coalition_axis)
     check_players(players)
-    given = params if repair is None else _repaired_params(repair)
+    given = params if repair is None else _repaired_params(repair, players, params)
     inside, free = _find_sides(players, varying, config)
     layout.check_same((given, inputs, labels, inside, free))
     params = layout.place(given, "parameter")
@@ -210,14 +211,25 @@ def _related(
     return LazyIncremental(here, varying, options)
 
 
-def _repaired_params(repair: object) -> PyTree:
-    """The parameters of the network that is repaired."""
+def _repaired_params(repair: object, players: Players, params: PyTree) -> PyTree:
+    """The parameters of the network that is repaired, which are these."""
     if not isinstance(repair, Grams):
         raise InputError(
             "expected repair as what gp.reconstruction.gather_grams(players, params, "
             f"inputs) returns, got {type(repair).__name__}"
         )
-    return repair.run.passes.with_params(repair.run.params)
+    if repair.players.families != players.families:
+        raise InputError(
+            f"repair was gathered for other players, {repair.players}: call "
+            f"gather_grams with {players}"
+        )
+    found = repair.run.passes.with_params(repair.run.params)
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True)
+    if not all(a is b or np.array_equal(a, b) for a, b in pairs if is_array(a)):
+        raise InputError(
+            "repair was gathered for other parameters: call gather_grams with these"
+        )
+    return found
 
 
 def _check_mesh() -> None:

@@ -34,7 +34,7 @@ from gamepruning.players.examples import check_players
 from gamepruning.run.gated import shortens_means
 from gamepruning.selection.alike import RoundTo
 from gamepruning.selection.round_mask import round_mask
-from gamepruning.trees.arrays import split_arrays
+from gamepruning.trees.arrays import is_array, split_arrays
 from gamepruning.trees.paths import InputKey
 from gamepruning.trees.placement import replicated_note
 from gamepruning.types import Apply, InputError, Scores
@@ -173,6 +173,7 @@ def compact(
     kept = players.kept_indices(stays)
     small_params = slice_tree(players.prepare(params, stays), kept)
     apply = players.compact_apply(stays)
+    inputs = (inputs,) if is_array(inputs) else inputs
     examples = sample_inputs(players.example_inputs() if inputs is None else inputs)
     input_kept = players.input_kept(stays)
     small_inputs = select_inputs(examples, input_kept)

@@ -246,6 +246,7 @@ def export_model(
             f"expected what compact returned, got {type(small).__name__}: "
             "export_safetensors and export_orbax write plain parameters"
         )
+    formats = [formats] if isinstance(formats, str) else formats
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"formats: expected {', '.join(FORMATS)}, got {unknown[0]!r}")

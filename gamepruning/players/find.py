@@ -107,7 +107,8 @@ def find_players(
       The players.
 
     Raises:
-      InputError: there is nothing to prune, or an argument does not fit the model.
+      InputError: there is nothing to prune, or an argument does not fit the model. What
+        `apply` itself raises on these params and inputs is raised, with their shapes.
       TypeError: an unknown keyword.
 
     Example:

@@ -182,7 +182,8 @@ def size_of(players: Players, unit: str | Size = "params") -> Size:
         terms = list(_contractions(trace.analysis, trace.program.graph, columns, 1))
     else:
         raise InputError(
-            f"expected unit 'players', 'params', 'bytes' or 'macs', got {unit!r}"
+            "expected unit 'players', 'params', 'bytes', 'macs', or what "
+            f"gp.compaction.latency_of(players, inputs) measures, got {unit!r:.60}"
         )
     if players.model.layers is not None:
         terms = [t for term in terms for t in _by_layer(players.model.layers, term)]

@@ -55,6 +55,7 @@ class UnitPlayers(Players):
         if groups and not set(groups) - set(keep):
             raise InputError(f"nothing to prune: keep names all of {', '.join(groups)}")
         named = {name: name for name in groups} | dict(names or {})
+        kept = {name: groups[name].atoms for name in keep}
         groups = {named[name]: us for name, us in groups.items() if name not in keep}
         if not groups:
             raise InputError(nothing_to_prune(model))
@@ -66,7 +67,7 @@ class UnitPlayers(Players):
         base = self.model.base
         labels = [*base.param_labels, *base.input_labels]
         self.frozen = frozen_axes(
-            base.analysis, labels, self.model.array_names, base.number_of
+            base.analysis, labels, self.model.array_names, base.number_of, kept
         )
         self._groups = tuple(groups)
 

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int, PyTree
 from scipy.linalg import get_lapack_funcs
 
 from gamepruning.players import Players
+from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.collect import Collected, Terms, collect_shared
 from gamepruning.reconstruction.passes import LineRun, Passes, check_units, split_calls
 from gamepruning.reconstruction.readers import Alone, Shared, find_readers
@@ -155,11 +156,13 @@ class Grams:
       grams: in the order of the program.
       alone: what reads an axis with players and cannot be fitted.
       run: the full network before its first step: its parameters, and its examples.
+      players: those of the network.
     """
 
     grams: tuple[Gram, ...]
     alone: tuple[Alone, ...]
     run: LineRun
+    players: UnitPlayers
 
     def __repr__(self) -> str:
         return f"Grams({len(self.grams)} matrices; {len(self.alone)} cannot be fitted)"
@@ -235,7 +238,7 @@ def gather_grams(
             Terms(bias is not None),
         )
         grams.append(make_gram(shared, sums, start, ridge, bias))
-    return Grams(tuple(grams), readers.alone, start)
+    return Grams(tuple(grams), readers.alone, start, players)
 
 
 def make_gram(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Int, PyTree
 
+from gamepruning.options import as_config
 from gamepruning.players import Players
 from gamepruning.reconstruction.collect import Terms, collect_shared
 from gamepruning.reconstruction.eliminate import eliminate
@@ -94,7 +95,7 @@ def eliminate_in_order(
     References:
       Elimination: see `reconstruction_scores`; repair: see `gp.repair`.
     """
-    config = RepairConfig() if config is None else config
+    config = as_config(config, RepairConfig)
     if config.mode != "sequential":
         raise InputError(f"mode={config.mode!r}: expected sequential")
     inputs = as_inputs(inputs)

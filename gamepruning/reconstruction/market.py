@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, PyTree
 
+from gamepruning.options import as_config
 from gamepruning.players import Players
 from gamepruning.players.sizes import Size, size_of
 from gamepruning.reconstruction.scores import (
@@ -97,7 +98,7 @@ def trade(
       >>> [int(found.mask[f.start : f.stop].sum()) for f in players.families]
       [5, 1]
     """
-    config = ReconstructionConfig() if config is None else config
+    config = as_config(config, ReconstructionConfig)
     if config.across != "network":
         raise InputError(f"across={config.across!r}: expected network")
     _check_target(target, unit)
@@ -150,7 +151,8 @@ def trade_curves(
 def _check_target(target: float, unit: str | Size) -> None:
     value = np.asarray(target)
     if value.ndim or value.dtype.kind not in "iuf" or np.isnan(value):
-        raise InputError(f"target={target!r}: expected a size in {unit}")
+        told = " ".join(f"{target!r:.60}".split())
+        raise InputError(f"target={told}: expected a size in {unit}, one number")
 
 
 @dataclass(frozen=True, eq=False)

@@ -164,8 +164,9 @@ def check_units(players: Players, params: Params, inputs: tuple) -> UnitPlayers:
     check_players(players)
     if isinstance(players, LayerPlayers):
         raise InputError(
-            "this follows units that are one in all scanned layers, unlike gp.repair: "
-            "find_players with layers='together', or unroll the layers"
+            "reconstruction chooses among units that are one in all scanned layers "
+            "(gp.repair takes others, too): find_players with layers='together', or "
+            "unroll the layers"
         )
     if not isinstance(players, UnitPlayers):
         raise InputError(

@@ -131,7 +131,8 @@ def find_readers(
     nodes = {site.node for site in trace.analysis.sites}
     line = unroll(trace.analysis, nodes)
     inputs = trace.program.graph.inputs
-    varying = line.descendants(inputs[len(paths) :])
+    own, others = inputs[: len(paths)], inputs[len(paths) :]
+    varying = line.descendants([*others, *_first_states(line, own, others, nodes)])
     views = Views(line, inputs[: len(paths)])
     finder = _Finder(trace, line, views, varying, mask)
     found: dict[tuple, list[Reader]] = {}
@@ -155,6 +156,25 @@ def find_readers(
             else:
                 shared.append(Shared(path, readers))
     return Readers(line, varying, tuple(shared), tuple(dict.fromkeys(alone)))
+
+
+def _first_states(
+    line: Line, params: Sequence[int], inputs: Sequence[int], nodes: set
+) -> list[int]:
+    """Constants that meet the weights of later turns in a first one, such as zeros.
+
+    They are activations like those that come after them.
+    """
+    varying, of_params = line.descendants(inputs), line.descendants(params)
+    made = {out for step in line.steps for out in step.outs}
+    found: dict[int, None] = {}
+    for step in line.steps:
+        pair = [v for v in step.ins[:2] if not isinstance(v, Lit)]
+        if step.node.name not in PRODUCTS or step.node not in nodes or len(pair) < 2:
+            continue
+        if not varying & set(pair) and len(of_params & set(pair)) == 1:
+            found |= {v: None for v in pair if v not in of_params and v in made}
+    return list(found)
 
 
 def _closed(line: Line, nodes: set) -> list[str]:
@@ -213,7 +233,7 @@ class _Finder:
         if first and second:
             return "two activations are multiplied: there are no weights to fit"
         if not first and not second:
-            return "it multiplies parameters: no input goes through it"
+            return "no input of the model goes through it"
         weights = 1 if first else 0
         product = product_of(step.node, weights)
         if product is None:

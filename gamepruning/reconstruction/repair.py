@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
+from gamepruning.options import as_config
 from gamepruning.players import Players
 from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.unit_players import UnitPlayers
@@ -89,14 +90,23 @@ to below 1
                 f"held_out={self.held_out}: expected a share of the rows from 0 to "
                 "below 1"
             )
-        if not len(self.ridges) or min(self.ridges) <= 0:
-            raise InputError(f"ridges={self.ridges}: expected numbers above 0")
+        is_list = isinstance(self.ridges, Sequence | np.ndarray) and len(self.ridges)
+        if not is_list or min(self.ridges) <= 0:
+            raise InputError(
+                f"ridges={self.ridges}: expected a list of numbers above 0"
+            )
         if self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size}: expected at least 1")
         for name in ("rounds", "gauss_newton", "last"):
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < 0:
                 raise InputError(f"{name}={value}: expected at least 0, a whole number")
+        for name in ("classes", "gauss_newton", "last"):
+            if self.mode == "one-shot" and getattr(self, name):
+                raise InputError(
+                    f"{name}={getattr(self, name)} goes with mode='sequential': "
+                    "one-shot repair fits all readers in closed form, as they are"
+                )
         if self.last and not self.gauss_newton:
             raise InputError(
                 f"last={self.last} says whom Gauss-Newton steps fit together, and "
@@ -138,7 +148,9 @@ def repair(
 
     Returns:
       `Repaired(params, report)`. On the rows that it is fitted to, no reader's error is
-      above that of the weights as they were (with classes=True, the last one's
+      above that of the weights as they were, for the inputs that its mode gives it: in
+      mode="one-shot" those of the full network, so that errors of several readers may
+      add up to more than without repair (with classes=True, the last one's
       divergence is what falls, and its report is of the first fit). Gauss-Newton steps
       lower the loss at the end of each reader's affine way instead: `joint`.
 
@@ -167,7 +179,7 @@ def repair(
       (least squares for the next layer); the sequence, the residual correction and the
       held-out ridge are choices of this library.
     """
-    config = RepairConfig() if config is None else config
+    config = as_config(config, RepairConfig)
     inputs = as_inputs(inputs)
     if isinstance(players, LayerPlayers):
         how = {"config": config, "progress": progress, "checkpoint": checkpoint}

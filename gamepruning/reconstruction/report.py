@@ -109,7 +109,8 @@ class RepairReport:
         return cls(readers, tuple(Alone(**row) for row in data["alone"]))
 
     def __repr__(self) -> str:
-        head = f"RepairReport: {len(self.readers)} readers repaired"
+        num = len(self.readers)
+        head = f"RepairReport: {num} reader{'s' * (num != 1)} repaired"
         rows = [f"{head}, {len(self.alone)} left alone"]
         for r in self.readers:
             rows.append(

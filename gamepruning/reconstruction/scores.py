@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gamepruning.metrics import class_divergence
+from gamepruning.options import as_config
 from gamepruning.players import Players
 from gamepruning.players.examples import examples_are_apart
 from gamepruning.players.unit_players import UnitPlayers
@@ -19,7 +20,11 @@ from gamepruning.reconstruction.eliminate import Elimination, eliminate
 from gamepruning.reconstruction.gram import RIDGE, Grams, gather_grams
 from gamepruning.reconstruction.moments import wide
 from gamepruning.reconstruction.passes import check_units
-from gamepruning.reconstruction.sensitivity import Metrics, sensitivities
+from gamepruning.reconstruction.sensitivity import (
+    Metrics,
+    gate_sensitivities,
+    sensitivities,
+)
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Outputs, Params, Scores, brief_repr
 
@@ -122,7 +127,8 @@ def reconstruction_scores(
 
     Returns:
       `Scores`: exact on these examples; higher means keep. Players whose readers cannot
-      be fitted are scored as if nothing made up for them (with a warning).
+      be fitted are scored as if nothing made up for them (with a warning): in the order
+      of the mean square of the outputs' derivative by their gates.
 
     Raises:
       InputError: the inputs do not fit, or an activation is not finite.
@@ -150,7 +156,7 @@ def reconstruction_scores(
     curves, evaluations = reconstruction_curves(
         players, params, inputs, config=config, progress=progress
     )
-    config = ReconstructionConfig() if config is None else config
+    config = as_config(config, ReconstructionConfig)
     value = np.zeros(players.num_players)
     for curve in curves:
         value[curve.order] = _SCORES[config.across](curve)
@@ -172,9 +178,8 @@ def reconstruction_curves(
     Returns:
       The curves in the order of the families, and the number of evaluations.
     """
-    config = ReconstructionConfig() if config is None else config
+    config = as_config(config, ReconstructionConfig)
     found = family_curves(players, params, inputs, config=config, progress=progress)
-    _warn_of_unread(players, found.ask.grams, found.families)
     return found.families, 1 + sum(len(curve.loss) for curve in found.families)
 
 
@@ -216,7 +221,10 @@ def family_curves(
         )
     by_outputs = config.metric == "outputs"
     metrics = sensitivities(players, params, inputs) if by_outputs else None
-    curves = []
+    each_alone = np.zeros(0)
+    if not all(grams.of(list(range(f.start, f.stop))) for f in players.families):
+        each_alone = gate_sensitivities(players, params, inputs)
+    curves, unread = [], []
     for number, family in enumerate(players.families):
         if progress is not None:
             progress(family.name, number, len(players.families))
@@ -224,11 +232,29 @@ def family_curves(
         counts = sorted({max(1, round(s * family.size)) for s in config.shares})
         is_asked = config.across == "network"
         counts = [c for c in counts if c < family.size] if is_asked else []
-        found = eliminate(numbers, grams.of(numbers), counts, metrics=metrics)
+        own = grams.of(numbers)
+        if own:
+            found = eliminate(numbers, own, counts, metrics=metrics)
+        else:
+            unread.append(family.name)
+            found = _without_readers(numbers, each_alone, counts)
         loss = [ask.after(found, count) for count in counts]
         noted = np.array(counts, int), np.array(loss, float)
         curves.append(FamilyCurve(family.name, found.order, found.loss, *noted))
+    if unread:
+        _warn_of_unread(unread, grams)
     return Curves(tuple(curves), ask, metrics)
+
+
+def _without_readers(
+    numbers: Sequence[int], each_alone: Float[np.ndarray, " N"], counts: Sequence[int]
+) -> Elimination:
+    """Who does least to the outputs leaves first; nobody makes up for anybody."""
+    own = each_alone[numbers]
+    first = np.argsort(own, kind="stable")
+    lost = np.cumsum(own[first])
+    weights: dict[int, list[Any]] = {count: [] for count in counts}
+    return Elimination(np.asarray(numbers)[first], lost / max(lost[-1], 1e-30), weights)
 
 
 class _Ask:
@@ -354,13 +380,13 @@ _SCORES: dict[str, Callable[[FamilyCurve], Any]] = {
 }
 
 
-def _warn_of_unread(players: Players, grams: Grams, curves) -> None:
-    unread = [curve.name for curve in curves if not curve.error.any()]
-    if unread:
-        reasons = ", ".join(f"{a.path}: {a.reason}" for a in grams.alone[:2])
-        warnings.warn(
-            f"{len(unread)} families are read by nothing that can be fitted, and their "
-            f"players are ranked by their order alone ({', '.join(unread[:3])}; "
-            f"{reasons})",
-            stacklevel=4,
-        )
+def _warn_of_unread(unread: Sequence[str], grams: Grams) -> None:
+    reasons = ", ".join(f"{a.path}: {a.reason}" for a in grams.alone[:2])
+    names = ", ".join(unread[:3]) + (", ..." if len(unread) > 3 else "")
+    is_one = len(unread) == 1
+    warnings.warn(
+        f"{len(unread)} {'family is' if is_one else 'families are'} read by nothing "
+        f"that can be fitted ({names}; {reasons}): nobody makes up for the players, "
+        "who leave by what each of them does to the outputs",
+        stacklevel=4,
+    )

@@ -165,10 +165,15 @@ def family_counts(n: Any, groups: Sequence[Group], num_players: int) -> list[int
     told = ", ".join(f"{group.name} {group.size}" for group in groups)
     if isinstance(n, Mapping):
         if set(n) != set(names):
-            odd = ", ".join(map(str, sorted(set(n) ^ set(names), key=str)))
+            lists = {"missing": set(names) - set(n), "unknown": set(n) - set(names)}
+            odd = "; ".join(
+                f"{what}: {', '.join(map(str, sorted(odd, key=str)))}"
+                for what, odd in lists.items()
+                if odd
+            )
             raise InputError(
-                f"expected a count for each family by its name, {odd} differ: the "
-                f"families and their sizes are {told}"
+                f"expected a count for each family by its name ({odd}): the families "
+                f"and their sizes are {told}"
             )
         n = [n[name] for name in names]
     if len(n) == len(groups):

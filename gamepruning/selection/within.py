@@ -67,8 +67,9 @@ def limit_size(
     limit, smallest = keep * whole if is_share(keep) else keep, size(least)
     if not smallest <= limit < whole:
         raise InputError(
-            f"expected a size from {_told(smallest)} ({round_to} in each family) to "
-            f"below {_told(whole)} (everybody), got {_told(limit)}"
+            f"expected a size from {_told(smallest)} ({round_to} in each family, "
+            f"{smallest / whole:.3g} of the whole) to below {_told(whole)} "
+            f"(everybody), got {_told(limit)} ({limit / whole:.3g})"
         )
     return SizeLimit(size, whole, limit)
 

@@ -4,11 +4,13 @@ Everything here is plain numpy and strings; nothing refers to a trace any more.
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
+
+from gamepruning.trace.program import Lit
 
 Place = tuple[int, int]  # (leaf number, axis)
 _FILLED = 4  # times as much as there is, at most
@@ -379,7 +381,13 @@ def _first_sites(analysis) -> np.ndarray:
     return first
 
 
-def frozen_axes(analysis, leaf_labels, paths, numbers) -> tuple[Frozen, ...]:
+UNREAD = "it is never summed over on the way to the outputs"
+UNUSED = "no output depends on it"
+
+
+def frozen_axes(
+    analysis, leaf_labels, paths, numbers, kept: Mapping[str, np.ndarray] | None = None
+) -> tuple[Frozen, ...]:
     """Every parameter axis with entries that stay, by reason.
 
     Args:
@@ -387,16 +395,23 @@ def frozen_axes(analysis, leaf_labels, paths, numbers) -> tuple[Frozen, ...]:
       leaf_labels: the labels of each leaf's axes.
       paths: the leaves' names.
       numbers: the player of each atom; -1 where none is.
+      kept: by the name of a family that does not play its atoms.
     """
     rows = []
+    asked = {f"kept on request ({name})": atoms for name, atoms in (kept or {}).items()}
+    graph = analysis.program.graph
+    read = {v for node in graph.nodes for v in node.ins if not isinstance(v, Lit)}
+    read |= {v for v in graph.outputs if not isinstance(v, Lit)}
+    used = {leaf for leaf, value in enumerate(graph.inputs) if value in read}
     for leaf, labels in enumerate(leaf_labels):
         for axis, label in enumerate(labels):
-            reasons = _reasons(analysis, label, numbers)
+            unread = UNREAD if leaf in used else UNUSED
+            reasons = _reasons(analysis, label, numbers, asked, unread)
             rows += [Frozen(paths[leaf], axis, n, why) for why, n in reasons.items()]
     return tuple(rows)
 
 
-def _reasons(analysis, label, numbers) -> dict[str, int]:
+def _reasons(analysis, label, numbers, asked, why_unread: str) -> dict[str, int]:
     """Why entries of an axis stay, and how many for each reason."""
     if not isinstance(label, np.ndarray):
         return {}
@@ -405,9 +420,16 @@ def _reasons(analysis, label, numbers) -> dict[str, int]:
     can_leave[index] = True
     is_player[index[numbers[atoms] >= 0]] = True
     found = analysis.atoms.reasons(label[~can_leave])
+    for reason, own in asked.items():
+        here = np.zeros(len(label), bool)
+        here[index[np.isin(atoms, own)]] = True
+        here &= can_leave & ~is_player
+        if here.any():
+            found[reason] = int(here.sum())
+            can_leave &= ~here
     unread = int((can_leave & ~is_player).sum())
     if unread:
-        found["it is never summed over on the way to the outputs"] = unread
+        found[why_unread] = unread
     return found
 
 

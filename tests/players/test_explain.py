@@ -109,3 +109,21 @@ def test_scanned_layers_have_the_kinds_of_their_families():
         )
         assert len(players.kinds) == len(players.families)
         assert "100.0 % of the 48 parameters can leave" in players.explain()
+
+
+def test_what_stays_says_because_of_what():
+    """Families that were named, and parameters that nothing is computed from."""
+
+    def apply(params, x):
+        hidden = jax.nn.relu(jax.nn.relu(x @ params["w1"]) @ params["w2"])
+        hidden @ params["unused"]
+        return hidden @ params["w3"]
+
+    shapes = {"w1": (6, 8), "w2": (8, 7), "unused": (7, 4), "w3": (7, 3)}
+    params = {name: jnp.ones(shape) for name, shape in shapes.items()}
+    players = gp.find_players(apply, params, jnp.ones((4, 6)), keep="w1")
+    reasons = {(row.path, row.axis): row.reason for row in players.frozen}
+    assert reasons["w1", 1] == reasons["w2", 0] == "kept on request (w1)"
+    assert reasons["unused", 0] == reasons["unused", 1] == "no output depends on it"
+    assert reasons["w3", 1] == "it is an output of the model"
+    assert "kept on request (w1)" in players.explain()

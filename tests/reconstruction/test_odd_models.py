@@ -128,3 +128,51 @@ def test_grams_take_one_pass():
     calls.clear()
     gather_grams(players, params, x)
     assert len(calls) == 1
+
+
+def test_recurrent_weights_are_fitted_though_the_first_state_is_a_constant():
+    """Zeros that meet the weights first are an activation like those that follow."""
+
+    def gru(start):
+        def apply(params, x):
+            def cell(h, now):
+                gate = jax.nn.sigmoid(now @ params["wz"] + h @ params["uz"])
+                new = jnp.tanh(now @ params["wc"] + h @ params["uc"])
+                h = (1 - gate) * h + gate * new
+                return h, None
+
+            return lax.scan(cell, start(params, x), x.swapaxes(0, 1))[0] @ params["out"]
+
+        return apply
+
+    def zeros(params, x):
+        return jnp.zeros((len(x), 8))
+
+    def by_inputs(params, x):
+        return 0 * (x[:, 0] @ params["wz"])
+
+    shapes = {"wz": (5, 8), "uz": (8, 8), "wc": (5, 8), "uc": (8, 8), "out": (8, 3)}
+    params = {
+        name: jax.random.normal(jax.random.key(seed), shape) / 2
+        for seed, (name, shape) in enumerate(shapes.items())
+    }
+    x = jax.random.normal(jax.random.key(9), (200, 4, 5))
+    mask = np.arange(8) % 2 == 0
+    found = []
+    for start in (zeros, by_inputs):
+        players = gp.find_players(gru(start), params, x)
+        found.append(gp.repair(players, params, mask, x))
+        assert [reader.path for reader in found[-1].report.readers] == [
+            *("uz", "uc", "out")
+        ]
+        assert not found[-1].report.alone
+    for name in shapes:
+        np.testing.assert_allclose(
+            found[0].params[name], found[1].params[name], atol=1e-5
+        )
+    full = gru(zeros)(params, x)
+    lost = [
+        float(jnp.square(players.gated(p, mask, x) - full).mean())
+        for p in (params, found[0].params)
+    ]
+    assert lost[1] < 0.9 * lost[0]

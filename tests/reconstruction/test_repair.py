@@ -360,3 +360,14 @@ def test_bad_input_is_named():
     weights = gp.find_players(mlp, params, x, granularity="weight")
     with pytest.raises(gp.InputError, match="not weight players"):
         gp.repair(weights, params, np.ones(weights.num_players, bool), x)
+
+
+@pytest.mark.parametrize("steps", [{"gauss_newton": 3}, {"classes": True}])
+def test_one_shot_takes_no_steps(steps):
+    with pytest.raises(gp.InputError, match="goes with mode='sequential'"):
+        RepairConfig(mode="one-shot", **steps)
+
+
+def test_ridges_are_a_list():
+    with pytest.raises(gp.InputError, match="expected a list of numbers above 0"):
+        RepairConfig(ridges=0.1)  # type: ignore[arg-type]

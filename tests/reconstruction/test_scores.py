@@ -16,6 +16,7 @@ from gamepruning.reconstruction import (
 from gamepruning.reconstruction.eliminate import eliminate
 from gamepruning.reconstruction.gram import gather_grams
 from gamepruning.reconstruction.scores import FamilyCurve, price
+from gamepruning.types import InputError
 from tests.reconstruction.test_repair import draw, mlp, mlp_params
 
 RIDGE = 1e-6
@@ -191,3 +192,64 @@ def test_bad_settings_are_named(network):
             jnp.zeros(len(x), int),
             repair=3,  # type: ignore
         )
+
+
+def tied(params, x):
+    return jax.nn.sigmoid(x @ params["w"]) @ params["w"].T
+
+
+def test_families_that_nothing_can_be_fitted_for_leave_by_what_they_do():
+    """One matrix read in two ways: nobody makes up for anybody."""
+    w = jnp.asarray(draw(1, 12, 16) / 2)
+    w = w.at[:, 15].set(0.0).at[:, 0].multiply(5.0)  # nobody, and the most important
+    params, x = {"w": w}, draw(3, 150, 12)
+    players = gp.find_players(tied, params, x)
+    with pytest.warns(UserWarning, match="1 family is read by nothing that can be"):
+        scores = reconstruction_scores(players, params, x)
+    order = np.argsort(scores.value)
+    assert order[0] == 15 and order[-1] == 0
+
+    def divergence(mask):
+        full, cut = (players.gated(params, m, x) for m in (np.ones(16, bool), mask))
+        return float(gp.metrics.class_divergence(full, cut))
+
+    with pytest.warns(UserWarning, match="leave by what each of them does"):
+        found = gp.reconstruction.trade(players, params, x, 8)
+    np.testing.assert_array_equal(found.mask, gp.top_n(scores, 8, players=players))
+    numbers = np.random.default_rng(0)
+    others = [numbers.permutation(np.arange(16) < 8) for _ in range(20)]
+    assert divergence(found.mask) < np.median([divergence(mask) for mask in others])
+
+
+def test_a_graph_is_one_batch():
+    """Inputs of different lengths, whose rows belong together."""
+
+    def apply(params, nodes, edges):
+        hidden = jax.nn.relu(nodes @ params["in"])
+        summed = jax.ops.segment_sum(hidden[edges[:, 0]], edges[:, 1], len(nodes))
+        return summed @ params["out"]
+
+    params = {"in": draw(0, 5, 8), "out": draw(1, 8, 3)}
+    numbers = np.random.default_rng(0)
+    graph = draw(2, 30, 5), numbers.integers(0, 30, (90, 2))
+    players = gp.find_players(apply, params, *graph)
+    scores = reconstruction_scores(players, params, graph)
+    found = gp.reconstruction.trade(players, params, graph, 4)
+    np.testing.assert_array_equal(found.mask, gp.top_n(scores, 4, players=players))
+
+
+def test_grams_of_another_network_are_refused(network):
+    params, x, players, grams = network
+    labels = np.zeros(len(x), int)
+
+    def value_fn(players, params):
+        metric = gp.negative_cross_entropy
+        return gp.value_function(players, params, metric, x, labels, repair=grams)
+
+    assert value_fn(players, params).num_players == players.num_players
+    keep = players.families[0].name
+    fewer = gp.find_players(mlp, params, x, keep=keep)
+    with pytest.raises(InputError, match="gathered for other players"):
+        value_fn(fewer, params)
+    with pytest.raises(InputError, match="gathered for other parameters"):
+        value_fn(players, params | {"in": 2 * params["in"]})

@@ -183,8 +183,8 @@ def test_requests_that_cannot_be_met_are_refused(n, options, message):
         (2.5, "number of players or a fraction"),
         ((1, 2, 3), "count for each family.*are a 4, b 4"),
         ((1, 5), "none above its size"),
-        ({"a": 1}, "b differ: the families and their sizes are a 4, b 4"),
-        ({"a": 1, "b": 1, "c": 1}, "c differ"),
+        ({"a": 1}, "missing: b.: the families and their sizes are a 4, b 4"),
+        ({"a": 1, "b": 1, "c": 1}, "by its name .unknown: c."),
         ((4, 4), "keeps everyone"),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_selection_ends_when_it_is_past_the_limit(
 @pytest.mark.parametrize(
     ("keep", "told"),
     [
-        (0.001, "from 12 .1 in each family. to below 252"),
+        (0.001, "from 12 .1 in each family, 0.0476 of the whole. to below 252"),
         (252, "got 252"),
         (5, "got 5"),
     ],

@@ -231,7 +231,8 @@ class PruneSettings(parts.DatasetCommandSettings):
                 "take pruning or top_n"
             )
         if self.rates.refine and not self.settled_rates.repair:
-            yield "--refine is a part of the repair: give --repair, too"
+            mend = "give --repair" if self.rates.repair is None else "drop --no-repair"
+            yield f"--refine is a part of the repair: {mend}"
         if size.max_drop is not None and not method.is_iterated:
             yield MAX_DROP
         if method.is_iterated:

@@ -198,7 +198,7 @@ def test_all_methods_are_one_word():
         ({"refine": 3}, "--refine is a part of the repair: give --repair"),
         (
             {"method": "taylor", "keep": "0.1", "refine": 3, "repair": False},
-            "--refine is a part of the repair",
+            "--refine is a part of the repair: drop --no-repair",
         ),
     ],
 )
