@@ -95,7 +95,10 @@ def regrowth() -> list[str]:
     for name in dict.fromkeys(key.rpartition(", ")[0] for key in runs):
         free, twice, never = (runs[f"{name}, {how}"] for how in HOW)
         values = [[row["test"] for row in own] for own in (free, twice, never)]
-        tests = [plus_minus({"mean": fmean(v), "std": stdev(v)}) for v in values]
+        tests = [
+            plus_minus({"mean": fmean(v), "std": stdev(v) if len(v) > 1 else 0.0})
+            for v in values
+        ]
         counts = [
             f"{fmean(row[what] for row in own):,.1f}"
             for own in (free, twice)

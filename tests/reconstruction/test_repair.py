@@ -366,8 +366,3 @@ def test_bad_input_is_named():
 def test_one_shot_takes_no_steps(steps):
     with pytest.raises(gp.InputError, match="goes with mode='sequential'"):
         RepairConfig(mode="one-shot", **steps)
-
-
-def test_ridges_are_a_list():
-    with pytest.raises(gp.InputError, match="expected a list of numbers above 0"):
-        RepairConfig(ridges=0.1)  # type: ignore[arg-type]

@@ -184,7 +184,7 @@ def test_numbers_as_people_read_them():
 
 
 def notes_of(families, **facts) -> list[str]:
-    values = {"threshold": 0.01, "families": families}
+    values = {"threshold": 0.01, "families": families, "missed": []}
     values |= dict.fromkeys(("all_stay", "has_gates", "is_factory"), False) | facts
     return render_template("notes.txt", **values).splitlines()
 
@@ -200,7 +200,8 @@ def test_notes_are_sentences_on_lines_of_their_own():
     assert "emptied a<b (2 of 4 back), c (1" in two[0]
     assert two[1].startswith("Everyone left") and len(two) == 2
     facts = dict.fromkeys(("all_stay", "has_gates", "is_factory"), True)
-    nobody, gates, scratch = notes_of([full], **facts)
+    nobody, gates, scratch, blind = notes_of([full], **facts, missed=["b", "c"])
+    assert blind.startswith("The pruned network finds no example of b, c: see --class-")
     assert "everyone's participation stays above 0.01. The" in nobody
     assert gates.endswith("named gates.") and scratch.endswith("the smaller size.")
 
