@@ -132,8 +132,9 @@ def find_readers(
     line = unroll(trace.analysis, nodes)
     inputs = trace.program.graph.inputs
     own, others = inputs[: len(paths)], inputs[len(paths) :]
-    varying = line.descendants([*others, *_first_states(line, own, others, nodes)])
-    views = Views(line, inputs[: len(paths)])
+    views = Views(line, own)
+    states = _first_states(line, views, line.descendants(others), nodes)
+    varying = line.descendants([*others, *states])
     finder = _Finder(trace, line, views, varying, mask)
     found: dict[tuple, list[Reader]] = {}
     alone = [
@@ -158,23 +159,28 @@ def find_readers(
     return Readers(line, varying, tuple(shared), tuple(dict.fromkeys(alone)))
 
 
-def _first_states(
-    line: Line, params: Sequence[int], inputs: Sequence[int], nodes: set
-) -> list[int]:
-    """Constants that meet the weights of later turns in a first one, such as zeros.
+def _first_states(line: Line, views: Views, varying: set[int], nodes: set) -> list[int]:
+    """Constants that meet weights which meet activations elsewhere, such as zeros.
 
-    They are activations like those that come after them.
+    The first state of a loop is an activation like those of the turns that follow.
     """
-    varying, of_params = line.descendants(inputs), line.descendants(params)
     made = {out for step in line.steps for out in step.outs}
-    found: dict[int, None] = {}
+    met: set[int] = set()  # the parameters that activations meet
+    constants: dict[int, int] = {}  # and those that meet a constant, by the constant
     for step in line.steps:
-        pair = [v for v in step.ins[:2] if not isinstance(v, Lit)]
-        if step.node.name not in PRODUCTS or step.node not in nodes or len(pair) < 2:
+        if step.node.name not in PRODUCTS or step.node not in nodes:
             continue
-        if not varying & set(pair) and len(of_params & set(pair)) == 1:
-            found |= {v: None for v in pair if v not in of_params and v in made}
-    return list(found)
+        for own, other in (step.ins[:2], step.ins[1::-1]):
+            if isinstance(own, Lit) or isinstance(other, Lit) or own in varying:
+                continue
+            entries = views.of(own)
+            if entries is None:
+                continue
+            if other in varying:
+                met.add(entries.leaf)
+            elif other in made and views.of(other) is None:
+                constants[other] = entries.leaf
+    return [value for value, leaf in constants.items() if leaf in met]
 
 
 def _closed(line: Line, nodes: set) -> list[str]:
