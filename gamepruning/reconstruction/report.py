@@ -158,8 +158,8 @@ def make_report(
         num_inputs=len(shared.readers[0].kept_inputs),
         num_outputs=len(shared.readers[0].kept_outputs),
         num_rows=int(every.rows),
-        before=found.before / energy,
-        after=found.after / energy,
+        before=max(found.before, 0.0) / energy,  # below 0 by rounding
+        after=max(found.after, 0.0) / energy,
         ridge=found.ridge,
         condition=found.condition,
         seconds=seconds,
