@@ -26,7 +26,6 @@ from gamepruning.workbench.training.stages import Trainer, side_by_side, train_w
 from gamepruning.workbench.training.task import Prepared, Task
 
 SCRATCH, REPAIR_ROWS = "from scratch", 2048  # a label; training examples
-EVERY_READER = 1000  # and more: of weights that are fitted together at the end
 SHARES = (1.0, optimizers.FINE_TUNE_RATE)  # of the learning rate, tried from scratch
 
 
@@ -127,7 +126,7 @@ def mend(
             config=RepairConfig(
                 classes=task.loss is metrics.cross_entropy,
                 gauss_newton=(refine := trainer.training.refine),
-                last=EVERY_READER if refine else 0,
+                last=1000 if refine else 0,  # all readers
                 held_out=0.0 if refine else 0.25,
             ),
             progress=bar and (lambda path, number, count: bar(number + 1, count)),

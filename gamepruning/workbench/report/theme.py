@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 from gamepruning.workbench.registry import METHODS
 from gamepruning.workbench.report.formats import IN_PERCENT
 
-INK, MUTED, GRID = "#1c2430", "#677489", "#dfe4ec"
+INK, MUTED, GRID, OLIVE = "#1c2430", "#677489", "#dfe4ec", "#7d8a1e"
 HERO, AMBER, SLATE, GREEN = "#3a63d8", "#d98a1f", "#8d97a8", "#2f9e77"
 PLUM, ROSE, TEAL, BROWN = "#9156c8", "#d2517d", "#1597a5", "#8a6d4b"
 CARD = "#fffffe"  # behind text that crosses lines
@@ -33,13 +33,14 @@ COLOURS = (HERO, PLUM, GREEN, ROSE, AMBER, SLATE)  # of families
 METHODS_SEEN = {  # each has its colour in every figure
     "equilibrium": HERO, "building": PLUM, "ucb1": GREEN, "taylor": ROSE,
     "magnitude": AMBER, "random": SLATE, "shapley": TEAL, "scratch": BROWN,
+    "elimination": OLIVE,
 }  # fmt: skip
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)), (0, (6, 2, 1, 2)))
 MARKS = "osD^"
 CSS_NAMES = {
     INK: "ink", MUTED: "muted", GRID: "line", CARD: "card", HERO: "hero",
     AMBER: "amber", SLATE: "slate", GREEN: "green", PLUM: "plum", ROSE: "rose",
-    TEAL: "teal", BROWN: "brown",
+    TEAL: "teal", BROWN: "brown", OLIVE: "olive",
 }  # fmt: skip
 STYLE = matplotlib.rc_params_from_file(
     Path(__file__).with_name("figures.mplstyle"), use_default_template=False
