@@ -108,7 +108,7 @@ def test_bands_of_an_accuracy_stay_within_it():
 
 
 def test_lines_of_the_diagram_are_solid_in_the_methods_colours():
-    results = np.random.default_rng(0).normal(size=(9, 8)) + np.arange(8)
+    results = np.random.default_rng(0).normal(size=(9, 9)) + np.arange(9)
     names = list(theme.METHODS_SEEN)
     lines = plot_ranks(compare_methods(results, names)).axes[0].lines
     assert {line.get_linestyle() for line in lines} == {"-"}
