@@ -19,9 +19,14 @@ def as_config(config: Any, kind: type[ConfigT]) -> ConfigT:
       InputError: it is of another kind.
 
     Example:
-      >>> as_config("fast", dict)
+      >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+      ... class BakeConfig:
+      ...     celsius: int = 180
+      >>> as_config(None, BakeConfig)
+      BakeConfig(celsius=180)
+      >>> as_config("hot", BakeConfig)
       Traceback (most recent call last):
-      gamepruning.types.InputError: expected config=dict(...), got str 'fast'
+      gamepruning.types.InputError: expected config=BakeConfig(...), got str 'hot'
     """
     if config is None:
         return kind()

@@ -104,12 +104,11 @@ def regrowth() -> list[str]:
             for own in (free, twice)
             for what in ("returns", "returned and stay")
         ]
-        rows.append(
-            (name, f"{fmean(r['left once'] for r in free):.0f}", *tests, *counts)
-        )
-    heads = ("network, kept", "left once", *HOW)
+        left = f"{fmean(row['left once'] for row in free):.0f}"
+        rows.append((name, len(never), left, *tests, *counts))
+    heads = ("network, kept", "seeds", "left once", *HOW)
     heads += ("returns, free", "of these stay", "returns, twice", "of these stay")
-    return table(heads, "l" + "r" * 8, rows)
+    return table(heads, "l" + "r" * 9, rows)
 
 
 HOW = ("free", "twice", "never")

@@ -69,13 +69,8 @@ def lenet5_market() -> list[str]:
     return study("lenet5-market")
 
 
-def lenet300_market() -> list[str]:
-    return study("lenet300-market")
-
-
 TABLES: dict[str, Table] = {
     "repair-digits": digits,
     "repair-lenet5": lenet5,
     "repair-lenet5-market": lenet5_market,
-    "repair-lenet300-market": lenet300_market,
 }

@@ -218,18 +218,38 @@ def _repaired_params(repair: object, players: Players, params: PyTree) -> PyTree
             "expected repair as what gp.reconstruction.gather_grams(players, params, "
             f"inputs) returns, got {type(repair).__name__}"
         )
-    if repair.players.families != players.families:
+    if not _are_alike(repair.players, players):
         raise InputError(
             f"repair was gathered for other players, {repair.players}: call "
             f"gather_grams with {players}"
         )
     found = repair.run.passes.with_params(repair.run.params)
-    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=True)
-    if not all(a is b or np.array_equal(a, b) for a, b in pairs if is_array(a)):
+    alike = jax.tree.structure(found) == jax.tree.structure(params)
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(params), strict=False)
+    same = (a is b or np.array_equal(a, b) for a, b in pairs if is_array(a))
+    if not alike or not all(same):
         raise InputError(
             "repair was gathered for other parameters: call gather_grams with these"
         )
     return found
+
+
+def _are_alike(one: Players, other: Players) -> bool:
+    """Return True for the same players of one network, found twice."""
+
+    def slices(players: Players) -> list[tuple[Any, ...]]:
+        return [
+            (f.name, f.start, f.stop, piece.path, piece.axis, piece.role, piece.layer)
+            for f in players.families
+            for piece in f.slices
+        ]
+
+    def entries(players: Players) -> list[np.ndarray]:
+        pieces = [piece for f in players.families for piece in f.slices]
+        return [np.concatenate([[0], *piece.index]) for piece in pieces]
+
+    pairs = zip(entries(one), entries(other), strict=False)
+    return slices(one) == slices(other) and all(np.array_equal(*p) for p in pairs)
 
 
 def _check_mesh() -> None:

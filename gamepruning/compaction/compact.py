@@ -98,7 +98,7 @@ def compact(
     mask: ArrayLike,
     *,
     opt_state: Any = None,
-    inputs: Sequence[Any] | None = None,
+    inputs: Sequence[Any] | Any | None = None,
     fold: bool = False,
     why: Mapping[str, Any] | None = None,
     **sizes: Unpack[CompactKeywords],
@@ -116,8 +116,8 @@ def compact(
       params: the full parameters.
       mask: bool [N], True = kept.
       opt_state: an optax state for `params`; it is sliced along.
-      inputs: inputs for the verification; by default those given to `find_players`, or
-        random ones of their shapes.
+      inputs: inputs for the verification, a sequence of them or one array; by default
+        those given to `find_players`, or random ones of their shapes.
       min_units: fewest units a family may keep; 0 allows a layer to vanish.
       round_to: widths become multiples of it, by `round_mask`: players come back or
         leave by `scores`. It may be a number for each family, by name; layers of a

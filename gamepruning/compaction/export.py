@@ -219,7 +219,7 @@ def export_model(
     folder: str | os.PathLike[str],
     *,
     inputs: Any = None,
-    formats: Sequence[str] = FORMATS,
+    formats: str | Sequence[str] = FORMATS,
     batch: str = "symbolic",
     skipped: dict[str, str] | None = None,
 ) -> dict[str, Path]:
@@ -230,7 +230,7 @@ def export_model(
       folder: where; an older export is replaced, nothing else is.
       inputs: example inputs of the small model, or their shapes, for "stablehlo";
         by default those of the verification.
-      formats: some of "safetensors", "orbax", "stablehlo".
+      formats: some of "safetensors", "orbax", "stablehlo", or one of them.
       batch: "symbolic" (any batch size), "fixed", or "auto", for "stablehlo".
       skipped: a dictionary to leave formats out that cannot hold the model, instead of
         an error: it gets {format: why}.

@@ -23,6 +23,7 @@ from gamepruning.equilibrium.step import (
     EquilibriumStep,
     make_equilibrium_step,
 )
+from gamepruning.options import as_config
 from gamepruning.players import Players
 from gamepruning.types import InputError, Loss
 
@@ -179,7 +180,7 @@ def make_sweep_step(
       >>> state.gates.shape, info.loss.shape
       ((4, 3), (4,))
     """
-    base = UtilityConfig() if config is None else config
+    base = as_config(config, UtilityConfig)
 
     def at(point: SweepPoints) -> EquilibriumStep:
         prices = {name: getattr(point, name) for name in WEIGHTS}

@@ -1,7 +1,8 @@
-"""LeNet-5, AlexNet, ResNets for CIFAR (He et al. 2016, 4.2) and VGG-19 as published.
+"""LeNet-5 and AlexNet adapted; ResNets for CIFAR and VGG-19 as weights are published.
 
-In the last two the names of layers are those of PyTorch, with _ for the points, so that
-`gamepruning.compaction.torch_names` finds the weights of a file.
+The ResNets are those of He et al. 2016, 4.2. Their layers and those of VGG-19 have the
+names of PyTorch, with _ for the points, so that `gamepruning.compaction.torch_names`
+finds the weights of a file.
 """
 
 import flax.linen as nn

@@ -129,8 +129,7 @@ def size_of(players: Players, unit: str | Size = "params") -> Size:
       there, whoever stays.
 
     Raises:
-      ValueError: another unit.
-      InputError: single weights play; one of them alone frees no entry.
+      InputError: another unit; or single weights play: one alone frees no entry.
 
     Example: four hidden units of three inputs and two outputs.
       >>> import jax.numpy as jnp, gamepruning as gp

@@ -107,7 +107,7 @@ class Readers:
 
     Attributes:
       line: the model's program.
-      varying: the values that depend on the inputs.
+      varying: the values that depend on the inputs, and first states of loops.
       shared: who can be repaired, in the order of the program.
       alone: who cannot.
     """

@@ -90,8 +90,9 @@ to below 1
                 f"held_out={self.held_out}: expected a share of the rows from 0 to "
                 "below 1"
             )
-        is_list = isinstance(self.ridges, Sequence | np.ndarray) and len(self.ridges)
-        if not is_list or min(self.ridges) <= 0:
+        ridges = np.asarray(self.ridges)
+        is_list = ridges.ndim == 1 and ridges.dtype.kind in "if" and ridges.size
+        if not is_list or ridges.min() <= 0:
             raise InputError(
                 f"ridges={self.ridges}: expected a list of numbers above 0"
             )

@@ -116,7 +116,7 @@ def reconstruction_scores(
     In every family the player leaves first whose weights' readers lose least when the
     weights of all others are fitted anew: v(S) = E|z|^2 - E|z - h_S W_S|^2 falls least.
     All players of a family stand in one order; `config.across` says how families
-    compare. No labels, no gradient.
+    compare. No labels, no training.
 
     Args:
       players: what `find_players` found, N players, units or layers.
@@ -135,7 +135,8 @@ def reconstruction_scores(
 
     Cost: one pass over the examples, for each reader K^2 multiply-adds a row and the
     inverse of [K, K], and K^2 for each player that leaves; with across="network" also
-    one pass over `num_examples` for every family and share.
+    one pass over `num_examples` for every family and share; with metric="outputs" also
+    passes forward and backward, some dozens for each result of a reader.
 
     Example: the third unit is the sum of the first two; who is left makes up for it.
       >>> import jax, jax.numpy as jnp, gamepruning as gp
@@ -153,14 +154,12 @@ def reconstruction_scores(
       Hassibi and Stork, Optimal Brain Surgeon, 1992, on blocks; the comparison across
       families by a price is the clearing of a market (see `gp.Budget`).
     """
-    curves, evaluations = reconstruction_curves(
-        players, params, inputs, config=config, progress=progress
-    )
     config = as_config(config, ReconstructionConfig)
+    found = family_curves(players, params, inputs, config=config, progress=progress)
     value = np.zeros(players.num_players)
-    for curve in curves:
+    for curve in found.families:
         value[curve.order] = _SCORES[config.across](curve)
-    return Scores(jnp.asarray(value), jnp.zeros(len(value)), evaluations)
+    return Scores(jnp.asarray(value), jnp.zeros(len(value)), _num_evaluations(found))
 
 
 def reconstruction_curves(
@@ -180,7 +179,11 @@ def reconstruction_curves(
     """
     config = as_config(config, ReconstructionConfig)
     found = family_curves(players, params, inputs, config=config, progress=progress)
-    return found.families, 1 + sum(len(curve.loss) for curve in found.families)
+    return found.families, _num_evaluations(found)
+
+
+def _num_evaluations(found: "Curves") -> int:
+    return 1 + sum(len(curve.loss) for curve in found.families)
 
 
 class Curves(NamedTuple):
@@ -221,7 +224,7 @@ def family_curves(
         )
     by_outputs = config.metric == "outputs"
     metrics = sensitivities(players, params, inputs) if by_outputs else None
-    each_alone = np.zeros(0)
+    each_alone = None
     if not all(grams.of(list(range(f.start, f.stop))) for f in players.families):
         each_alone = gate_sensitivities(players, params, inputs)
     curves, unread = [], []
@@ -242,15 +245,17 @@ def family_curves(
         noted = np.array(counts, int), np.array(loss, float)
         curves.append(FamilyCurve(family.name, found.order, found.loss, *noted))
     if unread:
-        _warn_of_unread(unread, grams)
+        _warn_of_unread(unread, grams, each_alone is not None)
     return Curves(tuple(curves), ask, metrics)
 
 
 def _without_readers(
-    numbers: Sequence[int], each_alone: Float[np.ndarray, " N"], counts: Sequence[int]
+    numbers: Sequence[int],
+    each_alone: Float[np.ndarray, " N"] | None,
+    counts: Sequence[int],
 ) -> Elimination:
     """Who does least to the outputs leaves first; nobody makes up for anybody."""
-    own = each_alone[numbers]
+    own = np.ones(len(numbers)) if each_alone is None else each_alone[numbers]
     first = np.argsort(own, kind="stable")
     lost = np.cumsum(own[first])
     weights: dict[int, list[Any]] = {count: [] for count in counts}
@@ -380,13 +385,15 @@ _SCORES: dict[str, Callable[[FamilyCurve], Any]] = {
 }
 
 
-def _warn_of_unread(unread: Sequence[str], grams: Grams) -> None:
+def _warn_of_unread(unread: Sequence[str], grams: Grams, has_gradient: bool) -> None:
     reasons = ", ".join(f"{a.path}: {a.reason}" for a in grams.alone[:2])
     names = ", ".join(unread[:3]) + (", ..." if len(unread) > 3 else "")
     is_one = len(unread) == 1
+    by = "their own effect on the outputs"
+    by = by if has_gradient else "their numbers, for the network has no gradient"
     warnings.warn(
         f"{len(unread)} {'family is' if is_one else 'families are'} read by nothing "
-        f"that can be fitted ({names}; {reasons}): nobody makes up for the players, "
-        "who leave by what each of them does to the outputs",
+        f"that can be fitted ({names}; {reasons}): nothing can make up for players, "
+        f"so they are ranked by {by}",
         stacklevel=4,
     )

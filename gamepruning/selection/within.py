@@ -1,4 +1,4 @@
-"""As many players as a budget allows: parameters, multiply-adds or bytes."""
+"""As many players as a budget allows: parameters, multiply-adds, bytes or time."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""MCUE: how unsure a network is of its output under random elimination of players."""
+"""MCUE: how unsure a network is of its output under random removal of players."""
 
 import dataclasses
 from collections.abc import Sequence

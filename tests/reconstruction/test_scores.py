@@ -213,7 +213,7 @@ def test_families_that_nothing_can_be_fitted_for_leave_by_what_they_do():
         full, cut = (players.gated(params, m, x) for m in (np.ones(16, bool), mask))
         return float(gp.metrics.class_divergence(full, cut))
 
-    with pytest.warns(UserWarning, match="leave by what each of them does"):
+    with pytest.warns(UserWarning, match="ranked by their own effect"):
         found = gp.reconstruction.trade(players, params, x, 8)
     np.testing.assert_array_equal(found.mask, gp.top_n(scores, 8, players=players))
     numbers = np.random.default_rng(0)
@@ -246,10 +246,14 @@ def test_grams_of_another_network_are_refused(network):
         metric = gp.negative_cross_entropy
         return gp.value_function(players, params, metric, x, labels, repair=grams)
 
-    assert value_fn(players, params).num_players == players.num_players
+    again = gp.find_players(mlp, params, x)
+    for same in (players, again):
+        assert value_fn(same, params).num_players == players.num_players
     keep = players.families[0].name
     fewer = gp.find_players(mlp, params, x, keep=keep)
     with pytest.raises(InputError, match="gathered for other players"):
         value_fn(fewer, params)
     with pytest.raises(InputError, match="gathered for other parameters"):
         value_fn(players, params | {"in": 2 * params["in"]})
+    with pytest.raises(InputError, match="gathered for other parameters"):
+        value_fn(players, params | {"more": params["in"]})

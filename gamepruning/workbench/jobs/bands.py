@@ -1,4 +1,4 @@
-"""How unsure a network is under random elimination, as a folder with a figure."""
+"""How unsure a network is under random removal, as a folder with a figure."""
 
 from pathlib import Path
 from typing import Any, Unpack

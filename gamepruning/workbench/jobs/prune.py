@@ -50,10 +50,11 @@ def run_prune(settings: PruneSettings, **where: Unpack[Where]) -> Finished:
             has_budget=settings.has_budget,
             load=settings.load,
         )
-        table = run.folder.checkpoints / "latency.npz"
-        if settings.size.counted == "latency":
+    table = run.folder.checkpoints / "latency.npz"
+    if settings.size.counted == "latency":
+        with _timed(seconds, "time products"), run.console.status("timing products"):
             made = made._replace(task=measure_latency(made.task, table))
-        check_choice(made, settings)
+    check_choice(made, settings)
     with run.writing(made):
         run.console.print(_greeting(made.task))
         if made.task.latency is not None:

@@ -10,12 +10,11 @@ import jax.numpy as jnp
 
 from gamepruning import selection
 from gamepruning.bandits import POLICIES, play_bandit, removal_arms
-from gamepruning.baselines import BASELINES
+from gamepruning.baselines import BASELINES, Baseline
 from gamepruning.coalitions.estimators.select import choose_method
 from gamepruning.coalitions.indices import banzhaf_values, shapley_values
 from gamepruning.coalitions.semivalues import banzhaf, shapley
 from gamepruning.errors import InputError
-from gamepruning.players import Players
 from gamepruning.reconstruction import reconstruction_scores
 from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.spelling import closest
@@ -35,6 +34,8 @@ VALUE_ROWS = 2000  # validation examples that say whether bandits go on removing
 STEP = 0.1  # of the players that are left, removed by bandits in a round
 # Standard errors: the lowest means of few pulls are those of noisy players.
 CAUTION = 2.0
+ON_INPUTS = ("players", "params", "inputs")  # what elimination looks at
+ELIMINATION = {"elimination": Baseline(reconstruction_scores, ON_INPUTS)}
 Source = Scores | SelectionTrace  # what `masks_at` takes
 
 
@@ -49,7 +50,7 @@ def rank_by_baseline(
     key: jax.Array, method: Method, subject: Subject, rounds: Rounds
 ) -> Scores:
     """Scores of a baseline on training examples."""
-    score = _scorer_of(method, {**BASELINES, "elimination": _eliminate})
+    score = _scorer_of(method, ELIMINATION | BASELINES)
     inputs, labels = _training_rows(subject, SCORED)
     task = subject.task
     scores = score(key, task.players, subject.params, task.loss, inputs, labels)
@@ -134,12 +135,6 @@ def rank_by_bandit(
     )
     rounds.progress(total - n, total - n)
     return trace
-
-
-def _eliminate(
-    key: jax.Array, players: Players, params: Any, loss: Any, inputs: Any, labels: Any
-) -> Scores:
-    return reconstruction_scores(players, params, inputs)
 
 
 RANKERS: dict[Kind, Callable[[jax.Array, Method, Subject, Rounds], Source]] = {

@@ -21,7 +21,7 @@ class Contender:
     kept: tuple[int, ...]  # players left in each family
     gated: float | None = None  # with the gates still multiplying
     removed: float | None = None  # players really taken out, nothing else done
-    repaired: float | None = None  # readers fitted in closed form, nothing fine-tuned
+    repaired: float | None = None  # readers fitted, nothing fine-tuned
     tuned: float | None = None  # after fine-tuning (or, for "scratch", training)
     validation: float | None = None  # of what `final` judges, on the validation data
     recalls: tuple[float | None, ...] = ()  # by class, of what `final` judges

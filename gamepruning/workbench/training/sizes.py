@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from gamepruning.compaction.latency import LatencySize, latency_of
@@ -33,10 +33,14 @@ def fit_sizes(
 
 def measure_latency(task: Task, path: Path) -> Task:
     """The task, and the time of its network by who stays: read, or else measured."""
+    if jax.process_count() > 1:
+        raise InputError(
+            "--unit latency is measured by one process: drop --distributed"
+        )
     if path.is_file():  # of a run that is resumed, which is to choose alike
         return task._replace(latency=LatencySize.load(path))
-    examples = jnp.asarray(task.dataset.train.inputs[:LATENCY_BATCH])
-    return task._replace(latency=latency_of(task.players, examples))
+    found = latency_of(task.players, task.dataset.train.inputs[:LATENCY_BATCH])
+    return task._replace(latency=found)
 
 
 def limit_of(task: Task, size: SizeSettings) -> SizeLimit | None:

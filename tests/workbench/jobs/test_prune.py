@@ -166,8 +166,8 @@ def test_a_budget_of_time_is_told(tmp_path, monkeypatch):
     assert result.num_kept == result.num_players // 2
     (note,) = (note for note in result.notes if "allows" in note)
     told = 2e-3 * result.num_kept
-    assert f"allows {told:.3g} milliseconds for a batch of 1000: {told:.3g} are" in note
-    assert f"takes {result.cost_small.latency_ms:,.3g} of" in note
+    assert f"allows {told:.3f} milliseconds for a batch of 1,000: {told:.3f} ar" in note
+    assert f"takes, measured anew, {result.cost_small.latency_ms:,.3f} of" in note
 
 
 def test_a_budget_out_of_reach_is_an_error_at_once(tmp_path):
