@@ -87,8 +87,9 @@ def _measure(case: Case) -> dict[str, float]:
 
 def _live_bytes() -> int:
     """Of all arrays that share no memory with another."""
-    arrays = {array.unsafe_buffer_pointer(): array for array in jax.live_arrays()}
-    return sum(array.nbytes for array in arrays.values())
+    shards = [s.data for array in jax.live_arrays() for s in array.addressable_shards]
+    parts = {(*part.devices(), part.unsafe_buffer_pointer()): part for part in shards}
+    return sum(part.nbytes for part in parts.values())
 
 
 def _temporary(program: jax.stages.Lowered) -> int:

@@ -445,7 +445,9 @@ def test_repair_is_that_of_the_layers_one_by_one(players, mask):
     assert [r.path for r in repaired.report.readers] == [
         f"layers/down[{k}]" for k in range(LAYERS)
     ]
-    with pytest.raises(gp.InputError, match="unlike gp.repair.*layers='together'"):
+    with pytest.raises(
+        gp.InputError, match="gp.repair takes others.*layers='together'"
+    ):
         gp.reconstruction.reconstruction_scores(players, PARAMS, X)
 
 
