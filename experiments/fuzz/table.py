@@ -22,4 +22,18 @@ def networks() -> list[str]:
     return table(("", "result"), "lr", rows)
 
 
-TABLES: dict[str, Table] = {"fuzz": networks}
+def repairs() -> list[str]:
+    """The same after repair, where no reader may be worse than untouched."""
+    found = read("fuzz/repairs.json")
+    alone = found["share_where_exclude_refuses"]  # here: with a reader left alone
+    rows = [
+        ("networks", f"{found['networks']:,}"),
+        ("wrong", str(len(found["wrong"]))),
+        ("kinds of operation", str(found["kinds_of_operation"])),
+        ("networks with players", f"{percent(found['share_with_players'])} %"),
+        ("of these, some reader is left alone", f"{percent(alone)} %"),
+    ]
+    return table(("", "result"), "lr", rows)
+
+
+TABLES: dict[str, Table] = {"fuzz": networks, "fuzz-repairs": repairs}
