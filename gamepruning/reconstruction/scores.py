@@ -393,7 +393,7 @@ def _warn_of_unread(unread: Sequence[str], grams: Grams, has_gradient: bool) -> 
     by = by if has_gradient else "their numbers, for the network has no gradient"
     warnings.warn(
         f"{len(unread)} {'family is' if is_one else 'families are'} read by nothing "
-        f"that can be fitted ({names}; {reasons}): nothing can make up for players, "
-        f"so they are ranked by {by}",
+        f"that can be fitted ({names}; {reasons}): nothing can make up for whoever "
+        f"leaves, so the players are ranked by {by}",
         stacklevel=4,
     )
