@@ -1,6 +1,6 @@
 """From labelled axes to players: who there is, what each touches, what stays and why.
 
-Everything here is plain numpy and strings; nothing refers to a trace any more.
+What it makes is plain numpy and strings, and refers to no trace.
 """
 
 import operator
