@@ -1,8 +1,8 @@
-"""LeNet-5 and AlexNet adapted; ResNets for CIFAR and VGG-19 as weights are published.
+"""LeNet-5 and AlexNet adapted, small ones; ResNets and VGG-19 as they are published.
 
-The ResNets are those of He et al. 2016, 4.2. Their layers and those of VGG-19 have the
-names of PyTorch, with _ for the points, so that `gamepruning.compaction.torch_names`
-finds the weights of a file.
+`CifarResNet` is that of He et al. 2016, 4.2. Its layers and those of `CifarVGG` have
+the names of PyTorch, with _ for the points, so that
+`gamepruning.compaction.torch_names` finds the weights of a file.
 """
 
 import flax.linen as nn
@@ -13,6 +13,7 @@ DEPTHS = (20, 32, 44, 56, 110)
 VGG19 = (64, 64, 128, 128, *(256,) * 4, *(512,) * 8)
 
 Images = Float[Array, "B H W C"]
+Vectors = Float[Array, "B *shape"]
 Logits = Float[Array, "B classes"]
 
 
@@ -77,6 +78,67 @@ class AlexNet(nn.Module):
         for i, width in enumerate(self.widths):
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
             x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
+        return nn.Dense(self.num_outputs, name="output")(x)
+
+
+class ResNet(nn.Module):
+    """A small residual network with batch normalisation (He et al. 2016, 4.2)."""
+
+    num_outputs: int
+    filters: tuple[int, ...] = (16, 32, 64)
+    blocks: int = 1
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool = False) -> Logits:
+        def conv_norm(x, filters, size, stride, name):
+            conv = nn.Conv(
+                filters, (size, size), stride, use_bias=False, name=f"{name}_conv"
+            )
+            return nn.BatchNorm(not train, momentum=0.9, name=f"{name}_norm")(conv(x))
+
+        x = nn.relu(conv_norm(x, self.filters[0], 3, 1, "stem"))
+        for stage, filters in enumerate(self.filters):
+            for block in range(self.blocks):
+                name = f"stage_{stage}_block_{block}"
+                stride = 2 if stage > 0 and block == 0 else 1
+                y = nn.relu(conv_norm(x, filters, 3, stride, f"{name}_in"))
+                y = conv_norm(y, filters, 3, 1, f"{name}_out")
+                if x.shape != y.shape:
+                    x = conv_norm(x, filters, 1, stride, f"{name}_skip")
+                x = nn.relu(x + y)
+        return nn.Dense(self.num_outputs, name="output")(x.mean((1, 2)))
+
+
+class Transformer(nn.Module):
+    """A small pre-norm transformer encoder (Vaswani et al. 2017), mean-pooled.
+
+    Its tokens are the rows of an image, or `tokens` equal pieces of a vector.
+    """
+
+    num_outputs: int
+    width: int = 64
+    heads: int = 4
+    hidden: int = 128
+    layers: int = 2
+    tokens: int = 16
+
+    @nn.compact
+    def __call__(self, x: Vectors, train: bool = False) -> Logits:
+        if x.ndim == 2:
+            x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % self.tokens)))
+            x = x.reshape(x.shape[0], self.tokens, -1)
+        x = x.reshape(*x.shape[:2], -1)
+        x = nn.Dense(self.width, name="embed")(x)
+        start = nn.initializers.normal(0.02)
+        x = x + self.param("position", start, (1, *x.shape[1:]))
+        for i in range(self.layers):
+            y = nn.LayerNorm(name=f"norm_attention_{i}")(x)
+            y = nn.MultiHeadDotProductAttention(self.heads, name=f"attention_{i}")(y)
+            x = x + y
+            y = nn.LayerNorm(name=f"norm_hidden_{i}")(x)
+            y = nn.gelu(nn.Dense(self.hidden, name=f"hidden_{i}")(y))
+            x = x + nn.Dense(self.width, name=f"back_{i}")(y)
+        x = nn.LayerNorm(name="norm")(x).mean(1)
         return nn.Dense(self.num_outputs, name="output")(x)
 
 

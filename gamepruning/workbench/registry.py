@@ -6,7 +6,7 @@ a name means the same everywhere and a new method is one entry.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 from gamepruning.errors import InputError
@@ -25,7 +25,9 @@ KINDS: dict[Kind, tuple[str, str]] = {
 }
 ROUNDS = ("step", "swaps")  # power indices that are estimated once take none of these
 ASKS: dict[Kind, tuple[str, ...]] = {
-    "equilibrium": ("preset", "price", "norm", "benefit", "threshold"),
+    "equilibrium": (
+        *("preset", "price", "norm", "benefit", "threshold", "gate_learning_rate"),
+    ),
     "index": ("selection", "scope", "value", "rows", "evaluations", *ROUNDS),
     "bandit": ("selection", "scope", "pulls", "max_drop"),
     "baseline": ("scope",),
@@ -77,6 +79,21 @@ class Method:
         own = ("bias",) if self.scorer == "biased_banzhaf" else ()
         asks = (*ASKS[self.kind], *own)
         return asks if self.is_iterated else tuple(a for a in asks if a not in ROUNDS)
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """Settings that other methods take, and this one does not."""
+        return frozenset({"bias"}.union(*ASKS.values())) - {
+            *ASKS[self.kind],
+            *self.asks,
+        }
+
+    @property
+    def about(self) -> str:
+        """What `gamepruning prune` does by this method, with an example."""
+        size = "" if self.kind == "equilibrium" else " --keep 0.1"
+        told = f"Prune by {self.name}: {self.summary}."
+        return f"{told}\n\nExamples:\n  gamepruning prune {self.name}{size}"
 
 
 _INDICES = {
@@ -174,6 +191,27 @@ def find_method(name: str) -> Method:
     return methods[found]
 
 
+def named_method(words: Sequence[str]) -> tuple[list[str], Method | None]:
+    """The method that the words of `gamepruning prune` name, and the words as flags.
+
+    Example:
+      >>> words, method = named_method(["shapley", "--keep", "0.1"])
+      >>> words, method.name
+      (['--method', 'shapley', '--keep', '0.1'], 'shapley')
+    """
+    names = {alias: m for m in all_methods().values() for alias in (m.name, *m.aliases)}
+    word = next(iter(words), "-")
+    if (
+        not word.startswith("-")
+        and word not in names
+        and (hint := closest(word, names))
+    ):
+        raise InputError(f"no method {word!r}{hint}")
+    words = [*(("--method",) if word in names else ()), *words]
+    told = words[words.index("--method") + 1 :] if "--method" in words else ()
+    return words, names.get(told[0]) if told else None
+
+
 def names_of(*kinds: Kind) -> tuple[str, ...]:
     """The names of these kinds, or of all methods.
 
@@ -197,4 +235,5 @@ def describe_methods(*kinds: Kind) -> str:
 def describe_flags() -> str:
     """A line for every kind of method: the flags that only some kinds take."""
     kinds = [f"  {k:<13}{' '.join(map(flag_of, asks))}" for k, asks in ASKS.items()]
+    kinds.append("gamepruning prune METHOD --help shows those of a method alone.")
     return "\n".join(["Flags that go with some kinds of --method only:", *kinds])

@@ -1,13 +1,14 @@
 """The commands by name, and from the words of a command line to one that can run."""
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import inspect
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from tyro.conf import arg
 import gamepruning
 from gamepruning.errors import InputError
 from gamepruning.spelling import closest, flag_of, given_twice, meaning
-from gamepruning.workbench.registry import describe_flags, describe_methods
+from gamepruning.workbench import registry
 from gamepruning.workbench.settings import parts
 
 Folder = Annotated[Path | None, parts.FOLDER]
@@ -49,8 +50,8 @@ class RunCommand(NamedTuple):
     settings: str
     job: str
 
-    def load(self) -> Callable[..., None]:
-        """The command as a function, whose signature is its flags."""
+    def load(self, unused: Container[str] = ()) -> Callable[..., None]:
+        """The command as a function, whose signature is its flags, but for some."""
 
         def run(
             settings: parts.CommandSettings,
@@ -82,8 +83,28 @@ class RunCommand(NamedTuple):
             ) as own:
                 _load(self.job)(settings, out=own, resume=resume)
 
-        run.__annotations__["settings"] = Annotated[_load(self.settings), arg(name="")]
+        settings = _narrowed(_load(self.settings), unused)
+        run.__annotations__["settings"] = Annotated[settings, arg(name="")]
         return run
+
+
+def _narrowed(settings: Any, unused: Container[str]) -> Any:
+    """The same settings, but that their help leaves some flags out."""
+    if not unused:
+        return settings
+    fields: list[Any] = []
+    for field in dataclasses.fields(settings):
+        kind, default = field.type, field.default
+        if dataclasses.is_dataclass(default):
+            kind = _narrowed(type(default), unused)
+            default = kind()
+        elif field.name in unused:
+            kind = tyro.conf.Suppress[kind]
+        fields.append((field.name, kind, default))
+    own = {"bases": (settings,), "namespace": {"__doc__": settings.__doc__}}
+    return dataclasses.make_dataclass(
+        settings.__name__, fields, frozen=True, kw_only=True, **own
+    )
 
 
 def explain(
@@ -126,7 +147,7 @@ def methods() -> None:
     Examples:
       gamepruning methods
     """
-    print(describe_methods())
+    print(registry.describe_methods())
 
 
 def datasets(*, data_dir: Folder = None) -> None:
@@ -224,8 +245,12 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
     if name not in COMMANDS:
         told = f"no command {name!r}{closest(name, COMMANDS)}"
         raise InputError(_MOVED.get(name, told))
-    command = COMMANDS[name]
-    run = command.load() if isinstance(command, RunCommand) else command
+    command, unused, about = COMMANDS[name], frozenset(), description_of(name)
+    if name == "prune":
+        rest, method = registry.named_method(rest)
+        if method is not None and {"-h", "--help"} & {*rest}:
+            unused, about = method.unused, method.about
+    run = command.load(unused) if isinstance(command, RunCommand) else command
     pairs = () if name == "prune" else (tyro.conf.FlagCreatePairsOff,)
     if twice := given_twice(rest):
         raise InputError(twice)
@@ -235,7 +260,7 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
             return tyro.cli(
                 _deferred(run),
                 prog=f"gamepruning {name}",
-                description=description_of(name),
+                description=about,
                 args=rest,
                 config=(tyro.conf.OmitArgPrefixes, *pairs),
             )
@@ -258,7 +283,7 @@ def description_of(name: str) -> str:
     command = COMMANDS[name]
     flags = _load(command.settings) if isinstance(command, RunCommand) else command
     about = re.split(r"\n\n(?:Args|Attributes):", inspect.getdoc(flags) or "")[0]
-    return f"{about}\n\n{describe_flags()}" if name == "prune" else about
+    return f"{about}\n\n{registry.describe_flags()}" if name == "prune" else about
 
 
 def condense(box: str) -> str:

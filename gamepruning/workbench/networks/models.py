@@ -1,7 +1,7 @@
 """Networks to prune, in flax linen, each behind one pure `apply(params, x)`.
 
-Nothing in the rest of the library knows these networks: they are what a user would
-bring. `build_model` makes one fit for a data set and hides linen's collections.
+Nothing else in the library knows them: they are what a user would bring. `build_model`
+makes one fit for a data set and hides linen's collections.
 """
 
 import dataclasses
@@ -21,6 +21,8 @@ from gamepruning.images.networks import (
     CifarResNet,
     CifarVGG,
     LeNet5,
+    ResNet,
+    Transformer,
 )
 from gamepruning.spelling import closest
 from gamepruning.trees.paths import named_leaves
@@ -48,7 +50,11 @@ class Model(NamedTuple):
 
 
 class MLP(nn.Module):
-    """Fully connected layers; 784-512-256-10 on MNIST (arXiv 2512.22106, 7.1)."""
+    """Fully connected layers; 784-512-256-10 on MNIST (arXiv 2512.22106, 7.1).
+
+    The fully connected LeNet has 300 and 100 of them (LeCun et al. 1998), the text
+    classifier of GTAP three of 256 (arXiv 2311.10468, IV-B2).
+    """
 
     num_outputs: int
     widths: tuple[int, ...] = (512, 256)
@@ -64,79 +70,6 @@ class MLP(nn.Module):
         return nn.Dense(self.num_outputs, name="output")(x)
 
 
-class LeNet300100(MLP):
-    """The fully connected LeNet (LeCun et al. 1998)."""
-
-    widths: tuple[int, ...] = (300, 100)
-
-
-class TextMLP(MLP):
-    """The text classifier of GTAP: three layers of 256 (arXiv 2311.10468, IV-B2)."""
-
-    widths: tuple[int, ...] = (256, 256, 256)
-
-
-class ResNet(nn.Module):
-    """A small residual network with batch normalisation (He et al. 2016, 4.2)."""
-
-    num_outputs: int
-    filters: tuple[int, ...] = (16, 32, 64)
-    blocks: int = 1
-
-    @nn.compact
-    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
-        def conv_norm(x, filters, size, stride, name):
-            conv = nn.Conv(
-                filters, (size, size), stride, use_bias=False, name=f"{name}_conv"
-            )
-            return nn.BatchNorm(not train, momentum=0.9, name=f"{name}_norm")(conv(x))
-
-        x = nn.relu(conv_norm(x, self.filters[0], 3, 1, "stem"))
-        for stage, filters in enumerate(self.filters):
-            for block in range(self.blocks):
-                name = f"stage_{stage}_block_{block}"
-                stride = 2 if stage > 0 and block == 0 else 1
-                y = nn.relu(conv_norm(x, filters, 3, stride, f"{name}_in"))
-                y = conv_norm(y, filters, 3, 1, f"{name}_out")
-                if x.shape != y.shape:
-                    x = conv_norm(x, filters, 1, stride, f"{name}_skip")
-                x = nn.relu(x + y)
-        return nn.Dense(self.num_outputs, name="output")(x.mean((1, 2)))
-
-
-class Transformer(nn.Module):
-    """A small pre-norm transformer encoder (Vaswani et al. 2017), mean-pooled.
-
-    Its tokens are the rows of an image, or `tokens` equal pieces of a vector.
-    """
-
-    num_outputs: int
-    width: int = 64
-    heads: int = 4
-    hidden: int = 128
-    layers: int = 2
-    tokens: int = 16
-
-    @nn.compact
-    def __call__(self, x: Inputs, train: bool = False) -> Outputs:
-        if x.ndim == 2:
-            x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % self.tokens)))
-            x = x.reshape(x.shape[0], self.tokens, -1)
-        x = x.reshape(*x.shape[:2], -1)
-        x = nn.Dense(self.width, name="embed")(x)
-        start = nn.initializers.normal(0.02)
-        x = x + self.param("position", start, (1, *x.shape[1:]))
-        for i in range(self.layers):
-            y = nn.LayerNorm(name=f"norm_attention_{i}")(x)
-            y = nn.MultiHeadDotProductAttention(self.heads, name=f"attention_{i}")(y)
-            x = x + y
-            y = nn.LayerNorm(name=f"norm_hidden_{i}")(x)
-            y = nn.gelu(nn.Dense(self.hidden, name=f"hidden_{i}")(y))
-            x = x + nn.Dense(self.width, name=f"back_{i}")(y)
-        x = nn.LayerNorm(name="norm")(x).mean(1)
-        return nn.Dense(self.num_outputs, name="output")(x)
-
-
 class Entry(NamedTuple):
     """One line of `MODELS`: all that adding a network takes."""
 
@@ -148,8 +81,8 @@ class Entry(NamedTuple):
 
 MODELS = {
     "mlp": Entry(MLP, 0, (28, 28, 1)),
-    "lenet_300_100": Entry(LeNet300100, 0, (28, 28, 1)),
-    "text_mlp": Entry(TextMLP, 0, (1000,)),
+    "lenet_300_100": Entry(MLP, 0, (28, 28, 1), {"widths": (300, 100)}),
+    "text_mlp": Entry(MLP, 0, (1000,), {"widths": (256, 256, 256)}),
     "lenet_5": Entry(LeNet5, 12, (28, 28, 1)),
     "alexnet": Entry(AlexNet, 63, (64, 64, 3)),
     "resnet": Entry(ResNet, 4, (32, 32, 3)),

@@ -160,7 +160,7 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune --method taylor --keep 0.1 --fine-tune 20 --distil
       gamepruning prune --method elimination --keep 25/12 --refine 15 --fine-tune 0
       gamepruning prune --dataset cifar10 --model resnet20 --augment
-      gamepruning prune --method shapley --keep 0.3
+      gamepruning prune shapley --keep 0.3
       gamepruning prune --method ucb1 --max-drop 0.01
       gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
       gamepruning prune --resume --out runs/mine
@@ -168,7 +168,7 @@ class PruneSettings(parts.DatasetCommandSettings):
     Attributes:
       method: Method that chooses the players that stay: equilibrium, a power index
         such as shapley, a bandit such as ucb1, or a baseline such as taylor;
-        gamepruning methods lists all.
+        gamepruning methods lists all. As the first word it needs no flag.
       selection: How power indices and bandits decide: the best of one estimate stay
         (top_n), the worst leave round by round (pruning), or, by power indices, the
         best enter round by round (building). Auto is what the method's name says:

@@ -263,6 +263,36 @@ def test_methods_lists_the_registry(capsys):
     assert len(heads) == 4 and heads[2].startswith("Bandits, which remove the worst")
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_help_of_a_method_has_no_flag_that_it_does_not_take(name, capsys):
+    asked = {}
+    for words in ([name], ["--keep", "0.1", "--method", name], []):
+        assert main(["prune", *words, "--help"]) == 0
+        told = capsys.readouterr().out
+        assert (
+            words == [] or told.split("\n\n")[1] == METHODS[name].about.splitlines()[0]
+        )
+        flags = re.findall(r"^\W --([a-z-]+)", told, flags=re.M)
+        asked[tuple(words)] = {flag.replace("-", "_") for flag in flags}
+    first, second, whole = asked.values()
+    assert first == second == whole - METHODS[name].unused
+    assert METHODS[name].unused < whole and {"keep", "fine_tune", "seed"} < first
+
+
+def test_a_method_is_the_first_word_or_a_flag():
+    words = ["--keep", "0.3", "--seed", "2"]
+    run, other = (
+        parse(["prune", "shapley", *words]),
+        parse(["prune", *words, "--method", "shapley"]),
+    )
+    assert run.keywords == other.keywords
+    assert run.keywords["settings"].method == "shapley"
+    with pytest.raises(InputError, match="no method 'shaply': did you mean shapley?"):
+        parse(["prune", "shaply", *words])
+    with pytest.raises(InputError, match="given twice, as shapley and as taylor"):
+        parse(["prune", "shapley", "--method", "taylor"])
+
+
 def test_help_says_which_flags_go_with_which_kind_of_method():
     lines = description_of("prune").splitlines()
     for kind, flags in ASKS.items():
