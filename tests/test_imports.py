@@ -249,6 +249,26 @@ def test_imports_across_folders_stand_at_the_top():
     assert not needless, f"take out of LATE: {needless}"
 
 
+def test_nothing_imports_from_the_public_face():
+    """`from gamepruning import name` would hide where the name lives, and circles."""
+    found = [item for item in read_imports() if item.module == "gamepruning"]
+    known = ("gamepruning", "gamepruning.__version__")
+    wrong = [item for item in found if item.late or item.name not in known]
+    assert not wrong, "\n".join(map(where, wrong))
+
+
+def test_modules_are_loaded_by_text_in_few_places():
+    """Imports that a reader of the code, and the tests above, cannot see."""
+    asks = re.compile(r"import_module|__import__|exec_module|runpy")
+    texts = {file: (PACKAGE / file).read_text("utf-8") for file in MODULES.values()}
+    found = {file for file, text in texts.items() if asks.search(text)}
+    assert found == {
+        "coalitions/estimators/proxies.py",  # scikit-learn, for its thread pools
+        "files/python.py",  # the user's own file
+        "workbench/cli/commands.py",  # the commands, all of them "module:name"
+    }
+
+
 def test_the_library_imports_nothing_that_is_built_on_it():
     outside = {"tests", "experiments", "notebooks", "benchmarks"}
     found = defaultdict(set)
