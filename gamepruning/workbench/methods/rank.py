@@ -51,6 +51,9 @@ def rank_by_baseline(
 ) -> Scores:
     """Scores of a baseline on training examples."""
     score = _scorer_of(method, ELIMINATION | BASELINES)
+    if score is ELIMINATION["elimination"]:  # seconds for each family of a deep network
+        told = {"progress": lambda _, number, count: rounds.progress(number, count)}
+        score = Baseline(reconstruction_scores, ON_INPUTS, told)
     inputs, labels = _training_rows(subject, SCORED)
     task = subject.task
     scores = score(key, task.players, subject.params, task.loss, inputs, labels)

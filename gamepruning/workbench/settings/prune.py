@@ -155,13 +155,13 @@ class PruneSettings(parts.DatasetCommandSettings):
       gamepruning prune
       gamepruning prune --dataset mnist --data-dir DATA --preset l1_strong
       gamepruning prune --keep 0.1 --unit params
-      gamepruning prune --method taylor --speed-up 2.1
-      gamepruning prune --method taylor --keep 0.5 --unit latency
-      gamepruning prune --method taylor --keep 0.1 --fine-tune 20 --distil
-      gamepruning prune --method elimination --keep 25/12 --refine 15 --fine-tune 0
+      gamepruning prune taylor --speed-up 2.1
+      gamepruning prune taylor --keep 0.5 --unit latency
+      gamepruning prune taylor --keep 0.1 --fine-tune 20 --distil
+      gamepruning prune elimination --keep 25/12 --refine 15 --fine-tune 0
       gamepruning prune --dataset cifar10 --model resnet20 --augment
       gamepruning prune shapley --keep 0.3
-      gamepruning prune --method ucb1 --max-drop 0.01
+      gamepruning prune ucb1 --max-drop 0.01
       gamepruning prune --module net.py:make --dataset table.csv --out runs/mine
       gamepruning prune --resume --out runs/mine
 

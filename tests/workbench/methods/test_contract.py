@@ -28,7 +28,7 @@ from gamepruning.workbench.jobs.one_curve import Trained, choose_at
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
 from gamepruning.workbench.methods.rank import RANKERS, _make_scorer
-from gamepruning.workbench.methods.subject import Subject
+from gamepruning.workbench.methods.subject import Rounds, Subject
 from gamepruning.workbench.registry import (
     METHODS,
     Method,
@@ -94,6 +94,15 @@ def test_every_method(name, made, tmp_path):
     assert all(choice.mask[f.start : f.stop].any() for f in families)
     assert choice.value.shape == (7,) and len(choice.rescued) == len(families)
     assert (choice.gates is None) == (METHODS[name].kind != "equilibrium")
+
+
+@pytest.mark.parametrize("name", ["elimination", "elimination-family", "taylor"])
+def test_baselines_tell_how_far_they_are(name, made, tmp_path):
+    told = []
+    subject = Subject(made.task, made.task.params, ScoringSettings(), jax.random.key(0))
+    rounds = Rounds(4, 4, tmp_path / "rounds.npz", lambda *at: told.append(at))
+    RANKERS["baseline"](jax.random.key(0), METHODS[name], subject, rounds)
+    assert told == ([(0, 2), (1, 2), (1, 1)] if "elimination" in name else [(1, 1)])
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
