@@ -46,7 +46,7 @@ from gamepruning.equilibrium.budget import (
     falling_budget,
 )
 from gamepruning.equilibrium.clearing import Clearing, clear_market
-from gamepruning.equilibrium.step import make_gradient, move_both
+from gamepruning.equilibrium.step import make_gradient, move_both, on_their_mesh
 from gamepruning.options import make_options
 from gamepruning.players import Players, size_of
 from gamepruning.players.examples import check_players
@@ -242,17 +242,17 @@ def make_market_step(
 def _start(
     tx: optax.GradientTransformation, params: PyTree, gates: Array
 ) -> MarketState:
-    zeros = jnp.zeros(gates.shape, jnp.float32)
-    return MarketState(
+    state = MarketState(
         params,
         gates,
         tx.init({"params": take_trainable(params), "gates": gates}),
         demand=jnp.ones(gates.shape, bool),
         price=jnp.zeros(()),
-        mean=zeros,
-        square=zeros,
+        mean=jnp.zeros(gates.shape, jnp.float32),  # two arrays: both can be donated
+        square=jnp.zeros(gates.shape, jnp.float32),
         steps=jnp.zeros((), jnp.int32),
     )
+    return on_their_mesh(state)
 
 
 def _observe(state: MarketState, slopes: Array, decay: float) -> MarketState:

@@ -1,9 +1,10 @@
 """Algorithm 1: the weights descend the loss, the gates climb their utilities."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
@@ -13,9 +14,11 @@ from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.utility import squared_norms, utility_gradient
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
+from gamepruning.trees.placement import keep_whole
 from gamepruning.trees.trainable import put_trainable, take_trainable
 from gamepruning.types import InputError, Loss, brief_repr
 
+StateT = TypeVar("StateT", bound=Any)
 Updates = Literal["simultaneous", "alternating"]
 THRESHOLD = 0.01  # section 7.2: a player below it counts as pruned
 
@@ -145,7 +148,8 @@ def make_equilibrium_step(
         if gates is None:
             gates = jnp.ones(players.num_players, jnp.float32)
         opt_state = tx.init({"params": take_trainable(params), "gates": gates})
-        return EquilibriumState(params, gates, opt_state, jnp.zeros((), jnp.int32))
+        state = EquilibriumState(params, gates, opt_state, jnp.zeros((), jnp.int32))
+        return on_their_mesh(state)
 
     differentiate = make_gradient(players, loss_fn)
 
@@ -178,6 +182,13 @@ def make_equilibrium_step(
     return EquilibriumStep(init, step)
 
 
+def on_their_mesh(state: StateT) -> StateT:
+    """A new state whose gates and counters are on all devices of its parameters."""
+    params, own = state.params, state._replace(params=None)
+    is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(own))
+    return state if is_traced else keep_whole(own, params)._replace(params=params)
+
+
 def make_gradient(players: Players, loss_fn: Loss) -> Callable[..., Any]:
     """The loss of a batch and its gradient by weights and gates, in one pass.
 
@@ -197,10 +208,11 @@ def make_gradient(players: Players, loss_fn: Loss) -> Callable[..., Any]:
 
     def differentiate(params, gates, batch):
         *inputs, labels = batch
-        joint = {"params": take_trainable(params), "gates": gates}
-        return jax.value_and_grad(objective, has_aux=True)(
+        joint = {"params": take_trainable(params), "gates": keep_whole(gates, params)}
+        told, grads = jax.value_and_grad(objective, has_aux=True)(
             joint, params, inputs, labels
         )
+        return told, grads | {"gates": keep_whole(grads["gates"], params)}
 
     return differentiate
 
@@ -224,7 +236,8 @@ def move_both(
         {"params": down, "gates": ascent}, state.opt_state, joint
     )
     new = cast(dict, optax.apply_updates(joint, moves))
-    return put_trainable(new["params"], state.params), new["gates"], opt_state
+    gates = keep_whole(new["gates"], state.params)
+    return put_trainable(new["params"], state.params), gates, opt_state
 
 
 def keep_norms(players: Players, params: PyTree, like: PyTree) -> PyTree:

@@ -19,7 +19,7 @@ from gamepruning.trace.primitives import EXPONENTIALS, MATRIX_PRODUCTS
 from gamepruning.trace.program import Graph, Lit, Node, Operand, apply_as_is, bind
 from gamepruning.trace.rules import contraction_of
 from gamepruning.trace.units import Columns, kept_entries
-from gamepruning.trees.placement import beside
+from gamepruning.trees.placement import beside, keep_whole
 
 Tap = Callable[[Any, int, np.ndarray], None]
 Sites = dict[Node, list[tuple[int, int, np.ndarray]]]  # (operand, axis, columns)
@@ -154,6 +154,11 @@ class Gated(Interpreter):
 
     # -- gates ---------------------------------------------------------------------
 
+    def _gates_of(self, array: Any, columns: np.ndarray) -> jax.Array:
+        """The gates of the entries along an axis of an array, on all its devices."""
+        gates = entry_gates(beside(array, self.gates), columns)
+        return keep_whole(gates, array)
+
     def _place(self, node: Node, operand: int, dim: int) -> tuple[int, int]:
         """Where to gate: the operand that keeps a batch of gates out of the other."""
         if not self._fixed or node.ins[operand] not in self._fixed:
@@ -222,7 +227,7 @@ class Gated(Interpreter):
 
     def _lower(self, array, dim: int, columns: np.ndarray):
         """Who left is lower than everybody, unless nobody is in."""
-        gates = _along(entry_gates(beside(array, self.gates), columns), array, dim)
+        gates = _along(self._gates_of(array, columns), array, dim)
         lowest = lowest_of(array.dtype)
         stays = (gates > 0) | ~(gates > 0).any()
         if gates.dtype != bool and jnp.issubdtype(array.dtype, jnp.inexact):
@@ -238,19 +243,19 @@ class Gated(Interpreter):
         """
         for dim, label in enumerate(self.analysis.label(value)):
             if (columns := self.columns(label)) is not None:
-                gates = entry_gates(beside(array, self.gates), columns)
+                gates = self._gates_of(array, columns)
                 is_out = jnp.isinf(array) & (_along(gates, array, dim) == 0)
                 array = jnp.where(is_out, jnp.zeros_like(array), array)
         return array
 
     def _share(self, array, dim: int, columns: np.ndarray):
         """Gated, unless nobody is in: what it divides is gated where it is read."""
-        gates = _along(entry_gates(beside(array, self.gates), columns), array, dim)
+        gates = _along(self._gates_of(array, columns), array, dim)
         gates = jnp.where((gates > 0).any(), gates, jnp.ones_like(gates))
         return array * gates.astype(array.dtype)
 
     def _gate(self, array, dim: int, columns: np.ndarray):
-        return _gated_by(entry_gates(beside(array, self.gates), columns), array, dim)
+        return _gated_by(self._gates_of(array, columns), array, dim)
 
 
 class Tapped(Gated):

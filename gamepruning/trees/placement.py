@@ -81,6 +81,36 @@ def replicated(array: Any) -> Any:
     return jax.sharding.reshard(array, sharding.update(spec=PartitionSpec()))
 
 
+def keep_whole(tree: Any, like: Any) -> Any:
+    """The same arrays, each whole on every device that `like` is spread over.
+
+    A compiler that splits them as it likes may gather what meets them. Nothing changes
+    where `like` lies on one device or has explicit shardings; outside of a trace, nor
+    do arrays that are spread over the same devices already.
+
+    Args:
+      tree: arrays, traced or not.
+      like: arrays, traced or not, such as the parameters of a network.
+    """
+    mesh = next(filter(None, map(_automatic_mesh, jax.tree.leaves(like))), None)
+    if mesh is None:
+        return tree
+    whole = NamedSharding(mesh, PartitionSpec())
+    if isinstance(mesh, jax.sharding.AbstractMesh):
+        return jax.lax.with_sharding_constraint(tree, whole)
+    put = lambda leaf: leaf if _automatic_mesh(leaf) else jax.device_put(leaf, whole)  # noqa: E731
+    return jax.tree.map(put, tree)
+
+
+def _automatic_mesh(array: Any) -> Any:
+    """The mesh that an array is spread over, if there is one of automatic axes."""
+    is_traced = isinstance(array, jax.core.Tracer)
+    sharding = getattr(jax.typeof(array) if is_traced else array, "sharding", None)
+    if not isinstance(sharding, NamedSharding) or sharding.mesh.size < 2:
+        return None
+    return sharding.mesh if {*sharding.mesh.axis_types} == {AxisType.Auto} else None
+
+
 def rows_are_split(tree: Any) -> bool:
     """Return True if the type of an array says that its rows lie on several devices."""
     shardings = filter(None, map(sharding_of, jax.tree.leaves(tree)))
