@@ -167,9 +167,11 @@ def _kind(line: Line, varying: set[int], link: Link) -> str | None:
 def _bias(line: Line, views: Views, links: tuple[Link, ...]) -> Bias | None:
     last = links[-1]
     entries = views.of(last.other)
-    if entries is None or not line.is_float(views.leaves[entries.leaf]):
+    if entries is None:
+        return None
+    if not all(line.is_float(views.leaves[leaf]) for leaf in entries.leaves):
         return None
     shape = line.shape(last.step.outs[0])
     index = np.broadcast_to(entries.places, shape)
     sign = -1 if last.step.node.name == "sub" and last.place == 0 else 1
-    return Bias(links, ViewEntries(entries.leaf, index), sign)
+    return Bias(links, ViewEntries(entries.layout, index), sign)

@@ -1,6 +1,8 @@
-"""Which entries of which parameter a value consists of, where it is only a view."""
+"""Which entries of which parameters a value consists of, where it is only a view."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,16 +14,76 @@ from gamepruning.trace.program import Lit, Operand
 SAME_ENTRIES = (VIEWS - {"abs", "neg"}) | {"optimization_barrier"}
 
 
+@dataclass(frozen=True, eq=False)
+class FlatParams:
+    """All parameters, flattened, one behind the other.
+
+    Attributes:
+      ends: where each ends.
+
+    Example:
+      >>> layout = FlatParams(
+      ...     np.array([2, 5])
+      ... )  # parameters of two and of three entries
+      >>> [(leaf, own.tolist()) for leaf, _, own in layout.split(np.array([4, 1, 2]))]
+      [(0, [1]), (1, [2, 0])]
+    """
+
+    ends: np.ndarray
+
+    def split(self, places: np.ndarray) -> Iterator[tuple[int, Any, np.ndarray]]:
+        """By parameter: its number, which of the places are its, and where in it."""
+        if not places.size:
+            return
+        first, last = np.searchsorted(
+            self.ends, (places.min(), places.max()), side="right"
+        )
+        for leaf in range(int(first), int(last) + 1):
+            start = self.ends[leaf - 1] if leaf else 0
+            if first == last:
+                yield leaf, ..., places - start
+                return
+            own = (places >= start) & (places < self.ends[leaf])
+            if own.any():
+                yield leaf, own, places[own] - start
+
+    def leaves(self, places: np.ndarray) -> list[int]:
+        """The parameters that have any of the places, by number."""
+        return [leaf for leaf, _, _ in self.split(places)]
+
+    def read(self, params: Sequence[Any], places: np.ndarray) -> np.ndarray:
+        """What stands at the places, float."""
+        found = np.zeros(places.shape)
+        for leaf, own, inside in self.split(places):
+            found[own] = np.asarray(params[leaf], float).reshape(-1)[inside]
+        return found
+
+    def add(self, params: list[Any], places: np.ndarray, amounts: np.ndarray) -> None:
+        """Add something at some places: the parameters that have them are replaced."""
+        for leaf, own, inside in self.split(places):
+            array = np.array(params[leaf])
+            flat = array.reshape(-1)
+            flat[inside] = (flat[inside].astype(float) + amounts[own]).astype(
+                array.dtype
+            )
+            params[leaf] = array
+
+
 class ViewEntries(NamedTuple):
     """The entries of a view.
 
     Attributes:
-      leaf: the number of the parameter.
-      places: for each entry of the view its place in the flattened parameter.
+      layout: of the parameters.
+      places: for each entry of the view its place among all parameters.
     """
 
-    leaf: int
+    layout: FlatParams
     places: np.ndarray
+
+    @property
+    def leaves(self) -> list[int]:
+        """The parameters that it has entries of, by number."""
+        return self.layout.leaves(self.distinct)
 
     @property
     def distinct(self) -> np.ndarray:
@@ -36,7 +98,7 @@ class Use(NamedTuple):
 
     Attributes:
       step: the step; None where the model returns it.
-      places: of the entries in the flattened parameter, each once, rising.
+      places: of the entries among all parameters, each once, rising.
     """
 
     step: Operation | None
@@ -52,7 +114,7 @@ class Use(NamedTuple):
 
 
 class Views:
-    """Follows parameters through reshapes, transposes, slices and rows of loops.
+    """Follows parameters through what moves, cuts and joins entries, and rows of loops.
 
     Args:
       line: the program.
@@ -63,10 +125,12 @@ class Views:
         self._line = line
         self._producers = line.producers()
         self.consumers = line.consumers()
-        self._found: dict[int, ViewEntries | None] = {
-            value: ViewEntries(leaf, _number(line.shape(value)))
-            for leaf, value in enumerate(leaves)
-        }
+        sizes = [int(np.prod(line.shape(value), dtype=int)) for value in leaves]
+        self.layout = FlatParams(np.cumsum(sizes, dtype=int))
+        self._found: dict[int, ViewEntries | None] = {}
+        for value, size, end in zip(leaves, sizes, self.layout.ends, strict=True):
+            places = np.arange(end - size, end).reshape(line.shape(value))
+            self._found[value] = ViewEntries(self.layout, places)
         self.leaves = leaves
         self._uses: dict[int, list[Use]] = {}
 
@@ -95,17 +159,30 @@ class Views:
     def _through(self, step: Operation) -> ViewEntries | None:
         if not step.ins or len(step.outs) != 1:
             return None
-        before = self.of(step.ins[0]) if len(step.ins) == 1 else None
-        if before is None:
+        is_joined = step.part is None and step.node.name == "concatenate"
+        if len(step.ins) > 1 and not is_joined:
             return None
-        index = _move(step, before.places, self._line.shape(step.outs[0]))
-        return None if index is None else ViewEntries(before.leaf, index)
+        parts = [entries.places for entries in map(self.of, step.ins) if entries]
+        if len(parts) < len(step.ins):
+            return None
+        if is_joined:
+            index = np.concatenate(parts, step.node.params["dimension"])
+        else:
+            index = _move(step, parts[0], self._line.shape(step.outs[0]))
+        return None if index is None else ViewEntries(self.layout, index)
 
-    def uses(self, leaf: int) -> list[Use]:
-        """Where a parameter is used at last."""
-        if leaf not in self._uses:
-            self._uses[leaf] = self._find_uses(leaf)
-        return self._uses[leaf]
+    def uses(self, places: np.ndarray) -> list[Use]:
+        """Where the parameters that have these places are used at last."""
+        return self.uses_of(self.layout.leaves(places))
+
+    def uses_of(self, leaves: Iterable[int]) -> list[Use]:
+        """Where parameters are used at last."""
+        found = []
+        for leaf in leaves:
+            if leaf not in self._uses:
+                self._uses[leaf] = self._find_uses(leaf)
+            found += self._uses[leaf]
+        return found
 
     def _find_uses(self, leaf: int) -> list[Use]:
         found, todo = [], [self.leaves[leaf]]
@@ -131,11 +208,6 @@ def distinct(places: np.ndarray) -> np.ndarray:
     is_there = np.zeros(places.max() - first + 1, bool)
     is_there[places.reshape(-1) - first] = True
     return np.flatnonzero(is_there) + first
-
-
-def _number(shape: tuple) -> np.ndarray:
-    """The places of the entries of an array in it, flattened."""
-    return np.arange(np.prod(shape, dtype=int)).reshape(shape)
 
 
 def _move(step: Operation, index: np.ndarray, shape: tuple) -> np.ndarray | None:

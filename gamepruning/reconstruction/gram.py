@@ -25,7 +25,7 @@ from gamepruning.reconstruction.collect import Collected, Terms, collect_shared
 from gamepruning.reconstruction.passes import LineRun, Passes, check_units, split_calls
 from gamepruning.reconstruction.readers import Alone, Shared, find_readers
 from gamepruning.reconstruction.rows import Matrices
-from gamepruning.reconstruction.write import BiasPlaces, added, bias_places
+from gamepruning.reconstruction.write import BiasPlaces, bias_places
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Params
 
@@ -58,9 +58,11 @@ class Gram:
     bias: BiasPlaces | None
 
     @property
-    def leaf(self) -> int:
-        """The parameter that holds the weights."""
-        return self.shared.readers[0].weights.leaf
+    def leaves(self) -> list[int]:
+        """The parameters that hold the weights and the bias, by number."""
+        weights, bias = self.shared.readers[0].weights, self.bias
+        own = [] if bias is None else bias.layout.leaves(bias.places)
+        return [*weights.leaves, *own]
 
     def entries(self, player: int) -> list[Int[np.ndarray, " k"]]:
         """The inputs that leave with a player, by group."""
@@ -119,13 +121,12 @@ class Gram:
           stays: which inputs are left.
           weights: theirs, [G, K, M]; what stands at the others is not read.
         """
-        places = self.shared.readers[0].weights.places
-        change = weights[stays] - self.weights[stays]
-        leaves[self.leaf] = added(leaves[self.leaf], places[stays], change)
+        layout, places = self.shared.readers[0].weights
+        layout.add(leaves, places[stays], weights[stays] - self.weights[stays])
         if self.bias is not None:
             kept = np.where(stays, self.mean, 0)[:, None]
             short = self.mean[:, None] @ self.weights - kept @ weights
-            leaves[self.bias.leaf] = self.bias.add(leaves[self.bias.leaf], short[:, 0])
+            self.bias.add(leaves, short[:, 0])
 
 
 def _block(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -179,9 +180,7 @@ class Grams:
     @property
     def changed(self) -> tuple[int, ...]:
         """The parameters that a repair may change, by number."""
-        weights = {gram.leaf for gram in self.grams}
-        biases = {gram.bias.leaf for gram in self.grams if gram.bias is not None}
-        return tuple(sorted(weights | biases))
+        return tuple(sorted({leaf for gram in self.grams for leaf in gram.leaves}))
 
     def of(self, players: Sequence[int]) -> list[Gram]:
         """The matrices that read these players."""
@@ -257,9 +256,9 @@ def make_gram(
         level = x / rows
         moments = moments - level[:, :, None] * level[:, None, :]
         mean = level + sums.shift.x
-    leaf = np.asarray(start.params[reader.weights.leaf], float).reshape(-1)
     keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
-    weights = leaf[reader.weights.places[:, keep_x][:, :, keep_z]]
+    layout, places = reader.weights
+    weights = layout.read(start.params, places[:, keep_x][:, :, keep_z])
     players = reader.players[:, keep_x]
     energy = float((weights * (moments @ weights)).sum())
     size = np.trace(moments, axis1=1, axis2=2) / max(moments.shape[1], 1)

@@ -25,7 +25,7 @@ class Reader:
     Attributes:
       step: the product.
       product: how its operands become matrices.
-      weights: for each entry of the weights [G, K, M] its place in the parameter.
+      weights: for each entry of the weights [G, K, M] its place in the parameters.
       players: whom each input needs, int [G, K, width]: numbers + 1, 0 for nobody.
       has_input: the inputs that are left, bool [G, K].
       has_output: the outputs that are left, bool [G, M].
@@ -48,10 +48,10 @@ class Reader:
         return value
 
     @property
-    def matrix(self) -> tuple[int, int, int, int]:
-        """What tells its entries of a parameter from those of other readers."""
-        leaf, places = self.weights
-        return leaf, int(places.min()), int(places.max()), places.size
+    def matrix(self) -> tuple[int, int, int]:
+        """What tells its entries of parameters from those of other readers."""
+        places = self.weights.places
+        return int(places.min()), int(places.max()), places.size
 
     @property
     def kept_inputs(self) -> Int[np.ndarray, " K"]:
@@ -74,10 +74,10 @@ class Reader:
 
 
 class Shared(NamedTuple):
-    """The products that read the same entries of one parameter: repaired together.
+    """The products that read the same entries of parameters: repaired together.
 
     Attributes:
-      path: the parameter's path.
+      path: the parameter's path; those of several that are joined, with + between.
       readers: in the order of the program; all have the same matrix.
     """
 
@@ -150,7 +150,7 @@ def find_readers(
     shared = []
     for readers in found.values():
         if any(r.can_be_cut() if mask is None else r.is_cut() for r in readers):
-            path = paths[readers[0].weights.leaf]
+            path = " + ".join(paths[leaf] for leaf in readers[0].weights.leaves)
             reason = finder.conflict(readers)
             if reason:
                 alone.append(Alone(path, reason))
@@ -166,7 +166,7 @@ def _first_states(line: Line, views: Views, varying: set[int], nodes: set) -> li
     """
     made = {out for step in line.steps for out in step.outs}
     met: set[int] = set()  # the parameters that activations meet
-    constants: dict[int, int] = {}  # and those that meet a constant, by the constant
+    constants: dict[int, list[int]] = {}  # those that meet a constant, by the constant
     for step in line.steps:
         if step.node.name not in PRODUCTS or step.node not in nodes:
             continue
@@ -177,10 +177,10 @@ def _first_states(line: Line, views: Views, varying: set[int], nodes: set) -> li
             if entries is None:
                 continue
             if other in varying:
-                met.add(entries.leaf)
+                met.update(entries.leaves)
             elif other in made and views.of(other) is None:
-                constants[other] = entries.leaf
-    return [value for value, leaf in constants.items() if leaf in met]
+                constants[other] = entries.leaves
+    return [value for value, leaves in constants.items() if met.issuperset(leaves)]
 
 
 def _closed(line: Line, nodes: set) -> list[str]:
@@ -247,15 +247,17 @@ class _Finder:
         entries = self._views.of(step.ins[weights])
         if entries is None:
             return "its weights are computed from parameters, or are constants"
-        dtype = self._trace.program.aval(self._trace.program.graph.inputs[entries.leaf])
-        if not jnp.issubdtype(dtype.dtype, jnp.floating):
-            return f"its weights are {dtype.dtype.name}"
+        inputs = self._trace.program.graph.inputs
+        for leaf in entries.leaves:
+            dtype = self._trace.program.aval(inputs[leaf]).dtype
+            if not jnp.issubdtype(dtype, jnp.floating):
+                return f"its weights are {dtype.name}"
         if not self._line.is_float(step.outs[0]):
             return "its results are no real floating-point numbers"
         index = product.matrix(entries.places)
         if len(distinct(index)) != index.size:
             return "one parameter stands at several places of its matrix"
-        return self._make(step, product, ViewEntries(entries.leaf, index))
+        return self._make(step, product, ViewEntries(entries.layout, index))
 
     def _make(self, step: Operation, product: Product, weights: ViewEntries) -> Reader:
         source = step.ins[product.inputs]
@@ -281,18 +283,17 @@ class _Finder:
         assert chain.bias is not None
         here = chain.bias.links[-1].step
         own = entries.distinct
-        uses = self._views.uses(entries.leaf)
+        uses = self._views.uses(own)
         return any(use.step is not here and use.overlaps(own) for use in uses)
 
     def conflict(self, readers: Sequence[Reader]) -> str:
-        """Why these readers of one parameter cannot be repaired; "" if they can."""
-        leaf = readers[0].weights.leaf
+        """Why these readers of one matrix cannot be repaired; "" if they can."""
         first = readers[0].weights.places
         if any(not np.array_equal(r.weights.places, first) for r in readers[1:]):
             return "several products read it in different ways"
         steps = {reader.step for reader in readers}
         own = distinct(first)
-        for use in self._views.uses(leaf):
+        for use in self._views.uses(own):
             if use.step not in steps and use.overlaps(own):
                 name = use.step and use.step.node.name
                 what = "returned by the model" if name is None else name

@@ -99,18 +99,19 @@ def free_entries(
     line, views = passes.readers.line, Views(passes.readers.line, passes.param_values)
     bound = _bound(window, passes, steps)
     ends = {step for step in steps if _is_free(step) and not bound & set(step.outs)}
+    shapes = [line.shape(value) for value in passes.param_values]
     found: dict[int, np.ndarray] = {}
     operands = (v for step in ends for v in step.ins[:2] if not isinstance(v, Lit))
     for entries in filter(None, map(views.of, operands)):
-        leaf = passes.param_values[entries.leaf]
-        if line.is_float(leaf):
-            flags = np.zeros(int(np.prod(line.shape(leaf))), bool)
-            found.setdefault(entries.leaf, flags)[entries.distinct] = True
-    for leaf, flags in found.items():
-        for use in views.uses(leaf):
-            if use.step not in ends:
-                flags[use.places] = False
-    shapes = {leaf: line.shape(passes.param_values[leaf]) for leaf in found}
+        for leaf, _, places in views.layout.split(entries.distinct):
+            if line.is_float(passes.param_values[leaf]):
+                flags = np.zeros(int(np.prod(shapes[leaf])), bool)
+                found.setdefault(leaf, flags)[places] = True
+    for use in views.uses_of(found):
+        if use.step not in ends:
+            for leaf, _, places in views.layout.split(use.places):
+                if leaf in found:
+                    found[leaf][places] = False
     order = sorted(leaf for leaf, flags in found.items() if flags.any())
     return {leaf: found[leaf].reshape(shapes[leaf]) for leaf in order}
 

@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
 from gamepruning.reconstruction.chain import Bias
+from gamepruning.reconstruction.entries import FlatParams
 from gamepruning.reconstruction.fit import ReaderFit
 from gamepruning.reconstruction.passes import LineRun
 from gamepruning.reconstruction.readers import Reader, Shared
@@ -15,18 +16,18 @@ class BiasPlaces(NamedTuple):
     """Where a change of a reader's results goes.
 
     Attributes:
-      leaf: the parameter.
-      places: for each output its place in the flattened parameter, [G, M].
+      layout: of the parameters.
+      places: for each output its place among them, [G, M].
       factor: what a change of the output is multiplied by on its way there, [G, M].
     """
 
-    leaf: int
+    layout: FlatParams
     places: Int[np.ndarray, "G M"]
     factor: Float[np.ndarray, "G M"]
 
-    def add(self, leaf: Any, change: Float[np.ndarray, "G M"]) -> np.ndarray:
-        """The parameter that changes the outputs so."""
-        return added(leaf, self.places, self.factor * change)
+    def add(self, params: list[Any], change: Float[np.ndarray, "G M"]) -> None:
+        """Change the outputs so: the parameters that hold the bias are replaced."""
+        self.layout.add(params, self.places, self.factor * change)
 
 
 def bias_places(run: LineRun, shared: Shared) -> BiasPlaces | None:
@@ -46,7 +47,7 @@ def bias_places(run: LineRun, shared: Shared) -> BiasPlaces | None:
     is_bias = (places == own[:, None]).all() and len(np.unique(own)) == own.size
     if not is_bias or not (factor == first[:, None]).all():
         return None
-    return BiasPlaces(bias.entries.leaf, own, bias.sign * first)
+    return BiasPlaces(bias.entries.layout, own, bias.sign * first)
 
 
 def _follow(run: LineRun, bias: Bias, shape: tuple) -> tuple[np.ndarray, np.ndarray]:
@@ -67,20 +68,9 @@ def write_fit(run: LineRun, reader: Reader, found: ReaderFit, shift, bias) -> No
     keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
     place = reader.weights.places[:, keep_x][:, :, keep_z]
     there = reader.has_input[:, keep_x, None] & reader.has_output[:, None, keep_z]
-    leaf = reader.weights.leaf
-    run.params[leaf] = added(run.params[leaf], place[there], found.weights[there])
+    reader.weights.layout.add(run.params, place[there], found.weights[there])
     if bias is not None:
         change = np.zeros(reader.has_output.shape)
         change[:, keep_z] = found.bias - np.einsum("gk,gkm->gm", shift.x, found.weights)
         change = np.where(reader.has_output, change, 0)
-        run.params[bias.leaf] = bias.add(run.params[bias.leaf], change)
-
-
-def added(
-    leaf: Any, places: Int[np.ndarray, "..."], amounts: Shaped[np.ndarray, "..."]
-) -> np.ndarray:
-    """An array with something added to some entries."""
-    array = np.array(leaf)
-    flat = array.reshape(-1)
-    flat[places] = (flat[places].astype(float) + amounts).astype(array.dtype)
-    return array
+        bias.add(run.params, change)

@@ -1,5 +1,6 @@
 """Repair of models with something unusual around their readers."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -176,3 +177,71 @@ def test_recurrent_weights_are_fitted_though_the_first_state_is_a_constant():
         for p in (params, found[0].params)
     ]
     assert lost[1] < 0.9 * lost[0]
+
+
+def parts_of(params, axis):
+    """Weights and bias of two halves, each an array of its own."""
+    halves = dict(zip("bc", np.split(params["b"], 2, axis), strict=True))
+    return {"a": params["a"], "d": params["d"], **halves}
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_weights_joined_from_two_parameters_are_repaired_as_one(axis):
+    params = {"a": draw(1, 6, 12), "b": draw(2, 12, 8), "d": draw(3, 8)}
+
+    def apply(params, x, weights):
+        bias = jnp.concatenate([params["d"][:3], params["d"][3:]])
+        return jax.nn.sigmoid(x @ params["a"]) @ weights + bias[None]
+
+    def joined(params, x):
+        both = [params["b"], params["c"]]
+        return apply(params, x, jnp.concatenate(both, axis))
+
+    x, parts = draw(0, 200, 6), parts_of(params, axis)
+    cut, repaired, quick, found = losses(joined, parts, x)
+    assert repaired < cut / 2 and quick < cut / 2
+    one = losses(lambda params, x: apply(params, x, params["b"]), params, x)
+    np.testing.assert_allclose([repaired, quick], one[1:3], rtol=1e-4)
+    together = np.concatenate([found["b"], found["c"]], axis)
+    np.testing.assert_allclose(together, one[3]["b"], atol=1e-5)
+    np.testing.assert_allclose(found["d"], one[3]["d"], atol=1e-5)
+
+
+def test_a_parameter_that_is_joined_and_read_alone_stays():
+    params = {name: draw(k, 6, 6) for k, name in enumerate("abc")}
+
+    def apply(params, x):
+        h = jnp.tanh(x @ params["a"])
+        both = h @ jnp.concatenate([params["b"], params["c"]], 1)
+        return jnp.concatenate([both, h @ params["b"]], 1)
+
+    x = draw(0, 200, 6)
+    players = gp.find_players(apply, params, x)
+    report = gp.repair(players, params, np.arange(6) > 1, x).report
+    assert not report.readers
+    assert {alone.path for alone in report.alone} == {"b", "b + c"}
+    assert all("used elsewhere" in alone.reason for alone in report.alone)
+
+
+def test_the_joined_kernels_of_an_lstm_are_repaired_as_its_own():
+    """Two cells of one function; the optimised one joins its kernels and its biases.
+
+    Four readers in turn see what those before have repaired, one does not.
+    """
+    x = draw(0, 200, 5, 6)
+
+    def run(cell):
+        class Network(nn.Module):
+            @nn.compact
+            def __call__(self, x):
+                states = nn.RNN(cell(12, name="cell"))(x)
+                return nn.Dense(3, name="end")(states[:, -1])
+
+        apply = Network().apply
+        params = Network().init(jax.random.key(1), x[:1])
+        return losses(apply, params, x, config=RepairConfig(ridges=(1e-3,)))
+
+    one, two = run(nn.LSTMCell), run(nn.OptimizedLSTMCell)
+    assert two[1] < two[0] / 2
+    np.testing.assert_allclose(two[0], one[0], rtol=1e-5)
+    np.testing.assert_allclose(two[1:3], one[1:3], rtol=0.05)
