@@ -99,6 +99,17 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f": {' '.join(told)}".rstrip(": ")
 
 
+def likeliest(name: str, known: Iterable[str]) -> str:
+    """The end of an error line where `name` is nearly one of these; else empty.
+
+    Example:
+      >>> likeliest("Taylr", ["taylor", "random"]), likeliest("mnist", ["taylor"])
+      (': did you mean taylor?', '')
+    """
+    guesses = difflib.get_close_matches(name.lower(), [*known], n=1, cutoff=0.75)
+    return f": did you mean {guesses[0]}?" if guesses else ""
+
+
 def meant_flag(flag: str, command: str, flags: Mapping[str, Iterable[str]]) -> str:
     """The end of an error line about a flag that a command does not have.
 

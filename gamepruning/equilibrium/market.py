@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gamepruning.equilibrium.ascent import check_transform
 from gamepruning.equilibrium.budget import (
@@ -46,10 +46,15 @@ from gamepruning.equilibrium.budget import (
     falling_budget,
 )
 from gamepruning.equilibrium.clearing import Clearing, clear_market
-from gamepruning.equilibrium.step import make_gradient, move_both, on_their_mesh
+from gamepruning.equilibrium.step import (
+    make_gradient,
+    move_both,
+    placed_beside_params,
+)
 from gamepruning.options import make_options
 from gamepruning.players import Players, size_of
 from gamepruning.players.examples import check_players
+from gamepruning.trees.placement import put_whole
 from gamepruning.trees.trainable import take_trainable
 from gamepruning.types import InputError, Loss, brief_repr
 
@@ -191,10 +196,10 @@ def make_market_step(
     budget_at = falling_budget(players, size, budget, plan.first, plan.last)
     differentiate = make_gradient(players, loss_fn)
 
-    def init(params: PyTree, gates: Array | None = None) -> MarketState:
+    def init(params: PyTree, gates: ArrayLike | None = None) -> MarketState:
         if gates is None:
             gates = jnp.ones(players.num_players, jnp.float32)
-        return _start(tx, params, gates)
+        return _start(tx, params, put_whole(jnp.asarray(gates), params))
 
     def clear(state: MarketState, num_examples: int) -> Clearing:
         benefits = _benefits(state, plan.decay, num_examples)
@@ -252,7 +257,7 @@ def _start(
         square=jnp.zeros(gates.shape, jnp.float32),
         steps=jnp.zeros((), jnp.int32),
     )
-    return on_their_mesh(state)
+    return placed_beside_params(state)
 
 
 def _observe(state: MarketState, slopes: Array, decay: float) -> MarketState:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
@@ -14,7 +13,7 @@ from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.utility import squared_norms, utility_gradient
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
-from gamepruning.trees.placement import keep_whole
+from gamepruning.trees.placement import keep_whole, put_beside, put_whole
 from gamepruning.trees.trainable import put_trainable, take_trainable
 from gamepruning.types import InputError, Loss, brief_repr
 
@@ -147,9 +146,10 @@ def make_equilibrium_step(
     def init(params, gates=None) -> EquilibriumState:
         if gates is None:
             gates = jnp.ones(players.num_players, jnp.float32)
+        gates = put_whole(jnp.asarray(gates), params)
         opt_state = tx.init({"params": take_trainable(params), "gates": gates})
         state = EquilibriumState(params, gates, opt_state, jnp.zeros((), jnp.int32))
-        return on_their_mesh(state)
+        return placed_beside_params(state)
 
     differentiate = make_gradient(players, loss_fn)
 
@@ -182,11 +182,10 @@ def make_equilibrium_step(
     return EquilibriumStep(init, step)
 
 
-def on_their_mesh(state: StateT) -> StateT:
-    """A new state whose gates and counters are on all devices of its parameters."""
-    params, own = state.params, state._replace(params=None)
-    is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(own))
-    return state if is_traced else keep_whole(own, params)._replace(params=params)
+def placed_beside_params(state: StateT) -> StateT:
+    """A first state whose counters are on all devices of its parameters."""
+    own = put_beside(state._replace(params=None), state.params)
+    return own._replace(params=state.params)
 
 
 def make_gradient(players: Players, loss_fn: Loss) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """Which entries of which parameters a value consists of, where it is only a view."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,10 @@ from gamepruning.trace.program import Lit, Operand
 
 # Entry k of the result is entry k of the operand, up to rounding.
 SAME_ENTRIES = (VIEWS - {"abs", "neg"}) | {"optimization_barrier"}
+JOINS: dict[str, Callable[[list[np.ndarray], Any], np.ndarray]] = {
+    "concatenate": lambda parts, params: np.concatenate(parts, params["dimension"]),
+    "stack": lambda parts, params: np.stack(parts, params["axis"]),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +144,8 @@ class Views:
             return None
         if operand not in self._found:
             step = self._producers.get(operand)
-            self._found[operand] = None if step is None else self._through(step)
+            found = None if step is None else self._through(step, operand)
+            self._found[operand] = found
         return self._found[operand]
 
     def behind(self, operand: Operand) -> list[int]:
@@ -156,19 +161,23 @@ class Views:
                 todo.extend(step.ins)
         return sorted(found, key=lambda k: (-len(self._line.shape(self.leaves[k])), k))
 
-    def _through(self, step: Operation) -> ViewEntries | None:
-        if not step.ins or len(step.outs) != 1:
-            return None
-        is_joined = step.part is None and step.node.name == "concatenate"
-        if len(step.ins) > 1 and not is_joined:
+    def _through(self, step: Operation, value: int) -> ViewEntries | None:
+        name = step.node.name if step.part is None else ""
+        if not step.ins or (len(step.ins) > 1 and name not in JOINS):
             return None
         parts = [entries.places for entries in map(self.of, step.ins) if entries]
         if len(parts) < len(step.ins):
             return None
-        if is_joined:
-            index = np.concatenate(parts, step.node.params["dimension"])
+        params = step.node.params
+        if name in JOINS:
+            index = JOINS[name](parts, params)
+        elif name == "split":
+            ends = np.cumsum(params["sizes"])[:-1]
+            index = np.split(parts[0], ends, params["axis"])[step.outs.index(value)]
+        elif len(step.outs) == 1:
+            index = _move(step, parts[0], self._line.shape(value))
         else:
-            index = _move(step, parts[0], self._line.shape(step.outs[0]))
+            index = None
         return None if index is None else ViewEntries(self.layout, index)
 
     def uses(self, places: np.ndarray) -> list[Use]:
@@ -193,9 +202,9 @@ class Views:
             if value in self._line.outputs:
                 found.append(Use(None, entries.distinct))
             for step, _ in self.consumers.get(value, ()):
-                if len(step.outs) == 1 and self.of(step.outs[0]) is not None:
-                    todo.append(step.outs[0])
-                else:
+                views = [out for out in step.outs if self.of(out) is not None]
+                todo += views
+                if not views:
                     found.append(Use(step, entries.distinct))
         return found
 

@@ -150,7 +150,7 @@ def find_readers(
     shared = []
     for readers in found.values():
         if any(r.can_be_cut() if mask is None else r.is_cut() for r in readers):
-            path = " + ".join(paths[leaf] for leaf in readers[0].weights.leaves)
+            path = _joined(paths, readers[0].weights)
             reason = finder.conflict(readers)
             if reason:
                 alone.append(Alone(path, reason))
@@ -181,6 +181,11 @@ def _first_states(line: Line, views: Views, varying: set[int], nodes: set) -> li
             elif other in made and views.of(other) is None:
                 constants[other] = entries.leaves
     return [value for value, leaves in constants.items() if met.issuperset(leaves)]
+
+
+def _joined(paths: Sequence[str], entries: ViewEntries) -> str:
+    """The parameters that a matrix is joined from, usually one."""
+    return " + ".join(paths[leaf] for leaf in entries.leaves)
 
 
 def _closed(line: Line, nodes: set) -> list[str]:
@@ -248,10 +253,13 @@ class _Finder:
         if entries is None:
             return "its weights are computed from parameters, or are constants"
         inputs = self._trace.program.graph.inputs
-        for leaf in entries.leaves:
-            dtype = self._trace.program.aval(inputs[leaf]).dtype
+        kinds = {
+            self._trace.program.aval(inputs[leaf]).dtype for leaf in entries.leaves
+        }
+        for dtype in kinds:
             if not jnp.issubdtype(dtype, jnp.floating):
-                return f"its weights are {dtype.name}"
+                some = "some of " if len(kinds) > 1 else ""
+                return f"{some}its weights are {dtype.name}"
         if not self._line.is_float(step.outs[0]):
             return "its results are no real floating-point numbers"
         index = product.matrix(entries.places)
@@ -305,6 +313,9 @@ class _Finder:
         """The parameter that a step reads, or the name of its primitive."""
         for operand in step.ins[:2]:
             if not self._varies(operand):
+                entries = self._views.of(operand)
+                if entries is not None:
+                    return _joined(paths, entries)
                 for leaf in self._views.behind(operand):
                     return paths[leaf]
         return step.node.name

@@ -81,34 +81,72 @@ def replicated(array: Any) -> Any:
     return jax.sharding.reshard(array, sharding.update(spec=PartitionSpec()))
 
 
-def keep_whole(tree: Any, like: Any) -> Any:
-    """The same arrays, each whole on every device that `like` is spread over.
+def keep_whole(array: Any, like: Any) -> Any:
+    """An array in a program, kept whole on all devices that `like` is spread over.
 
-    A compiler that splits them as it likes may gather what meets them. Nothing changes
-    where `like` lies on one device or has explicit shardings; outside of a trace, nor
-    do arrays that are spread over the same devices already.
+    A compiler that splits it as it likes may gather what meets it. Without `jit`
+    nothing is done, and nothing where `like` has explicit shardings.
 
     Args:
-      tree: arrays, traced or not.
-      like: arrays, traced or not, such as the parameters of a network.
+      array: an array or a pytree of them, traced or not.
+      like: traced arrays, such as the parameters of a network.
     """
     mesh = next(filter(None, map(_automatic_mesh, jax.tree.leaves(like))), None)
     if mesh is None:
-        return tree
-    whole = NamedSharding(mesh, PartitionSpec())
-    if isinstance(mesh, jax.sharding.AbstractMesh):
-        return jax.lax.with_sharding_constraint(tree, whole)
-    put = lambda leaf: leaf if _automatic_mesh(leaf) else jax.device_put(leaf, whole)  # noqa: E731
-    return jax.tree.map(put, tree)
+        return array
+    try:
+        whole = NamedSharding(mesh, PartitionSpec())
+        return jax.lax.with_sharding_constraint(array, whole)
+    except (TypeError, ValueError):  # of arrays with values: under grad or vmap alone
+        return array
 
 
 def _automatic_mesh(array: Any) -> Any:
-    """The mesh that an array is spread over, if there is one of automatic axes."""
-    is_traced = isinstance(array, jax.core.Tracer)
-    sharding = getattr(jax.typeof(array) if is_traced else array, "sharding", None)
+    """The mesh that a traced array is spread over, if all its axes are automatic."""
+    if not isinstance(array, jax.core.Tracer):
+        return None
+    sharding = getattr(jax.typeof(array), "sharding", None)
     if not isinstance(sharding, NamedSharding) or sharding.mesh.size < 2:
         return None
     return sharding.mesh if {*sharding.mesh.axis_types} == {AxisType.Auto} else None
+
+
+def put_whole(tree: Any, like: Any) -> Any:
+    """Arrays, each put whole on all devices of the mesh that `like` is spread over.
+
+    Nothing changes in a trace, or where `like` is on one device.
+
+    Args:
+      tree: arrays.
+      like: arrays, such as the parameters of a network.
+    """
+    mesh = _mesh_of(tree, like)
+    if mesh is None:
+        return tree
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def put_beside(tree: Any, like: Any) -> Any:
+    """The same, but for arrays that are on all devices of that mesh already."""
+    mesh = _mesh_of(tree, like)
+    if mesh is None:
+        return tree
+    devices, whole = {*mesh.devices.flat}, NamedSharding(mesh, PartitionSpec())
+
+    def put(leaf: Any) -> Any:
+        is_there = isinstance(leaf, jax.Array) and leaf.sharding.device_set == devices
+        return leaf if is_there else jax.device_put(leaf, whole)
+
+    return jax.tree.map(put, tree)
+
+
+def _mesh_of(tree: Any, like: Any) -> Any:
+    leaves = jax.tree.leaves((tree, like))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return None
+    found = (getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(like))
+    meshes = (own.mesh for own in found if isinstance(own, NamedSharding))
+    return next((mesh for mesh in meshes if mesh.size > 1), None)
 
 
 def rows_are_split(tree: Any) -> bool:

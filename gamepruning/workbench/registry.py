@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 from gamepruning.errors import InputError
-from gamepruning.spelling import closest, first_line, flag_of
+from gamepruning.spelling import closest, first_line, flag_of, likeliest
 
 Kind = Literal["equilibrium", "index", "bandit", "baseline"]
 Selection = Literal["game", "top_n", "family", "pruning", "building"]
@@ -25,9 +25,7 @@ KINDS: dict[Kind, tuple[str, str]] = {
 }
 ROUNDS = ("step", "swaps")  # power indices that are estimated once take none of these
 ASKS: dict[Kind, tuple[str, ...]] = {
-    "equilibrium": (
-        *("preset", "price", "norm", "benefit", "threshold", "gate_learning_rate"),
-    ),
+    "equilibrium": (*"preset price norm benefit threshold gate_learning_rate".split(),),
     "index": ("selection", "scope", "value", "rows", "evaluations", *ROUNDS),
     "bandit": ("selection", "scope", "pulls", "max_drop"),
     "baseline": ("scope",),
@@ -92,7 +90,7 @@ class Method:
     def about(self) -> str:
         """What `gamepruning prune` does by this method, with an example."""
         size = "" if self.kind == "equilibrium" else " --keep 0.1"
-        told = f"Prune by {self.name}: {self.summary}."
+        told = f"Prune with {self.name} ({self.summary})."
         return f"{told}\n\nExamples:\n  gamepruning prune {self.name}{size}"
 
 
@@ -192,24 +190,26 @@ def find_method(name: str) -> Method:
 
 
 def named_method(words: Sequence[str]) -> tuple[list[str], Method | None]:
-    """The method that the words of `gamepruning prune` name, and the words as flags.
+    """The words of `gamepruning prune` as flags, and the method that they name.
 
     Example:
       >>> words, method = named_method(["shapley", "--keep", "0.1"])
       >>> words, method.name
-      (['--method', 'shapley', '--keep', '0.1'], 'shapley')
+      (['--keep', '0.1', '--method', 'shapley'], 'shapley')
     """
     names = {alias: m for m in all_methods().values() for alias in (m.name, *m.aliases)}
-    word = next(iter(words), "-")
-    if (
-        not word.startswith("-")
-        and word not in names
-        and (hint := closest(word, names))
-    ):
-        raise InputError(f"no method {word!r}{hint}")
-    words = [*(("--method",) if word in names else ()), *words]
-    told = words[words.index("--method") + 1 :] if "--method" in words else ()
-    return words, names.get(told[0]) if told else None
+    first, *rest = words or [""]
+    if first in names:
+        if "--resume" in rest:
+            raise InputError(f"--resume takes the run's own method: leave {first} out")
+        words = [*rest, "--method", first]
+    elif first and not first.startswith("-"):
+        hint = (
+            f"{likeliest(first, names)} (see gamepruning methods; --dataset names data)"
+        )
+        raise InputError(f"no method {first!r}{hint}")
+    told = [word.removeprefix("--method=") for word in words]
+    return [*words], next((names[word] for word in told if word in names), None)
 
 
 def names_of(*kinds: Kind) -> tuple[str, ...]:
@@ -235,5 +235,5 @@ def describe_methods(*kinds: Kind) -> str:
 def describe_flags() -> str:
     """A line for every kind of method: the flags that only some kinds take."""
     kinds = [f"  {k:<13}{' '.join(map(flag_of, asks))}" for k, asks in ASKS.items()]
-    kinds.append("gamepruning prune METHOD --help shows those of a method alone.")
-    return "\n".join(["Flags that go with some kinds of --method only:", *kinds])
+    kinds.append("  gamepruning prune METHOD --help lists those of a method alone")
+    return "\n".join(["Flags that go with some kinds of METHOD only:", *kinds])

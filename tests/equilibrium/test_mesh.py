@@ -1,6 +1,8 @@
 """Games while training, parameters and examples split over a mesh."""
 
+import contextlib
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -140,13 +142,60 @@ def test_without_shardings_of_the_state_gates_are_whole_all_the_same(name):
 
 
 @pytest.mark.parametrize("name", ["equilibrium", "market"])
-def test_explicit_shardings_are_left_to_their_types(name):
+@pytest.mark.parametrize("is_set", [False, True])
+def test_explicit_shardings_are_left_to_their_types(name, is_set):
     batch, params = make_batch(), make_params(stack)
     players = gp.find_players(stack, params, batch[0][:2])
     init, step = make_step(name, players, TX["sgd"])
     alone, _ = jax.jit(step)(init(params), batch)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
-    with jax.set_mesh(mesh):
+    with jax.set_mesh(mesh) if is_set else contextlib.nullcontext():
         state = init(place(params, mesh, P()))
-        state, _ = jax.jit(step)(state, place(batch, mesh, P("data")))
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+        game = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+        state, _ = game(state, place(batch, mesh, P("data")))
+    assert state.gates.sharding == NamedSharding(mesh, P())
     np.testing.assert_allclose(state.gates, alone.gates, atol=1e-5)
+
+
+def test_gates_are_put_where_the_parameters_are():
+    """Gates that are split, or on other devices; init under other transforms."""
+    batch, params = make_batch(), make_params(layers)
+    players = gp.find_players(layers, params, batch[0][:2])
+    init, step = make_step("market", players, TX["sgd"])
+    mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    own = place(params, mesh, SHAPES[layers])
+    other = jax.make_mesh((2,), ("x",), axis_types=(AxisType.Auto,))
+    gates = np.ones(players.num_players, np.float32)
+    for given in (place(gates, mesh, P("model")), place(gates, other, P("x")), gates):
+        state = init(own, given)
+        assert state.gates.sharding == NamedSharding(mesh, P())
+        jax.jit(step)(state, batch)
+    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), own)
+    assert jax.vmap(init)(twice).gates.shape == (2, players.num_players)
+    jax.grad(lambda params: init(params).params["a"].sum())(own)
+
+
+def test_gradients_without_jit():
+    """Nothing is compiled as a whole, so nothing has to be kept whole."""
+    batch, params = make_batch(), make_params(layers)
+    players = gp.find_players(layers, params, batch[0][:2])
+    gates = np.random.default_rng(2).random(players.num_players).astype(np.float32)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+    own, split = place(params, mesh, P()), place(batch, mesh, P("data"))
+
+    def loss(params, gates, batch):
+        return gp.cross_entropy(players.gated(params, gates, batch[0]), batch[1])
+
+    for argument in (0, 1):
+        found = jax.grad(loss, argument)(own, gates, split)
+        wanted = jax.grad(loss, argument)(params, gates, batch)
+        close = partial(np.testing.assert_allclose, atol=1e-6)
+        jax.tree.map(close, found, wanted)
+    many = jax.vmap(loss, (None, 0, None))(own, gates[None] ** jnp.ones((2, 1)), split)
+    np.testing.assert_allclose(many, [loss(params, gates, batch)] * 2, rtol=1e-5)
+    config = gp.equilibrium.EQUILIBRIUM_PRESETS["l1_l2"]
+    solved = gp.equilibrium.solve(
+        players, own, lambda p, g: loss(p, g, split), config, max_steps=2
+    )
+    assert solved.gates.shape == gates.shape

@@ -245,3 +245,38 @@ def test_the_joined_kernels_of_an_lstm_are_repaired_as_its_own():
     assert two[1] < two[0] / 2
     np.testing.assert_allclose(two[0], one[0], rtol=1e-5)
     np.testing.assert_allclose(two[1:3], one[1:3], rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["stack", "split"])
+def test_weights_joined_in_other_ways(kind):
+    columns = [draw(k, 12) for k in range(8)]
+    params = {"a": draw(1, 6, 12), "b": columns if kind == "stack" else draw(2, 12, 8)}
+
+    def weights(params):
+        if kind == "stack":
+            return jnp.stack(params["b"], 1)
+        return jnp.concatenate(jnp.split(params["b"], [5], 1)[::-1], 1)
+
+    def apply(params, x):
+        return jax.nn.sigmoid(x @ params["a"]) @ weights(params)
+
+    def whole(params, x):
+        return jax.nn.sigmoid(x @ params["a"]) @ params["b"]
+
+    x, one = draw(0, 200, 6), {"a": params["a"], "b": np.asarray(weights(params))}
+    cut, repaired, quick, _ = losses(apply, params, x)
+    assert repaired < cut / 2 and quick < cut / 2
+    np.testing.assert_allclose([repaired, quick], losses(whole, one, x)[1:3], rtol=1e-3)
+
+
+def test_whole_numbers_among_joined_weights_are_named():
+    params = {"a": draw(1, 6, 6), "b": draw(2, 6, 3), "c": np.ones((6, 3), np.int32)}
+
+    def apply(params, x):
+        both = [params["b"], params["c"].astype(jnp.float32)]
+        return jnp.tanh(x @ params["a"]) @ jnp.concatenate(both, 1)
+
+    x = draw(0, 50, 6)
+    players = gp.find_players(apply, params, x)
+    (alone,) = gp.repair(players, params, np.arange(6) > 1, x).report.alone
+    assert alone == ("b + c", "some of its weights are int32")

@@ -51,7 +51,7 @@ class RunCommand(NamedTuple):
     job: str
 
     def load(self, unused: Container[str] = ()) -> Callable[..., None]:
-        """The command as a function, whose signature is its flags, but for some."""
+        """The command as a function; its signature is the flags, without the unused."""
 
         def run(
             settings: parts.CommandSettings,
@@ -89,7 +89,7 @@ class RunCommand(NamedTuple):
 
 
 def _narrowed(settings: Any, unused: Container[str]) -> Any:
-    """The same settings, but that their help leaves some flags out."""
+    """The same settings, with some flags left out of the help."""
     if not unused:
         return settings
     fields: list[Any] = []
@@ -237,7 +237,7 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
     """Find the command of these words and its settings; it is ready to run."""
     name, rest = (argv[0], list(argv[1:])) if argv else ("--help", [])
     if name == "help" and rest:
-        name, rest = rest[0], ["--help"]
+        name, *rest = *rest, "--help"
     if name in ("-h", "--help", "help"):
         return functools.partial(print, usage(), end="")
     if name == "--version":
@@ -259,7 +259,7 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
                 _deferred(run),
-                prog=f"gamepruning {name}",
+                prog=f"gamepruning {name}{' [METHOD]' * (name == 'prune')}",
                 description=about,
                 args=rest,
                 config=(tyro.conf.OmitArgPrefixes, *pairs),
