@@ -23,6 +23,7 @@ from gamepruning.trace.call import CallSpec
 from gamepruning.trace.labelled import Trace
 from gamepruning.trace.program import Lit, Operand
 from gamepruning.trees.examples import count_rows, same_length
+from gamepruning.trees.placement import as_placed
 from gamepruning.types import InputError, Params
 
 
@@ -96,7 +97,7 @@ class Passes:
         arrays = list(call.arrays)
         for k, leaf in enumerate(leaves):
             if leaf is not arrays[k]:
-                arrays[k] = jnp.asarray(leaf, arrays[k].dtype)
+                arrays[k] = as_placed(leaf, arrays[k])
         return call.rebuild(arrays)[0]
 
 

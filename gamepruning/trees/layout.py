@@ -176,10 +176,11 @@ class Layout:
             )
 
     def spec_of(self, leaf: Any) -> PartitionSpec:
-        """How an array is split over the mesh."""
+        """How an array is split over the mesh; one of another mesh counts as whole."""
         sharding = getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding) and _is_split(leaf):
-            return sharding.spec
+            if _is_same(sharding.mesh, self.mesh):
+                return sharding.spec
         return PartitionSpec()
 
     def _place(self, leaf: Any, spec: PartitionSpec) -> jax.Array:

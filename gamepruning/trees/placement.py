@@ -111,6 +111,15 @@ def _automatic_mesh(array: Any) -> Any:
     return sharding.mesh if {*sharding.mesh.axis_types} == {AxisType.Auto} else None
 
 
+def as_placed(array: Any, like: Any) -> jax.Array:
+    """An array of the type of another, and spread over the same devices alike."""
+    found = jnp.asarray(array, like.dtype)
+    sharding = getattr(like, "sharding", None)
+    is_spread = isinstance(sharding, NamedSharding) and sharding.mesh.size > 1
+    is_traced = isinstance(like, jax.core.Tracer)
+    return jax.device_put(found, sharding) if is_spread and not is_traced else found
+
+
 def put_whole(tree: Any, like: Any) -> Any:
     """Arrays, each put whole on all devices of the mesh that `like` is spread over.
 

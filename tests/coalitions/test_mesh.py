@@ -164,3 +164,24 @@ def test_arrays_that_lie_elsewhere_are_refused(game):
     other = Mesh(mesh.devices.T, mesh.axis_names)
     with pytest.raises(InputError, match="is split over another mesh than mesh="):
         gp.value_function(players, own, *rest, mesh=other)
+
+
+def test_examples_on_another_mesh_without_mesh(game, masks, expected):
+    """They are on devices of this process: the values are those of one device."""
+    players, params, metric, inputs, labels = game
+    mesh = make_mesh("data", "model")
+    rows = [jax.device_put(x, NamedSharding(mesh, P("data"))) for x in (inputs, labels)]
+    for own in (params, placed(params, mesh, SPECS)):
+        value_fn = gp.value_function(players, own, metric, *rows)
+        np.testing.assert_allclose(value_fn(masks), expected, atol=1e-6)
+
+
+def test_repaired_parameters_are_where_they_were(game, masks):
+    players, params, _, _, _ = game
+    inputs = np.random.default_rng(2).normal(size=(2000, WIDTHS[0])).astype(np.float32)
+    own = placed(params, make_mesh("data", "model"), SPECS)
+    found = gp.repair(players, own, masks[0], inputs).params
+    assert jax.tree.all(jax.tree.map(lambda a, b: a.sharding == b.sharding, found, own))
+    one = gp.repair(players, params, masks[0], inputs).params
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), found, one)
+    assert not np.allclose(found["dense1"]["kernel"], params["dense1"]["kernel"])
