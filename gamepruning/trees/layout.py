@@ -178,10 +178,10 @@ class Layout:
     def spec_of(self, leaf: Any) -> PartitionSpec:
         """How an array is split over the mesh; one of another mesh counts as whole."""
         sharding = getattr(leaf, "sharding", None)
-        if isinstance(sharding, NamedSharding) and _is_split(leaf):
-            if _is_same(sharding.mesh, self.mesh):
-                return sharding.spec
-        return PartitionSpec()
+        if not isinstance(sharding, NamedSharding) or not _is_split(leaf):
+            return PartitionSpec()
+        is_here = _is_same(sharding.mesh, self.mesh)
+        return sharding.spec if is_here else PartitionSpec()
 
     def _place(self, leaf: Any, spec: PartitionSpec) -> jax.Array:
         sharding = NamedSharding(self.mesh, spec)
