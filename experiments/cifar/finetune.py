@@ -2,13 +2,15 @@
 
     python -m experiments.cifar.finetune 56 --speed-ups 2.11 --seeds 0 1 2
     python -m experiments.cifar.finetune 56 --methods market --stop-after 2   # epochs
+    python -m experiments.cifar.finetune 56 --start repaired --epochs 2
 
-Every network starts from its refined weights, or those repaired in closed form. All
-have the same schedule: crops and flips inside the compiled step, momentum, clipped
-gradients, a cosine, labels and the teacher's logits for the same crops; the statistics
-of batch normalisation stay. A thousand training images are left out, and tell how far
-it is (the full network was trained on them); the test images are read once, at the end.
-A checkpoint is written into `--folder` after each epoch, and resumed from.
+Every network starts from its refined weights, or from those repaired in closed form
+where it has no others or `--start` says so. All have the same schedule: crops and flips
+inside the compiled step, momentum, clipped gradients, a cosine, labels and the
+teacher's logits for the same crops; the statistics of batch normalisation stay. A
+thousand training images are left out, and tell how far it is (the full network was
+trained on them); the test images are read once, at the end. A checkpoint is written
+into `--folder` after each epoch, and resumed from.
 """
 
 import argparse
@@ -27,6 +29,7 @@ import gamepruning as gp
 from experiments.cifar.run import (
     HERE,
     METHODS,
+    STAGES,
     Bench,
     accuracy,
     find_row,
@@ -70,10 +73,10 @@ class Tuning:
     """One network under training, resumed from where it was."""
 
     def __init__(self, bench: Bench, row: dict[str, Any], seed: int, options: Any):
-        self.name = f"resnet{bench.depth}-{row['method']}-{row['asked']}"
+        stage = starting_stage(row, options)
+        self.name = f"resnet{bench.depth}-{row['method']}-{row['asked']}-{stage}"
         self._options, self._seed = options, seed
         mask = read_mask(row["stays"], bench.players.num_players)
-        stage = "refined" if "refined" in row else "repaired"
         found = repaired(bench, row, stage, row[f"{stage}_images"], options)
         small = gp.compact(bench.players, found.params, mask, min_units=0)
         self._apply = jax.jit(small.apply)
@@ -85,7 +88,8 @@ class Tuning:
         steps = options.epochs * self._per_epoch
         optimiser, self._step = make_step(bench, small, steps)
         weights = small.params["params"]
-        self._path = options.folder / f"{self.name}-seed{seed}.npz"
+        schedule = f"{options.epochs}epochs-seed{seed}"
+        self._path = options.folder / f"{self.name}-{schedule}.npz"
         self._state = {"weights": weights, "optimiser": optimiser.init(weights)}
         self._known: dict[str, Any] = {"held_out": [], "seconds": []}
         if self._path.exists():
@@ -119,7 +123,7 @@ class Tuning:
         return {"params": self._state["weights"], **self._rest}
 
     def _described(self) -> dict[str, Any]:
-        return {"epochs": self._epochs, "of": self._options.epochs, **self._known}
+        return {"epochs": self._epochs, **self._known}
 
     def _held_out(self) -> float:
         images, labels = self._images[self._held], self._labels[self._held]
@@ -136,6 +140,11 @@ class Tuning:
             batch = self._images[rows], self._labels[rows]
             weights, moments, _ = self._step(weights, moments, self._rest, key, *batch)
         self._state = {"weights": weights, "optimiser": moments}
+
+
+def starting_stage(row: dict[str, Any], options: argparse.Namespace) -> str:
+    """The best that a row has, or what was asked for."""
+    return options.start or ("refined" if "refined" in row else "repaired")
 
 
 def main() -> None:
@@ -157,13 +166,15 @@ def main() -> None:
     for speed_up in options.speed_ups:
         for method in options.methods:
             row = find_row(chosen, method, speed_up)
-            if row is None or "repaired" not in row:
+            stage = starting_stage(row or {}, options)
+            if row is None or stage not in row:
                 raise SystemExit(
-                    f"{method} at {speed_up} x is not repaired yet: first run python "
+                    f"{method} at {speed_up} x is not {stage} yet: first run python "
                     f"-m experiments.cifar.run {options.depth} --speed-ups {speed_up}"
                 )
             for seed in options.seeds:
                 own = {"method": method, "asked": speed_up, "seed": seed}
+                own |= {"start": stage, "of": options.epochs}
                 Tuning(bench, row, seed, options).run(partial(save, own))
 
 
@@ -173,6 +184,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("depth", type=int, choices=(20, 56))
     parser.add_argument("--speed-ups", type=float, nargs="+", default=[2.11, 2.55])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--start", choices=STAGES, help="instead of the best there is")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument(
