@@ -15,7 +15,6 @@ into `--folder` after each epoch, and resumed from.
 
 import argparse
 import json
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from experiments.cifar.run import (
     load,
     read_mask,
     repaired,
+    told,
 )
 from experiments.gtap.common import write_json
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
@@ -156,12 +156,11 @@ def main() -> None:
     path = HERE / f"finetune{options.depth}.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
 
-    def save(own: dict[str, Any], found: dict[str, Any]) -> None:
+    def save(own: dict[str, Any], row: dict[str, Any]) -> None:
         rows[:] = [r for r in rows if any(r[k] != v for k, v in own.items())]
-        rows.append(own | found)
-        command = " ".join(["python -m experiments.cifar.finetune", *sys.argv[1:]])
-        full = chosen["full"]
-        write_json(path, {"command": command, "full": full, "rows": rows})
+        rows.append(own | row)
+        found = {"command": told("finetune"), "full": chosen["full"], "rows": rows}
+        write_json(path, found)
 
     for speed_up in options.speed_ups:
         for method in options.methods:

@@ -44,7 +44,8 @@ from gamepruning.reconstruction import (
 HERE = Path(__file__).parent
 ASKED = 256  # images on which the whole network is asked what it lost
 METHODS = ("market", "magnitude", "random")
-STAGES = ("repaired", "refined")
+STAGES = ("repaired", "refined", "distilled")
+LAST = 9  # readers, one a block, that are fitted together to the outputs in "distilled"
 CLOSED_FORM = RepairConfig(classes=True)
 MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of the pixels, as the published
 DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)  # weights expect them
@@ -123,7 +124,7 @@ def main() -> None:
     bench = Bench(options.depth)
     path = HERE / f"resnet{options.depth}.json"
     result = json.loads(path.read_text()) if path.exists() else first_result(bench)
-    result["command"] = " ".join(["python -m experiments.cifar.run", *sys.argv[1:]])
+    result["command"] = told("run")
     images, _ = load("train", options.images)
     curves = None
     for speed_up in options.speed_ups:
@@ -141,6 +142,15 @@ def main() -> None:
                 result["rows"].append(row)
                 write_json(path, result)
             repair(bench, row, options, lambda: write_json(path, result))
+
+
+def told(module: str) -> str:
+    """The command of this process, without the folder of its checkpoints."""
+    words = sys.argv[1:]
+    if "--folder" in words:
+        at = words.index("--folder")
+        words = words[:at] + words[at + 2 :]
+    return " ".join([f"python -m experiments.cifar.{module}", *words])
 
 
 def first_result(bench: Bench) -> dict[str, Any]:
@@ -201,7 +211,7 @@ def described(bench: Bench, mask: np.ndarray) -> dict[str, Any]:
 
 
 def repair(bench: Bench, row: dict[str, Any], options: Any, save: Any) -> None:
-    """Repair a choice in closed form, then with Gauss-Newton steps."""
+    """Repair a choice in closed form, then with Gauss-Newton steps, in two ways."""
     mask = read_mask(row["stays"], bench.players.num_players)
     for stage in STAGES:
         if stage in row or stage not in options.stages:
@@ -210,6 +220,8 @@ def repair(bench: Bench, row: dict[str, Any], options: Any, save: Any) -> None:
             found = repaired(bench, row, stage, options.repair_images, options)
         row[stage] = bench.accuracy(found.params, mask)
         row[f"{stage}_images"] = options.repair_images
+        if stage != "repaired":
+            row[f"{stage}_steps"] = options.gauss_newton
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         row[f"{stage}_gigabytes"] = round(most / 2**20, 1)  # of the whole process
         print(json.dumps(row), flush=True)
@@ -222,7 +234,6 @@ def repaired(
     """The network of a stage, from its file or resumed where that is there."""
     options.folder.mkdir(parents=True, exist_ok=True)
     name = f"resnet{bench.depth}-{row['method']}-{row['asked']}-{stage}"
-    is_refined = stage == "refined"
 
     def tell(path: str, number: int, of: int) -> None:
         print(f"{name}: {number + 1} of {of}, {path}", file=sys.stderr, flush=True)
@@ -232,16 +243,23 @@ def repaired(
         bench.params,
         read_mask(row["stays"], bench.players.num_players),
         load("train", images)[0],
-        config=refining(options.gauss_newton) if is_refined else CLOSED_FORM,
+        config=config_of(stage, options.gauss_newton),
         checkpoint=options.folder / f"{name}.npz",
         progress=tell,
     )
 
 
-def refining(steps: int) -> RepairConfig:
-    """Gauss-Newton steps on all rows: there are many for each weight."""
+def config_of(stage: str, steps: int) -> RepairConfig:
+    """In closed form, or Gauss-Newton steps on all rows: there are many a weight."""
+    if stage == "repaired":
+        return CLOSED_FORM
     return RepairConfig(
-        classes=True, gauss_newton=steps, rounds=0, held_out=0.0, batch_size=128
+        classes=True,
+        gauss_newton=steps,
+        last=LAST if stage == "distilled" else 0,
+        rounds=0,
+        held_out=0.0,
+        batch_size=128,
     )
 
 
@@ -264,7 +282,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--evaluations", type=int, default=120, help="networks in trades"
     )
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES[:2])
     parser.add_argument("--gauss-newton", type=int, default=3, help="steps at most")
     parser.add_argument(
         "--folder", type=Path, default=Path("cifar-checkpoints"), help="for repairs"

@@ -1,8 +1,12 @@
 """The table of README.md, from the JSON files of run.py."""
 
+from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import Any
 
-from experiments.markdown import HERE, Table, percent, read, table
+from experiments.markdown import HERE, Table, percent, percents, read, table
+
+STAGES = ("repaired", "refined", "distilled")
 
 
 def resnets() -> list[str]:
@@ -19,12 +23,12 @@ def resnets() -> list[str]:
                     f"{row['speed_up']:.2f}",
                     row.get("method", "elimination"),
                     percent(found["full"], 2),
-                    *(_stage(row, stage) for stage in ("cut", "repaired", "refined")),
+                    *(_stage(row, stage) for stage in ("cut", *STAGES)),
                     _seconds(row),
                 )
             )
-    heads = ("network", "speed-up", "who stays", "full", "as cut", "repaired")
-    return table((*heads, "refined", "seconds"), "lrlrrrrr", rows)
+    heads = ("network", "speed-up", "who stays", "full", "as cut", *STAGES)
+    return table((*heads, "seconds"), "lrlrrrrrr", rows)
 
 
 def _stage(row: dict[str, Any], stage: str) -> str:
@@ -35,6 +39,38 @@ def _seconds(row: dict[str, Any]) -> str:
     """Of the closed form."""
     found = row.get("repaired_seconds", row.get("repair_seconds"))
     return "" if found is None else f"{found:.0f}"
+
+
+def finetuned() -> list[str]:
+    """A row a network and schedule: before, after, on data kept back in training."""
+    found, chosen = read("cifar/finetune56.json"), read("cifar/resnet56.json")["rows"]
+    before = {(row["method"], row["asked"]): row for row in chosen}
+    rows, runs = [], found["rows"]
+    keys = [(r["asked"], r["method"], r["start"], r["of"], r["epochs"]) for r in runs]
+    for key in sorted(dict.fromkeys(keys)):
+        own = [run for run, other in zip(runs, keys, strict=True) if other == key]
+        asked, method, start, of, epochs = key
+        tested = [run["test"] for run in own if "test" in run]
+        rows.append(
+            (
+                f"{asked:.2f}",
+                method,
+                percent(before[method, asked][start], 2),
+                str(of) if epochs == of else f"{epochs} of {of}",
+                str(len(own)),
+                percents(_spread(tested), 2) if tested else "",
+                percent(fmean(found["full"] - test for test in tested), 2)
+                if tested
+                else "",
+            )
+        )
+    heads = ("speed-up", "who stays", "before", "epochs", "seeds", "fine-tuned")
+    return table((*heads, "behind the full network"), "llrrrrr", rows)
+
+
+def _spread(values: Sequence[float]) -> tuple[float, ...]:
+    """The mean, and the deviation where there are several."""
+    return (fmean(values), stdev(values)) if len(values) > 1 else (fmean(values),)
 
 
 def beside_torch() -> list[str]:
@@ -57,5 +93,6 @@ def beside_torch() -> list[str]:
 
 TABLES: dict[str, Table] = {
     "cifar-resnets": resnets,
+    "cifar-finetuned": finetuned,
     "cifar-beside-torch": beside_torch,
 }

@@ -7,6 +7,7 @@
     python -m experiments.repair.run lenet5          # 5 seeds; needs MNIST
     python -m experiments.repair.run lenet5-market   # the last row of each alone
     python -m experiments.repair.run lenet300        # 5 seeds; needs MNIST
+    python -m experiments.repair.run topic           # 3 seeds; emotion likewise
     python -m experiments.repair.run lenet5 0 1      # some seeds
 
 The networks are those of experiments/gtap. Weights are fitted to training rows without
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gamepruning as gp
-from experiments.gtap import digits, lenet5, lenet300
+from experiments.gtap import digits, lenet5, lenet300, text
 from experiments.gtap.common import Network, find, write_json
 from experiments.markdown import read
 from gamepruning.reconstruction import (
@@ -56,20 +58,27 @@ class Study(NamedTuple):
       seeds: of the networks.
       sizes: how many players stay, or how many of each family.
       only_market: leave the other methods out.
+      refines_all: other methods are refined and distilled, too, not only repaired.
     """
 
     load: Callable[[int], Network]
     seeds: Sequence[int]
     sizes: Sequence[Any]
     only_market: bool = False
+    refines_all: bool = True
 
 
+TEXTS = (0.225, 0.1, 0.05)
 STUDIES = {
     "digits": Study(digits.load, (0, 1, 2), ((25, 12), (12, 6))),
     "lenet5": Study(lenet5.load, (0, 1, 2, 3, 4), (136, 60, 30)),
     "lenet5-market": Study(lenet5.load, (0, 1, 2, 3, 4), (136, 60, 30), True),
     "lenet300-market": Study(lenet300.load, (0, 1, 2, 3, 4), (0.3, 0.15, 0.05), True),
     "lenet300": Study(lenet300.load, (0, 1, 2, 3, 4), (0.3, 0.15, 0.05)),
+    "topic": Study(partial(text.load, "topic"), (0, 1, 2), TEXTS, refines_all=False),
+    "emotion": Study(
+        partial(text.load, "emotion"), (0, 1, 2), TEXTS, refines_all=False
+    ),
 }
 
 
@@ -168,10 +177,14 @@ def by_scores(bench: Bench, study: Study, seed: int) -> list[dict[str, Any]]:
             for scope in scopes:
                 mask = choose(scores, size, players, scope)
                 rows.append(measure(bench, method, scope, size, mask))
+                if study.refines_all:
+                    rows[-1] |= refined(bench, mask)
                 if method == "elimination" and scope != "family":
                     better = bench.exchanged(mask, by_family, seed)
                     name = "elimination, exchanged"
                     rows.append(measure(bench, name, scope, size, better))
+                    if study.refines_all:
+                        rows[-1] |= refined(bench, better)
     return rows
 
 
@@ -268,7 +281,6 @@ def measure(bench: Bench, method: str, scope: str, size: Any, mask) -> dict[str,
         "repaired": bench.accuracy(repaired.params, mask),
         "repair_seconds": round(seconds, 2),
     }
-    row |= refined(bench, mask)
     print(row, flush=True)
     return row
 

@@ -1,6 +1,7 @@
 """The tables of README.md, from the JSON files of run.py."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ def _stage(rows: Sequence[dict[str, Any]], stage: str) -> str:
 
 def _size(row: dict[str, Any]) -> str:
     size = row["size"]
+    if isinstance(size, float):
+        return f"{100 * size:g} %"
     return "/".join(map(str, size)) if isinstance(size, list) else str(size)
 
 
@@ -57,20 +60,8 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(deviation)
 
 
-def digits() -> list[str]:
-    return study("digits")
-
-
-def lenet5() -> list[str]:
-    return study("lenet5")
-
-
-def lenet5_market() -> list[str]:
-    return study("lenet5-market")
-
-
 TABLES: dict[str, Table] = {
-    "repair-digits": digits,
-    "repair-lenet5": lenet5,
-    "repair-lenet5-market": lenet5_market,
+    "repair-digits": partial(study, "digits"),
+    "repair-lenet5": partial(study, "lenet5"),
+    "repair-lenet5-market": partial(study, "lenet5-market"),
 }
