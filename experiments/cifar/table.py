@@ -42,7 +42,7 @@ def _seconds(row: dict[str, Any]) -> str:
 
 
 def finetuned() -> list[str]:
-    """A row a network and schedule: before, after, on data kept back in training."""
+    """A row a network and schedule: test accuracy before and after."""
     found, chosen = read("cifar/finetune56.json"), read("cifar/resnet56.json")["rows"]
     before = {(row["method"], row["asked"]): row for row in chosen}
     rows, runs = [], found["rows"]

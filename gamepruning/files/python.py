@@ -4,7 +4,9 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from gamepruning.errors import InputError, place_in
@@ -76,6 +78,13 @@ def _text_of(error: BaseException) -> str:
     return f"{kind}: {text}" if text else kind
 
 
+class _SourceLoader(SourceFileLoader):
+    """Compiles a file as it is now; code on disk may be of its text a moment ago."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _import_file(path: Path):
     if not path.is_file():
         raise InputError(f"no file {path} for --module")
@@ -83,6 +92,7 @@ def _import_file(path: Path):
     spec = importlib.util.spec_from_file_location(f"_user_module_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file")
+    spec.loader = _SourceLoader(spec.name, str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look annotations up
     sys.path.insert(0, folder)

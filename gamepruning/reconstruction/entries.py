@@ -25,10 +25,8 @@ class FlatParams:
     Attributes:
       ends: where each ends.
 
-    Example:
-      >>> layout = FlatParams(
-      ...     np.array([2, 5])
-      ... )  # parameters of two and of three entries
+    Example: parameters of two and of three entries.
+      >>> layout = FlatParams(np.array([2, 5]))
       >>> [(leaf, own.tolist()) for leaf, _, own in layout.split(np.array([4, 1, 2]))]
       [(0, [1]), (1, [2, 0])]
     """
@@ -67,9 +65,8 @@ class FlatParams:
         for leaf, own, inside in self.split(places):
             array = np.array(params[leaf])
             flat = array.reshape(-1)
-            flat[inside] = (flat[inside].astype(float) + amounts[own]).astype(
-                array.dtype
-            )
+            wide = flat[inside].astype(float) + amounts[own]
+            flat[inside] = wide.astype(array.dtype)
             params[leaf] = array
 
 

@@ -80,11 +80,9 @@ class Method:
 
     @property
     def unused(self) -> frozenset[str]:
-        """Settings that other methods take, and this one does not."""
-        return frozenset({"bias"}.union(*ASKS.values())) - {
-            *ASKS[self.kind],
-            *self.asks,
-        }
+        """Settings that only others take, and the one that names a method."""
+        every = frozenset({"bias", "method"}.union(*ASKS.values()))
+        return every - {*ASKS[self.kind], *self.asks}
 
     @property
     def about(self) -> str:
@@ -235,5 +233,5 @@ def describe_methods(*kinds: Kind) -> str:
 def describe_flags() -> str:
     """A line for every kind of method: the flags that only some kinds take."""
     kinds = [f"  {k:<13}{' '.join(map(flag_of, asks))}" for k, asks in ASKS.items()]
-    kinds.append("  gamepruning prune METHOD --help lists those of a method alone")
+    kinds.append("  (prune METHOD --help lists those of a method alone)")
     return "\n".join(["Flags that go with some kinds of METHOD only:", *kinds])

@@ -161,7 +161,8 @@ def test_a_budget_of_time_is_told(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(sizes, "latency_of", two_microseconds_each)
-    settings = GAME.but(method="magnitude", keep="0.5", unit="latency", rivals=False)
+    flags = {"keep": "0.5", "unit": "latency", "gate_learning_rate": None}
+    settings = GAME.but(method="magnitude", rivals=False, **flags)
     (_, result), _ = prune(settings.but(epochs=1, fine_tune=0), tmp_path / "run")
     assert result.num_kept == result.num_players // 2
     (note,) = (note for note in result.notes if "allows" in note)
