@@ -222,6 +222,8 @@ def repair(bench: Bench, row: dict[str, Any], options: Any, save: Any) -> None:
         row[f"{stage}_images"] = options.repair_images
         if stage != "repaired":
             row[f"{stage}_steps"] = options.gauss_newton
+        if stage == "distilled":
+            row["last_steps"] = options.last_steps
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         row[f"{stage}_gigabytes"] = round(most / 2**20, 1)  # of the whole process
         print(json.dumps(row), flush=True)
@@ -243,20 +245,22 @@ def repaired(
         bench.params,
         read_mask(row["stays"], bench.players.num_players),
         load("train", images)[0],
-        config=config_of(stage, options.gauss_newton),
+        config=config_of(stage, options),
         checkpoint=options.folder / f"{name}.npz",
         progress=tell,
     )
 
 
-def config_of(stage: str, steps: int) -> RepairConfig:
+def config_of(stage: str, options: Any) -> RepairConfig:
     """In closed form, or Gauss-Newton steps on all rows: there are many a weight."""
     if stage == "repaired":
         return CLOSED_FORM
+    is_last = stage == "distilled"
     return RepairConfig(
         classes=True,
-        gauss_newton=steps,
-        last=LAST if stage == "distilled" else 0,
+        gauss_newton=options.gauss_newton,
+        last=LAST if is_last else 0,
+        last_steps=options.last_steps if is_last else None,
         rounds=0,
         held_out=0.0,
         batch_size=128,
@@ -284,6 +288,7 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES[:2])
     parser.add_argument("--gauss-newton", type=int, default=3, help="steps at most")
+    parser.add_argument("--last-steps", type=int, default=3, help="of distilled")
     parser.add_argument(
         "--folder", type=Path, default=Path("cifar-checkpoints"), help="for repairs"
     )

@@ -66,10 +66,8 @@ def beside_shapiq(index: str) -> list[str]:
     errors, rows = found["relative errors"][index], []
     for method in next(iter(errors.values())):
         cells = [
-            " / ".join(
-                _error(errors[game], method, times) for times in by_method[method]
-            )
-            for game, by_method in errors.items()
+            " / ".join(_error(own, method, times) for times in own.get(method, ()))
+            for own in errors.values()
         ]
         rows.append((method, *cells))
     heads = [f"{game} {found['players'][game]}" for game in errors]

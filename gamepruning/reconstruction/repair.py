@@ -65,6 +65,7 @@ class RepairConfig:
       last: how many readers, the last ones, are then fitted together, to the outputs
         of the full network: their probabilities with `classes`, else themselves. With
         all readers it is Gauss-Newton distillation of the whole network.
+      last_steps: the most steps of that fit; as many as `gauss_newton` if it is None.
 
     Example:
       >>> RepairConfig(held_out=1.0)
@@ -81,6 +82,7 @@ to below 1
     classes: bool = False
     gauss_newton: int = 0
     last: int = 0
+    last_steps: int | None = None
 
     def __post_init__(self):
         if self.mode not in MODES:
@@ -98,8 +100,10 @@ to below 1
             )
         if self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size}: expected at least 1")
-        for name in ("rounds", "gauss_newton", "last"):
+        for name in ("rounds", "gauss_newton", "last", "last_steps"):
             value = getattr(self, name)
+            if name == "last_steps" and value is None:
+                continue
             if not isinstance(value, int | np.integer) or value < 0:
                 raise InputError(f"{name}={value}: expected at least 0, a whole number")
         for name in ("classes", "gauss_newton", "last"):
@@ -112,6 +116,11 @@ to below 1
             raise InputError(
                 f"last={self.last} says whom Gauss-Newton steps fit together, and "
                 "there are none: give gauss_newton, such as 15"
+            )
+        if self.last_steps is not None and not (self.last or self.classes):
+            raise InputError(
+                f"last_steps={self.last_steps} says how the last readers are fitted to "
+                "the outputs, and none are: give last, such as 9"
             )
 
 
@@ -341,7 +350,8 @@ class Repairing:
             return
         cut, full = passes.start(self._mask), passes.start(np.ones_like(self._mask))
         cut.params[:] = before.params
-        fit_jointly(window, cut.at(start), full.at(window.stop), config.gauss_newton)
+        steps = config.gauss_newton if config.last_steps is None else config.last_steps
+        fit_jointly(window, cut.at(start), full.at(window.stop), steps)
         before.params[:] = cut.params
 
     def _aims(self, shared: Shared) -> dict[Reader, Aim]:

@@ -109,6 +109,21 @@ def test_the_last_readers_together_get_closer_to_the_outputs(classes):
     assert losses[1] < losses[0]
 
 
+def test_the_fit_to_the_outputs_has_steps_of_its_own():
+    params, x = mlp_params(), draw(0, 500, 4)
+    players = gp.find_players(mlp, params, x)
+    mask, full = some_leave(players, 3), mlp(params, x)
+
+    def after(last, steps=None):
+        options = config(2, last=last, last_steps=steps)
+        return gp.repair(players, params, mask, x, config=options).params
+
+    jax.tree.map(np.testing.assert_array_equal, after(2, 0), after(0))
+    jax.tree.map(np.testing.assert_array_equal, after(2, 2), after(2))
+    few, many = (loss(players.gated(after(2, k), mask, x), full) for k in (1, 12))
+    assert many < few
+
+
 def loss(ours, full):
     return jnp.square(ours - full).mean()
 
@@ -186,3 +201,8 @@ def test_a_wrong_number_of_steps_is_told():
 def test_readers_fitted_together_by_no_steps_are_told():
     with pytest.raises(gp.InputError, match="give gauss_newton"):
         RepairConfig(last=2)
+
+
+def test_steps_of_a_fit_that_is_not_made_are_told():
+    with pytest.raises(gp.InputError, match="give last, such as 9"):
+        RepairConfig(gauss_newton=2, last_steps=2)
