@@ -14,7 +14,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 import gamepruning as gp
 from tests.small import make_mlp
@@ -61,6 +62,28 @@ def bits(value_fn: gp.coalitions.ValueFunction) -> dict[str, str]:
     }
 
 
+def trained(mesh: Mesh) -> dict[str, list[float]]:
+    """The gates after some steps of each game, examples split over a mesh."""
+    players, params, _, *examples = make_game()
+    tx = gp.joint_optimizer(optax.adam(0.01))
+    prices = gp.equilibrium.EQUILIBRIUM_PRESETS["l1_l2"]
+    budget, how = gp.Budget(keep=0.5), {"num_steps": 10, "every": 2}
+    loss = gp.cross_entropy
+    games = {
+        "equilibrium": gp.make_equilibrium_step(players, loss, tx, prices),
+        "market": gp.make_market_step(players, loss, tx, budget, **how),
+    }
+    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P(*mesh.axis_names))
+    batch = tuple(jax.device_put(array, rows) for array in examples)
+    found = {}
+    for name, (init, step) in games.items():
+        state = init(jax.device_put(params, whole))
+        for _ in range(4):
+            state, _ = jax.jit(step)(state, batch)
+        found[name] = np.asarray(state.gates).tolist()
+    return found
+
+
 def message(call: Any) -> str:
     """The line of an `InputError`."""
     try:
@@ -81,7 +104,7 @@ def main(num: int, index: int, port: str, checkpoint: str) -> None:
     )
     mesh = Mesh(np.array(jax.devices()), ("coalitions",))
     value_fn = gp.value_function(*make_game(), mesh=mesh)
-    told: dict[str, Any] = {"bits": bits(value_fn)}
+    told: dict[str, Any] = {"bits": bits(value_fn), "gates": trained(mesh)}
     far = [d for d in jax.devices() if d.process_index != index]
     told["errors"] = [
         message(lambda: gp.value_function(*make_game(), devices=far)),

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 import gamepruning as gp
-from tests.coalitions.over_processes import ESTIMATE, bits, make_game
+from tests.coalitions.over_processes import ESTIMATE, bits, make_game, trained
 
 NUM = 2
 
@@ -62,6 +63,15 @@ def test_they_find_the_bits_of_one_process(ended):
     alone = bits(gp.value_function(*make_game()))
     for one in ended:
         assert one.told()["bits"] == alone, one.out
+
+
+def test_games_while_training_end_with_the_gates_of_one_process(ended):
+    alone = trained(Mesh(np.array(jax.devices()[:1]), ("coalitions",)))
+    assert all(min(gates) < max(gates) for gates in alone.values())
+    for name, gates in alone.items():
+        first, second = (one.told()["gates"][name] for one in ended)
+        assert first == second
+        np.testing.assert_allclose(first, gates, atol=1e-5)
 
 
 def test_what_cannot_work_is_one_clear_error(ended):
