@@ -82,6 +82,7 @@ MAY_IMPORT_LATE = {
 }
 COMMAND = "a command loads what it runs: --help and a typing error answer at once"
 FIGURES = "matplotlib is loaded when there is something to draw"
+TABLES = "known names and --help need no JAX, which comes with the library's tables"
 # (file, folder): why the file imports from the folder inside a function.
 LATE = {
     ("workbench/cli/commands.py", "files"): COMMAND,
@@ -90,6 +91,8 @@ LATE = {
     ("workbench/cli/commands.py", "workbench/report"): COMMAND,
     ("workbench/cli/commands.py", "workbench/settings"): COMMAND,
     ("workbench/cli/console.py", ""): COMMAND,
+    ("workbench/registry.py", "bandits/policies"): TABLES,
+    ("workbench/registry.py", "baselines"): TABLES,
     ("workbench/jobs/bands.py", "workbench/report"): FIGURES,
     ("workbench/jobs/curve.py", "workbench/report"): FIGURES,
     ("workbench/jobs/run.py", "workbench/report"): FIGURES,

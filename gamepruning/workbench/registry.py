@@ -5,8 +5,7 @@ a name means the same everywhere and a new method is one entry.
 """
 
 import dataclasses
-import sys
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 from gamepruning.errors import InputError
@@ -151,22 +150,29 @@ METHODS: dict[str, Method] = {method.name: method for method in _methods()}
 
 def all_methods() -> dict[str, Method]:
     """`METHODS`, and methods of what stands in `BASELINES` and `POLICIES` alone."""
+    from gamepruning.bandits.policies import POLICIES
+    from gamepruning.baselines.table import BASELINES
+
     known, methods = {method.scorer for method in METHODS.values()}, dict(METHODS)
-    for name, entry in _added("baselines.table", "BASELINES", known):
+    for name in [name for name in BASELINES if name not in known]:
         for how, share in _SHARES.items():
             full = name + ("-family" if share else "")
-            told = (first_line(entry) or name) + share
+            told = (first_line(BASELINES[name]) or name) + share
             methods.setdefault(full, Method(full, "baseline", told, name, how))
-    for name, entry in _added("bandits.policies", "POLICIES", known):
-        told = first_line(entry) or name
+    for name in [name for name in POLICIES if name not in known]:
+        told = first_line(POLICIES[name]) or name
         methods.setdefault(name, Method(name, "bandit", told, name, "pruning"))
     return methods
 
 
-def _added(module: str, table: str, known: Container[Any]) -> list[tuple[str, Any]]:
-    # Nobody has added to a table that is not loaded yet.
-    entries = getattr(sys.modules.get(f"gamepruning.{module}"), table, {})
-    return [pair for pair in entries.items() if pair[0] not in known]
+def _by_name(name: str) -> dict[str, Method]:
+    """Methods by name and alias; tables, and JAX with them, are read for new names."""
+
+    def by_name(methods: dict[str, Method]) -> dict[str, Method]:
+        return {a: m for m in methods.values() for a in (m.name, *m.aliases)}
+
+    known = by_name(METHODS)
+    return known if name in known else by_name(all_methods())
 
 
 def find_method(name: str) -> Method:
@@ -179,12 +185,9 @@ def find_method(name: str) -> Method:
       Traceback (most recent call last):
       gamepruning.types.InputError: no method 'shaply': did you mean shapley?
     """
-    methods = all_methods()
-    aliases = {alias: m.name for m in methods.values() for alias in m.aliases}
-    found = aliases.get(name, name)
-    if found not in methods:
-        raise InputError(f"no method {name!r}{closest(name, [*methods, *aliases])}")
-    return methods[found]
+    if name not in (methods := _by_name(name)):
+        raise InputError(f"no method {name!r}{closest(name, methods)}")
+    return methods[name]
 
 
 def named_method(words: Sequence[str]) -> tuple[list[str], Method | None]:
@@ -195,17 +198,15 @@ def named_method(words: Sequence[str]) -> tuple[list[str], Method | None]:
       >>> words, method.name
       (['--keep', '0.1', '--method', 'shapley'], 'shapley')
     """
-    names = {alias: m for m in all_methods().values() for alias in (m.name, *m.aliases)}
     first, *rest = words or [""]
+    names = _by_name(first if first[:1].isalpha() else EQUILIBRIUM)
     if first in names:
         if "--resume" in rest:
             raise InputError(f"--resume takes the run's own method: leave {first} out")
         words = [*rest, "--method", first]
     elif first and not first.startswith("-"):
-        hint = (
-            f"{likeliest(first, names)} (see gamepruning methods; --dataset names data)"
-        )
-        raise InputError(f"no method {first!r}{hint}")
+        where = "(see gamepruning methods; --dataset names data)"
+        raise InputError(f"no method {first!r}{likeliest(first, names)} {where}")
     told = [word.removeprefix("--method=") for word in words]
     return [*words], next((names[word] for word in told if word in names), None)
 

@@ -7,6 +7,11 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +19,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import gamepruning as gp
 from gamepruning.bandits import POLICIES
 from gamepruning.bandits.policy import one_each, policy_by_index
 from gamepruning.baselines import BASELINES, magnitude_scores
@@ -32,6 +38,7 @@ from gamepruning.workbench.methods.subject import Rounds, Subject
 from gamepruning.workbench.registry import (
     METHODS,
     Method,
+    all_methods,
     describe_methods,
     find_method,
     names_of,
@@ -251,11 +258,80 @@ def magnitude_of_all(key, players, params, loss_fn, inputs, labels, **chunk):
 
 def test_tables_of_the_library_are_covered():
     scorers = {kind: set() for kind in ("baseline", "bandit")}
-    for method in METHODS.values():
+    for method in all_methods().values():
         if method.kind in scorers:
             scorers[method.kind].add(method.scorer)
     scorers["baseline"].remove("elimination")  # of `gp.reconstruction`
     assert scorers == {"baseline": set(BASELINES), "bandit": set(POLICIES)}
+
+
+def test_a_file_and_a_line_in_the_library_are_a_method_of_every_command(tmp_path):
+    """A copy of the package with a baseline and a policy more, in a new process."""
+    package = tmp_path / "gamepruning"
+    leave = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(gp.__file__).parent, package, ignore=leave)
+    for place, module, table, value in NEW_LINES:
+        new, changed = package / place, package / table
+        new.write_text(module, encoding="utf-8")
+        text = changed.read_text(encoding="utf-8")
+        changed.write_text(f"{text}\n{value}\n", encoding="utf-8")
+    words = "compare --methods first_of_all in_turn --epochs 1 --seeds 1 --widths 7 4"
+    words += " --keep 0.5 --sizes 0.7 --fine-tune 0 --out run"
+    program = (
+        "import sys; from gamepruning.workbench.cli.console import main; "
+        f"sys.exit(main(['methods']) or main({words.split()}))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    listed = [line.split()[0] for line in run.stdout.splitlines() if line.strip()]
+    assert {"first_of_all", "first_of_all-family", "in_turn"} <= set(listed)
+    rows = json.loads((tmp_path / "run/compare.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["dense", "first_of_all", "in_turn"]
+
+
+NEW_LINES = (
+    (
+        "baselines/first.py",
+        '''"""The first players."""
+
+import jax.numpy as jnp
+
+from gamepruning.types import Scores
+
+
+def first_scores(players):
+    """The first stay."""
+    value = -jnp.arange(players.num_players, dtype=jnp.float32)
+    return Scores(value, jnp.zeros_like(value), 0)
+''',
+        "baselines/table.py",
+        "from gamepruning.baselines.first import first_scores\n"
+        'BASELINES["first_of_all"] = Baseline(first_scores, ("players",))',
+    ),
+    (
+        "bandits/policies/in_turn.py",
+        '''"""The arm with the fewest pulls."""
+
+import jax
+
+from gamepruning.bandits.policy import one_each, policy_by_index, remembered
+
+
+@remembered
+def in_turn():
+    """The arm with the fewest pulls."""
+    draw = one_each(jax.random.uniform)
+    return policy_by_index("in_turn", draw, lambda state, noise: noise - state.counts)
+''',
+        "bandits/policies/__init__.py",
+        "from gamepruning.bandits.policies.in_turn import in_turn\n"
+        'POLICIES["in_turn"] = in_turn',
+    ),
+)
 
 
 def test_a_biased_estimate_of_few_players_has_each_of_them_in_and_out(made):
