@@ -49,7 +49,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 share_contexts()
 
 # The inner loops of tracing: a check would cost more than what it checks, and what they
-# pass on are no arrays; pyright checks them all the same.
+# pass on are not arrays; pyright checks them all the same.
 UNCHECKED = set(
     """
     trace.atoms trace.call trace.flatten trace.labels trace.program trace.propagate

@@ -19,6 +19,7 @@ import pytest
 
 import gamepruning
 from gamepruning.workbench.cli.commands import parse
+from gamepruning.workbench.cli.console import main
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 ROOT = Path(__file__).parent.parent
@@ -87,9 +88,20 @@ def test_exported_files_are_read_without_this_package(page: Path, tmp_path):
     subprocess.run([sys.executable, "alone.py"], check=True, timeout=120)
 
 
+def write_run() -> None:
+    """`rows.csv` and a run on it, `runs/mine`: what a page reads."""
+    rows = "".join(f"{k},{k % 7},{'ab'[k % 2]}\n" for k in range(200))
+    Path("rows.csv").write_text(f"width,height,target\n{rows}", encoding="utf-8")
+    words = "prune magnitude --keep 0.5 --dataset rows.csv --widths 4 --epochs 1"
+    words += " --batch-size 32 --fine-tune 0 --no-rivals --out runs/mine"
+    assert main(words.split()) == 0
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_python_examples_of_a_page_run(page: Path):
     """In their order; what one block defines the next ones see."""
+    if page.stem == "tables":
+        write_run()
     names: dict = {"__name__": page.stem}
     for block in blocks(page, "python"):
         if ">>> " not in block:
@@ -105,7 +117,9 @@ def test_python_examples_of_a_page_run(page: Path):
 @pytest.mark.parametrize("page", PAGES)
 def test_what_cannot_run_here_is_python_at_least(page: Path):
     """Blocks of "py" need packages or processes that tests do not have."""
-    marks = re.findall(r"^```(\w+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    text = page.read_text(encoding="utf-8")
+    marks = re.findall(r"^```(\w+)$", text, flags=re.M)
+    assert len(re.findall("^```", text, flags=re.M)) == 2 * len(marks)  # all have one
     assert set(marks) <= {"python", "py", "bash", "sh", "text", "yaml"}
     for block in blocks(page, "py"):
         tree = ast.parse(block)

@@ -57,15 +57,17 @@ class GameUtility(UtilityBase):
 
     def __init__(self, game):
         self.game = game
-        self.known: dict[int, float] = {}
+        self.known: dict[bytes, float] = {}
 
     def learn(self, batch: list) -> None:
         masks = masks_of([sample.subset for sample in batch], self.game.num_players)
         values = self.game(masks)
-        self.known = {id(s): float(v) for s, v in zip(batch, values, strict=True)}
+        keys = (mask.tobytes() for mask in masks)
+        self.known = dict(zip(keys, map(float, values), strict=True))
 
     def __call__(self, sample) -> float:
-        return self.known[id(sample)]
+        (mask,) = masks_of([sample.subset], self.game.num_players)
+        return self.known[mask.tobytes()]
 
 
 class BatchedStrategy(MSREvaluationStrategy):

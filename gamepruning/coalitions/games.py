@@ -28,7 +28,7 @@ def count_players(value_fn: ValueFn, num_players: int | None = None) -> int:
       N.
 
     Raises:
-      InputError: neither says it, they differ, or it is no whole number of at least 1.
+      InputError: neither says it, they differ, or it is not a whole number above 0.
 
     Example:
       >>> from gamepruning.coalitions.voting import voting_game

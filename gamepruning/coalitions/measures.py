@@ -77,8 +77,8 @@ def calibrated_likelihood(
     Networks of few players have small outputs: right, but unsure. Cross-entropy then
     mostly measures the scale of the outputs, which this does not; on LeNet-5 it finds
     better small networks than cross-entropy, accuracy or the true class's probability
-    (`experiments/gtap`). It is no mean over examples, so all of them are evaluated at
-    once.
+    (`experiments/gtap`). It is not a mean over examples, so all of them are evaluated
+    at once.
 
     Args:
       outputs: logits, float [..., C].

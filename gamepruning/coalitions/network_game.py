@@ -172,7 +172,7 @@ class ValueFunction(ChunkedGame):
           float64 [S, M + 1].
 
         Raises:
-          InputError: rows that are no permutations; see also `__call__`.
+          InputError: rows that are not permutations; see also `__call__`.
 
         Cost: S (M + 1) evaluations; a small fraction of that where incremental.
         """

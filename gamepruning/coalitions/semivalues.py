@@ -184,7 +184,7 @@ def semivalue_for(semivalue: SemivalueLike, value_fn: ValueFn) -> Semivalue:
       value_fn: the game.
 
     Raises:
-      InputError: it is no power index, or for another number of players.
+      InputError: it is not a power index, or for another number of players.
 
     Example:
       >>> from gamepruning.coalitions.voting import voting_game

@@ -27,7 +27,7 @@ from gamepruning.trees.paths import (
     named_shapes,
     same_rows,
 )
-from gamepruning.types import InputError
+from gamepruning.types import InputError, brief_repr
 
 
 class KeptFamily(NamedTuple):
@@ -42,6 +42,8 @@ class KeptFamily(NamedTuple):
     name: str
     total: int
     indices: np.ndarray
+
+    __repr__ = brief_repr
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -98,7 +98,7 @@ def state_of(
     """The paths of what training keeps up to date by itself, such as batch statistics.
 
     These are the batch statistics, the leaves that `train_apply` returns changed, and
-    those that are no real numbers.
+    those that are not real numbers.
 
     Args:
       train_apply: (params, inputs, key) -> (outputs, params), or None.

@@ -187,7 +187,8 @@ def make_report(
       >>> report.macs.before, report.macs.after, report.macs.ratio
       (640, 320, 2.0)
       >>> report
-      CompactionReport(5 of 10 players, params 2 x less, macs 2 x less, max_error=0e+00)
+      CompactionReport(5 of 10 players, params 2 x smaller, macs 2 x smaller, \
+max_error=0e+00)
     """
     macs = [tally_macs(fn, *args) for fn, args in (before, after)]
     params = [args[0] for _, args in (before, after)]
@@ -272,7 +273,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _less(ratio: float) -> str:
-    return f"{ratio:.3g} x less" if ratio >= 1 else f"{1 / ratio:.3g} x more"
+    return f"{ratio:.3g} x smaller" if ratio >= 1 else f"{1 / ratio:.3g} x larger"
 
 
 def _share(before: int | float, after: int | float) -> str:

@@ -248,7 +248,7 @@ def programs_of(
 def shuffled_start(params: Any, state: Container[str]) -> Callable[[jax.Array], Any]:
     """key -> other parameters, the entries of each matrix in a new random order.
 
-    Vectors, what is no real number and the paths in `state` stay as they are.
+    Vectors, what is not a real number and the paths in `state` stay as they are.
     """
 
     def shuffled(name, key, leaf):

@@ -185,7 +185,7 @@ def potential(
       A scalar, to be climbed.
 
     Raises:
-      InputError: `benefit="literal"`, whose field is no gradient.
+      InputError: `benefit="literal"`, whose field is not a gradient.
     """
     if config.benefit != "descent":
         raise InputError('the game has a potential with benefit="descent" alone')

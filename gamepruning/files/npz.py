@@ -93,7 +93,7 @@ def _settings_of(path: Path, arrays: dict[str, np.ndarray]) -> Stored:
         return Stored(json.loads(arrays.pop(_SETTINGS).tobytes()), arrays)
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{path} is no checkpoint of gamepruning: name another file"
+            f"{path} is not a checkpoint of gamepruning: name another file"
         ) from error
 
 

@@ -79,7 +79,7 @@ def llama(config: Config, names: Collection[str]) -> Architecture:
         )
     if heads % groups:
         raise InputError(
-            f"num_attention_heads {heads} is no multiple of num_key_value_heads "
+            f"num_attention_heads {heads} is not a multiple of num_key_value_heads "
             f"{groups}"
         )
     sizes = {

@@ -135,7 +135,7 @@ def to_shape(image: Image.Image, shape: Shape) -> UInt8[np.ndarray, "H W C"]:
     height, width, channels = shape
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
-        raise ValueError("pixels are no whole numbers")
+        raise ValueError("pixels are not whole numbers")
     if image.mode == "I" or image.mode.startswith("I;"):  # of 16 bits
         pixels = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         image = Image.fromarray((pixels // 257).astype(np.uint8))

@@ -35,7 +35,7 @@ class _Listing(NamedTuple):
     """What lies in a folder."""
 
     images: list[_File]
-    others: list[str]  # files that are no images
+    others: list[str]  # files that are not images
     empty: list[str]  # folders of classes without images
 
 
@@ -45,7 +45,7 @@ def read_folder(
     """Read the images in a folder, one sub-folder a class.
 
     The sub-folders of classes may lie in `train`, and `test` and `val`, if there are.
-    Hidden files and what is no image are left out, what cannot be read is named.
+    Hidden files and what is not an image are left out, what cannot be read is named.
 
     Args:
       folder: the folder.
@@ -75,7 +75,7 @@ def read_folder(
         rows = [k for k, file in enumerate(files) if file.part == part]
         labels = [classes.index(files[k].label) for k in rows]
         parts[part] = Labelled(images[rows], np.array(labels, np.int32))
-    notes += note_names(others, "files that are no images left out")
+    notes += note_names(others, "files that are not images left out")
     notes += note_names(empty, "folders without images left out")
     return ImageSet(parts, classes, tuple(notes))
 

@@ -138,7 +138,7 @@ def _read_facts(folder: Path) -> _Facts:
     labels = [key for key in pair if "classLabel" in features.get(key, ())]
     if len(images) != 1 or not labels:
         there = ", ".join(features)
-        raise InputError(f"{name} is no set of images by class: it has {there}")
+        raise InputError(f"{name} is not a set of images by class: it has {there}")
     dimensions = features[images[0]]["image"].get("shape", {}).get("dimensions", [])
     shape = tuple(int(d) if int(d) > 0 else None for d in dimensions)
     number = int(features[labels[0]]["classLabel"].get("numClasses", 0))

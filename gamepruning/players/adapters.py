@@ -31,7 +31,7 @@ def from_linen(
       `variables`.
 
     Raises:
-      InputError: module is no instance of a linen module.
+      InputError: module is not an instance of a linen module.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp, gamepruning as gp
@@ -71,7 +71,7 @@ def from_nnx(
       module's state, a pytree. What the filters leave out stays inside `apply`.
 
     Raises:
-      InputError: module is no instance of an nnx module or has no such method.
+      InputError: module is not an instance of an nnx module or has no such method.
 
     Example:
       >>> from flax import nnx

@@ -145,7 +145,7 @@ class BranchPlayers(Players):
             reason = "it is outside of the residual branches"
             if any(leaf in row for row in beside):
                 name = self._unit_names[[leaf in row for row in beside].index(True)]
-                reason = f"it is the shortcut beside {name}, which is no branch"
+                reason = f"it is the shortcut beside {name}, which is not a branch"
             elif any(leaf in row for row in reads):
                 name = self._unit_names[[leaf in row for row in reads].index(True)]
                 reason = f"it is not {name} alone that reads it"

@@ -177,7 +177,7 @@ def check_apply(apply: Any) -> None:
     """Refuse modules, and arguments in another order.
 
     Raises:
-      InputError: `apply` is no function of params and inputs.
+      InputError: `apply` is not a function of params and inputs.
     """
     kinds = [kind.__module__ for kind in type(apply).__mro__]
     adapter = ""

@@ -120,7 +120,7 @@ def split_keep(
       families: names of families.
 
     Returns:
-      The names that are no paths; {number of a parameter: reason}.
+      The names that are not paths; {number of a parameter: reason}.
 
     Example:
       >>> split_keep(["fc", "head"], ["params/fc/kernel", "params/head/bias"], {"fc"})

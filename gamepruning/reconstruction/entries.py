@@ -136,7 +136,7 @@ class Views:
         self._uses: dict[int, list[Use]] = {}
 
     def of(self, operand: Operand) -> ViewEntries | None:
-        """The entries that a value consists of; None where it is no view."""
+        """The entries that a value consists of; None where it is not a view."""
         if isinstance(operand, Lit):
             return None
         if operand not in self._found:

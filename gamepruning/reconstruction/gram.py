@@ -166,7 +166,10 @@ class Grams:
     players: UnitPlayers
 
     def __repr__(self) -> str:
-        return f"Grams({len(self.grams)} matrices; {len(self.alone)} cannot be fitted)"
+        matrices = "matrix" if len(self.grams) == 1 else "matrices"
+        return (
+            f"Grams({len(self.grams)} {matrices}; {len(self.alone)} cannot be fitted)"
+        )
 
     def repaired(self, mask: Bool[np.ndarray, " N"]) -> list[Any]:
         """The parameters of the network whose readers make up for who leaves."""

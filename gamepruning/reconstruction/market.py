@@ -76,8 +76,8 @@ def trade(
       `Traded`. Repair the network with its mask: see `gp.repair`.
 
     Raises:
-      InputError: the target is no number, or no network is so small: each family keeps
-        one player; `across` is not "network"; the outputs are not finite.
+      InputError: the target is not a number, or no network is so small: families keep
+        one player each; `across` is not "network"; the outputs are not finite.
 
     Cost: that of `reconstruction_scores`, and for each evaluation the solves of the
     readers that are cut and one pass over `config.num_examples`.

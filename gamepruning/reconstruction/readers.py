@@ -261,7 +261,7 @@ class _Finder:
                 some = "some of " if len(kinds) > 1 else ""
                 return f"{some}its weights are {dtype.name}"
         if not self._line.is_float(step.outs[0]):
-            return "its results are no real floating-point numbers"
+            return "its results are not real floating-point numbers"
         index = product.matrix(entries.places)
         if len(distinct(index)) != index.size:
             return "one parameter stands at several places of its matrix"

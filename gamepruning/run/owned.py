@@ -53,7 +53,7 @@ def without_gaps(model: TracedModel, tree: Params) -> Params:
 
 
 def factor_type(gates: jax.Array, leaf: jax.Array) -> jnp.dtype:
-    """Fractions of whole numbers are no whole numbers: those become float32."""
+    """Fractions of whole numbers are not whole numbers: those become float32."""
     whole = gates.dtype != bool and not jnp.issubdtype(leaf.dtype, jnp.inexact)
     return jnp.dtype(jnp.float32) if whole else leaf.dtype
 

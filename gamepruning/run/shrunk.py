@@ -12,8 +12,10 @@ from gamepruning.run.gated import cut_counts, lowest_of
 from gamepruning.run.interpret import Interpreter
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.program import Lit, Node, Operand, apply_as_is, bind, take
+from gamepruning.trace.rules.registry import is_taught
 from gamepruning.trace.units import Columns, kept_entries
 from gamepruning.trees.placement import fit_sharding, sharding_of
+from gamepruning.types import InputError
 
 
 class Shrunk(Interpreter):
@@ -63,9 +65,14 @@ class Shrunk(Interpreter):
         outs = self._apply(node, args)
         for value, out in zip(node.outs, outs, strict=True):
             if np.shape(out) != self.shape(value):
+                told = f"{node.name} gave {np.shape(out)}, expected {self.shape(value)}"
+                if is_taught(node.name):
+                    raise InputError(
+                        f"{told} of the smaller arrays: give its register_rule a "
+                        "rebind rule that says so"
+                    )
                 raise AssertionError(
-                    f"{node.name} gave {np.shape(out)}, expected {self.shape(value)}: "
-                    "a rule of gamepruning is wrong; please report it"
+                    f"{told}: a rule of gamepruning is wrong; please report it"
                 )
         return outs
 

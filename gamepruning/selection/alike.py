@@ -88,7 +88,7 @@ def steps_of(
     unknown = sorted(set(by_name) - {*names, *plain, *kinds})
     if unknown:
         raise InputError(
-            f"round_to names {unknown[0]!r}, which is no family: there are "
+            f"round_to names {unknown[0]!r}, which is not a family: there are "
             f"{', '.join(dict.fromkeys([*plain, *kinds]))}"
         )
     everybody = 1 if isinstance(round_to, Mapping) else round_to

@@ -80,7 +80,7 @@ class Column:
         """The cells as floats, NaN where one is missing, or as categories.
 
         Raises:
-          InputError: a cell is no number, or no date, or too large a number, or it has
+          InputError: a cell is not a number or a date, is too large a number, or has
             another unit.
         """
         is_number = is_numeric_dtype(cells) and not is_bool_dtype(cells)

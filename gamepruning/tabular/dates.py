@@ -56,14 +56,14 @@ _COMPACT = [  # 20240131, 202401312359, 31012024, 202401; they look like numbers
     re.compile(rf"(?P<first>\d{{2}})(?P<second_>\d{{2}}){_YEAR}(?P<mark>)(?P<hour>)"),
     re.compile(rf"{_YEAR}(?P<month>\d{{2}})(?P<day>)(?:\.0)?(?P<hour>)"),
 ]
-LEAST_COMPACT = 6  # different cells; so many are no months by chance
+LEAST_COMPACT = 6  # different cells; so many are not months by chance
 _TIME = re.compile(_CLOCK)
 
 
 class Dates(NamedTuple):
     """A column's cells, read as dates."""
 
-    values: pd.Series  # days since 1970-01-01, float, NaN where a cell is no date
+    values: pd.Series  # days since 1970-01-01, float, NaN where a cell is not a date
     order: Order  # "fixed" where the form itself says which part is which
     example: str = ""  # a cell that shows what is ambiguous or mixed
 

@@ -26,7 +26,7 @@ def decode(path: File) -> Decoded:
     """The text of a file; what is not Unicode is taken for Windows-1252.
 
     Raises:
-      InputError: the file cannot be read, is no text, or has another encoding.
+      InputError: the file cannot be read, is not text, or has another encoding.
     """
     try:
         data = Path(path).read_bytes()

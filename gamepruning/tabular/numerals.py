@@ -40,7 +40,7 @@ _PLAIN_GROUPED = r"[-+]?[1-9]\d{0,2}\.\d{3}"
 class Numerals(NamedTuple):
     """A column's cells, read as numbers."""
 
-    values: pd.Series  # float, NaN where a cell is no number
+    values: pd.Series  # float, NaN where a cell is not a number
     style: Style  # the decimal mark; "either" if none occurs; "mixed" if both do
     unit: str = ""  # that stands beside them: "%", a currency, or letters
     example: str = ""  # a cell that shows what is ambiguous

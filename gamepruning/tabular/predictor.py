@@ -53,7 +53,7 @@ class Predictor:
           says what is new in them.
 
         Raises:
-          InputError: a column is missing, or a cell is no number where one must be.
+          InputError: a column is missing, or a cell is not a number where one must be.
         """
         outputs, target = self.outputs(rows), self.preprocessing.target
         if target.task == "regression":

@@ -98,7 +98,7 @@ class Preprocessing:
             training rows are: see `as_written`.
 
         Raises:
-          InputError: a column is missing, or a cell is no number where one must be.
+          InputError: a column is missing, or a cell is not a number where one must be.
         """
         used = self._used(frame)
         here = as_written(used, frame)

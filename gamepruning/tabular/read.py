@@ -78,7 +78,7 @@ def contents(cells: pd.DataFrame) -> str:
 
 
 def read_text(path: File) -> str:
-    """The text of a file; `InputError` if it cannot be read or is no text."""
+    """The text of a file; `InputError` if it cannot be read or is not text."""
     return decode(path).text
 
 

@@ -211,13 +211,13 @@ def _explain(call: CallSpec, error: Exception) -> None:
     """Say what the model was called with; its own errors come through as they are.
 
     Raises:
-      InputError: an output is no tree of arrays, or params lack a key.
+      InputError: an output is not a tree of arrays, or params lack a key.
     """
     _check_has_params(call, error)
     line = next(iter(str(error).splitlines()), "")
     if "not a valid JAX type" in line:
         raise InputError(
-            "the model returns what is no tree of arrays (a "
+            "the model returns what is not a tree of arrays (a "
             f"{line.partition('a value of ')[2]:.200}): "
             "return arrays in tuples, lists or dictionaries, or register the class as "
             "a pytree (jax.tree_util.register_dataclass)"

@@ -70,7 +70,7 @@ class TracedModel:
       >>> call = split_call(params, (jnp.ones((5, 3)),))
       >>> model = TracedModel.of(apply, call, TraceOptions())
       >>> model, model.base.num_units
-      (TracedModel(2 arrays of params, 0 players, 1 traces), 2)
+      (TracedModel(2 arrays of params, 0 players, 1 trace), 2)
       >>> numbers = Numbers([(model.base.units[0], np.arange(2))])
       >>> [owned.leaf for owned in model.with_players(numbers, 2).owned_axes()]
       [0]
@@ -244,7 +244,8 @@ class TracedModel:
         ]
 
     def __repr__(self) -> str:
+        traces = f"{len(self._traces)} trace{'s' * (len(self._traces) != 1)}"
         return (
             f"TracedModel({len(self.paths)} arrays of params, {self.num_players} "
-            f"players, {len(self._traces)} traces)"
+            f"players, {traces})"
         )

@@ -316,7 +316,7 @@ def over_mesh(mesh: Mesh, axis: str) -> Layout:
       axis: of the mesh.
 
     Raises:
-      InputError: it is no mesh, has no such axis, or no device of this process.
+      InputError: it is not a mesh, has no such axis, or no device of this process.
     """
     if not isinstance(mesh, Mesh):
         raise InputError(

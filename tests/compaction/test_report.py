@@ -76,10 +76,10 @@ def test_the_numbers(report):
 def test_the_table(report):
     assert str(report).splitlines() == [
         "                     before     after",
-        "parameters          535,040     7,189  74.4 x less",
-        "bytes               2.14 MB  28.76 kB  74.4 x less",
-        "multiply-adds    53,504,000   718,900  74.4 x less",
-        "latency, median        2 ms    250 us     8 x less",
+        "parameters          535,040     7,189  74.4 x smaller",
+        "bytes               2.14 MB  28.76 kB  74.4 x smaller",
+        "multiply-adds    53,504,000   718,900  74.4 x smaller",
+        "latency, median        2 ms    250 us     8 x smaller",
         "latency, p10         1.8 ms    240 us",
         "latency, p90         2.5 ms    300 us",
         "",
@@ -161,4 +161,4 @@ def test_ratios(before, after, ratio):
 
 
 def test_a_model_may_get_slower():
-    assert report_module._less(0.5) == "2 x more"
+    assert report_module._less(0.5) == "2 x larger"

@@ -113,7 +113,7 @@ def test_a_mapping_is_a_configuration():
 
     config = {"hidden": [16, 12], "classes": 12, "batch": 16, "name": "mine"}
     found = to_module(pruned(Mlp(), (6, 12)), config, X, make=make)
-    assert found.config == {**config, "hidden": [6, 12]}  # the batch is no width
+    assert found.config == {**config, "hidden": [6, 12]}  # the batch is not a width
 
 
 def test_heads_are_a_field():

@@ -13,6 +13,12 @@ from absl.testing import parameterized
 from jax.test_util import check_grads
 
 from gamepruning.baselines.hard_concrete import hard_concrete_mean, open_probability
+from gamepruning.coalitions.measures import (
+    calibrated_likelihood,
+    negative_cross_entropy,
+    true_class_probability,
+)
+from gamepruning.distillation import distillation_loss
 from gamepruning.equilibrium import (
     UtilityConfig,
     best_response,
@@ -26,13 +32,22 @@ from gamepruning.equilibrium import (
     utility,
     utility_gradient,
 )
-from gamepruning.metrics import accuracy, cross_entropy, r2, squared_error
+from gamepruning.metrics import (
+    accuracy,
+    balanced_accuracy,
+    class_divergence,
+    cross_entropy,
+    macro_f1,
+    r2,
+    squared_error,
+)
 from tests.small import make_mlp
 
 PLAYERS, PARAMS, INPUTS, LABELS = make_mlp(jax.random.key(3))
 N = PLAYERS.num_players
 CONFIG = UtilityConfig(beta=0.05, gamma=0.02, eta=0.01)
 ALONE = UtilityConfig(beta=0.05, gamma=0.02)
+TEACHER = jnp.array([[0.3, -0.2, 1.0], [0.5, 0.1, -0.4]])
 TARGETS = jnp.linspace(-1.0, 2.0, N)
 
 
@@ -76,7 +91,19 @@ CASES = {
     ),
     "surviving_players": Case(lambda s: surviving_players(s, threshold=0.5), False),
     "cross_entropy": Case(of_classes(cross_entropy), True),
+    "class_divergence": Case(
+        lambda s: class_divergence(TEACHER, s[:6].reshape(2, 3)), True
+    ),
+    "distillation_loss": Case(
+        lambda s: distillation_loss(s[:6].reshape(2, 3), jnp.array([2, 0]), TEACHER),
+        True,
+    ),
+    "negative_cross_entropy": Case(of_classes(negative_cross_entropy), True),
+    "true_class_probability": Case(of_classes(true_class_probability), True),
+    "calibrated_likelihood": Case(of_classes(calibrated_likelihood), False),
     "accuracy": Case(of_classes(accuracy), False),
+    "balanced_accuracy": Case(of_classes(balanced_accuracy), False),
+    "macro_f1": Case(of_classes(macro_f1), False),
     "squared_error": Case(lambda s: squared_error(s, TARGETS), True),
     "r2": Case(lambda s: r2(s, TARGETS), True),
     "hard_concrete_mean": Case(hard_concrete_mean, True),

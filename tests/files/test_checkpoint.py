@@ -68,5 +68,5 @@ def test_another_models_checkpoint_is_named(tmp_path):
 
 def test_an_npz_of_something_else_is_no_checkpoint(tmp_path):
     np.savez(tmp_path / "a.npz", w=np.ones(3))
-    with pytest.raises(InputError, match="is no checkpoint"):
+    with pytest.raises(InputError, match="is not a checkpoint"):
         load_checkpoint(tmp_path / "a.npz", {"w": jnp.ones(3)})

@@ -31,7 +31,7 @@ def test_arrays_alone_are_for_numpy_too(is_compressed, tmp_path):
     assert (npz.load_arrays(path)["x"] == ARRAYS["x"]).all()
     with np.load(path) as archive:
         assert sorted(archive.files) == sorted(ARRAYS)
-    with pytest.raises(InputError, match=r"a\.npz is no checkpoint of gamepruning"):
+    with pytest.raises(InputError, match=r"a\.npz is not a checkpoint of gamepruning"):
         npz.load(path)
 
 

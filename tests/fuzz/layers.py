@@ -142,7 +142,7 @@ def _any_conv(g: Grower, x: int, name: str, layout, groups: int, kernel_in: int,
 
 
 def _picture(g: Grower, x: int):
-    """A layout and the number of input channels it means; 0 if x is no picture."""
+    """A layout and the number of input channels it means; 0 if x is not a picture."""
     if not 3 <= len(g.shapes[x]) <= 4:
         return None, 0
     layout = _layout(g, len(g.shapes[x]))

@@ -115,7 +115,7 @@ def test_positions_of_too_many_tokens_are_refused(tmp_path):
         ({"rope_scaling": {"rope_type": "yarn"}}, "type 'yarn'"),
         ({"layer_types": ["sliding_attention"] * 2}, "sliding window"),
         ({"hidden_act": "mish"}, "activation 'mish' is not supported"),
-        ({"num_attention_heads": 5}, "5 is no multiple of num_key_value_heads 3"),
+        ({"num_attention_heads": 5}, "5 is not a multiple of num_key_value_heads 3"),
         (
             {"intermediate_size": 21},
             r"\[20, 24\], but .* \[neurons, hidden\] = \[21, 24\]",

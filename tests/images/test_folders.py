@@ -109,7 +109,7 @@ def test_what_is_left_out_is_named_and_counted(pets):
     unreadable, others, empty = found.notes
     assert unreadable.startswith("unreadable images left out (2): cat/0.png (cannot id")
     assert "dog/1.png (" in unreadable
-    assert others == "files that are no images left out (1): dog/notes.txt"
+    assert others == "files that are not images left out (1): dog/notes.txt"
     assert empty == "folders without images left out (1): fox"
 
 

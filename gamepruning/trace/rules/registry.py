@@ -45,6 +45,7 @@ class Registry:
 
 _NONE = Rules()
 RULES = Registry()
+_TAUGHT: set[str] = set()  # primitives whose rules are not ours
 
 
 def define(names: str | Iterable[str], **rules: Any) -> None:
@@ -60,7 +61,7 @@ def define(names: str | Iterable[str], **rules: Any) -> None:
 
 
 def contraction_of(node: Node) -> Contraction | None:
-    """How a node sums products of its operands; None if it is no product."""
+    """How a node sums products of its operands; None if it is not a product."""
     rule = RULES[node.name].contraction
     return None if rule is None else rule(node)
 
@@ -81,9 +82,9 @@ def register_rule(
     `compact` shrink the primitive's own parameters, `usage` tells which parameters are
     a player's own, and `zero` lets `exclude` prove that zeroed parameters are enough.
     docs/extend/new-primitive.md takes a primitive through all four. What goes by the
-    class of a known primitive is not taught, also by `like`, and is then not used: an
-    addition of your own starts no residual branch, and `repair` looks through it for
-    no activation.
+    class of a known primitive cannot be taught, not even with `like`: an addition of
+    your own starts no residual branch, and `repair` does not look through an
+    activation of your own.
 
     Args:
       name: the primitive's name.
@@ -129,6 +130,12 @@ def register_rule(
             "known primitive that ties its axes in the same way"
         )
     RULES.set(name, rules)
+    _TAUGHT.add(name)
+
+
+def is_taught(name: str) -> bool:
+    """True for a primitive whose rules `register_rule` was given."""
+    return name in _TAUGHT
 
 
 def rules_of(name: str) -> dict[str, str]:

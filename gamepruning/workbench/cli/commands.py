@@ -23,7 +23,8 @@ from gamepruning.workbench.settings import parts
 
 Folder = Annotated[Path | None, parts.FOLDER]
 USAGE = Path(__file__).with_name("usage.txt")
-_MOVED = {"bench": "bench is no command: run `python -m benchmarks` in a checkout"}
+_MOVED = {"bench": "bench is not a command: run `python -m benchmarks` in a checkout"}
+_ALONE = {"compare": {"distributed", "coordinator", "num_processes", "process_id"}}
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _SIMPLER = {
     r"^Error parsing [\w.]+: ": "",  # the name of a group of settings
@@ -73,18 +74,18 @@ class RunCommand(NamedTuple):
                 prints and writes.
               coordinator: Address of the first process (default: the cluster says it).
               num_processes: How many there are (default: the cluster says it).
-              process_id: Which this one is, from 0 (default: the cluster says it).
+              process_id: Number of this process, from 0 (default: the cluster says it).
             """
             from gamepruning.files.together import Address, working_together
 
             at = Address(coordinator, num_processes, process_id)
-            with working_together(
-                settings.COMMAND, out, resume, distributed, at
-            ) as own:
+            how = (settings.COMMAND, out, resume, distributed, at)
+            with working_together(*how) as own:
                 _load(self.job)(settings, out=own, resume=resume)
 
-        settings = _narrowed(_load(self.settings), unused)
-        run.__annotations__["settings"] = Annotated[settings, arg(name="")]
+        settings, flags = _narrowed(_load(self.settings), unused), run.__annotations__
+        flags["settings"] = Annotated[settings, arg(name="")]
+        flags |= {n: tyro.conf.Suppress[flags[n]] for n in flags if n in unused}
         return run
 
 
@@ -245,10 +246,11 @@ def parse(argv: Sequence[str]) -> Callable[[], None]:
     if name not in COMMANDS:
         told = f"no command {name!r}{closest(name, COMMANDS)}"
         raise InputError(_MOVED.get(name, told))
-    command, unused, about = COMMANDS[name], frozenset(), description_of(name)
+    command, about, for_help = COMMANDS[name], description_of(name), {"-h", "--help"}
+    unused = _ALONE.get(name, ()) if for_help & {*rest} else ()
     if name == "prune":
         rest, method = registry.named_method(rest)
-        if method is not None and {"-h", "--help"} & {*rest}:
+        if method is not None and for_help & {*rest}:
             unused, about = method.unused, method.about
     run = command.load(unused) if isinstance(command, RunCommand) else command
     pairs = () if name == "prune" else (tyro.conf.FlagCreatePairsOff,)
@@ -298,8 +300,7 @@ def condense(box: str) -> str:
     lines = [line.strip(" │┃|╰╯") for line in _COLOURS.sub("", box).splitlines()]
     body = " ".join([line for line in lines if line][1:])
     told, *more = [part for part in re.split(r"\s*[─-]{3,}\s*", body) if part] or [""]
-    text = re.sub(r"\s*Got errors:.*", "", told)
-    text = text.replace("{None}|", "")  # how tyro says that there is a default
+    text = re.sub(r"\s*Got errors:.*", "", told).replace("{None}|", "")  # a default
     for pattern, told in _SIMPLER.items():
         text = re.sub(pattern, told, text)
     meant = re.search(r"Perhaps you meant: (-\S+)", " ".join(more))

@@ -17,7 +17,7 @@ def predict_rows(run: Path, rows: Path, out: Path | None) -> None:
 
     Raises:
       InputError: a file is missing or damaged, `out` exists, a column is missing, or a
-        cell is no number where one must be.
+        cell is not a number where one must be.
     """
     if out is not None and out.exists():
         raise InputError(f"{out} exists: name another file with --out")

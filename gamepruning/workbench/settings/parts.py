@@ -50,7 +50,7 @@ class DataSettings(Settings):
 
     Attributes:
       target: Column of a table to predict (default: target).
-      task: Task of a table; auto tells it by the values of the target column.
+      task: Task of a table; auto infers it from the target column.
       drop: Columns of a table to leave out.
       keep_column: Columns of a table to read although they look like names of the rows.
       categorical: Columns of a table whose numbers or dates are codes of categories.
@@ -59,15 +59,15 @@ class DataSettings(Settings):
       missing: Cells of a table that mean that a value is missing, as empty ones do
         (default: NA, N/A, nan, null, ?, -).
       decimal: How a table's numbers are read where 1,138 may be a thousand or about
-        one; auto tells it by all numbers of the table.
+        one; auto infers it from all numbers of the table.
       dates: How a table's dates are read where the day or the month may come first.
       test_file: Another file of the same columns that is the test data.
       rare_classes: What to do with classes of a table that are too small to split.
       missing_target: What to do with rows of a table whose target is missing.
       standardise: Give image pixels mean 0 and variance 1 instead of [0, 1].
-      pixel_mean: What is subtracted from image pixels in [0, 1]: a number, or one a
+      pixel_mean: Subtracted from image pixels in [0, 1]: one number, or one per
         channel.
-      pixel_scale: What they are divided by then, likewise.
+      pixel_scale: Divisor of the pixels after that, one number or one per channel.
       image_size: Side to which images are resized, in pixels (default: images of one
         size keep it).
       data_dir: Folder of the data sets that are not built in.

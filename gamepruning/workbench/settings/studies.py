@@ -78,7 +78,7 @@ class CurveSettings(parts.DatasetCommandSettings):
         yield from prune.misfits(self, "--methods", methods)
         if EQUILIBRIUM in self.methods:
             yield (
-                "equilibrium has no curve, it ends at one size: take gamepruning "
+                "equilibrium has no curve; it ends at one size: take gamepruning "
                 "compare, or prune with --keep"
             )
 

@@ -56,7 +56,7 @@ def make_train_step(
       model: has `train_apply(params, inputs, key) -> (outputs, params)`, as a `Model`
         of the workbench, or only `apply(params, inputs) -> outputs`, as a compacted
         one. The optimizer touches neither what `model.state` names, such as batch
-        statistics, which comes from `train_apply`, nor what is no real number.
+        statistics, which comes from `train_apply`, nor what is not a real number.
       loss_fn: (outputs, labels) -> scalar.
       tx: the optimizer.
 

@@ -165,7 +165,7 @@ BAD = {
     "missing checkpoint": "prune --load none.safetensors",
     "corrupt checkpoint": "prune --load corrupt.safetensors",
     "checkpoint of another model": "prune --load other.safetensors",
-    "module is no file": "explain --module none.py:make",
+    "module is not a file": "explain --module none.py:make",
     "module has no colon": "explain --module nets.py",
     "module does not parse": "explain --module broken.py:make",
     "module has no function": "explain --module nets.py:missing",

@@ -447,7 +447,7 @@ def test_labels_that_say_the_same_are_one_class(tmp_path):
 
 
 def test_few_codes_are_split_row_by_row(tmp_path):
-    """Six kinds of inputs, all with both classes: they are no copies of one another."""
+    """Six kinds of inputs, all with both classes: none is a copy of another."""
     rows = [(i % 3, i % 2, "uv"[(i // 7) % 2]) for i in range(300)]
     table = load_dataset(write(tmp_path / "t.csv", "a,b,target", rows), seed=0)
     assert sizes(table) == [180, 45, 75]

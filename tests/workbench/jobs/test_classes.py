@@ -35,7 +35,7 @@ from tests.workbench.twins import write_twins
 
 
 def write_rare(path, num=200):
-    """A class of 5 % that is hard to tell, and a row counter that is no input."""
+    """A class of 5 % that is hard to tell, and a row counter that is not an input."""
     rng = np.random.default_rng(0)
     lines = ["id,x,y,target"]
     for i in range(num):

@@ -429,7 +429,7 @@ def test_going_on_with_the_run_of_another_version(versions, said):
 
 @pytest.mark.parametrize(("model", "drawn"), [("mlp", True), ("transformer", False)])
 def test_only_weights_that_read_pixels_are_drawn_as_pixels(model, drawn, key):
-    """A hidden kernel of the transformer has 64 rows too, which are no pixels."""
+    """A hidden kernel of the transformer has 64 rows too, which are not pixels."""
     task = make_task(
         "digits", DataSettings(), NetworkSettings(model=model), seed=0, key=key
     )

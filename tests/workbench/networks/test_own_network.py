@@ -114,7 +114,7 @@ BAD = {
         "more = {'loss': lambda o, labels: (o.argmax(-1) != labels).mean()}",
         "the loss of net.py:make has no gradient",
     ),
-    "a metric that is no number": (
+    "a metric that is not a number": (
         "more = {'metric': lambda o, labels: o.mean() * jnp.nan}",
         "the metric of net.py:make is nan on the first 1,077 training examples",
     ),
@@ -131,7 +131,7 @@ BAD = {
         "params['u'] = jnp.eye(8); more = {'train_apply': train}",
         "expected one network",
     ),
-    "params that are no arrays": (
+    "params that are not arrays": (
         "import math; params['act'] = math.sin",
         "params of arrays, but 'act' is builtin_function_or_method: leave it to apply",
     ),
