@@ -7,15 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gamepruning.huggingface.architecture import (
-    Architecture,
-    Config,
-    Sizes,
-    dims,
-    has_language_head,
-    prefix_of,
-    whole_heads,
-)
+from gamepruning.huggingface import architecture as arch
 from gamepruning.huggingface.fields import with_defaults
 from gamepruning.huggingface.layers import (
     Tensors,
@@ -38,7 +30,7 @@ DEFAULTS = {
 }
 
 
-def gpt2(config: Config, names: Collection[str]) -> Architecture:
+def gpt2(config: arch.Config, names: Collection[str]) -> arch.Architecture:
     """The architecture of a configuration.
 
     Raises:
@@ -48,7 +40,7 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
     activation(config["activation_function"])
     if config.get("add_cross_attention"):
         raise InputError("add_cross_attention is not supported")
-    prefix = prefix_of(names, "transformer.")
+    prefix = arch.prefix_of(names, "transformer.")
     hidden, heads = config["n_embd"], config["n_head"]
     sizes = {
         "vocab": config["vocab_size"],
@@ -65,14 +57,14 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
         "ln_f.weight": "hidden",
         "ln_f.bias": "hidden",
     }
-    outside = {prefix + name: dims(text) for name, text in shapes.items()}
-    has_head = has_language_head(config, prefix)
+    outside = {prefix + name: arch.dims(text) for name, text in shapes.items()}
+    has_head = arch.has_language_head(config, prefix)
     is_tied = has_head and config["tie_word_embeddings"]
     head = f"{prefix}wte.weight" if is_tied else "lm_head.weight"
     if has_head and not is_tied:
-        outside[head] = dims("vocab hidden")
+        outside[head] = arch.dims("vocab hidden")
 
-    def fields(new: Sizes) -> dict[str, Any]:
+    def fields(new: arch.Sizes) -> dict[str, Any]:
         is_implied = config["n_inner"] is None and new["neurons"] == 4 * new["hidden"]
         return {
             "vocab_size": new["vocab"],
@@ -84,15 +76,15 @@ def gpt2(config: Config, names: Collection[str]) -> Architecture:
         }
 
     run = partial(_run, config, sizes, prefix)
-    return Architecture(
+    return arch.Architecture(
         apply=decoder(sizes, run, head if has_head else None),
         sizes=sizes,
         outside=outside,
-        layer={name: dims(text) for name, text in _LAYER.items()},
+        layer={name: arch.dims(text) for name, text in _LAYER.items()},
         stem=f"{prefix}h.",
         widths=("vocab", "positions", "hidden", "neurons", "heads"),
         fields=fields,
-        problem=whole_heads,
+        problem=arch.whole_heads,
         grows=("heads",),
         left_out=(r".*\.attn\.(bias|masked_bias)", r"lm_head\.weight"),
         heads=(r"score\.weight",),
@@ -117,8 +109,8 @@ _LAYER = {
 
 
 def _run(
-    config: Config,
-    sizes: Sizes,
+    config: arch.Config,
+    sizes: arch.Sizes,
     prefix: str,
     params: Tensors,
     input_ids: Int[Array, "B T"],

@@ -6,17 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from gamepruning.bandits.policy import (
-    Policy,
-    PolicyState,
-    policy_by_probability,
-    remembered,
-)
+from gamepruning.bandits import policy
 from gamepruning.types import InputError
 
 
-@remembered
-def exp3(mixing: float | None = None) -> Policy:
+@policy.remembered
+def exp3(mixing: float | None = None) -> policy.Policy:
     """p = (1 - gamma) w / sum(w) + gamma / K, and w *= exp(gamma reward / (p K)).
 
     Args:
@@ -41,13 +36,13 @@ def exp3(mixing: float | None = None) -> Policy:
         best = num_open * jnp.log(num_open) / ((math.e - 1) * num_pulls)
         return jnp.minimum(1.0, jnp.sqrt(best)) if mixing is None else mixing
 
-    def log_probs(state: PolicyState) -> Array:
+    def log_probs(state: policy.PolicyState) -> Array:
         weights = jax.nn.softmax(jnp.where(state.is_open, state.log_weights, -jnp.inf))
         mixed = (1 - state.rate) * weights + state.rate / state.is_open.sum()
         return jnp.where(state.is_open, jnp.log(jnp.maximum(mixed, 1e-38)), -jnp.inf)
 
-    def gain(state: PolicyState, arm: Array, reward: Array) -> Array:
+    def gain(state: policy.PolicyState, arm: Array, reward: Array) -> Array:
         inverse = jnp.exp(-log_probs(state)[arm])
         return state.rate * reward * inverse / state.is_open.sum()
 
-    return policy_by_probability("exp3", log_probs, gain, rate)
+    return policy.policy_by_probability("exp3", log_probs, gain, rate)

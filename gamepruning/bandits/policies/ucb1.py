@@ -5,18 +5,12 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from gamepruning.bandits.policy import (
-    Policy,
-    PolicyState,
-    means,
-    policy_by_index,
-    remembered,
-)
+from gamepruning.bandits import policy
 from gamepruning.types import InputError
 
 
-@remembered
-def ucb1(width: float = 2.0) -> Policy:
+@policy.remembered
+def ucb1(width: float = 2.0) -> policy.Policy:
     """The arm of the largest mean + sqrt(width ln t / n), after one pull of each.
 
     Args:
@@ -35,11 +29,11 @@ def ucb1(width: float = 2.0) -> Policy:
     if not 0 <= width < math.inf:
         raise InputError(f"expected a width of at least 0, got {width}")
 
-    def index(state: PolicyState, drawn: None) -> Array:
+    def index(state: policy.PolicyState, drawn: None) -> Array:
         del drawn
         counts = jnp.maximum(state.counts, 1)
         log_t = jnp.log(jnp.maximum(state.counts.sum(), 1))
-        bound = means(state) + jnp.sqrt(state.rate * log_t / counts)
+        bound = policy.means(state) + jnp.sqrt(state.rate * log_t / counts)
         return jnp.where(state.counts > 0, bound, jnp.inf)
 
-    return policy_by_index("ucb1", lambda key, num_arms: None, index, rate=width)
+    return policy.policy_by_index("ucb1", lambda key, num_arms: None, index, rate=width)
