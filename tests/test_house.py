@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES = 7500  # of the workbench; what Python users call, too, stands below it
 MOST_FILES = 38  # of the workbench that `gamepruning prune` imports, without __init__
 MOST_PARAMETERS = 8  # rare keywords are fields of a dataclass: see `options`
-MOST_EQUAL = 12  # lines in a row, blank ones and imports aside
+MOST_EQUAL = 12  # lines in a row
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -103,29 +103,14 @@ def test_no_trick(pattern):
 
 
 def test_nothing_stands_twice():
-    """No more than 12 equal lines in a row, blank lines and imports aside."""
+    """No more than 12 equal lines in a row, with blank lines or without."""
     seen: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for path in FILES:
-        lines = code_lines(path)
-        for k in range(len(lines) - MOST_EQUAL):
-            window = lines[k : k + MOST_EQUAL + 1]
-            texts = tuple(text for _, text in window)
-            seen[texts].add(where(path, window[0][0]))
+        texts = path.read_text(encoding="utf-8").splitlines()
+        lines = [(k, text.strip()) for k, text in enumerate(texts, 1)]
+        for own in (lines, [line for line in lines if line[1]]):
+            for k in range(len(own) - MOST_EQUAL):
+                window = own[k : k + MOST_EQUAL + 1]
+                seen[tuple(text for _, text in window)].add(where(path, window[0][0]))
     twice = [" and ".join(sorted(p)) for p in seen.values() if len(p) > 1]
     assert not twice, "equal lines:\n" + "\n".join(twice)
-
-
-def code_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are neither blank nor part of an import, with their numbers."""
-    imported = {
-        number
-        for node in tree_of(path).body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
-    }
-    texts = path.read_text(encoding="utf-8").splitlines()
-    return [
-        (number, text.strip())
-        for number, text in enumerate(texts, 1)
-        if text.strip() and number not in imported
-    ]
