@@ -5,9 +5,33 @@ with the rules of its family in `trace.rules`; who only needs the kind of an ope
 (what to keep between evaluations, where a body is) asks here.
 """
 
+from collections.abc import Set
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+SAME: dict[str, str] = {}  # by a primitive of one's own the known one that it is like
+
+
+class Names(frozenset[str]):
+    """Names of primitives, and all that `register_rule(same_as=)` says is one of them.
+
+    Example:
+      >>> SAME["my_add"] = "add"
+      >>> "my_add" in ADDITIONS, "my_add" in ADDITIONS | PRODUCTS, "my_add" in PRODUCTS
+      (True, True, False)
+      >>> del SAME["my_add"]
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(SAME.get(name, name) if SAME else name)  # type: ignore
+
+    def __or__(self, other: Set[str]) -> "Names":  # type: ignore
+        return Names(super().__or__(other))
+
+    def __sub__(self, other: Set[str]) -> "Names":  # type: ignore
+        return Names(super().__sub__(other))
+
+
+def _names(text: str) -> Names:
+    return Names(text.split())
 
 
 # Entry k of the result is computed from entry k of each operand.
@@ -161,8 +185,8 @@ HEAVY = (
     | _names("fft sort top_k triangular_solve")
 )
 
-CLASSES: dict[str, frozenset[str]] = {
-    name: value for name, value in globals().items() if isinstance(value, frozenset)
+CLASSES: dict[str, Names] = {
+    name: value for name, value in globals().items() if isinstance(value, Names)
 }
 
 

@@ -1,6 +1,7 @@
 """A new primitive: opaque at first, then each rule makes one thing possible."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from gamepruning.trace.rules import RULES, rules_of
 from gamepruning.trace.rules.elementwise import elementwise
 from gamepruning.trace.zeros import ZERO
 
-NAMES = ("my_doubling", "my_widening")
+NAMES = ("my_doubling", "my_widening", "my_adding")
 
 
 @pytest.fixture(autouse=True)
@@ -159,3 +160,53 @@ def test_where_the_rules_stand():
     gp.register_rule("my_widening", label=label_widening)
     assert rules_of("my_widening")["label"].endswith("label_widening")
     assert rules_of("unheard_of") == {}
+
+
+ADDING = Primitive("my_adding")
+ADDING.def_impl(jnp.add)
+ADDING.def_abstract_eval(lambda x, y: jax.core.ShapedArray(x.shape, x.dtype))
+mlir.register_lowering(ADDING, mlir.lower_fun(jnp.add, multiple_results=False))
+
+
+def test_an_addition_of_ones_own_begins_a_branch():
+    def with_branch(params, x):
+        x = x @ params["in"]
+        return ADDING.bind(x, jax.nn.relu(x @ params["one"]) @ params["two"])
+
+    shapes = {"in": (3, 4), "one": (4, 6), "two": (6, 4)}
+    rng = np.random.default_rng(0)
+    params = {k: jnp.asarray(rng.normal(size=s), "float32") for k, s in shapes.items()}
+    gp.register_rule("my_adding", like="add")  # ties its axes in the same way
+    with pytest.raises(gp.InputError, match="branch"):
+        gp.find_players(with_branch, params, X, granularity="branch")
+    gp.register_rule("my_adding", same_as="add")
+    players = gp.find_players(with_branch, params, X, granularity="branch")
+    assert players.num_players == 1
+    small = gp.compact(players, params, np.zeros(1, bool), min_units=0)
+    np.testing.assert_allclose(
+        small.apply(small.params, X), X @ params["in"], rtol=1e-5
+    )
+    assert "one" not in small.params or small.params["one"].size == 0
+    with pytest.raises(gp.InputError, match="same_as='ad': no primitive of this name"):
+        gp.register_rule("my_adding", same_as="ad")
+
+
+def test_a_reader_is_fitted_to_what_passes_behind_an_addition_of_ones_own():
+    def apply(add, params, x):
+        out = add(jax.nn.relu(x @ params["one"]) @ params["two"], jnp.ones((len(x), 4)))
+        return jax.nn.relu(out) @ params["three"]
+
+    rng = np.random.default_rng(1)
+    x = jnp.asarray(rng.normal(size=(64, 3)), "float32")
+    draw = lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), "float32")  # noqa: E731
+    params = jax.tree.map(draw, PARAMS)
+
+    def repaired(add):
+        players = gp.find_players(partial(apply, add), params, x)
+        return gp.repair(players, params, np.arange(9) > 2, x).params["two"]
+
+    gp.register_rule("my_adding", like="add")
+    plain, ours = repaired(jnp.add), repaired(ADDING.bind)
+    assert not np.allclose(plain, ours, atol=1e-3)  # fitted to the sum's result alone
+    gp.register_rule("my_adding", same_as="add")
+    np.testing.assert_allclose(repaired(ADDING.bind), plain, atol=1e-4)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
+from gamepruning.trace.primitives import SAME
 from gamepruning.trace.program import Node
 from gamepruning.trace.rules.types import (
     Contraction,
@@ -41,6 +42,8 @@ class Registry:
     def remove(self, name: str) -> None:
         """Forget a primitive."""
         self._rules.pop(name, None)
+        SAME.pop(name, None)
+        _TAUGHT.discard(name)
 
 
 _NONE = Rules()
@@ -70,6 +73,7 @@ def register_rule(
     name: str,
     *,
     like: str | None = None,
+    same_as: str | None = None,
     label: LabelRule | None = None,
     rebind: RebindRule | None = None,
     usage: UsageRule | None = None,
@@ -81,19 +85,20 @@ def register_rule(
     makes one more thing possible: `label` lets players through, `rebind` lets
     `compact` shrink the primitive's own parameters, `usage` tells which parameters are
     a player's own, and `zero` lets `exclude` prove that zeroed parameters are enough.
-    docs/extend/new-primitive.md takes a primitive through all four. What goes by the
-    class of a known primitive cannot be taught, not even with `like`: an addition of
-    your own starts no residual branch, and `repair` does not look through an
-    activation of your own.
+    docs/extend/new-primitive.md takes a primitive through all four. Some analyses ask
+    what a primitive computes, not how it ties axes: an addition may begin a residual
+    branch, and `repair` looks behind a reader for additions. `same_as` answers them.
 
     Args:
       name: the primitive's name.
       like: a known primitive; rules that are not given are taken from it.
+      same_as: a known primitive that computes the same from the same operands and
+        parameters; every analysis takes yours for it. Includes `like`.
       label: `label(analysis, node, *labels) -> [labels of each result]`. A label is
         None (axis of one entry), a string (the axis stays, and why) or an int array
         of nodes. `analysis.unify`, `analysis.freeze`, `analysis.fresh` and
         `analysis.site` say what belongs together, what has to stay, what is new, and
-        where an axis is summed over. Needed unless `like` is given.
+        where an axis is summed over. Needed unless `like` or `same_as` is given.
       rebind: `rebind(sizes, node, *args) -> [results]` applies the primitive to
         smaller arrays; `sizes.out(k)` is the shape to produce. Leave it out when the
         primitive's parameters hold no sizes.
@@ -116,10 +121,13 @@ def register_rule(
       ...     return [labels]
       >>> gp.register_rule("my_activation", like="tanh", label=label)
     """
-    if like is not None and like not in RULES:
-        close = difflib.get_close_matches(like, list(RULES), 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise InputError(f"like={like!r}: no primitive of this name has rules{hint}")
+    for flag, known in (("like", like), ("same_as", same_as)):
+        if known is not None and known not in RULES:
+            close = difflib.get_close_matches(known, list(RULES), 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            told = f"{flag}={known!r}: no primitive of this name has rules{hint}"
+            raise InputError(told)
+    like = same_as if like is None else like
     given = {"label": label, "rebind": rebind, "usage": usage, "zero": zero}
     given = {kind: rule for kind, rule in given.items() if rule is not None}
     start = Rules() if like is None else RULES[like]
@@ -129,8 +137,11 @@ def register_rule(
             f"register_rule({name!r}) needs a label rule, or like=, the name of a "
             "known primitive that ties its axes in the same way"
         )
+    RULES.remove(name)
     RULES.set(name, rules)
     _TAUGHT.add(name)
+    if same_as is not None:
+        SAME[name] = SAME.get(same_as, same_as)
 
 
 def is_taught(name: str) -> bool:
