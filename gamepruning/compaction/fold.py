@@ -14,12 +14,11 @@ import numpy as np
 
 from gamepruning.compaction.verify import is_open, sample_inputs
 from gamepruning.run.gated import Gated, shortens_means
-from gamepruning.trace.primitives import MAXIMA, RESHAPES
+from gamepruning.trace.primitives import ADDITIONS, MAXIMA, RESHAPES
 from gamepruning.trace.program import Lit, Node, apply_as_is, bind
 from gamepruning.trace.zeros import ANY, ZeroAnalysis
 from gamepruning.types import InputError
 
-_ADD = ("add", "add_any")
 _MOVE = RESHAPES | {"convert_element_type", "copy"}
 
 
@@ -177,7 +176,9 @@ def _find_bias(players, node: Node, added: np.ndarray, who: str):
         (reader,) = readers
         if reader.name in _MOVE:
             added = np.asarray(apply_as_is(reader, [jnp.asarray(added)])[0])
-        elif reader.name in _ADD or (reader.name == "sub" and reader.ins[0] == value):
+        elif reader.name in ADDITIONS or (
+            reader.name == "sub" and reader.ins[0] == value
+        ):
             other = reader.ins[1] if reader.ins[0] == value else reader.ins[0]
             leaf = _leaf_of(players, other)
             if leaf is not None:
