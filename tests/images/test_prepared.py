@@ -98,7 +98,7 @@ def test_what_is_no_set_of_images_by_class_is_refused(tmp_path):
     features = {"text": {"text": {}}, "kind": {"classLabel": {"numClasses": "2"}}}
     folder = prepare(tmp_path, features=features)
     assert list_prepared([tmp_path]) == {}
-    with pytest.raises(InputError, match="no set of images by class: it has text, kin"):
+    with pytest.raises(InputError, match="not a set of images by class: it has text"):
         read_prepared(folder, tmp_path)
     folder = prepare(tmp_path, "tests_only", splits={"test": 2})
     with pytest.raises(InputError, match="has no split train: it has test"):

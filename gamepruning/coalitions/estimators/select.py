@@ -11,7 +11,7 @@ from gamepruning.types import InputError
 _INCREMENTAL_FROM = 20  # evaluations a player
 _OPERATIONS_A_SECOND = 1e10  # of N x N matrices on one core
 _SECONDS = 1e-4  # of an evaluation, where the game does not say it
-_PATIENCE = 1.0  # seconds of its own that an estimator always has
+_PATIENCE = 3.0  # seconds of its own that an estimator always has
 _SAVED = 1.5  # evaluations that a regression saves, for each one that it makes
 _MEMORY = 2e9  # bytes
 _SCARCE = 4  # samples of very many players: fewer do not tell their errors
@@ -50,7 +50,7 @@ def choose_method(
     how slow it is, a quarter of the time of the evaluations.
 
     Regressions solve an N x N system, above 4096 players by conjugate gradients in
-    memory of order N + m. They are passed over where that takes more than a second and
+    memory of order N + m. They are passed over where that takes over three seconds and
     more than the evaluations that they save, or more than 2 GB: with thousands of
     players, unless evaluations are slow. The time is modelled, (4 R N^2 + 30 N^3) /
     10^10 seconds for R rows, or 2 R N nanoseconds for each of 10 to 20 products with
