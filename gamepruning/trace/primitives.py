@@ -7,7 +7,7 @@ with the rules of its family in `trace.rules`; who only needs the kind of an ope
 
 from collections.abc import Set
 
-SAME: dict[str, str] = {}  # by a primitive of one's own the known one that it is like
+SAME: dict[str, str] = {}  # {primitive of one's own: the known one it computes}
 
 
 class Names(frozenset[str]):
