@@ -13,7 +13,7 @@ import numpy as np
 
 from gamepruning.errors import InputError
 from gamepruning.trace.flatten import without_dead_code
-from gamepruning.trace.primitives import COUNTED_LOOPS
+from gamepruning.trace.primitives import COUNTED_LOOPS, SAME
 from gamepruning.trace.rules.contract import count_taps
 from gamepruning.trees.arrays import is_array, split_arrays
 
@@ -294,7 +294,7 @@ def _count_jaxpr(jaxpr: Any, notes: dict[str, None]) -> Counter:
 
 
 def _count_eqn(eqn: Any, notes: dict[str, None]) -> Mapping[str, int]:
-    name = eqn.primitive.name
+    name = SAME.get(eqn.primitive.name, eqn.primitive.name)
     if name in _COUNTERS:
         return {name: _COUNTERS[name](eqn)}
     if name in _SKIPPED:

@@ -106,7 +106,7 @@ to below 1
                 continue
             if not isinstance(value, int | np.integer) or value < 0:
                 raise InputError(f"{name}={value}: expected at least 0, a whole number")
-        for name in ("classes", "gauss_newton", "last"):
+        for name in ("classes", "gauss_newton", "last", "last_steps"):
             if self.mode == "one-shot" and getattr(self, name):
                 raise InputError(
                     f"{name}={getattr(self, name)} goes with mode='sequential': "
@@ -117,10 +117,11 @@ to below 1
                 f"last={self.last} says whom Gauss-Newton steps fit together, and "
                 "there are none: give gauss_newton, such as 15"
             )
-        if self.last_steps is not None and not (self.last or self.classes):
+        is_last = self.gauss_newton and (self.last or self.classes)
+        if self.last_steps is not None and not is_last:
             raise InputError(
                 f"last_steps={self.last_steps} says how the last readers are fitted to "
-                "the outputs, and none are: give last, such as 9"
+                "the outputs, and none are: give gauss_newton and last, as 15 and 9"
             )
 
 

@@ -26,6 +26,11 @@ class Names(frozenset[str]):
     def __or__(self, other: Set[str]) -> "Names":  # type: ignore
         return Names(super().__or__(other))
 
+    def __and__(self, other: Set[str]) -> "Names":  # type: ignore
+        return Names(super().__and__(other))
+
+    __ror__, __rand__ = __or__, __and__
+
     def __sub__(self, other: Set[str]) -> "Names":  # type: ignore
         return Names(super().__sub__(other))
 

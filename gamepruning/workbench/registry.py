@@ -167,12 +167,8 @@ def all_methods() -> dict[str, Method]:
 
 def _by_name(name: str) -> dict[str, Method]:
     """Methods by name and alias; tables, and JAX with them, are read for new names."""
-
-    def by_name(methods: dict[str, Method]) -> dict[str, Method]:
-        return {a: m for m in methods.values() for a in (m.name, *m.aliases)}
-
-    known = by_name(METHODS)
-    return known if name in known else by_name(all_methods())
+    known = {a: m for m in METHODS.values() for a in (m.name, *m.aliases)}
+    return known if name in known else {**all_methods(), **known}
 
 
 def find_method(name: str) -> Method:
@@ -199,16 +195,18 @@ def named_method(words: Sequence[str]) -> tuple[list[str], Method | None]:
       (['--keep', '0.1', '--method', 'shapley'], 'shapley')
     """
     first, *rest = words or [""]
-    names = _by_name(first if first[:1].isalpha() else EQUILIBRIUM)
+    is_flag = not first or first.startswith("-")
+    names = _by_name(EQUILIBRIUM if is_flag else first)
     if first in names:
         if "--resume" in rest:
             raise InputError(f"--resume takes the run's own method: leave {first} out")
         words = [*rest, "--method", first]
-    elif first and not first.startswith("-"):
+    elif not is_flag:
         where = "(see gamepruning methods; --dataset names data)"
         raise InputError(f"no method {first!r}{likeliest(first, names)} {where}")
-    told = [word.removeprefix("--method=") for word in words]
-    return [*words], next((names[word] for word in told if word in names), None)
+    line = " ".join([*words, ""]).replace("--method=", "--method ")
+    told = line.partition("--method ")[2].partition(" ")[0]
+    return [*words], _by_name(told).get(told) if told else None
 
 
 def names_of(*kinds: Kind) -> tuple[str, ...]:

@@ -204,5 +204,8 @@ def test_readers_fitted_together_by_no_steps_are_told():
 
 
 def test_steps_of_a_fit_that_is_not_made_are_told():
-    with pytest.raises(gp.InputError, match="give last, such as 9"):
-        RepairConfig(gauss_newton=2, last_steps=2)
+    for given in ({"gauss_newton": 2}, {"classes": True}):
+        with pytest.raises(gp.InputError, match="give gauss_newton and last"):
+            RepairConfig(last_steps=2, **given)
+    with pytest.raises(gp.InputError, match="last_steps=2 goes with mode='sequential'"):
+        RepairConfig(mode="one-shot", last_steps=2)

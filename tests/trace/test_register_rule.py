@@ -15,7 +15,7 @@ from gamepruning.trace.rules import RULES, rules_of
 from gamepruning.trace.rules.elementwise import elementwise
 from gamepruning.trace.zeros import ZERO
 
-NAMES = ("my_doubling", "my_widening", "my_adding")
+NAMES = ("my_doubling", "my_widening", "my_adding", "my_product")
 
 
 @pytest.fixture(autouse=True)
@@ -210,3 +210,31 @@ def test_a_reader_is_fitted_to_what_passes_behind_an_addition_of_ones_own():
     assert not np.allclose(plain, ours, atol=1e-3)  # fitted to the sum's result alone
     gp.register_rule("my_adding", same_as="add")
     np.testing.assert_allclose(repaired(ADDING.bind), plain, atol=1e-4)
+
+
+NUMBERS = {"dimension_numbers": (((1,), (0,)), ((), ()))}
+PRODUCT = Primitive("my_product")
+PRODUCT.def_impl(lambda x, y, **params: x @ y)
+PRODUCT.def_abstract_eval(
+    lambda x, y, **params: jax.core.ShapedArray((x.shape[0], y.shape[1]), x.dtype)
+)
+mlir.register_lowering(
+    PRODUCT, mlir.lower_fun(lambda x, y, **params: x @ y, multiple_results=False)
+)
+
+
+def test_multiply_adds_of_a_product_of_ones_own_are_counted():
+    def apply(params, x):
+        return PRODUCT.bind(jax.nn.relu(x @ params["one"]), params["two"], **NUMBERS)
+
+    gp.register_rule("my_product", same_as="dot_general")
+    params = {name: PARAMS[name] for name in ("one", "two")}
+    players = gp.find_players(apply, params, X)
+    small = gp.compact(players, params, np.arange(5) < 2)
+    assert small.report.macs.before == 2 * (3 * 5 + 5 * 4)
+    assert small.report.macs.after == 2 * (3 * 2 + 2 * 4)
+
+
+def test_nothing_is_the_same_as_itself():
+    with pytest.raises(gp.InputError, match="same_as='my_adding': no primitive"):
+        gp.register_rule("my_adding", same_as="my_adding")

@@ -87,13 +87,16 @@ def register_rule(
     a player's own, and `zero` lets `exclude` prove that zeroed parameters are enough.
     docs/extend/new-primitive.md takes a primitive through all four. Some analyses ask
     what a primitive computes, not how it ties axes: an addition may begin a residual
-    branch, and `repair` looks behind a reader for additions. `same_as` answers them.
+    branch, and `repair` looks behind a reader for additions. `same_as` answers those
+    that ask by the classes of `gamepruning.trace.primitives`, and the count of
+    multiply-adds. Patterns of several operations, such as a softmax, and views are
+    known by JAX's own names alone: with yours there, less can leave or be repaired.
 
     Args:
       name: the primitive's name.
       like: a known primitive; rules that are not given are taken from it.
       same_as: a known primitive that computes the same from the same operands and
-        parameters; every analysis takes yours for it. Includes `like`.
+        parameters; yours joins its classes. Includes `like`.
       label: `label(analysis, node, *labels) -> [labels of each result]`. A label is
         None (axis of one entry), a string (the axis stays, and why) or an int array
         of nodes. `analysis.unify`, `analysis.freeze`, `analysis.fresh` and
@@ -122,7 +125,7 @@ def register_rule(
       >>> gp.register_rule("my_activation", like="tanh", label=label)
     """
     for flag, known in (("like", like), ("same_as", same_as)):
-        if known is not None and known not in RULES:
+        if known is not None and (known not in RULES or known == same_as == name):
             close = difflib.get_close_matches(known, list(RULES), 1)
             hint = f"; did you mean {close[0]}?" if close else ""
             told = f"{flag}={known!r}: no primitive of this name has rules{hint}"

@@ -279,7 +279,8 @@ def test_a_file_and_a_line_in_the_library_are_a_method_of_every_command(tmp_path
     words += " --keep 0.5 --sizes 0.7 --fine-tune 0 --out run"
     program = (
         "import sys; from gamepruning.workbench.cli.console import main; "
-        f"sys.exit(main(['methods']) or main({words.split()}))"
+        "ask = 'prune --method in_turn --help'.split(); "
+        f"sys.exit(main(['methods']) or main(ask) or main({words.split()}))"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", program]
@@ -289,6 +290,7 @@ def test_a_file_and_a_line_in_the_library_are_a_method_of_every_command(tmp_path
     assert run.returncode == 0, run.stderr
     listed = [line.split()[0] for line in run.stdout.splitlines() if line.strip()]
     assert {"first_of_all", "first_of_all-family", "in_turn"} <= set(listed)
+    assert "Prune with in_turn" in run.stdout and "--benefit" not in run.stdout
     rows = json.loads((tmp_path / "run/compare.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["dense", "first_of_all", "in_turn"]
 
