@@ -68,16 +68,16 @@ class Study(NamedTuple):
     refines_all: bool = True
 
 
-TEXTS = (0.225, 0.1, 0.05)
+SHARES = (0.225, 0.1, 0.05)
 STUDIES = {
     "digits": Study(digits.load, (0, 1, 2), ((25, 12), (12, 6))),
     "lenet5": Study(lenet5.load, (0, 1, 2, 3, 4), (136, 60, 30)),
     "lenet5-market": Study(lenet5.load, (0, 1, 2, 3, 4), (136, 60, 30), True),
-    "lenet300-market": Study(lenet300.load, (0, 1, 2, 3, 4), (0.3, 0.15, 0.05), True),
-    "lenet300": Study(lenet300.load, (0, 1, 2, 3, 4), (0.3, 0.15, 0.05)),
-    "topic": Study(partial(text.load, "topic"), (0, 1, 2), TEXTS, refines_all=False),
+    "lenet300": Study(lenet300.load, (0, 1, 2, 3, 4), SHARES),
+    "lenet300-market": Study(lenet300.load, (0, 1, 2, 3, 4), SHARES, True),
+    "topic": Study(partial(text.load, "topic"), (0, 1, 2), SHARES, refines_all=False),
     "emotion": Study(
-        partial(text.load, "emotion"), (0, 1, 2), TEXTS, refines_all=False
+        partial(text.load, "emotion"), (0, 1, 2), SHARES, refines_all=False
     ),
 }
 

@@ -64,4 +64,5 @@ TABLES: dict[str, Table] = {
     "repair-digits": partial(study, "digits"),
     "repair-lenet5": partial(study, "lenet5"),
     "repair-lenet5-market": partial(study, "lenet5-market"),
+    "repair-lenet300-market": partial(study, "lenet300-market"),
 }
