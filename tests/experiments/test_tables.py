@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import tables
-from experiments.bandits import networks, regret, tabular_summary
+from experiments.bandits import networks, regret, tabular, tabular_summary
 from experiments.gtap import figure
 from experiments.markdown import HERE, percents, table
 
@@ -70,6 +70,12 @@ def test_empty_cells_and_percents():
 def test_the_page_of_regrets_is_that_of_its_file():
     rows = json.loads((HERE / "bandits" / "regret.json").read_text())["rows"]
     assert (HERE / "bandits" / "REGRET.md").read_text() == regret.markdown(rows)
+
+
+def test_the_study_of_tables_names_those_that_have_results():
+    folder = Path(tabular.__file__).parent / "results"
+    paths = sorted(folder.glob("tabular-*.json"))
+    assert {path.stem.removeprefix("tabular-") for path in paths} == {*tabular.NAMES}
 
 
 def test_the_summary_of_the_networks_changes_nothing(tmp_path: Path, monkeypatch):
