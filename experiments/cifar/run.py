@@ -8,10 +8,11 @@
 Players are the inner channels of every block. "market" says how many of each block stay
 and who; "magnitude" and "random" keep as many of each block. Images for choices and
 repair are training images, without labels; the test images are read once for each
-network. What is in the result already is not run again, and a repair that was cut off
-resumes from its file in `--folder`. Data come by
-tensorflow-datasets (`TFDS_DATA_DIR`), weights from `resnet_cifar10` under
-`GAMEPRUNING_DATA`.
+network. "distilled" fits the last blocks of "refined" together, to the outputs;
+"mirrored" goes on from there with the same images and their mirror images. What is in
+the result already is not run again, and a repair that was cut off resumes from its file
+in `--folder`. Data come by tensorflow-datasets (`TFDS_DATA_DIR`), weights from
+`resnet_cifar10` under `GAMEPRUNING_DATA`.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from gamepruning.reconstruction import (
 HERE = Path(__file__).parent
 ASKED = 256  # images on which the whole network is asked what it lost
 METHODS = ("market", "magnitude", "random")
-STAGES = ("repaired", "refined", "distilled")
+STAGES = ("repaired", "refined", "distilled", "mirrored")
 LAST = 9  # readers, one a block, that are fitted together to the outputs in "distilled"
 CLOSED_FORM = RepairConfig(classes=True)
 MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of the pixels, as the published
@@ -222,7 +223,7 @@ def repair(bench: Bench, row: dict[str, Any], options: Any, save: Any) -> None:
         row[f"{stage}_images"] = options.repair_images
         if stage != "repaired":
             row[f"{stage}_steps"] = options.gauss_newton
-        if stage == "distilled":
+        if stage in STAGES[2:]:
             row["last_steps"] = options.last_steps
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         row[f"{stage}_gigabytes"] = round(most / 2**20, 1)  # of the whole process
@@ -240,12 +241,17 @@ def repaired(
     def tell(path: str, number: int, of: int) -> None:
         print(f"{name}: {number + 1} of {of}, {path}", file=sys.stderr, flush=True)
 
+    seen, start = load("train", images)[0], None
+    if stage == "mirrored":
+        start = repaired(bench, row, "distilled", images, options)
+        seen = np.concatenate([seen, seen[:, :, ::-1]])
     return gp.repair(
         bench.players,
         bench.params,
         read_mask(row["stays"], bench.players.num_players),
-        load("train", images)[0],
+        seen,
         config=config_of(stage, options),
+        start=start,
         checkpoint=options.folder / f"{name}.npz",
         progress=tell,
     )
@@ -255,7 +261,7 @@ def config_of(stage: str, options: Any) -> RepairConfig:
     """In closed form, or Gauss-Newton steps on all rows: there are many a weight."""
     if stage == "repaired":
         return CLOSED_FORM
-    is_last = stage == "distilled"
+    is_last = stage in STAGES[2:]
     return RepairConfig(
         classes=True,
         gauss_newton=options.gauss_newton,

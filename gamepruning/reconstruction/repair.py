@@ -132,6 +132,7 @@ def repair(
     inputs: PyTree,
     *,
     config: RepairConfig | None = None,
+    start: Repaired | None = None,
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
 ) -> Repaired:
@@ -153,6 +154,9 @@ def repair(
         hundreds do where a reader has tens of inputs; it should see more rows (examples
         times places) than it has inputs.
       config: see `RepairConfig`.
+      start: a repair of the same network and mask. Its readers stay as they are, and
+        only the fit to the outputs is made: with `gauss_newton` and `last`, or
+        `classes`. So more inputs can be seen there than all readers have time for.
       progress: called with (parameter, number, of how many) before each reader.
       checkpoint: file to write as readers are fitted; a repair that was cut off
         resumes from it bit-identically, and a finished one is read.
@@ -167,7 +171,8 @@ def repair(
 
     Raises:
       InputError: the mask or the inputs do not fit the network, the players are single
-        weights, an activation is not finite, or the checkpoint is of another repair.
+        weights, an activation is not finite, the checkpoint is of another repair, or
+        `start` is given and nothing is fitted to the outputs.
 
     Cost: about two passes over the examples, forward only, and K^2 multiply-adds a row
     and an eigendecomposition of [K, K] for each reader with K inputs left; the latter
@@ -192,18 +197,28 @@ def repair(
     """
     config = as_config(config, RepairConfig)
     inputs = as_inputs(inputs)
+    if start is not None:
+        _check_start(start, config)
     if isinstance(players, LayerPlayers):
-        how = {"config": config, "progress": progress, "checkpoint": checkpoint}
+        how = {
+            "config": config,
+            "start": start,
+            "progress": progress,
+            "checkpoint": checkpoint,
+        }
         return _repair_layers(players, params, mask, inputs, how)
     players = check_units(players, params, inputs)
     mask = players.mask(mask)
     file = None
     if checkpoint is not None:
-        facts = repair_facts(params, mask, inputs, config)
+        facts = repair_facts(params, mask, inputs, config, start)
         file = RepairFile(Path(checkpoint), facts, params)
     stored = None if file is None else file.load()
     if stored is not None and stored.done is None:
         return stored.repaired
+    if start is not None:
+        players.model.check_params(start.params)
+        stored = StoredRepair(start, None)
     work = Repairing(players, params, mask, inputs, config, file)
     return work.run(progress or (lambda *_: None), stored)
 
@@ -214,8 +229,24 @@ def _repair_layers(
     """Repair scanned layers one by one; layers may keep different numbers of units."""
     players.model.check_params(params)
     each = unroll(players, params)
+    if (start := how["start"]) is not None:
+        players.model.check_params(start.params)
+        how = how | {"start": start._replace(params=each.params(start.params))}
     found = repair(each.players, each.params(params), each.mask(mask), inputs, **how)
     return found._replace(params=each.stacked(params, found.params))
+
+
+def _check_start(start: Any, config: RepairConfig) -> None:
+    """Say what is wrong with a start, or with a fit from there."""
+    if not isinstance(start, Repaired):
+        raise InputError(
+            f"start={type(start).__name__}: expected what gp.repair returned"
+        )
+    if not config.gauss_newton or not (config.last or config.classes):
+        raise InputError(
+            "from `start` only the fit to the outputs is made, and there is none: give "
+            "RepairConfig(gauss_newton=15, last=9), or classes=True in place of last"
+        )
 
 
 class Repairing:
@@ -242,10 +273,11 @@ class Repairing:
         reports: list[ReaderReport] = []
         done = 0
         if stored is not None:
-            done, reports = stored.done or 0, [*stored.repaired.report.readers]
+            done = len(order) if stored.done is None else stored.done
+            reports = [*stored.repaired.report.readers]
             cut.params[:] = self._passes.leaves(stored.repaired.params)
         before = cut  # at the reader before
-        for number, shared in enumerate(order):
+        for number, shared in enumerate(order if done < len(order) else ()):
             begin = time.perf_counter()
             start = place[shared.readers[0].step]
             full = full.at(start)

@@ -19,7 +19,11 @@ SAVE_EVERY = 10.0  # seconds
 
 
 def repair_facts(
-    params: Params, mask: Bool[np.ndarray, " N"], inputs: tuple, config: Any
+    params: Params,
+    mask: Bool[np.ndarray, " N"],
+    inputs: tuple,
+    config: Any,
+    start: Repaired | None = None,
 ) -> dict[str, Any]:
     """What a stored repair must agree with."""
     network = {"weights": params, "mask": mask}
@@ -27,6 +31,7 @@ def repair_facts(
     return {
         "network": fingerprint(network),
         "inputs": fingerprint(inputs),
+        "start": None if start is None else fingerprint(start.params),
         **settings,
     }
 

@@ -1,5 +1,7 @@
 """Gauss-Newton fits of a reader and what leads to it."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,8 @@ from tests.reconstruction.test_repair import (
     mlp_params,
     some_leave,
 )
+
+repair_module = importlib.import_module("gamepruning.reconstruction.repair")
 
 
 def config(steps: int = 10, **options) -> RepairConfig:
@@ -122,6 +126,74 @@ def test_the_fit_to_the_outputs_has_steps_of_its_own():
     jax.tree.map(np.testing.assert_array_equal, after(2, 2), after(2))
     few, many = (loss(players.gated(after(2, k), mask, x), full) for k in (1, 12))
     assert many < few
+
+
+def test_the_fit_to_the_outputs_starts_from_a_repair(tmp_path, monkeypatch):
+    params, x = mlp_params(), draw(0, 500, 4)
+    players = gp.find_players(mlp, params, x)
+    mask = some_leave(players, 3)
+    first, whole = (
+        gp.repair(players, params, mask, x, config=config(last=k)) for k in (0, 2)
+    )
+    monkeypatch.setattr(repair_module, "Fits", None)  # no reader is fitted anew
+    file = tmp_path / "repair.npz"
+
+    def later(rows, start=first):
+        how = {"config": config(last=2), "start": start, "checkpoint": file}
+        return gp.repair(players, params, mask, rows, **how)
+
+    found = later(x)
+    jax.tree.map(np.testing.assert_array_equal, found.params, whole.params)
+    assert found.report.to_dict() == first.report.to_dict()
+    jax.tree.map(np.testing.assert_array_equal, later(x).params, found.params)
+    for start in (whole, None):
+        with pytest.raises(gp.InputError, match="start is .* there and .* here"):
+            later(x, start)
+    file.unlink()
+    more = np.concatenate([x, draw(8, 500, 4)])
+    full = mlp(params, more)
+    before, after = (
+        loss(players.gated(repaired.params, mask, more), full)
+        for repaired in (found, later(more, found))
+    )
+    assert after < before
+
+
+def test_a_layer_of_a_scan_starts_from_a_repair():
+    def apply(params, x):
+        def layer(h, layer):
+            return h + jax.nn.relu(h @ layer["in"]) @ layer["out"], None
+
+        return jax.lax.scan(layer, x, params)[0]
+
+    params = {"in": draw(1, 3, 5, 9), "out": draw(2, 3, 9, 5) / 3}
+    x = draw(0, 300, 5)
+    players = gp.find_players(apply, params, x, layers="each")
+    mask = np.arange(players.num_players) % 3 > 0
+    first, whole = (
+        gp.repair(players, params, mask, x, config=config(last=k)) for k in (0, 2)
+    )
+    how = {"config": config(last=2), "start": first}
+    found = gp.repair(players, params, mask, x, **how)
+    jax.tree.map(np.testing.assert_array_equal, found.params, whole.params)
+
+
+def test_a_start_that_nothing_goes_on_from_is_told():
+    params, x = mlp_params(), draw(0, 100, 4)
+    players = gp.find_players(mlp, params, x)
+    mask = some_leave(players, 3)
+    first = gp.repair(players, params, mask, x)
+    for given in (config(2), config(0, classes=True)):
+        with pytest.raises(gp.InputError):
+            gp.repair(players, params, mask, x, config=given, start=first)
+    with pytest.raises(gp.InputError, match="give RepairConfig"):
+        gp.repair(players, params, mask, x, start=first)
+    fit = config(last=1)
+    with pytest.raises(gp.InputError, match=r"start=dict: expected what gp\.repair"):
+        gp.repair(players, params, mask, x, config=fit, start=params)
+    other = first._replace(params={"in": first.params["in"]})
+    with pytest.raises(gp.InputError):
+        gp.repair(players, params, mask, x, config=fit, start=other)
 
 
 def loss(ours, full):
