@@ -2,12 +2,13 @@
 
     outputs = gp.distillation.teacher_outputs(apply, params, inputs)   # once
     loss = gp.distillation.distillation_loss(small_outputs, labels, outputs)
+    loss += gp.distillation.tap_divergence(taps, those_of_the_teacher)   # if you like
 
 The teacher's probabilities say more of an example than its label does: which other
 classes it resembles, and how sure one can be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ __all__ = [
     "distillation_loss",
     "softened_divergence",
     "student_loss",
+    "tap_divergence",
     "teacher_outputs",
 ]
 __getattr__, __dir__ = helpful(__name__, __all__)
@@ -154,6 +156,46 @@ def softened_divergence(
         )
     said = jax.lax.stop_gradient(jnp.asarray(teacher)) / temperature
     return temperature**2 * class_divergence(said, jnp.asarray(outputs) / temperature)
+
+
+def tap_divergence(
+    taps: Mapping[str, ArrayLike], teacher: Mapping[str, ArrayLike]
+) -> Float[jax.Array, ""]:
+    """How far a network is from its teacher inside.
+
+    The mean over all taps of E (a - b)^2 / E b^2, b the teacher's.
+
+    Args:
+      taps: of the network that learns, {name: float [B, ...]}; see
+        `gp.reconstruction.tap_readers`.
+      teacher: those of the full network for the same examples, of the same shapes; no
+        gradient flows there.
+
+    Returns:
+      A scalar >= 0: 0 where all are equal, 1 for a network that has 0 everywhere.
+
+    Raises:
+      InputError: the names or shapes differ, or there is none.
+
+    Example:
+      >>> float(tap_divergence({"a": jnp.array([1.0, 3.0])}, {"a": jnp.ones(2)}))
+      2.0
+
+    References:
+      Romero and others, FitNets: Hints for Thin Deep Nets, arXiv 1412.6550, equation 3.
+    """
+    if not taps or taps.keys() != teacher.keys():
+        raise InputError(
+            f"expected the same taps of both, got {sorted(taps)} and {sorted(teacher)}"
+        )
+    shares = []
+    for name, ours in taps.items():
+        _check_shapes(ours, teacher[name])
+        theirs = jax.lax.stop_gradient(jnp.asarray(teacher[name]))
+        scale = jnp.square(theirs).mean()
+        distance = jnp.square(ours - theirs).mean()
+        shares.append(distance / jnp.where(scale > 0, scale, 1))
+    return jnp.stack(shares).mean()
 
 
 def teacher_outputs(

@@ -14,6 +14,7 @@ from gamepruning.reconstruction.scores import (
     reconstruction_curves,
     reconstruction_scores,
 )
+from gamepruning.reconstruction.taps import Tapped, Taps, tap_readers
 from gamepruning.spelling import helpful
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "RepairConfig",
     "RepairReport",
     "Repaired",
+    "Tapped",
+    "Taps",
     "Traded",
     "eliminate_in_order",
     "family_curves",
@@ -34,6 +37,7 @@ __all__ = [
     "reconstruction_curves",
     "reconstruction_scores",
     "repair",
+    "tap_readers",
     "trade",
     "trade_curves",
 ]
