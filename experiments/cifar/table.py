@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.markdown import HERE, Table, percent, percents, read, table
 
-STAGES = ("repaired", "refined", "distilled")
+STAGES = ("repaired", "refined", "distilled", "mirrored")
 
 
 def resnets() -> list[str]:
@@ -28,7 +28,7 @@ def resnets() -> list[str]:
                 )
             )
     heads = ("network", "speed-up", "who stays", "full", "as cut", *STAGES)
-    return table((*heads, "seconds"), "lrlrrrrrr", rows)
+    return table((*heads, "seconds"), "lrlrrrrrrr", rows)
 
 
 def _stage(row: dict[str, Any], stage: str) -> str:
