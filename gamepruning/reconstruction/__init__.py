@@ -14,7 +14,7 @@ from gamepruning.reconstruction.scores import (
     reconstruction_curves,
     reconstruction_scores,
 )
-from gamepruning.reconstruction.taps import Tapped, Taps, tap_readers
+from gamepruning.reconstruction.taps import OutputsAndTaps, Taps, tap_readers
 from gamepruning.spelling import helpful
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "RepairConfig",
     "RepairReport",
     "Repaired",
-    "Tapped",
+    "OutputsAndTaps",
     "Taps",
     "Traded",
     "eliminate_in_order",

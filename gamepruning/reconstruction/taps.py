@@ -20,7 +20,7 @@ from gamepruning.trace.program import take
 from gamepruning.types import InputError, Outputs, Params, brief_repr
 
 
-class Tapped(NamedTuple):
+class OutputsAndTaps(NamedTuple):
     """The outputs of a network, and what it has at its taps.
 
     Attributes:
@@ -54,7 +54,7 @@ class Taps:
     def __repr__(self) -> str:
         return f"Taps({', '.join(self.paths)})"
 
-    def full(self, params: Params, *inputs) -> Tapped:
+    def full(self, params: Params, *inputs) -> OutputsAndTaps:
         """The full network; of its taps the entries that the small one has, too.
 
         Args:
@@ -78,7 +78,7 @@ class Taps:
 
         return found._replace(taps={path: left(path) for path in self.paths})
 
-    def small(self, params: Params, *inputs) -> Tapped:
+    def small(self, params: Params, *inputs) -> OutputsAndTaps:
         """The small network, as `gp.compact(players, params, mask)` makes it.
 
         Args:
@@ -98,12 +98,12 @@ class Taps:
     def _shrunk(self, trace: Trace, mask: np.ndarray) -> "_Tapping":
         return _Tapping(trace.analysis, trace.columns, mask)
 
-    def _run(self, trace: Trace, mask: np.ndarray, arrays: Sequence) -> Tapped:
+    def _run(self, trace: Trace, mask: np.ndarray, arrays: Sequence) -> OutputsAndTaps:
         ends = self._ends(trace)
         run = self._shrunk(trace, mask)
         outs, seen = run.run_tapped(arrays, list(ends.values()))
         outputs = jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
-        return Tapped(outputs, dict(zip(ends, seen, strict=True)))
+        return OutputsAndTaps(outputs, dict(zip(ends, seen, strict=True)))
 
     def _ends(self, trace: Trace) -> dict[str, int]:
         """By parameter the value at the end of its affine way."""
@@ -149,7 +149,7 @@ def tap_readers(players: Players, mask: ArrayLike) -> Taps:
 
     Returns:
       `Taps`: `taps.full(params, *inputs)` and `taps.small(small.params, *inputs)` both
-      return `Tapped(outputs, taps)`, with taps of the same shapes;
+      return `OutputsAndTaps(outputs, taps)`, with taps of the same shapes;
       `gp.distillation.tap_divergence` compares them. Cost: one forward pass each; what
       `jax.checkpoint` would compute again is kept.
 
