@@ -2,7 +2,7 @@
 
     outputs = gp.distillation.teacher_outputs(apply, params, inputs)   # once
     loss = gp.distillation.distillation_loss(small_outputs, labels, outputs)
-    loss += gp.distillation.tap_divergence(taps, those_of_the_teacher)   # if you like
+    loss += gp.distillation.tap_divergence(ours.taps, teacher.taps)      # optional
 
 The teacher's probabilities say more of an example than its label does: which other
 classes it resembles, and how sure one can be.
@@ -163,7 +163,8 @@ def tap_divergence(
 ) -> Float[jax.Array, ""]:
     """How far a network is from its teacher inside.
 
-    The mean over all taps of E (a - b)^2 / E b^2, b the teacher's.
+    The mean over all taps of E (a - b)^2 / E b^2, b the teacher's; of E a^2 where b is
+    0 everywhere. In float32 at least.
 
     Args:
       taps: of the network that learns, {name: float [B, ...]}; see
@@ -173,9 +174,10 @@ def tap_divergence(
 
     Returns:
       A scalar >= 0: 0 where all are equal, 1 for a network that has 0 everywhere.
+      Cost: a pass over the taps.
 
     Raises:
-      InputError: the names or shapes differ, or there is none.
+      InputError: the names or shapes differ, or `taps` is empty.
 
     Example:
       >>> float(tap_divergence({"a": jnp.array([1.0, 3.0])}, {"a": jnp.ones(2)}))
@@ -184,14 +186,25 @@ def tap_divergence(
     References:
       Romero and others, FitNets: Hints for Thin Deep Nets, arXiv 1412.6550, equation 3.
     """
+    for given in (taps, teacher):
+        if not isinstance(given, Mapping):
+            raise InputError(
+                f"expected taps by name, got {type(given).__name__}: give the .taps of "
+                "what taps.full and taps.small return"
+            )
     if not taps or taps.keys() != teacher.keys():
         raise InputError(
             f"expected the same taps of both, got {sorted(taps)} and {sorted(teacher)}"
         )
     shares = []
     for name, ours in taps.items():
-        _check_shapes(ours, teacher[name])
         theirs = jax.lax.stop_gradient(jnp.asarray(teacher[name]))
+        if np.shape(ours) != theirs.shape:
+            raise InputError(
+                f"tap {name!r} has shape {np.shape(ours)}, the teacher's {theirs.shape}"
+            )
+        kind = jnp.promote_types(jnp.result_type(ours, theirs), jnp.float32)
+        ours, theirs = jnp.asarray(ours, kind), theirs.astype(kind)
         scale = jnp.square(theirs).mean()
         distance = jnp.square(ours - theirs).mean()
         shares.append(distance / jnp.where(scale > 0, scale, 1))
@@ -220,7 +233,8 @@ def teacher_outputs(
       The outputs, [B, ...]. Cost: one forward pass over the examples.
 
     Raises:
-      InputError: an output is not finite.
+      InputError: there are several outputs, one is NaN or infinite (minus infinity is a
+        class that is masked out), or the batch size is below 1.
 
     Example:
       >>> apply = lambda params, x: x @ params
@@ -229,9 +243,19 @@ def teacher_outputs(
       (500, 3)
     """
     inputs = as_inputs(inputs)
+    if batch_size < 1:
+        raise InputError(f"batch_size={batch_size}: expected at least 1")
     size = min(batch_size, count_rows(inputs))
+    first = jax.tree.map(lambda leaf: leaf[:size], inputs)
+    shapes = jax.eval_shape(lambda x: apply(params, *x), first)
+    if not isinstance(shapes, jax.ShapeDtypeStruct):
+        raise InputError(
+            f"expected one array of outputs, got {jax.tree.structure(shapes)}: give an "
+            "apply that returns those to learn from"
+        )
     outputs = predict(_spread(apply), params, inputs, batch_size=size)
-    bad = ~np.isfinite(np.asarray(outputs, np.float32))
+    found = np.asarray(outputs, np.float32)
+    bad = np.isnan(found) | (found == np.inf)
     if bad.any():
         row = int(np.argwhere(bad)[0, 0])
         raise InputError(

@@ -52,7 +52,9 @@ class Aim(enum.Enum):
         """
         if self is Aim.CLASSES:
             log_p, log_q = (jax.nn.log_softmax(z / SOFTENED) for z in (full, ours))
-            return SOFTENED**2 * jnp.exp(log_p) * (log_p - log_q)
+            is_possible = log_p > -jnp.inf  # a class may be masked out
+            lost = jnp.where(is_possible, log_p - jnp.where(is_possible, log_q, 0), 0)
+            return SOFTENED**2 * jnp.exp(log_p) * lost
         return jnp.square(self.descent(full, ours)) / 2
 
     def descent(self, full: Any, ours: Any) -> Any:

@@ -149,7 +149,7 @@ def collect_shared(
         train = found.train.with_squares_of(known.train)
         held = found.held.with_squares_of(known.held)
         found = Collected(train, held, found.shift)
-    if not found.train.is_finite():
+    if not (found.train.is_finite() and found.held.is_finite()):
         raise InputError(
             f"what {shared.path!r} reads is not finite on the calibration examples "
             "(NaN or infinite): look for NaN in the inputs and parameters"

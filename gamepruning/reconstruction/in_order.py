@@ -125,7 +125,7 @@ class _InOrder(Repairing):
                 self._counts[number] = int(mask[where].sum())
             else:
                 self.mask[where] = mask[where]
-        self._mask = self.mask.copy()  # of the network before its first reader
+        self._mask = self.mask  # of the network before its first reader
 
     def _read(self, shared: Shared) -> set[int]:
         """The families that a matrix reads."""
@@ -166,6 +166,7 @@ class _InOrder(Repairing):
             self.mask = self.mask.copy()  # a run may still read the last
             self.mask[found.order] = False
             cut = cut.under(self.mask)
+        self._mask = self.mask  # the fit to the outputs begins anew, with these
         now = self._under_mask(shared)
         return (now if any(r.is_cut() for r in now.readers) else None), cut
 

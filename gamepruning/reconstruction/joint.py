@@ -29,6 +29,7 @@ from gamepruning.reconstruction.window import (
     free_entries,
 )
 from gamepruning.trace.program import Lit
+from gamepruning.types import InputError
 
 SOLVE_STEPS = 12  # of conjugate gradients, for each linear least squares
 SOLVED = 0.1  # of the first residual of a solve: enough for a step that is followed
@@ -189,11 +190,19 @@ def fit_jointly(
 
     Returns:
       The share of the loss that is left; 1 where nothing changes.
+
+    Raises:
+      InputError: the loss is not finite before the first step.
     """
     losses = _Losses(window, before, full)
     theta = [wide(jnp.asarray(before.params[k])) for k in losses.free]
     if not theta:
         return 1.0
+    if not np.isfinite(losses.values(theta, window.parts)).all():
+        raise InputError(
+            "the loss of a Gauss-Newton fit is not finite (NaN or infinite): look for "
+            "NaN in the calibration examples and parameters, and for infinite outputs"
+        )
     if window.held.any():
         first = _Point(theta, *losses.values(theta, window.parts))
         num_steps = _best_number(losses, window, first, num_steps)

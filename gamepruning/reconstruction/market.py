@@ -124,7 +124,19 @@ def trade_curves(
 ) -> Traded:
     """The same for families that are eliminated already: for several targets.
 
-    Args: see `trade`; curves: what `family_curves` found.
+    Args:
+      players: what `find_players` found, N players, units or layers.
+      curves: what `family_curves` found.
+      target, unit, num_evaluations: as for `trade`.
+      progress: called with ("trades", number, most) before each trade.
+
+    Returns:
+      `Traded`.
+
+    Raises:
+      InputError: the target is not a number, or no network is so small.
+
+    Cost: a one-shot repair and a forward pass for each evaluation.
     """
     _check_target(target, unit)
     market = _Market(players, curves, size_of(players, unit), float(target))

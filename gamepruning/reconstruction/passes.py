@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
@@ -86,7 +87,7 @@ class Passes:
     def leaves(self, params: Params) -> list[Any]:
         """The arrays of the model's params; the inverse of `with_params`."""
         call = self.calls[0]
-        own = call.params_treedef.flatten_up_to(params)
+        own = jax.tree.leaves(params)
         places = zip(call.array_index[: len(own)], own, strict=True)
         by_place = {k: leaf for k, leaf in places if k is not None}
         return [by_place[k] for k in range(self.num_params)]
@@ -163,6 +164,12 @@ def check_units(players: Players, params: Params, inputs: tuple) -> UnitPlayers:
       InputError: they are not.
     """
     check_players(players)
+    leaves = jax.tree.leaves((params, inputs))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        raise InputError(
+            "the parameters or inputs are traced (by jit, vmap or grad), but fits need "
+            "their values: call it outside"
+        )
     if isinstance(players, LayerPlayers):
         raise InputError(
             "reconstruction chooses among units that are one in all scanned layers "

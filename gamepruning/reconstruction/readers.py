@@ -131,7 +131,8 @@ def find_readers(
     nodes = {site.node for site in trace.analysis.sites}
     line = unroll(trace.analysis, nodes)
     inputs = trace.program.graph.inputs
-    own, others = inputs[: len(paths)], inputs[len(paths) :]
+    last = len(paths) + len(trace.input_labels)  # behind: numbers that jit traces
+    own, others = inputs[: len(paths)], inputs[len(paths) : last]
     views = Views(line, own)
     states = _first_states(line, views, line.descendants(others), nodes)
     varying = line.descendants([*others, *states])

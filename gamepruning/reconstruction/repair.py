@@ -56,16 +56,23 @@ class RepairConfig:
         costs what the first fit does.
       classes: the model's output is logits of classes along its last axis, and the
         reader that makes it is fitted to the full network's probabilities, by the
-        Kullback-Leibler divergence; "sequential" only. Nothing changes where there are
-        several outputs, or something other than a bias stands behind the reader.
-      gauss_newton: the most Gauss-Newton steps for each reader together with the
-        weights that lead to it from the reader before; "sequential" only. Those who
-        stay then change to make up for those who leave. Each step costs up to 12
-        passes forward and back through that part of the network.
-      last: how many readers, the last ones, are then fitted together, to the outputs
-        of the full network: their probabilities with `classes`, else themselves. With
-        all readers it is Gauss-Newton distillation of the whole network.
-      last_steps: the most steps of that fit; as many as `gauss_newton` if it is None.
+        Kullback-Leibler divergence, in up to 60 further fits of that reader;
+        "sequential" only. Nothing changes where there are several outputs, or
+        something other than a bias stands behind the reader.
+      gauss_newton: the most Gauss-Newton steps (Levenberg 1944, Marquardt 1963) for
+        each reader together with the weights that lead to it from the reader before;
+        "sequential" only. Those who stay then change to make up for those who leave.
+        Left as the closed form has them are weights that several products read, and
+        readers whose residual stream is not known at their place. Each step costs up
+        to 36 passes forward and back through that part of the network, and steps are
+        made twice where rows are held out. The first batches are taken, as many as
+        there is use for: 600 entries of the result for each entry that is free.
+      last: how many readers, the last ones, are then fitted together with the weights
+        that lead to them from the reader before, to the outputs of the full network:
+        their probabilities with `classes`, else themselves. With all readers it is
+        Gauss-Newton distillation of the whole network. Nothing is fitted where there
+        are several outputs, or one of whole numbers.
+      last_steps: the most steps of that fit; defaults to `gauss_newton`.
 
     Example:
       >>> RepairConfig(held_out=1.0)
@@ -94,18 +101,18 @@ to below 1
             )
         ridges = np.asarray(self.ridges)
         is_list = ridges.ndim == 1 and ridges.dtype.kind in "if" and ridges.size
-        if not is_list or ridges.min() <= 0:
+        if not is_list or not (ridges > 0).all():
             raise InputError(
                 f"ridges={self.ridges}: expected a list of numbers above 0"
             )
-        if self.batch_size < 1:
-            raise InputError(f"batch_size={self.batch_size}: expected at least 1")
-        for name in ("rounds", "gauss_newton", "last", "last_steps"):
-            value = getattr(self, name)
+        for name in ("batch_size", "rounds", "gauss_newton", "last", "last_steps"):
+            value, least = getattr(self, name), int(name == "batch_size")
             if name == "last_steps" and value is None:
                 continue
-            if not isinstance(value, int | np.integer) or value < 0:
-                raise InputError(f"{name}={value}: expected at least 0, a whole number")
+            if not isinstance(value, int | np.integer) or value < least:
+                raise InputError(
+                    f"{name}={value}: expected at least {least}, a whole number"
+                )
         for name in ("classes", "gauss_newton", "last", "last_steps"):
             if self.mode == "one-shot" and getattr(self, name):
                 raise InputError(
@@ -154,9 +161,10 @@ def repair(
         hundreds do where a reader has tens of inputs; it should see more rows (examples
         times places) than it has inputs.
       config: see `RepairConfig`.
-      start: a repair of the same network and mask. Its readers stay as they are, and
-        only the fit to the outputs is made: with `gauss_newton` and `last`, or
-        `classes`. So more inputs can be seen there than all readers have time for.
+      start: a repair of the same network and mask (which is not checked). No reader is
+        fitted anew; only the fit to the outputs is made, with `gauss_newton` and
+        `last`, or `classes`. This step alone can use more inputs than a full repair
+        could afford. The report is that of the start.
       progress: called with (parameter, number, of how many) before each reader.
       checkpoint: file to write as readers are fitted; a repair that was cut off
         resumes from it bit-identically, and a finished one is read.
@@ -170,9 +178,10 @@ def repair(
       lower the loss at the end of each reader's affine way instead: `joint`.
 
     Raises:
-      InputError: the mask or the inputs do not fit the network, the players are single
-        weights, an activation is not finite, the checkpoint is of another repair, or
-        `start` is given and nothing is fitted to the outputs.
+      InputError: the mask or the inputs do not fit the network; the parameters are
+        traced; the players are single weights; an activation, or the loss of a fit, is
+        not finite; the checkpoint is of another repair; or `start` is given and
+        nothing is fitted to the outputs.
 
     Cost: about two passes over the examples, forward only, and K^2 multiply-adds a row
     and an eigendecomposition of [K, K] for each reader with K inputs left; the latter
@@ -291,6 +300,7 @@ class Repairing:
             if shared is None:
                 continue
             sums, found = self._fit(shared, full, cut)
+            before = before.under(cut.mask)
             share = self._fit_jointly(shared, full, before)
             if share < 1:
                 cut = before.at(start)
@@ -298,9 +308,10 @@ class Repairing:
             seconds = time.perf_counter() - begin
             reports.append(make_report(shared, sums, found, share, seconds))
             self._save(cut, reports, number + 1)
-        self._fit_outputs(cut)
+        starts = stored is not None and stored.done is None
+        self._fit_outputs(cut, starts)
         repaired = self._save(cut, reports, None)
-        if few_rows := repaired.report.few_rows:
+        if (few_rows := repaired.report.few_rows) and not starts:
             warnings.warn(few_rows, stacklevel=3)
         return repaired
 
@@ -368,8 +379,12 @@ class Repairing:
         )
         return fit_jointly(window, before, full.at(window.stop), number)
 
-    def _fit_outputs(self, before: LineRun) -> None:
-        """Fit the last readers, and what follows them, to the outputs."""
+    def _fit_outputs(self, before: LineRun, starts: bool) -> None:
+        """Fit the last readers, and what follows them, to the outputs.
+
+        Raises:
+          InputError: nothing else is done (`starts`), and there is no such output.
+        """
         config, passes = self._config, self._passes
         wanted = config.gauss_newton and (config.classes or config.last)
         if not wanted or not self._is_sequential or not passes.shared:
@@ -380,6 +395,12 @@ class Repairing:
         aim = Aim.CLASSES if config.classes else Aim.SAME
         window = output_window(passes, start, aim, config.held_out)
         if window is None:
+            if starts:
+                raise InputError(
+                    "from `start` only the fit to the outputs is made, and these "
+                    "cannot be fitted to: expected one output of floats, [B, ...], and "
+                    "with classes=True an axis of classes, [B, ..., C]"
+                )
             return
         cut, full = passes.start(self._mask), passes.start(np.ones_like(self._mask))
         cut.params[:] = before.params

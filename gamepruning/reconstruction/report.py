@@ -23,7 +23,8 @@ class ReaderReport:
       num_outputs: outputs left.
       num_rows: examples times places that it was fitted to.
       before: its error as cut, as a share of the variance of its target.
-      after: the same after the repair.
+      after: the same after the repair; in front of a rectifier what counts of it,
+        without what is negative in both networks.
       ridge: the ridge that held-out rows chose; infinite where all stays as it was.
       condition: largest over smallest eigenvalue of its inputs' second moments.
       seconds: how long it took.

@@ -77,7 +77,7 @@ class ReconstructionConfig:
             )
         if self.metric not in METRICS:
             raise InputError(f"metric={self.metric!r}: expected outputs or results")
-        if any(not 0 < share < 1 for share in self.shares) or not self.shares:
+        if not len(self.shares) or any(not 0 < share < 1 for share in self.shares):
             raise InputError(f"shares={self.shares}: expected shares between 0 and 1")
         if self.num_examples < 1:
             raise InputError(f"num_examples={self.num_examples}: expected at least 1")
@@ -207,10 +207,28 @@ def family_curves(
     params: Params,
     inputs: PyTree,
     *,
-    config: ReconstructionConfig,
+    config: ReconstructionConfig | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Curves:
-    """Eliminate every family, and ask the network what it loses at some sizes."""
+    """Eliminate every family, and ask the network what it loses at some sizes.
+
+    Args:
+      players: what `find_players` found, N players, units or layers.
+      params: the full network's parameters.
+      inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
+      config: see `ReconstructionConfig`.
+      progress: called with (family, number, of how many) before each family.
+
+    Returns:
+      `Curves`, for `trade_curves`.
+
+    Raises:
+      InputError: the inputs or settings do not fit, or an activation or what the
+        network loses is not finite.
+
+    Cost: that of `reconstruction_scores`.
+    """
+    config = as_config(config, ReconstructionConfig)
     inputs = as_inputs(inputs)
     players = check_units(players, params, inputs)
     grams = gather_grams(

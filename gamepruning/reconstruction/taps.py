@@ -1,5 +1,6 @@
-"""What a network computes at its repaired readers, beside its outputs."""
+"""What a network computes at its repaired readers, alongside its outputs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from jaxtyping import ArrayLike, Bool
 
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
+from gamepruning.players.layer_players import LayerPlayers
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.reconstruction.readers import find_readers
 from gamepruning.run.kept import input_kept, kept_indices
@@ -25,7 +27,7 @@ class OutputsAndTaps(NamedTuple):
 
     Attributes:
       outputs: as `apply` returns them.
-      taps: {parameter: result}, float [B, ...], in the order of the program.
+      taps: {path: result}, float [B, ...]; see `Taps.paths`.
     """
 
     outputs: Outputs
@@ -38,28 +40,31 @@ class Taps:
     """A full network and its small one, both with taps; see `tap_readers`.
 
     Attributes:
-      paths: the parameters at whose results the taps are.
+      paths: the parameters at whose results the taps are, in the order of the program;
+        with a number behind where one is read several times, joined by + where a
+        matrix is made of several.
     """
 
     def __init__(self, players: UnitPlayers, mask: Bool[np.ndarray, " N"]):
         self._model, self._names, self._mask = players.model, players.paths, mask
         ends = self._ends(self._model.base)
         if not ends:
-            raise InputError(
-                "no tap: this mask cuts no axis that a product reads, or all such "
-                "products are in loops and branches"
-            )
+            raise InputError(f"no tap: {self._reason()}")
         self.paths = tuple(ends)
 
     def __repr__(self) -> str:
         return f"Taps({', '.join(self.paths)})"
 
     def full(self, params: Params, *inputs) -> OutputsAndTaps:
-        """The full network; of its taps the entries that the small one has, too.
+        """The full network; its taps are cut to the entries that the small one keeps.
 
         Args:
           params: of the full network, a tree.
           *inputs: as `apply` takes them, [B, ...].
+
+        Returns:
+          Its outputs, and the taps [B, ...]. Cost: a forward pass. Under `jax.jit` the
+          program is looked through once; otherwise in every call.
 
         Raises:
           InputError: params or inputs are not those of the network.
@@ -84,6 +89,9 @@ class Taps:
         Args:
           params: of the small network, a tree.
           *inputs: as the small network takes them, [B, ...].
+
+        Returns:
+          Its outputs, and the taps, of the shapes that `full` gives. Cost: as there.
 
         Raises:
           InputError: params or inputs are not those of the network.
@@ -111,15 +119,33 @@ class Taps:
         graph = trace.program.graph
         made = {value for node in graph.nodes for value in node.outs}
         place = {step: k for k, step in enumerate(readers.line.steps)}
+        found = [
+            (place[reader.step], shared.path, reader.chain.end)
+            for shared in readers.shared
+            for reader in shared.readers
+            if reader.chain.end in made
+        ]
+        times, seen = Counter(path for _, path, _ in found), Counter()
         ends: dict[str, int] = {}
-        for shared in readers.shared:
-            each = shared.sorted_by(place).readers
-            for number, reader in enumerate(each):
-                name = shared.path if len(each) == 1 else f"{shared.path} {number}"
-                if reader.chain.end in made:
-                    ends[name] = reader.chain.end
-        order = {value: k for k, node in enumerate(graph.nodes) for value in node.outs}
-        return dict(sorted(ends.items(), key=lambda item: order[item[1]]))
+        for _, path, end in sorted(found):
+            name = path if times[path] == 1 else f"{path} {seen[path]}"
+            seen[path] += 1
+            if end not in ends.values():  # two products may end in one sum
+                ends[name] = end
+        return ends
+
+    def _reason(self) -> str:
+        """Why there is no tap."""
+        readers = find_readers(self._model.base, self._names, self._mask)
+        if readers.shared:
+            return (
+                "what reads the axes that this mask cuts is in loops and branches, "
+                "where values cannot be taken out: write the layers as a Python loop"
+            )
+        if readers.alone:
+            path, reason = readers.alone[0]
+            return f"nothing that reads a cut axis can be fitted; {path}: {reason}"
+        return "this mask cuts no axis that a product reads"
 
 
 class _Tapping(Shrunk):
@@ -140,8 +166,8 @@ def tap_readers(players: Players, mask: ArrayLike) -> Taps:
     """Let a small network learn from the full one inside, not only at its outputs.
 
     A tap is where the result of a product that reads a cut axis ends: behind its bias,
-    and behind the residual stream that it adds to. There the small network should have
-    what the full one has, as `gp.repair` fits it.
+    and behind the residual stream that it adds to. At these points the small network
+    should match the full one; `gp.repair` fits the same values.
 
     Args:
       players: what `find_players` found, N players, units or layers.
@@ -155,7 +181,8 @@ def tap_readers(players: Players, mask: ArrayLike) -> Taps:
 
     Raises:
       InputError: the mask does not fit the players, these are not units or layers, or
-        it leaves nothing to tap. Products in loops and branches have no tap.
+        it leaves nothing to tap. Products in loops and branches have no tap, nor has
+        what `gp.repair` leaves alone.
 
     Example:
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -176,9 +203,14 @@ def tap_readers(players: Players, mask: ArrayLike) -> Taps:
       2.2; here no regressor is needed, as small and full network agree on axes.
     """
     check_players(players)
+    if isinstance(players, LayerPlayers):
+        raise InputError(
+            "scanned layers have no taps, as values cannot be taken out of a loop: "
+            "write the layers as a Python loop"
+        )
     if not isinstance(players, UnitPlayers):
         raise InputError(
-            f"expected players that are units or layers, not {type(players).__name__}: "
-            "find_players with layers='together', or unroll the layers"
+            f"expected players that are units or layers, not {players.granularity} "
+            "players, who are on no axis that is cut: find_players(granularity='unit')"
         )
     return Taps(players, np.asarray(players.mask(mask)))

@@ -77,10 +77,13 @@ def output_window(
     step = line.producers().get(end)
     if step is None or not line.is_float(end) or not line.shape(end):
         return None
-    *rows, classes = line.shape(end)
+    shape = line.shape(end)
+    if len(shape) == 1 and aim is Aim.CLASSES:
+        return None
+    *rows, classes = shape if len(shape) > 1 else (*shape, 1)
     count = int(np.prod(rows))
     is_train = np.arange(count) < max(1, round(count * (1 - held_out)))
-    train = np.repeat(is_train, classes).reshape(*rows, classes).astype(np.float32)
+    train = np.repeat(is_train, classes).reshape(shape).astype(np.float32)
     stop = passes.position[step] + 1
     return Window(start, stop, end, aim, train, 1 - train)
 

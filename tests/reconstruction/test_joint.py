@@ -9,7 +9,7 @@ import pytest
 
 import gamepruning as gp
 from gamepruning.metrics import class_divergence
-from gamepruning.reconstruction import RepairConfig
+from gamepruning.reconstruction import RepairConfig, eliminate_in_order
 from tests.reconstruction.test_repair import (
     close,
     draw,
@@ -194,6 +194,108 @@ def test_a_start_that_nothing_goes_on_from_is_told():
     other = first._replace(params={"in": first.params["in"]})
     with pytest.raises(gp.InputError):
         gp.repair(players, params, mask, x, config=fit, start=other)
+
+
+def test_gauss_newton_steps_see_who_has_just_left():
+    params, x = mlp_params(), draw(0, 500, 4)
+    players = gp.find_players(mlp, params, x)
+    start, full = some_leave(players, 2), mlp(params, x)
+    losses = []
+    for how in (config(0), config(10), config(10, last=2)):
+        found = eliminate_in_order(players, params, start, x, config=how)
+        ours = players.gated(found.params, found.mask, x)
+        losses.append(float(loss(ours, full)))
+        again = gp.repair(players, params, found.mask, x, config=how).params
+        theirs = float(loss(players.gated(again, found.mask, x), full))
+        assert losses[-1] < 1.5 * theirs
+    assert losses[2] < losses[1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("place", [0, 300])
+def test_what_is_not_finite_is_told_by_a_fit_from_a_start(place):
+    params, x = mlp_params(), draw(0, 500, 4)
+    players = gp.find_players(mlp, params, x)
+    mask = some_leave(players, 3)
+    first = gp.repair(players, params, mask, x)
+    bad = np.array(x)
+    bad[place] = np.nan
+    with pytest.raises(gp.InputError, match="not finite"):
+        gp.repair(players, params, mask, bad, config=config(last=2), start=first)
+
+
+def test_a_class_that_is_masked_out_is_no_obstacle():
+    def apply(params, x):
+        return mlp(params, x).at[:, 1].set(-jnp.inf)
+
+    params, x = mlp_params(), draw(0, 500, 4)
+    players = gp.find_players(apply, params, x)
+    mask, full = some_leave(players, 3), apply(params, x)
+    options = config(classes=True, last=2)
+    found = gp.repair(players, params, mask, x, config=options).params
+    plain = gp.repair(players, params, mask, x).params
+    distances = [
+        float(class_divergence(players.gated(p, mask, x), full)) for p in (plain, found)
+    ]
+    assert distances[1] < distances[0]
+
+
+def test_outputs_that_cannot_be_fitted_to_are_told():
+    def several(params, x):
+        outputs = mlp(params, x)
+        return outputs, outputs.sum()
+
+    def number(params, x):
+        return mlp(params, x)[:, 0]
+
+    params, x = mlp_params(), draw(0, 200, 4)
+    for apply, classes in ((several, False), (number, True)):
+        players = gp.find_players(apply, params, x)
+        mask = some_leave(players, 3)
+        first = gp.repair(players, params, mask, x)
+        fit = config(2, last=2, classes=classes)
+        with pytest.raises(gp.InputError, match="expected one output of floats"):
+            gp.repair(players, params, mask, x, config=fit, start=first)
+
+
+def test_rows_of_numbers_are_held_out_too():
+    def apply(params, x):
+        return mlp(params, x)[:, 0]
+
+    params, x = mlp_params(), draw(0, 60, 4)
+    players = gp.find_players(apply, params, x)
+    mask = some_leave(players, 2)
+    seen = np.concatenate([x[:45], draw(9, 15, 4) * 30])  # the last quarter is unlike
+    careful, free = (
+        gp.repair(
+            players, params, mask, seen, config=config(30, last=2, held_out=share)
+        ).params
+        for share in (0.25, 0.0)
+    )
+    assert any(
+        not np.array_equal(one, two)
+        for one, two in zip(
+            jax.tree.leaves(careful), jax.tree.leaves(free), strict=True
+        )
+    )
+
+
+def test_a_start_may_have_lists_for_tuples():
+    def apply(params, x):
+        return mlp(
+            dict(zip(("in", "b", "mid", "c", "out", "d"), params, strict=True)), x
+        )
+
+    params, x = tuple(mlp_params().values()), draw(0, 200, 4)
+    players = gp.find_players(apply, params, x)
+    mask, options = some_leave(players, 3), config(2, last=1)
+    first = gp.repair(players, params, mask, x)
+    listed = first._replace(params=list(first.params))
+    found, again = (
+        gp.repair(players, params, mask, x, config=options, start=start)
+        for start in (first, listed)
+    )
+    assert type(again.params) is tuple
+    jax.tree.map(np.testing.assert_array_equal, found.params, again.params)
 
 
 def loss(ours, full):

@@ -1,5 +1,7 @@
 """Taps: what the full and the small network have inside, entry by entry."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,6 +133,61 @@ def test_convolutions_and_weights_that_are_read_twice_have_taps():
     assert shapes[0]["b 1"][:3] == (8, 5, 5)
 
 
+def test_slices_of_one_parameter_have_a_tap_each():
+    def apply(params, x):
+        h = x @ params["in"]
+        for k in range(2):
+            h = jnp.tanh(h @ params["w"][k])
+        return h @ params["out"]
+
+    params = {"in": draw(1, 4, 8), "w": draw(2, 2, 8, 8) / 2, "out": draw(3, 8, 3)}
+    players, params, x, small = made(apply, params)
+    taps = tap_readers(players, small.mask)
+    assert taps.paths == ("w 0", "w 1", "out")
+    full = taps.full(params, x).taps
+    first = x @ params["in"] @ params["w"][0]
+    assert full["w 0"].shape[1] < 8
+    gap = np.abs(np.asarray(full["w 0"])[:, :, None] - np.asarray(first)[:, None])
+    assert gap.min(axis=2).max() < 1e-5
+
+
+def test_two_products_that_end_in_one_sum_have_one_tap():
+    def apply(params, x):
+        h = jnp.tanh(x @ params["in"])
+        return jnp.tanh(h @ params["a"] + jnp.square(h) @ params["b"]) @ params["out"]
+
+    shapes = {"in": (4, 8), "a": (8, 6), "b": (8, 6), "out": (6, 3)}
+    params = {name: draw(k, *shape) for k, (name, shape) in enumerate(shapes.items())}
+    players, params, x, small = made(apply, params)
+    taps = tap_readers(players, small.mask)
+    assert len(taps.paths) == 2
+    assert taps.paths[1] == "out"
+
+
+def test_numbers_in_the_parameters_mean_the_same_under_jit():
+    def apply(params, x):
+        h = x @ params["stem"]
+        h = h + jnp.tanh(h @ params["in"]) @ params["out"] * params["scale"]
+        return h @ params["head"]
+
+    shapes = {"stem": (4, 6), "in": (6, 9), "out": (9, 6), "head": (6, 3)}
+    params = {name: draw(k, *shape) for k, (name, shape) in enumerate(shapes.items())}
+    players, params, x, small = made(apply, params | {"scale": 0.5})
+    taps = tap_readers(players, small.mask)
+    for run, own in ((taps.full, params), (taps.small, small.params)):
+        eager, jitted = run(own, x).taps, jax.jit(run)(own, x).taps
+        assert eager.keys() == jitted.keys()
+        for name in eager:
+            close(jitted[name], eager[name], 1e-5)
+
+
+def test_half_precision_does_not_overflow():
+    big = {"a": jnp.full(4, 300, jnp.float16)}
+    assert float(tap_divergence({"a": jnp.full(4, 330, jnp.float16)}, big)) == (
+        pytest.approx(0.01, rel=1e-3)
+    )
+
+
 def test_who_stays_whole_and_loops_have_no_tap():
     players, params, x, _ = made()
     with pytest.raises(gp.InputError, match="no tap: this mask cuts no axis"):
@@ -147,8 +204,19 @@ def test_who_stays_whole_and_loops_have_no_tap():
     with pytest.raises(gp.InputError, match="in loops and branches"):
         tap_readers(players, some_leave(players))
     players = gp.find_players(apply, stack, x, layers="each")
-    with pytest.raises(gp.InputError, match="layers='together'"):
+    with pytest.raises(gp.InputError, match="scanned layers have no taps"):
         tap_readers(players, some_leave(players))
+
+    def tied(params, x):
+        return jnp.tanh(x @ params["in"]) @ jnp.abs(params["out"])
+
+    params = {"in": draw(1, 4, 9), "out": draw(2, 9, 4)}
+    players = gp.find_players(tied, params, x)
+    with pytest.raises(gp.InputError, match="no tap: nothing that reads a cut axis"):
+        tap_readers(players, some_leave(players))
+    weights = gp.find_players(mlp, mlp_params(), x, granularity="weight")
+    with pytest.raises(gp.InputError, match="granularity='unit'"):
+        tap_readers(weights, some_leave(weights))
 
 
 def test_what_does_not_fit_is_told():
@@ -163,5 +231,7 @@ def test_what_does_not_fit_is_told():
         tap_divergence({"out": ours["out"]}, full)
     with pytest.raises(gp.InputError, match="the same taps of both"):
         tap_divergence({}, {})
-    with pytest.raises(gp.InputError, match="of shape"):
+    with pytest.raises(gp.InputError, match="tap 'out' has shape"):
         tap_divergence({**ours, "out": ours["out"][:3]}, full)
+    with pytest.raises(gp.InputError, match=r"give the \.taps of"):
+        inspect.unwrap(tap_divergence)(taps.small(small.params, x), full)
