@@ -246,14 +246,7 @@ def teacher_outputs(
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: expected at least 1")
     size = min(batch_size, count_rows(inputs))
-    first = jax.tree.map(lambda leaf: leaf[:size], inputs)
-    shapes = jax.eval_shape(lambda x: apply(params, *x), first)
-    if not isinstance(shapes, jax.ShapeDtypeStruct):
-        raise InputError(
-            f"expected one array of outputs, got {jax.tree.structure(shapes)}: give an "
-            "apply that returns those to learn from"
-        )
-    outputs = predict(_spread(apply), params, inputs, batch_size=size)
+    outputs = predict(_one_array(apply), params, inputs, batch_size=size)
     found = np.asarray(outputs, np.float32)
     bad = np.isnan(found) | (found == np.inf)
     if bad.any():
@@ -265,8 +258,17 @@ def teacher_outputs(
     return outputs
 
 
-def _spread(apply: Callable[..., Any]) -> Callable[[Any, tuple], Any]:
-    return lambda params, inputs: apply(params, *inputs)
+def _one_array(apply: Callable[..., Any]) -> Callable[[Any, tuple], jax.Array]:
+    def run(params: Any, inputs: tuple) -> jax.Array:
+        outputs = apply(params, *inputs)
+        if not isinstance(outputs, jax.Array):
+            raise InputError(
+                f"expected one array of outputs, got a {type(outputs).__name__}: give "
+                "an apply that returns those to learn from"
+            )
+        return outputs
+
+    return run
 
 
 def _check_shapes(outputs: ArrayLike, teacher: ArrayLike) -> None:

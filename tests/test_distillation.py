@@ -109,3 +109,22 @@ def test_a_teacher_without_numbers_is_refused():
     inputs[7] = np.nan
     with pytest.raises(gp.InputError, match="not finite, first for example 7"):
         teacher_outputs(lambda w, x: x * w, 1.0, inputs)
+
+
+def test_a_teacher_may_mask_classes_out():
+    inputs = draw(0, 10, 3)
+
+    def apply(w, x):
+        return (x * w).at[:, 1].set(-jnp.inf)
+
+    said = teacher_outputs(apply, 1.0, inputs)
+    assert np.isneginf(said[:, 1]).all()
+
+
+def test_what_is_not_one_array_of_outputs_is_told():
+    inputs = draw(0, 10, 3)
+    for batch_size in (4, 100):
+        with pytest.raises(gp.InputError, match="one array of outputs, got a tuple"):
+            teacher_outputs(lambda w, x: (x, w), 1.0, inputs, batch_size=batch_size)
+    with pytest.raises(gp.InputError, match="batch_size=0: expected at least 1"):
+        teacher_outputs(lambda w, x: x * w, 1.0, inputs, batch_size=0)

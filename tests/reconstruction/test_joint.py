@@ -298,6 +298,14 @@ def test_a_start_may_have_lists_for_tuples():
     jax.tree.map(np.testing.assert_array_equal, found.params, again.params)
 
 
+def test_traced_parameters_are_told():
+    params, x = mlp_params(), draw(0, 100, 4)
+    players = gp.find_players(mlp, params, x)
+    mask = some_leave(players, 3)
+    with pytest.raises(gp.InputError, match="parameters or inputs are traced"):
+        jax.jit(lambda p: gp.repair(players, p, mask, x).params)(params)
+
+
 def loss(ours, full):
     return jnp.square(ours - full).mean()
 
