@@ -60,7 +60,22 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(deviation)
 
 
+def teach() -> list[str]:
+    """A row a network and size: after fine-tuning with and without a teacher."""
+    stages, lines = ("repaired", "labels", "teacher", "teacher and taps"), []
+    for name, title in (("digits", "digits"), ("lenet5", "LeNet-5")):
+        if not (HERE / f"repair/teach-{name}.json").exists():
+            continue
+        found = read(f"repair/teach-{name}.json")
+        for size in dict.fromkeys(map(_size, found["rows"])):
+            own = [row for row in found["rows"] if _size(row) == size]
+            values = (_stage(own, stage) for stage in stages)
+            lines.append((title, size, str(found["epochs"]), *values))
+    return table(("network", "kept", "epochs", *stages), "llrrrrr", lines)
+
+
 TABLES: dict[str, Table] = {
+    "repair-teach": teach,
     "repair-digits": partial(study, "digits"),
     "repair-lenet5": partial(study, "lenet5"),
     "repair-lenet5-market": partial(study, "lenet5-market"),
