@@ -91,6 +91,7 @@ LATE = {
     ("workbench/cli/commands.py", "workbench/report"): COMMAND,
     ("workbench/cli/commands.py", "workbench/settings"): COMMAND,
     ("workbench/cli/console.py", ""): COMMAND,
+    ("workbench/settings/parts.py", "workbench/datasets"): COMMAND,
     ("workbench/registry.py", "bandits/policies"): TABLES,
     ("workbench/registry.py", "baselines"): TABLES,
     ("workbench/jobs/bands.py", "workbench/report"): FIGURES,

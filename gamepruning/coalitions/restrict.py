@@ -112,20 +112,30 @@ class RestrictedGame:
           InputError: names of families, which a plain function of masks has not.
         """
         inside = self._always_in.copy()
-        inside[_numbers(always_in, "always_in")] = True
-        gone = _numbers(always_out, "always_out")
+        inside[_numbers(always_in, "always_in", len(inside))] = True
+        gone = _numbers(always_out, "always_out", len(inside))
         free = self.free[~inside[self.free] & ~np.isin(self.free, gone)]
+        if not len(free):
+            raise InputError("expected a free player at least, got none")
         return RestrictedGame(self._value_fn, free, inside)
 
 
-def _numbers(which: PlayerSet, name: str) -> Int[np.ndarray, " K"]:
+def _numbers(which: PlayerSet, name: str, num_players: int) -> Int[np.ndarray, " K"]:
     given = np.asarray([] if which is None else which)
-    if given.dtype.kind not in "iub" and given.size:
+    if given.dtype == bool and given.shape == (num_players,):
+        return np.flatnonzero(given)
+    if given.dtype.kind not in "iu" and given.size:
         raise InputError(
-            f"expected {name} as numbers of players, got {which!r}: this value "
-            "function is a plain function of masks and knows no families"
+            f"expected {name} as numbers of players or a mask, bool [{num_players}], "
+            f"got {which!r}: this value function is a plain function of masks and "
+            "knows no families"
         )
-    return given.astype(int)
+    given = given.astype(int)
+    if given.size and not 0 <= given.min() <= given.max() < num_players:
+        raise InputError(
+            f"expected {name} between 0 and {num_players - 1}, got {given.tolist()}"
+        )
+    return given
 
 
 def select_players(

@@ -5,13 +5,17 @@ They need a simple game, in which a coalition wins or does not; `threshold_game`
 one of any performance.
 """
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 
 from gamepruning.coalitions.exact import MAX_PLAYERS, all_coalitions, all_values
-from gamepruning.coalitions.games import count_players
+from gamepruning.coalitions.games import (
+    coalition_values,
+    count_players,
+    evaluation_seconds,
+    is_deterministic,
+    processes_of,
+)
 from gamepruning.types import InputError, Scores, ValueFn
 
 
@@ -21,18 +25,26 @@ class ThresholdGame:
     Attributes:
       num_players: N.
       quota: the value that wins.
+      is_deterministic, evaluation_seconds, processes: those of the performance.
     """
 
     def __init__(self, value_fn: ValueFn, quota: float, num_players: int):
         self._value_fn, self.quota, self.num_players = value_fn, quota, num_players
+        self.is_deterministic = is_deterministic(value_fn)
+        self.evaluation_seconds = evaluation_seconds(value_fn)
+        self.processes = processes_of(value_fn)
 
     def __repr__(self) -> str:
         return f"ThresholdGame({self.num_players} players, quota {self.quota:g})"
 
     def __call__(self, masks: ArrayLike) -> Float[np.ndarray, " S"]:
-        """1 for each coalition, bool [S, N], whose value is the quota or more."""
-        values: Any = self._value_fn(np.asarray(masks))
-        return (np.asarray(values) >= self.quota).astype(float)
+        """1 for each coalition, bool [S, N], whose value is the quota or more.
+
+        Raises:
+          InputError: a value is not a number.
+        """
+        values = coalition_values(self._value_fn, np.asarray(masks))
+        return (values >= self.quota).astype(float)
 
 
 def threshold_game(

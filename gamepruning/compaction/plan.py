@@ -8,9 +8,12 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -25,6 +28,7 @@ from gamepruning.trees.paths import (
     check_indices,
     check_kept,
     named_shapes,
+    path_name,
     same_rows,
 )
 from gamepruning.types import InputError, brief_repr
@@ -102,7 +106,28 @@ class Plan:
           InputError: if this is another model; it names the first difference.
         """
         self._check_model(params)
-        return slice_tree(params, self.kept)
+        return slice_tree(self._without_weights(params), self.kept)
+
+    def _without_weights(self, params: Any) -> Any:
+        """Single weights that left at zero: their families are whole parameters."""
+        shapes = {f.name: self.model.get(f.name, ()) for f in self.families}
+        gone = {
+            f.name: f
+            for f in self.families
+            if len(f.indices) < f.total == prod(shapes[f.name])
+            and len(shapes[f.name]) > 1
+        }
+
+        def zeroed(path: Any, leaf: Any) -> Any:
+            family = gone.get(path_name(path))
+            if family is None:
+                return leaf
+            stays = np.zeros(family.total, bool)
+            stays[family.indices] = True
+            where = np.where if isinstance(leaf, np.ndarray) else jnp.where
+            return where(stays.reshape(leaf.shape), leaf, 0).astype(leaf.dtype)
+
+        return jax.tree_util.tree_map_with_path(zeroed, params) if gone else params
 
     def apply_opt_state(self, opt_state: Any, params: Any) -> Any:
         """Slice the state of an optimizer of the same model.

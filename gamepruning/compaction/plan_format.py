@@ -46,8 +46,10 @@ def parse_indices(what: str, text: Any, size: int) -> np.ndarray:
         raise InputError(f'{what}: expected indices such as "0-3,7", got {text!r:.60}')
     runs = [run.partition("-") for run in text.split(",") if run]
     bounds = [(int(first), int(last or first) + 1) for first, _, last in runs]
-    if any(stop > size for _, stop in bounds):
-        raise InputError(f"{what}: expected indices below {size}, got {text!r:.60}")
+    if any(not start < stop <= size for start, stop in bounds):
+        raise InputError(
+            f"{what}: expected indices below {size}, in order, got {text!r:.60}"
+        )
     ranges = [np.arange(start, stop) for start, stop in bounds]
     return np.concatenate([np.array([], np.int64), *ranges])
 

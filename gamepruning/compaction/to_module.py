@@ -153,7 +153,8 @@ def _search(
         if place[0] not in given
     }
     first = None
-    for chosen in itertools.islice(_choices(places), MOST_TRIED):
+    choices = itertools.chain([_in_order(small, values, places)], _choices(places))
+    for chosen in itertools.islice(choices, MOST_TRIED):
         changes = _changes(values, chosen) | given
         found = shapes(changes)
         if found == wanted:
@@ -197,6 +198,22 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[Place, int]]:
                 yield (name, k), int(part)
 
 
+def _in_order(
+    small: CompactModel, values: Mapping[str, Any], options: Mapping[Place, list[int]]
+) -> dict[Place, int]:
+    """Places of one value and families of that size matched in their order."""
+    new: dict[int, list[int]] = defaultdict(list)
+    for _, total, indices in small.plan.families:
+        new[total].append(len(indices))
+    each = [(p, n) for name, value in values.items() for p, n in _numbers(name, value)]
+    found: dict[Place, int] = {}
+    for total, counts in new.items():
+        places = [place for place, number in each if number == total]
+        if len(places) == len(counts):
+            found |= dict(zip(places, counts, strict=True))
+    return {place: count for place, count in found.items() if place in options}
+
+
 def _choices(options: Mapping[Place, list[int]]) -> Iterator[dict[Place, int]]:
     """Ways to change places, those that change most first."""
     places = list(options)
@@ -225,7 +242,8 @@ def _why_none(
 ) -> str:
     """Why the configuration that changes most is not the small model's."""
     changes, found = first
-    told = "no configuration has the shapes of the small model: with "
+    told = f"none of the first {MOST_TRIED:,} configurations that were tried has the "
+    told += "shapes of the small model: with "
     told += _told(changes, values)
     if isinstance(found, str):
         return f"{told} the module says: {found}"

@@ -82,7 +82,8 @@ def load_torch(path: str | Path, like: Any) -> Any:
                 f"{path}: expected {name} of shape {expected}, got {arrays[name].shape}"
             )
         if name.endswith(".running_mean"):
-            array = array - arrays.get(_bias_before(name), 0)
+            bias = _bias_before(name)  # in the mean, where the network has none itself
+            array = array if bias in wanted else array - arrays.get(bias, 0)
         if not np.isfinite(array).all():
             raise InputError(f"{path} holds NaN or infinity in {name!r}")
         return np.ascontiguousarray(array.astype(leaf.dtype))

@@ -173,6 +173,11 @@ def falling_budget(
                 f"expected one count a family, at most all of it ({names}), got "
                 f"{'/'.join(map(str, target))}"
             )
+        if (limits < np.minimum(sizes, budget.min_units)).any():
+            raise InputError(
+                f"expected at least min_units={budget.min_units} in each family, got "
+                f"{'/'.join(map(str, target))}"
+            )
         target = limits.sum()
     elif is_share(target):
         target = target * whole

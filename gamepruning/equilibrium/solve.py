@@ -1,6 +1,7 @@
 """Play the game of a network whose weights stand still until nobody wants to move."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple, TypedDict, Unpack, get_args
@@ -13,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from gamepruning.equilibrium.competition import owned_rows
 from gamepruning.equilibrium.config import UtilityConfig
 from gamepruning.equilibrium.response import OwnTerms, gap, own_terms, respond
-from gamepruning.equilibrium.utility import player_scales
+from gamepruning.equilibrium.utility import check_gates, player_scales
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
@@ -76,6 +77,9 @@ class SolveOptions:
                 "expected max_steps >= 1 and tolerance >= 0, got "
                 f"{self.max_steps}, {self.tolerance}"
             )
+        rate = self.learning_rate
+        if rate is not None and not 0 < rate < math.inf:
+            raise InputError(f"expected a learning rate above 0, got {rate}")
 
 
 class _State(NamedTuple):
@@ -157,8 +161,9 @@ def solve(
             f"{dynamics!r}"
         )
     chosen = make_options(SolveOptions, options, solve)
-    start = jnp.ones(players.num_players) if gates is None else jnp.asarray(gates)
     check_players(players)
+    everyone = jnp.ones(players.num_players)
+    start = check_gates(players, everyone if gates is None else gates)
 
     def loss(joint):
         return loss_fn(put_trainable(joint["params"], params), joint["gates"])
@@ -264,7 +269,7 @@ def _climb(terms: OwnTerms, gates: Array, rate: Array) -> Array:
 
 
 def _respond_at_once(terms: OwnTerms, gates: Array, rate: Array) -> Array:
-    return gates + rate * (respond(terms, gates) - gates)
+    return jnp.clip(gates + rate * (respond(terms, gates) - gates), 0.0, 1.0)
 
 
 def _take_turns(players, params, config, terms, gates, rate) -> Array:
@@ -281,7 +286,7 @@ def _take_turns(players, params, config, terms, gates, rate) -> Array:
             (slope, curvature), gate, row = player
             slope = slope - eta * (row @ shift)  # what those before it have changed
             best = respond(OwnTerms(slope, curvature), gate)
-            new = gate + rate * (best - gate)
+            new = jnp.clip(gate + rate * (best - gate), 0.0, 1.0)
             return shift + (new - gate) * row, new
 
         start = jnp.zeros(rows.shape[1], rows.dtype)

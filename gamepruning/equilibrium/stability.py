@@ -21,6 +21,7 @@ from gamepruning.equilibrium.utility import (
     squared_norms,
 )
 from gamepruning.players import Players
+from gamepruning.trees.trainable import put_trainable, take_trainable
 from gamepruning.types import InputError
 
 Operator = Callable[[Array], Array]
@@ -55,14 +56,14 @@ def game_jacobian(
       Shah and Khan, arXiv 2512.22106, section 5.3.
     """
     gates = check_gates(players, gates)
-    grads_at = jax.grad(lambda joint: loss_fn(joint["params"], joint["gates"]))
+    grads_at = _gradient(params, loss_fn)
 
     def field(gates):
-        grads = grads_at({"params": params, "gates": gates})
+        grads = grads_at(gates)
         slope, curvature = own_terms(players, params, grads, gates, config)
         return slope - 2 * curvature * gates
 
-    return jax.jit(lambda v: jax.jvp(field, (gates,), (v,))[1])
+    return _derivative(field, gates)
 
 
 def response_jacobian(
@@ -99,15 +100,35 @@ def response_jacobian(
     if not config.has("beta"):
         raise InputError("best responses have a slope only where beta > 0")
     gates = check_gates(players, gates)
-    grads_at = jax.grad(lambda joint: loss_fn(joint["params"], joint["gates"]))
-    fixed = grads_at({"params": params, "gates": gates}) if linearised else None
+    grads_at = _gradient(params, loss_fn)
+    fixed = grads_at(gates) if linearised else None
 
     def responses(gates):
-        grads = grads_at({"params": params, "gates": gates}) if fixed is None else fixed
+        grads = grads_at(gates) if fixed is None else fixed
         terms = own_terms(players, params, grads, gates, config)
         return respond(terms, gates) if clipped else _top(terms)
 
-    return jax.jit(lambda v: jax.jvp(responses, (gates,), (v,))[1])
+    return _derivative(responses, gates)
+
+
+def _gradient(params: PyTree, loss_fn: LossFn) -> Callable[[Array], PyTree]:
+    """gates [N] -> the loss's gradient, None for what of params is not trained."""
+
+    def loss(joint):
+        return loss_fn(put_trainable(joint["params"], params), joint["gates"])
+
+    own = take_trainable(params)
+    return lambda gates: jax.grad(loss)({"params": own, "gates": gates})
+
+
+def _derivative(field: Callable[[Array], Array], gates: Array) -> Operator:
+    """v [N] -> the derivative of a field along v, in the type of the gates."""
+
+    def apply(v):
+        tangent = jnp.asarray(v, gates.dtype)
+        return jax.jvp(field, (gates,), (tangent,))[1]
+
+    return jax.jit(apply)
 
 
 def _top(terms: OwnTerms) -> Array:

@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all."""
 
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -32,7 +33,7 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
       >>> Path("note.txt").read_text()
       'done'
     """
-    path = Path(path)
+    path = Path(path).absolute()
     temporary = _beside(path)
     with _disk_errors(path):
         if path.is_dir():
@@ -60,7 +61,7 @@ def new_folder(
       InputError: if `path` exists and may not be replaced, or the disk does not let it
         be written.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     if path.exists() and not _is_free(path) and not may_replace(path):
         raise InputError(f"{path} exists and holds something else: name a new folder")
     temporary, old = _beside(path), _beside(path)
@@ -76,7 +77,8 @@ def new_folder(
                 os.replace(old, path)
             raise
         finally:
-            for leftover in (*path.parent.glob(f"{temporary.name}*"), old):
+            pattern = f"{glob.escape(temporary.name)}*"
+            for leftover in (*path.parent.glob(pattern), old):
                 shutil.rmtree(leftover, ignore_errors=True)
 
 

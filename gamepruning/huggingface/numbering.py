@@ -24,6 +24,11 @@ def drop_layers(checkpoint: Checkpoint, layers: Iterable[int]) -> Checkpoint:
     Raises:
       InputError: there is no such layer, or none would stay.
     """
+    if not isinstance(checkpoint, Checkpoint):
+        raise InputError(
+            f"expected a checkpoint, as load returns, got a "
+            f"{type(checkpoint).__name__}: drop layers before compact"
+        )
     architecture = architecture_of(checkpoint.config, checkpoint.params)
     count = architecture.sizes["layers"]
     gone = _numbers(layers)

@@ -82,7 +82,7 @@ def save(
         _verify(small, params, config)
     _check_rest(rest, before, config)
     with new_folder(
-        folder, may_replace=lambda path: overwrite and (path / CONFIG).is_file()
+        folder, may_replace=lambda path: overwrite and _is_model_alone(path)
     ) as temporary:
         temporary.mkdir()
         if source is not None:
@@ -90,6 +90,24 @@ def save(
         write_json(temporary / CONFIG, config)
         write_tensors(temporary, {**params, **rest}, shard_bytes)
     return Path(folder)
+
+
+def _is_model_alone(folder: Path) -> bool:
+    """True if a folder holds a model and nothing that `save` would not write.
+
+    Raises:
+      InputError: the name of what would be lost.
+    """
+    if not (folder / CONFIG).is_file():
+        return False
+    for path in sorted(folder.iterdir()):
+        is_known = path.is_file() or _FOLDERS.fullmatch(path.name)
+        if not is_known:
+            raise InputError(
+                f"{folder} holds {path.name}, too, which would be lost: move it away, "
+                "or name a new folder"
+            )
+    return True
 
 
 def _left(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,11 @@ def vit(config: Config, names: Collection[str]) -> Architecture:
     prefix = prefix_of(names, "vit.")
     image, patch = _pair(config["image_size"]), _pair(config["patch_size"])
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    if min(*patch, heads) < 1:
+        raise InputError(
+            f"expected patch_size and num_attention_heads of at least 1, got {patch} "
+            f"and {heads}"
+        )
     head = config.get("head_dim") or hidden // heads
     sizes = {
         "positions": (image[0] // patch[0]) * (image[1] // patch[1]) + 1,

@@ -83,6 +83,11 @@ def _full_input(
     """The shape of an input before entries left."""
     before = list(shape)
     for axis, rows in axes.items():
+        if len(shape) != len(full):
+            raise InputError(
+                f"input {key} has shape {tuple(shape)}, expected {len(full)} axes: one "
+                "example is a batch of one, x[None]"
+            )
         if shape[axis] != len(rows):
             raise InputError(
                 f"input {key} has {shape[axis]} entries on axis {axis}, expected "

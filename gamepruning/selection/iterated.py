@@ -224,6 +224,8 @@ class _Selection:
             value_fn, self.key, self.pace, make_scorer, budget, floors, options
         )
         facts = self._facts(total, num_evaluations, players)
+        if int(floors.least.sum()) == self.pace.n:  # counts by family
+            facts["least"] = floors.least.tolist()
         trace, least = self._load(total, facts), self._least(total)
         while int(trace.mask.sum()) != self.pace.n and not self._is_over(trace):
             new = play_round(rules, trace)
@@ -332,7 +334,9 @@ def _check_same_game(trace: SelectionTrace, value_fn, path: Path) -> None:
         return
     stored = trace.rounds[-1].value
     now = float(coalition_values(value_fn, trace.mask[None])[0])
-    if not math.isclose(now, stored, rel_tol=1e-3, abs_tol=1e-5):
+    if math.isclose(now, stored, rel_tol=1e-3, abs_tol=1e-5):
+        return
+    if now == float(coalition_values(value_fn, trace.mask[None])[0]):  # not noise
         raise InputError(
             f"checkpoint {path} is of another game: its last coalition was worth "
             f"{stored:.6g} and is worth {now:.6g} now; delete it, or name another file"

@@ -121,9 +121,8 @@ def most_within(
     """
     low = max(round_to, 1) * len(players.families)
     if isinstance(source, SelectionTrace):
-        counts = [int(r.kept.sum()) for r in source.rounds[-2:]]
-        if len(source.rounds) == 1:
-            counts.append(low if source.method == "building" else players.num_players)
+        counts = [int(r.kept.sum()) for r in source.rounds]
+        counts.append(low if source.method == "building" else players.num_players)
         low, high = max(min(counts), low), max(counts)
     else:
         high = players.num_players - 1

@@ -149,3 +149,13 @@ def test_scores_are_one_line_and_tracers_are_no_error():
     jax.jit(traced)(scores)
     assert seen[0].startswith("Scores(") and "JitTracer" in seen[0]
     assert repr(jax.tree.map(np.shape, scores)).startswith("Scores((300,)")
+
+
+def test_players_of_a_plain_game_are_a_mask_or_numbers():
+    game = voting_game(3, [2, 1, 1, 1])
+    assert game.restrict(always_in=np.arange(4) == 0).free.tolist() == [1, 2, 3]
+    for wrong in ([4], [-1], np.arange(3) == 0):
+        with pytest.raises(InputError, match="expected always_in"):
+            game.restrict(always_in=wrong)
+    with pytest.raises(InputError, match="a free player"):
+        game.restrict(always_in=[0, 1, 2, 3])

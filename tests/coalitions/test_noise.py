@@ -157,3 +157,18 @@ def test_noise_of_the_ends_adds_to_the_errors():
     found = ends.rise(np.array([[0.0, 1.0], [2.0, 5.0]]))
     assert found.value == 2.0 and found.freedom == pytest.approx(25 / 17)
     assert found.variance == pytest.approx(2 / 2 + 8 / 2)
+
+
+@pytest.mark.parametrize(
+    "method", ["auto", "leverage", "permutation", "antithetic", "antithetic_centred"]
+)
+def test_shapley_values_of_a_constant_game_are_not_certain(method):
+    found = estimate_indices(
+        jax.random.key(0),
+        lambda masks: np.full(len(masks), 0.5),
+        shapley(5),
+        num_evaluations=100,
+        method=method,
+    )
+    assert np.isinf(found.scores.stderr).all()
+    assert found.note.startswith("all values were equal")

@@ -235,3 +235,12 @@ def test_layers_are_unions():
 def test_bad_input_is_told(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_a_threshold_of_what_is_not_a_number_is_told():
+    def value(masks):
+        return np.where(masks.sum(axis=1) == 1, np.nan, masks.sum(axis=1))
+
+    with pytest.raises(gp.InputError):
+        deegan_packel(threshold_game(value, 2, 3))
+    assert threshold_game(voting_game(2, [1, 1, 1]), 1).is_deterministic

@@ -147,8 +147,12 @@ def test_units_leave_when_none_of_their_weights_is_read(key):
     mask = np.ones(players.num_players, bool)
     readers = mask[20:32].reshape(4, 3)  # dense1/kernel
     readers[1] = False
+    mask[:3] = False
     small = gp.compact(players, params, mask)
     assert small.params["dense0"]["kernel"].shape == (5, 3)
+    applied = small.plan.apply(params)
+    jax.tree.map(np.testing.assert_array_equal, applied, small.params)
+    assert not np.all(applied["dense0"]["kernel"])
     np.testing.assert_allclose(
         small.apply(small.params, inputs),
         players.gated(params, mask, inputs),

@@ -311,3 +311,8 @@ def test_the_old_plan_stays_when_writing_fails(plan, tmp_path, monkeypatch):
 def test_indices_as_text(indices, text):
     assert format_indices(np.array(indices, np.int64)) == text
     np.testing.assert_array_equal(parse_indices("these", text, 11), indices)
+
+
+def test_indices_out_of_order_are_told():
+    with pytest.raises(InputError, match="in order, got '7-3'"):
+        parse_indices("axis 0", "7-3", 10)

@@ -167,3 +167,11 @@ def test_what_is_computed_from_a_size_is_told():
 
     with pytest.raises(InputError, match="computes something from a size"):
         to_module(pruned(Mean(), (6,)), Mean(), X)
+
+
+def test_equal_widths_that_shrink_differently_are_matched_in_order():
+    config = Mlp(widths=(16,) * 6)
+    variables = config.init(jax.random.key(0), X)
+    small = compacted(*gp.from_linen(config, variables), (3, 4, 5, 6, 7, 8))
+    found = to_module(small, config, X)
+    assert found.module == Mlp(widths=(3, 4, 5, 6, 7, 8))

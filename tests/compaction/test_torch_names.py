@@ -1,5 +1,6 @@
 """Published weights under PyTorch's names: read, and checked in one line."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,3 +91,16 @@ def test_arrays_that_do_not_fit_are_one_line(change, said, tmp_path):
     save_file(arrays, tmp_path / "a.safetensors")
     with pytest.raises(InputError, match=f"^[^\n]*{said}[^\n]*$"):
         load_torch(tmp_path / "a.safetensors", drawn(RESNET))
+
+
+def test_a_bias_of_the_network_stays_out_of_the_mean(tmp_path):
+    class Biased(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(2, (3, 3), name="features_0")(x)
+            return nn.BatchNorm(use_running_average=True, name="features_1")(x)
+
+    wanted = drawn(Biased())
+    save_file(published(wanted), tmp_path / "a.safetensors")
+    found = load_torch(tmp_path / "a.safetensors", wanted)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, found, wanted))

@@ -248,3 +248,34 @@ def test_wrong_options_are_named(game, options):
     players, params, loss_fn, _ = game
     with pytest.raises(InputError, match=next(iter(options))):
         solve(players, params, loss_fn, UtilityConfig(), **options)
+
+
+def test_what_solve_cannot_start_from_is_told(game):
+    players, params, loss_fn, gates = game
+    with pytest.raises(InputError, match="float gates"):
+        solve(players, params, loss_fn, UtilityConfig(), gates=np.ones(len(gates), int))
+    for rate in (-1.0, 0.0, float("nan")):
+        with pytest.raises(InputError, match="a learning rate above 0"):
+            solve(players, params, loss_fn, UtilityConfig(), learning_rate=rate)
+    with pytest.raises(InputError):
+        solve(params, players, loss_fn, UtilityConfig())
+
+
+@pytest.mark.parametrize("dynamics", ["simultaneous", "sequential"])
+def test_gates_stay_between_0_and_1_at_any_rate(game, dynamics):
+    players, params, loss_fn, _ = game
+    config = UtilityConfig(beta=0.05, gamma=10.0)
+    options = {"dynamics": dynamics, "learning_rate": 1.5, "max_steps": 1}
+    found = solve(players, params, loss_fn, config, **options).gates
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
+
+
+def test_the_jacobian_leaves_out_what_is_not_trained(game):
+    players, params, loss_fn, gates = game
+    config = UtilityConfig(beta=0.1)
+    wanted = game_jacobian(players, params, loss_fn, gates, config)(gates)
+    found = game_jacobian(players, params, loss_fn, gates, config)(
+        np.asarray(gates, np.float32)
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)

@@ -215,6 +215,7 @@ def test_a_budget_that_makes_no_sense(options, message):
         (gp.Budget(keep=8), {}, "and 7 .everybody., got 8"),
         (gp.Budget(keep=(5, 1)), {}, "one count a family"),
         (gp.Budget(keep=(4, 1, 1)), {}, "one count a family"),
+        (gp.Budget(keep=(3, 1), min_units=2), {}, "at least min_units=2 in each"),
         (gp.Budget(keep=3), {"start": 0.9, "end": 0.5}, "start < end"),
         (
             gp.Budget(keep=3),

@@ -82,6 +82,12 @@ def test_a_smaller_checkpoint_has_a_smaller_configuration(llama, tmp_path):
     with pytest.raises(gp.InputError, match="holds a model already: .*overwrite=True"):
         hf.save(folder, small, checkpoint)
     hf.save(folder, small, checkpoint, overwrite=True)
+    (folder / "checkpoint-5").mkdir()
+    with pytest.raises(gp.InputError, match="holds checkpoint-5, too, which would be"):
+        hf.save(folder, small, checkpoint, overwrite=True)
+    assert (folder / "checkpoint-5").exists()
+    with pytest.raises(gp.InputError, match="drop layers before compact"):
+        hf.drop_layers(small, [1])
     with pytest.raises(gp.InputError, match="expected the checkpoint that the small"):
         hf.save(tmp_path / "other", small)
     # What the configuration says is not what the small model computes.

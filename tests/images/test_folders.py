@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from gamepruning.images import read_folder
+from gamepruning.images.sets import group_copies
 from gamepruning.types import InputError
 
 
@@ -142,3 +143,11 @@ def test_images_that_cannot_all_be_held_are_refused(pets, monkeypatch):
     monkeypatch.setattr("os.sysconf", lambda name: 1 if "PAGE" in name else 1000)
     with pytest.raises(InputError, match="--image-size"):
         read_folder(pets)
+
+
+def test_copies_are_found_among_very_many_images():
+    images = np.zeros((20_001, 2, 2, 1), np.uint8)
+    images[7] = 1
+    groups, notes = group_copies(images)
+    assert (np.flatnonzero(groups) == [7]).all()
+    assert not notes

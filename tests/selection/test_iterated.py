@@ -433,6 +433,10 @@ def test_a_checkpoint_of_something_else_is_refused(key, tmp_path):
         iterated_building(key, gloves, 3, **options)
     with pytest.raises(InputError, match="of another"):
         iterated_building(jax.random.fold_in(key, 1), gloves, 2, **options)
+    noise = np.random.default_rng(0)
+    iterated_building(
+        key, lambda masks: gloves(masks) + noise.normal(size=len(masks)), 2, **options
+    )
     with pytest.raises(InputError, match="worth 6 and is worth 12 now"):
         iterated_building(key, lambda masks: 2 * gloves(masks), 2, **options)
     path.write_bytes(path.read_bytes()[:-9])

@@ -1,5 +1,7 @@
 """As many players as a budget allows: by scores, by traces, and never more."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,3 +131,28 @@ def test_limits_out_of_reach_are_refused(players, keep, told):
 def test_players_that_never_fit_are_refused(players):
     with pytest.raises(gp.InputError, match="not even the best 3 players"):
         most_within(draw(0), lambda mask: False, players=players)
+
+
+def test_a_trace_may_have_gone_far_past_the_limit():
+    sizes = (7, 10, 3)
+    params = [jnp.ones(pair) for pair in zip(sizes, sizes[1:], strict=False)]
+
+    def apply(params, x):
+        return jnp.tanh(x @ params[0]) @ params[1]
+
+    players = gp.find_players(apply, params, jnp.ones((2, 7)))
+    worth = np.arange(10.0)
+    options = {"num_players": 10, "players": players}
+    for select, n, base in (
+        (iterated_pruning, 2, "full"),
+        (iterated_building, 8, "empty"),
+    ):
+        scorer = functools.partial(greedy_scores, base=base)
+        trace = select(
+            jax.random.key(0), lambda m: m @ worth, n, scorer=scorer, **options
+        )
+        for limit in (3, 5, 7):
+            fits = lambda mask, limit=limit: mask.sum() <= limit  # noqa: E731
+            mask = most_within(trace, fits, players=players)
+            assert mask.sum() == limit
+            assert mask[-limit:].all()

@@ -10,6 +10,7 @@ from gamepruning.coalitions.estimators.base import (
     SampleCost,
     State,
     are_repeated,
+    nothing_seen,
     only_shapley,
 )
 from gamepruning.coalitions.estimators.draws import Draws
@@ -123,7 +124,9 @@ def _finish(problem: Problem, state: State) -> Estimate:
     whole = fit.estimate._replace(
         value=fit.estimate.value + share, halves=fit.estimate.halves + share
     )
-    return ends.add_noise(whole, found, fit.freedom)
+    noisy = ends.add_noise(whole, found, fit.freedom)
+    seen = np.concatenate([state["values"][:, :2].ravel(), state["ends"].ravel()])
+    return noisy if np.ptp(seen) else nothing_seen(noisy)
 
 
 def _fit_wide(problem: Problem, state: State, rise: float) -> ridge.RidgeFit:

@@ -16,6 +16,7 @@ from gamepruning.coalitions.estimators.base import (
     SampleCost,
     State,
     are_repeated,
+    nothing_seen,
     only_shapley,
 )
 from gamepruning.coalitions.games import prefix_values
@@ -113,8 +114,10 @@ def _init(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
 
 def _finish(problem: Problem, state: State) -> Estimate:
     del problem
-    rise = ends.rise(state["ends"])
-    return ends.add_noise(moments.finish(state), rise, moments.freedom(state))
+    rise, found = ends.rise(state["ends"]), moments.finish(state)
+    noisy = ends.add_noise(found, rise, moments.freedom(state))
+    is_flat = not (found.value.any() or found.stderr.any() or np.ptp(state["ends"]))
+    return nothing_seen(noisy) if is_flat else noisy
 
 
 def _update(

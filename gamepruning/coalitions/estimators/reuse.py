@@ -145,4 +145,6 @@ def _difference(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     support = effective_number(variance, higher)
     observed = observed_freedom(support, count.sum(axis=0), skew=SKEW)
     freedom = np.minimum(count.min(axis=0) - 1, observed)
-    return mean[1] - mean[0], np.sqrt(variance) * widening(freedom), support
+    stderr = np.sqrt(variance) * widening(freedom)
+    stderr = np.where(count.min(axis=0) < 2, np.inf, stderr)  # one value has no spread
+    return mean[1] - mean[0], stderr, support

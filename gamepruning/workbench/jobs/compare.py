@@ -52,8 +52,7 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
             told = " and ".join(f"{metric} of {name}" for metric, name in names.items())
             raise InputError(f"--datasets are judged by {told}: compare them apart")
         for dataset, made in zip(settings.datasets, prepared, strict=True):
-            if "." not in settings.keep:  # fractions are told by their flags
-                check_keep(made.task.players, SizeSettings(keep=settings.keep))
+            check_keep(made.task.players, SizeSettings(keep=settings.keep))
             check_curve(_curve_of(settings, dataset, made), made.task)
     with run.writing(*prepared):
         rows = _run_all(run, prepared)

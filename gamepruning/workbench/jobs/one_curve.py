@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.progress import Progress
 
 from gamepruning import metrics
 from gamepruning.compaction.gates import Absorbed, gated_network
-from gamepruning.compaction.measure import count_params
 from gamepruning.files.fingerprint import fingerprint
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.run.batches import evaluate, predict
@@ -100,9 +100,9 @@ class Trained:
 
     def tune(self, small: SmallNetwork, method: str) -> Any:
         """The parameters of a network cut from this, fine-tuned; None without."""
-        size, name = count_params(small.params), f"{method}-{self.label}"
-        told = f"{method}, network {self.seed}"
-        return self._tune(f"{name}-{size}", told, small, small.params)
+        shapes = fingerprint(jax.tree.map(np.shape, small.params))
+        name, told = f"{method}-{self.label}", f"{method}, network {self.seed}"
+        return self._tune(f"{name}-{shapes}", told, small, small.params)
 
 
 def prepare_curve(settings: CurveSettings, seed: int) -> Prepared:

@@ -139,6 +139,9 @@ def prepare(
     options = {"seed": seed, "key": keys.init, "is_loaded": load is not None}
     with told_own(network.module):
         task = make_task(settings.dataset, data, network, settings.training, **options)
+    is_calibrated = settings.flat().get("value") == "calibrated"
+    if is_calibrated and task.dataset.task != "classification":
+        raise InputError("--value calibrated is for classes: take loss or metric")
     if load is not None:
         read = load_torch if is_published else load_weights
         task = task._replace(params=read(load, task.params))

@@ -61,7 +61,8 @@ def _choose(
 ) -> Choice:
     """The players whose gate stayed open, at least one in each family."""
     players, gates, size = task.players, game.gates, settings.size
-    alive, mask = open_players(players, gates, settings.game.threshold, size.round_to)
+    seats = gates * getattr(game, "demand", 1.0)  # whoever has none leaves, gate or not
+    alive, mask = open_players(players, seats, settings.game.threshold, size.round_to)
     inputs = checked_inputs(task)
     full = absorb_gates(task.network.apply, players, game.params, gates, mask, inputs)
     spans = [slice(family.start, family.stop) for family in players.families]

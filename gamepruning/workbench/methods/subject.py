@@ -14,7 +14,6 @@ from rich.progress import Progress
 from gamepruning.coalitions import measures
 from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.compaction.gates import Absorbed
-from gamepruning.errors import InputError
 from gamepruning.files.together import shared_mesh
 from gamepruning.metrics import cross_entropy
 from gamepruning.types import Scores
@@ -68,14 +67,10 @@ class Subject:
 def _measure(task: Task, value: str) -> Callable[..., Any]:
     if value == "metric" or (value == "auto" and task.is_metric_named):
         return task.metric
-    if task.dataset.task == "classification":
-        if value == "calibrated":
-            return measures.calibrated_likelihood
-        if task.loss is cross_entropy:
-            return measures.negative_cross_entropy
-        return lambda outputs, labels: -task.loss(outputs, labels)
     if value == "calibrated":
-        raise InputError("--value calibrated is for classes: take loss or metric")
+        return measures.calibrated_likelihood
+    if task.dataset.task == "classification" and task.loss is cross_entropy:
+        return measures.negative_cross_entropy
     return lambda outputs, labels: -task.loss(outputs, labels)
 
 

@@ -99,7 +99,10 @@ class DataSettings(Settings):
 
     def fit_for(self, dataset: str) -> "DataSettings":
         """The same without what goes with tables, where the data set is none."""
-        if Path(dataset).suffix:
+        from gamepruning.workbench.datasets import image_kind, places
+
+        is_other = dataset in ("digits", *places.TEXTS)
+        if not is_other and image_kind(dataset, self.data_dir) is None:
             return self
         fields = ("standardise", "pixel_mean", "pixel_scale", "image_size", "data_dir")
         return DataSettings(**{name: getattr(self, name) for name in fields})
@@ -328,11 +331,10 @@ def settle(
     steps = num_train // batch
     epochs = asked.epochs or min(max(20, -(-LEAST_STEPS // steps)), MAX_EPOCHS)
     num_steps = epochs * steps
+    gate_rate = max(1e-3, GATE_TRAVEL / num_steps)
     if has_budget:  # gates leave within a fiftieth of the steps, which leaves a fifth
         gate_rate = min(max(1 / LEAVE_STEPS, 50 / num_steps), 0.5)
-    else:
-        gate_rate = max(1e-3, GATE_TRAVEL / num_steps)
-    gate_rate = float(f"{rates.gate_learning_rate or gate_rate:.2g}")
+    gate_rate = rates.gate_learning_rate or float(f"{gate_rate:.2g}")
     optimizer = rates.optimizer
     if optimizer == "auto":
         is_plain = network in SGD_MODELS and task == "classification"

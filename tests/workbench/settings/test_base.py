@@ -95,6 +95,7 @@ def test_flags_reach_their_groups_whole():
     compare = CompareSettings(datasets=("t.csv", "digits"), data=data)
     assert compare.as_curve("t.csv").data is compare.data
     assert compare.as_curve("digits").data == DataSettings()
+    assert compare.as_curve("wine").data is compare.data
     assert compare.as_equilibrium("t.csv", 3).training is compare.training
 
 
@@ -129,6 +130,9 @@ def test_nothing_is_left_to_choose(num_train, task):
         TrainingSettings(epochs=2), rates, network="mlp", num_train=num_train, task=task
     )
     assert (found.epochs, found.optimizer, found.fine_tune) == (2, "adam", 0)
+    rates = RateSettings(gate_learning_rate=0.00124)
+    found = settle(TrainingSettings(), rates, network="mlp", num_train=40, task=task)
+    assert found.gate_learning_rate == 0.00124
 
 
 @pytest.mark.parametrize(
