@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 from gamepruning.compaction import plan_format as form
 from gamepruning.compaction.slicing import select_inputs, slice_opt_state, slice_tree
 from gamepruning.files.atomic import new_file
+from gamepruning.players.naming import layer_name
 from gamepruning.players.players import Players
 from gamepruning.trees.paths import (
     InputAxes,
@@ -110,13 +111,14 @@ class Plan:
 
     def _without_weights(self, params: Any) -> Any:
         """Single weights that left at zero: their families are whole parameters."""
-        shapes = {f.name: self.model.get(f.name, ()) for f in self.families}
-        gone = {
-            f.name: f
-            for f in self.families
-            if len(f.indices) < f.total == prod(shapes[f.name])
-            and len(shapes[f.name]) > 1
-        }
+        by_name = {f.name: f for f in self.families}
+        gone: dict[str, KeptFamily] = {}
+        for name, shape in self.model.items():
+            family = by_name.get(name) or by_name.get(layer_name(name))
+            if family is None or len(shape) < 2 or prod(shape) != family.total:
+                continue
+            if len(family.indices) < family.total:
+                gone[name] = family
 
         def zeroed(path: Any, leaf: Any) -> Any:
             family = gone.get(path_name(path))
