@@ -143,10 +143,11 @@ def _judge_points(
 ) -> list[dict[str, Any]]:
     """The facts of each point; those on the front are also judged on the test data."""
     players, threshold = task.players, settings.game.threshold
-    masks = np.stack([open_players(players, g, threshold)[1] for g in game.gates])
+    gates, sound = jnp.nan_to_num(game.gates), np.isfinite(game.gates).all(axis=1)
+    masks = np.stack([open_players(players, g, threshold)[1] for g in gates])
     left = jnp.where(jnp.asarray(masks), game.gates, 0.0)
     on = np.asarray(judge(game.params, game.gates)).tolist()
-    removed = np.asarray(judge(game.params, left)).tolist()
+    removed = np.where(sound, judge(game.params, left), np.nan).tolist()
     kept = masks.sum(axis=1).tolist()
     columns = {"value": removed, "kept": kept}
     front = equilibrium.pareto_front(columns, maximise="value", minimise="kept")

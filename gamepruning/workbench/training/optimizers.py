@@ -98,7 +98,8 @@ def game_for_training(task: Task, make: Callable[..., Any]) -> loop.TrainStep:
         key, own = jax.random.split(state.key)
         keys = () if plain else (own,)
         inner, info = game_step(state.game, (batch.inputs, *keys, batch.labels))
-        return GameState(inner, key), TrainInfo(info.loss.mean())
+        loss = info.loss.mean(where=info.loss < float("inf"))  # some may diverge
+        return GameState(inner, key), TrainInfo(loss)
 
     return loop.TrainStep(init, step)
 

@@ -127,3 +127,15 @@ def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
 def test_settings_of_another_version(tmp_path):
     with pytest.raises(InputError, match="setting .* in config.json"):
         SweepSettings.from_dict({"gamma": [0.1]})
+
+
+def test_a_game_that_diverges_does_not_end_the_others(tmp_path):
+    settings = SMALL.but(gamma=(0.01,), seeds=1, learning_rate=(0.05, 1e30))
+    folder, _ = sweep(settings, tmp_path / "run")
+    rows = json.loads((folder / "sweep.json").read_text())["rows"]
+    assert len(rows) == 2
+    good = [row for row in rows if row["weight_learning_rate"] == 0.05]
+    assert good[0]["front"]
+    assert not [row for row in rows if row not in good and row["front"]]
+    with pytest.raises(InputError, match="training diverged"):
+        sweep(settings.but(learning_rate=(1e30, 2e30)), tmp_path / "none")
