@@ -1,6 +1,7 @@
 """Gauss-Newton fits of a reader and what leads to it."""
 
 import importlib
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -190,7 +191,7 @@ def test_a_start_that_nothing_goes_on_from_is_told():
         gp.repair(players, params, mask, x, start=first)
     fit = config(last=1)
     with pytest.raises(gp.InputError, match=r"start=dict: expected what gp\.repair"):
-        gp.repair(players, params, mask, x, config=fit, start=params)
+        inspect.unwrap(gp.repair)(players, params, mask, x, config=fit, start=params)
     other = first._replace(params={"in": first.params["in"]})
     with pytest.raises(gp.InputError):
         gp.repair(players, params, mask, x, config=fit, start=other)
