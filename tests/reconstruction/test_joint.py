@@ -160,7 +160,7 @@ def test_the_fit_to_the_outputs_starts_from_a_repair(tmp_path, monkeypatch):
     assert after < before
 
 
-def test_a_layer_of_a_scan_starts_from_a_repair():
+def scanned_layers():
     def apply(params, x):
         def layer(h, layer):
             return h + jax.nn.relu(h @ layer["in"]) @ layer["out"], None
@@ -168,7 +168,11 @@ def test_a_layer_of_a_scan_starts_from_a_repair():
         return jax.lax.scan(layer, x, params)[0]
 
     params = {"in": draw(1, 3, 5, 9), "out": draw(2, 3, 9, 5) / 3}
-    x = draw(0, 300, 5)
+    return apply, params, draw(0, 300, 5)
+
+
+def test_a_layer_of_a_scan_starts_from_a_repair():
+    apply, params, x = scanned_layers()
     players = gp.find_players(apply, params, x, layers="each")
     mask = np.arange(players.num_players) % 3 > 0
     first, whole = (
@@ -332,14 +336,7 @@ def test_weights_that_something_else_needs_stay():
 
 
 def test_one_layer_of_a_scan_leaves_the_others_alone():
-    def apply(params, x):
-        def layer(h, layer):
-            return h + jax.nn.relu(h @ layer["in"]) @ layer["out"], None
-
-        return jax.lax.scan(layer, x, params)[0]
-
-    params = {"in": draw(1, 3, 5, 9), "out": draw(2, 3, 9, 5) / 3}
-    x = draw(0, 300, 5)
+    apply, params, x = scanned_layers()
     players = gp.find_players(apply, params, x)
     mask = some_leave(players, 2)
     losses = []
