@@ -153,8 +153,10 @@ def _search(
         if place[0] not in given
     }
     first = None
-    choices = itertools.chain([_in_order(small, values, places)], _choices(places))
-    for chosen in itertools.islice(choices, MOST_TRIED):
+    matched = filter(None, [_in_order(small, values, places)])
+    choices = itertools.chain(matched, _choices(places))
+    tried = list(itertools.islice(choices, MOST_TRIED))
+    for chosen in tried:
         changes = _changes(values, chosen) | given
         found = shapes(changes)
         if found == wanted:
@@ -162,7 +164,7 @@ def _search(
         first = (changes, found) if first is None else first
     else:
         assert first is not None
-        raise InputError(_why_none(first, wanted, values))
+        raise InputError(_why_none(first, wanted, values, len(tried) == MOST_TRIED))
     for place in list(chosen):  # a field that does not matter stays as it was
         fewer = {k: v for k, v in chosen.items() if k != place}
         if shapes(_changes(values, fewer) | given) == wanted:
@@ -239,11 +241,12 @@ def _why_none(
     first: tuple[Mapping[str, Any], Shapes | str],
     wanted: Shapes,
     values: Mapping[str, Any],
+    gave_up: bool,
 ) -> str:
     """Why the configuration that changes most is not the small model's."""
     changes, found = first
-    told = f"none of the first {MOST_TRIED:,} configurations that were tried has the "
-    told += "shapes of the small model: with "
+    none = f"none of {MOST_TRIED:,} configurations" if gave_up else "no configuration"
+    told = f"{none} has the shapes of the small model: with "
     told += _told(changes, values)
     if isinstance(found, str):
         return f"{told} the module says: {found}"
