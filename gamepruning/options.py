@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import inspect
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -57,6 +58,7 @@ def make_options(
 
     Raises:
       TypeError: a keyword is unknown, or one without a default is missing.
+      InputError: one that counts something is not a whole number.
 
     Example:
       >>> @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,22 @@ def make_options(
             f"{function.__name__}() needs the keyword"
             f"{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
         )
-    return options(**given)
+    whole = [name for name in given if fields[name].type in (int, int | None)]
+    return options(**{**given, **{k: _whole(k, given[k]) for k in whole}})
+
+
+def _whole(name: str, value: Any) -> Any:
+    """A number that counts something, 1e3 as 1000.
+
+    Raises:
+      InputError: it is not whole.
+    """
+    is_number = isinstance(value, numbers.Real)
+    if value is None or isinstance(value, numbers.Integral) or not is_number:
+        return value  # other types are for the class to judge
+    if not float(value).is_integer():
+        raise InputError(f"expected {name} as a whole number, got {value}")
+    return int(value)
 
 
 def _named(function: Callable[..., Any]) -> list[str]:

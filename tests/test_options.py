@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from gamepruning.options import as_config, make_options
@@ -34,3 +35,12 @@ def test_a_config_of_another_kind_is_refused():
     assert as_config(None, WalkOptions) == WalkOptions()
     with pytest.raises(InputError, match="config=WalkOptions.*, got dict {'stride': 2"):
         as_config({"stride": 2.0}, WalkOptions)
+
+
+def test_a_count_is_a_whole_number():
+    assert walk(0, num_steps=1e3) == WalkOptions(num_steps=1000)
+    assert type(walk(0, num_steps=np.float32(5)).num_steps) is int
+    with pytest.raises(InputError, match="expected num_steps as a whole number, got 3"):
+        walk(0, num_steps=3.5)
+    with pytest.raises(InputError, match="got nan"):
+        walk(0, num_steps=float("nan"))

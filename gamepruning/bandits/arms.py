@@ -205,8 +205,15 @@ class RemovalArms:
 
         Returns:
           float [N]; players that are not in get 0.
+
+        Raises:
+          InputError: it is not a number of these mini-batches.
         """
         count = self.num_batches if num_batches is None else num_batches
+        if count not in range(1, self.num_batches + 1):
+            raise InputError(
+                f"expected num_batches in [1, {self.num_batches}], got {count}"
+            )
         run = self.compile_once(("changes", count), lambda: _all_changes(self, count))
         found = run(self.data)
         return jnp.where(jnp.asarray(self.is_open), found, 0.0)

@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from gamepruning.bandits.game import BanditState, begin, learn
 from gamepruning.bandits.policy import Policy
+from gamepruning.coalitions.games import coalition_values
 from gamepruning.types import InputError, ValueFn
 
 
@@ -21,7 +22,8 @@ class HostArms:
       num_arms: N, where the value function does not say.
 
     Raises:
-      InputError: `value_fn` is not callable, or N is not known.
+      InputError: `value_fn` is not callable, or N is not known, below 1, or another
+        one than the value function says.
     """
 
     num_batches = 1
@@ -35,6 +37,9 @@ class HostArms:
                 "expected gp.removal_arms, or a value function and num_arms=, the "
                 f"number of its players; got {type(value_fn).__name__}"
             )
+        if num != int(num) or num < 1 or known not in (None, num):
+            says = "" if known is None else f", and the value function has {known}"
+            raise InputError(f"expected num_arms, a number of players, got {num}{says}")
         self.num_arms = int(num)
         self.is_open = np.ones(self.num_arms, bool)
         self._value_fn = value_fn
@@ -43,7 +48,7 @@ class HostArms:
         """The loss of value without each of the chosen players, float [P]."""
         masks = np.ones((len(chosen) + 1, self.num_arms), bool)
         masks[np.arange(len(chosen)), chosen] = False
-        values = np.asarray(self._value_fn(masks), float)
+        values = coalition_values(self._value_fn, masks)
         return values[-1] - values[:-1]
 
 

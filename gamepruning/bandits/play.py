@@ -103,7 +103,8 @@ def play_bandit(
       policy: such as `gp.ucb1()`, or its name.
       value_or_loss: `gp.removal_arms`, whose pulls run compiled, or a value function:
         coalitions, bool [S, N] -> values [S], higher is better.
-      num_pulls: budget, at least one pull an open arm; 10 an open arm if None.
+      num_pulls: budget, at least one pull an open arm; 10 an open arm if None. The last
+        turn is played whole: up to `pulls_at_once` - 1 pulls come on top.
       num_arms: N, where a value function does not say.
       pulls_at_once: pulls between two looks at the results.
       stop_at: stop once this many players of the lowest loss change are apart from the
@@ -117,7 +118,9 @@ def play_bandit(
 
     Returns:
       `Scores`: the mean loss change (or loss of value) without the player. Cost:
-      num_pulls pulls, each a fraction `arms.share` of a pass over a mini-batch.
+      num_pulls pulls, each a fraction `arms.share` of a pass over a mini-batch. The
+      standard error is 0 after whole walks through the mini-batches, and for a value
+      function that gives the same value each time.
 
     Raises:
       InputError: a budget below one pull an open arm, more pulls at once than arms, a

@@ -114,8 +114,12 @@ def _estimates(state: BanditState, num_batches: int) -> tuple[np.ndarray, np.nda
     mean = np.asarray(state.shift, float) + sums / counts
     repeated = counts > 1
     spare = np.maximum(squares - sums**2 / counts, 0) / np.maximum(counts - 1, 1)
-    pooled = spare[repeated].mean() if repeated.any() else np.mean(mean**2)
+    is_drawn = num_batches > 1
+    unknown = np.mean(mean**2) if is_drawn else 0.0
+    pooled = spare[repeated].mean() if repeated.any() else unknown
     variance = np.where(repeated, spare, pooled)
+    if not is_drawn:  # pulls of an arm are equal, or its value function is noisy
+        return mean, np.sqrt(variance / counts)
     # Whole walks through the mini-batches are exact; the rest are drawn from M.
     rest = counts % num_batches
     return mean, np.sqrt(variance * rest * (1 - rest / num_batches)) / counts

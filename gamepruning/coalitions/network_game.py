@@ -138,6 +138,12 @@ class ValueFunction(ChunkedGame):
         related.get()
         return self._of(related, self.free, self._inside)
 
+    def all_rows(self) -> ValueFunction:
+        """The game before `sample_rows`: whoever compares coalitions needs that."""
+        whole = self._related.whole()
+        same = whole is self._related
+        return self if same else self._of(whole, self.free, self._inside)
+
     def _among(
         self, free: Int[np.ndarray, " M"], inside: Bool[np.ndarray, " N"]
     ) -> ValueFunction:

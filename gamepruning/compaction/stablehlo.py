@@ -75,11 +75,11 @@ def export_stablehlo(
     exported = _export(lambda *xs: apply(params, *xs), specs, batch, platforms)
     data = _serialize(exported)
     path = Path(path)
-    with new_file(path) as temporary:
-        temporary.write_bytes(data)
-    with new_file(_manifest_path(path)) as temporary:
-        manifest = _manifest(path, exported, data, specs, batch)
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    manifest = _manifest(path, exported, data, specs, batch)
+    text = json.dumps(manifest, indent=2) + "\n"
+    with new_file(path) as model, new_file(_manifest_path(path)) as beside:
+        model.write_bytes(data)
+        beside.write_text(text, encoding="utf-8")
     return path
 
 

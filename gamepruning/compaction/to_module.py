@@ -7,6 +7,7 @@ new one, and the shapes of all parameters must come out as those of the small mo
 """
 
 import dataclasses
+import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction.compact import CompactModel
+from gamepruning.players.adapters import from_linen, from_nnx
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
@@ -57,6 +59,7 @@ def to_module(
     *inputs: Any,
     make: Callable[[Any], Any] | None = None,
     fields: Mapping[str, Any] | None = None,
+    call: Mapping[str, Any] | None = None,
     tolerance: float = TOLERANCE,
 ) -> SmallModule:
     """The module of the small configuration, with the small parameters, checked equal.
@@ -69,6 +72,8 @@ def to_module(
       make: configuration -> linen or nnx module; None where `config` is a linen module.
         It draws parameters for nnx, which are replaced.
       fields: values of fields, where they are not found or several would do.
+      call: the keywords that `from_linen` or `from_nnx` had besides, such as
+        {"train": False} or {"method": "encode"}.
       tolerance: the largest difference of an output, over the largest output.
 
     Returns:
@@ -109,7 +114,7 @@ def to_module(
         )
     values, wanted = _values(config), _shapes(small.params)
     is_nnx = _is_nnx(small.params)
-    given = dict(fields or {})
+    given, keywords = dict(fields or {}), dict(call or {})
     if unknown := sorted(given.keys() - values.keys()):
         raise InputError(
             f"no field {unknown[0]!r} in the configuration: it has {', '.join(values)}"
@@ -117,13 +122,14 @@ def to_module(
 
     def shapes(changes: Mapping[str, Any]) -> Shapes | str:
         try:
-            return _shapes_of(lambda: build(_replaced(config, changes)), shown, is_nnx)
+            own = _replaced(config, changes)
+            return _shapes_of(lambda: build(own), shown, keywords, is_nnx)
         except Exception as error:  # whatever a module says to sizes that do not fit
             return (str(error) or type(error).__name__).splitlines()[0]
 
     changes = _search(small, values, given, wanted, shapes)
     chosen = _replaced(config, changes)
-    module, outputs = _filled(build(chosen), small.params, shown)
+    module, outputs = _filled(build(chosen), small.params, shown, keywords)
     error = _difference(small.apply(small.params, *shown), outputs)
     if not error <= tolerance:
         raise InputError(
@@ -295,25 +301,30 @@ def _shapes(tree: Any) -> Shapes:
     return {name: tuple(np.shape(x)) for name, x in named_leaves(tree).items()}
 
 
-def _shapes_of(build: Callable[[], Any], inputs: tuple, is_nnx: bool) -> Shapes:
+def _shapes_of(
+    build: Callable[[], Any], inputs: tuple, keywords: dict[str, Any], is_nnx: bool
+) -> Shapes:
     """The shapes of a module's state, without computing it."""
     if not is_nnx:
-        return _shapes(jax.eval_shape(build().init, jax.random.key(0), *inputs))
+        init = functools.partial(build().init, **keywords)
+        return _shapes(jax.eval_shape(init, jax.random.key(0), *inputs))
     from flax import nnx
 
     return _shapes(nnx.state(nnx.eval_shape(build)))
 
 
-def _filled(module: Any, params: Any, inputs: tuple) -> tuple[Any, Any]:
+def _filled(
+    module: Any, params: Any, inputs: tuple, keywords: dict[str, Any]
+) -> tuple[Any, Any]:
     """A module with the parameters, and its outputs in evaluation mode."""
     if _is_linen(module):
-        return module, module.apply(params, *inputs)
+        apply, own = from_linen(module, params, **keywords)
+        return module, apply(own, *inputs)
     from flax import nnx
 
     nnx.update(module, params)
-    ready = nnx.clone(module)
-    ready.eval()
-    return module, ready(*inputs)
+    apply, own = from_nnx(module, **keywords)
+    return module, apply(own, *inputs)
 
 
 def _is_linen(module: Any) -> bool:

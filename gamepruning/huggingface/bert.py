@@ -19,6 +19,7 @@ from gamepruning.huggingface.layers import (
     Tensors,
     activation,
     attend,
+    check_range,
     check_tokens,
     layer_norm,
     linear,
@@ -98,6 +99,8 @@ def bert(config: Config, names: Collection[str]) -> Architecture:
         token_type_ids: Int[Array, "B T"] | None = None,
     ) -> Float[Array, "B T D"]:
         check_tokens(sizes, input_ids, attention_mask)
+        if token_type_ids is not None:
+            check_range(token_type_ids, sizes["types"], "token types")
         if is_old:
             params = {_named(name, back=True): x for name, x in params.items()}
         x = _embed(config, prefix, params, input_ids, token_type_ids)

@@ -60,7 +60,9 @@ def fit(
         sizes = _grown(sizes, architecture)
         params = _padded(params, outside, layers, sizes, architecture)
     elif problem := architecture.problem(sizes):
-        raise InputError(f"{problem}: keep another number, or give pad=True")
+        helps = isinstance(_grown_or_why(sizes, architecture), dict)
+        hint = ", or give pad=True" if helps else "; pad=True does not help here"
+        raise InputError(f"{problem}: keep another number{hint}")
     found = new_config(config, architecture, sizes, stays)
     for field in ("dtype", "torch_dtype"):
         if config.get(field) is not None:
@@ -130,13 +132,21 @@ def _shared(
 
 def _grown(sizes: Sizes, architecture: Architecture) -> dict[str, int]:
     """The sizes of a configuration, the fewest heads that are no fewer than these."""
+    found = _grown_or_why(sizes, architecture)
+    if isinstance(found, str):
+        raise InputError(f"{found}, and zeros do not help")
+    return found
+
+
+def _grown_or_why(sizes: Sizes, architecture: Architecture) -> dict[str, int] | str:
+    """The sizes of a configuration after padding, or why there are none."""
     names, full = architecture.grows, architecture.sizes
     ranges = [range(sizes[name], full[name] + 1) for name in names]
     for values in sorted(itertools.product(*ranges), key=math.prod):
         found = {**sizes, **dict(zip(names, values, strict=True))}
         if not architecture.problem(found):
             return found
-    raise InputError(f"{architecture.problem(sizes)}, and zeros do not help")
+    return architecture.problem(sizes)
 
 
 def _padded(

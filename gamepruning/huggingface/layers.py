@@ -38,10 +38,11 @@ def check_tokens(
     Args:
       sizes: those of the model: `vocab`, and `positions` where they are limited.
       input_ids: their values are checked where they are known, outside `jit`.
-      attention_mask: None if there is no padding.
+      attention_mask: None if there is no padding; likewise.
 
     Raises:
-      InputError: the type, a shape or a token does not fit the model.
+      InputError: no token of a text is left, or the type, a shape or a token does not
+        fit the model.
     """
     is_array = isinstance(input_ids, jax.Array | np.ndarray)
     if not is_array or not jnp.issubdtype(input_ids.dtype, jnp.integer):
@@ -62,14 +63,38 @@ def check_tokens(
             f"{shape[1]} tokens are more than the {most} positions of the model: give "
             "shorter sequences"
         )
-    if not isinstance(input_ids, jax.core.Tracer):
-        low, high = int(input_ids.min()), int(input_ids.max())
-        if low < 0 or high >= sizes["vocab"]:
+    check_range(
+        input_ids,
+        sizes["vocab"],
+        "tokens",
+        f" (vocab_size {sizes['vocab']})",
+        ": use the tokenizer of this checkpoint",
+    )
+    if attention_mask is not None and not isinstance(attention_mask, jax.core.Tracer):
+        empty = np.flatnonzero(~np.asarray(attention_mask).any(axis=1))
+        if empty.size:
             raise InputError(
-                f"expected tokens from 0 to {sizes['vocab'] - 1} (vocab_size "
-                f"{sizes['vocab']}), got {low if low < 0 else high}: use the "
-                "tokenizer of this checkpoint"
+                f"attention_mask leaves no token of text {empty[0]} (and "
+                f"{empty.size - 1} more): leave such texts out"
             )
+
+
+def check_range(
+    values: Any, number: int, what: str, where: str = "", hint: str = ""
+) -> None:
+    """Check that integers are in [0, number), where they are known.
+
+    Raises:
+      InputError: one is not.
+    """
+    if isinstance(values, jax.core.Tracer):
+        return
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= number:
+        raise InputError(
+            f"expected {what} from 0 to {number - 1}{where}, got "
+            f"{low if low < 0 else high}{hint}"
+        )
 
 
 def decoder(

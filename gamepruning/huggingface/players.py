@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from gamepruning.huggingface.architecture import Architecture, Dims, size_of
 from gamepruning.huggingface.checkpoint import Checkpoint, architecture_of
+from gamepruning.huggingface.layers import check_tokens
 from gamepruning.huggingface.numbering import split_name
 from gamepruning.players import Players, find_players as find_all
 from gamepruning.players.unit_players import UnitPlayers
@@ -38,7 +40,8 @@ def find_players(
       The players; families are named by layer and kind, "model.layers.0.neurons".
 
     Raises:
-      InputError: there is no such kind, no input, or no checkpoint.
+      InputError: there is no such kind, no input, a token that the model does not know,
+        or no checkpoint.
     """
     if not isinstance(checkpoint, Checkpoint):
         raise InputError(
@@ -50,6 +53,9 @@ def find_players(
             "expected example inputs: find_players(checkpoint, input_ids), or "
             "pixel_values of a ViT"
         )
+    architecture = architecture_of(checkpoint.config, checkpoint.params)
+    if isinstance(inputs[0], jax.Array | np.ndarray) and "vocab" in architecture.sizes:
+        check_tokens(architecture.sizes, *inputs[:2])  # while the values are known
     asked = {kinds} if isinstance(kinds, str) else set(kinds or ())
     players = find_all(
         checkpoint.apply,
@@ -57,7 +63,6 @@ def find_players(
         *inputs,
         reductions="width" if STREAM in asked else "freeze",
     )
-    architecture = architecture_of(checkpoint.config, checkpoint.params)
     found = kinds_of(players, checkpoint)
     known = [kind for kind in architecture.widths if kind in found.values()]
     wanted = {kind for kind in known if _is_free(architecture, kind)}

@@ -19,8 +19,8 @@ def marginal_values(value_fn: ValueFn, mask: ArrayLike) -> Scores:
       mask: the coalition C, bool [N].
 
     Returns:
-      `Scores` [N], exact. Cost: N + 1 evaluations, less where `value_fn` toggles
-      players incrementally.
+      `Scores` [N], exact: a game of `sample_rows` is asked about all its examples.
+      Cost: N + 1 evaluations, less where `value_fn` toggles players incrementally.
 
     Raises:
       InputError: the mask is not one coalition, or a value is not finite.
@@ -202,6 +202,8 @@ def _come(
 
 
 def _toggles(value_fn: ValueFn, mask: np.ndarray) -> tuple[float, np.ndarray]:
-    """v(C), and v of C with each player's membership flipped, [N]."""
+    """v(C), and v of C with each player's membership flipped, [N]; on all examples."""
+    whole = getattr(value_fn, "all_rows", None)  # examples of other coalitions differ
+    value_fn = value_fn if whole is None else whole()
     values, flipped = toggle_values(value_fn, mask[None])
     return float(values[0]), flipped[0]

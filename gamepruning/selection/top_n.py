@@ -107,12 +107,13 @@ def top_n(
     if is_by_family(n):
         return take_best(value, groups, family_counts(n, groups, len(value)))
     n = as_count(n, len(value))
-    _check_request(n, len(value), groups, scope, players, proportions_from)
+    bundles = bundles_of(groups, allowed.uniform)
+    _check_request(n, len(value), groups, bundles, scope, players, proportions_from)
     ranked = value
     if scope == "proportions":
         ranked = check_scores(proportions_from, players, name="proportions_from")
     worth = _share if scope == "family" else _worth(ranked)
-    quotas = _fill(groups, n, bundles_of(groups, allowed.uniform), worth)
+    quotas = _fill(groups, n, bundles, worth)
     return take_best(value, groups, quotas)
 
 
@@ -305,14 +306,14 @@ def _fill(
     for index, bundle in enumerate(bundles):
         members = [groups[k] for k in bundle]
         step, size = max(g.step for g in members), members[0].size
-        lo = np.arange(max(group.floor for group in members), size, step)
+        lo = np.arange(_floor(groups, bundle), size, step)
         hi = np.minimum(lo + step, size)
         if lo.size:
             lows.append(lo)
             sizes.append(hi - lo)
             owners.append(np.full(lo.shape, index))
             worths.append(np.mean([worth(g, lo, hi) for g in members], axis=0))
-    quotas = [max(groups[k].floor for k in bundle) for bundle in bundles]
+    quotas = [_floor(groups, bundle) for bundle in bundles]
     room = n - sum(q * len(b) for q, b in zip(quotas, bundles, strict=True))
     low, size, owner = map(np.concatenate, (lows, sizes, owners))
     for block in np.lexsort((low, owner, -np.concatenate(worths))):
@@ -328,7 +329,14 @@ def _fill(
     return found
 
 
-def _check_request(n, num_players, groups, scope, players, proportions_from) -> None:
+def _floor(groups: Sequence[Group], bundle: Sequence[int]) -> int:
+    """The fewest that each group of a bundle keeps: the largest floor of them."""
+    return max(groups[k].floor for k in bundle)
+
+
+def _check_request(
+    n, num_players, groups, bundles, scope, players, proportions_from
+) -> None:
     if scope not in get_args(Scope):
         raise InputError(
             f"expected scope to be one of {get_args(Scope)}, got {scope!r}"
@@ -347,10 +355,12 @@ def _check_request(n, num_players, groups, scope, players, proportions_from) -> 
         )
     if n < 1:
         raise InputError(f"expected n >= 1 players to keep, got {n}")
-    least = sum(group.floor for group in groups)
+    floors = {k: _floor(groups, bundle) for bundle in bundles for k in bundle}
+    least = sum(floors.values())
     if n < least:
+        told = ", ".join(f"{group.name} {floors[k]}" for k, group in enumerate(groups))
         raise InputError(
-            f"cannot keep {n} players: min_units, round_to and protect already keep "
-            f"{least} ({', '.join(f'{g.name} {g.floor}' for g in groups)}); "
+            f"cannot keep {n} players: min_units, round_to, protect and uniform "
+            f"already keep {least} ({told}); "
             "ask for more or lower them"
         )

@@ -220,6 +220,20 @@ def test_a_value_function_is_played_on_the_host():
     oracle = gp.baselines.loss_oracle_scores(players, params, gp.cross_entropy, x, y)
     np.testing.assert_allclose(scores.value, oracle.value, atol=1e-5)
     assert isinstance(scores, gp.Scores) and scores.num_evaluations == 40
+    assert not np.asarray(scores.stderr).any()
+
+
+def test_a_noisy_value_function_has_standard_errors():
+    noise = np.random.default_rng(0)
+
+    def value_fn(masks):
+        return masks @ np.array([3.0, 1.0, 2.0]) + noise.normal(size=len(masks))
+
+    policy = gp.bandits.uniform()
+    found = record_bandit(0, policy, value_fn, num_arms=3, num_pulls=900)
+    expected = np.sqrt(2 / found.pulls)  # a pull is the difference of two values
+    np.testing.assert_allclose(found.scores.stderr, expected, rtol=0.2)
+    assert (abs(found.mean - [3, 1, 2]) < 4 * expected).all()
 
 
 def test_seeds_by_vmap_are_the_seeds_alone():
@@ -349,6 +363,15 @@ def test_bad_arms():
         arms.without(np.zeros(14, bool))
     with pytest.raises(InputError, match="num_arms="):
         record_bandit(jax.random.key(0), gp.ucb1(), lambda masks: masks.sum(1))
+    for num, told in ((0, "got 0"), (2.5, "whole number, got 2.5"), (3, "has 14")):
+        with pytest.raises(InputError, match=told):
+            game = gp.value_function(players, params, gp.accuracy, x, y)
+            record_bandit(jax.random.key(0), gp.ucb1(), game, num_arms=num)
+    with pytest.raises(InputError, match="shape"):
+        record_bandit(jax.random.key(0), gp.ucb1(), lambda m: m, num_arms=3)
+    for count in (0, arms.num_batches + 1):
+        with pytest.raises(InputError, match="num_batches in "):
+            arms.loss_changes(count)
     nan = gp.removal_arms(players, params, gp.cross_entropy, x * jnp.nan, y)
     with pytest.raises(InputError, match="loss change of player 0 is nan"):
         record_bandit(jax.random.key(0), gp.ucb1(), nan)
@@ -382,6 +405,10 @@ def test_a_checkpoint_of_another_game_is_refused(tmp_path):
     run(gp.ucb1(), arms, value_fn)
     with pytest.raises(InputError, match="rate"):
         run(gp.ucb1(0.5), arms, value_fn)
+    run = functools.partial(run, checkpoint=tmp_path / "greedy")
+    run(gp.bandits.epsilon_greedy(), arms, value_fn)
+    with pytest.raises(InputError, match="policy"):
+        run(gp.bandits.epsilon_greedy(decay=True), arms, value_fn)
 
 
 def test_only_open_arms_are_pulled():

@@ -175,3 +175,51 @@ def test_equal_widths_that_shrink_differently_are_matched_in_order():
     small = compacted(*gp.from_linen(config, variables), (3, 4, 5, 6, 7, 8))
     found = to_module(small, config, X)
     assert found.module == Mlp(widths=(3, 4, 5, 6, 7, 8))
+
+
+class Moody(nn.Module):
+    """In evaluation mode when it is told so; `encode` is all but the last layer."""
+
+    hidden: int = 16
+
+    def setup(self):
+        self.one, self.norm, self.two = (
+            nn.Dense(self.hidden),
+            nn.BatchNorm(),
+            nn.Dense(3),
+        )
+
+    def __call__(self, x, *, train):
+        return self.two(self.encode(x, train=train))
+
+    def encode(self, x, *, train):
+        return nn.relu(self.norm(self.one(x), use_running_average=not train))
+
+
+def test_keywords_of_the_call_are_passed_on():
+    net = Moody()
+    variables = net.init(jax.random.key(1), X, train=False)
+    apply, params = gp.from_linen(net, variables, train=False)
+    small = compacted(apply, params, (6,))
+    found = to_module(small, net, X, call={"train": False})
+    assert found.module == Moody(6)
+    with pytest.raises(InputError, match="missing.*'train'"):
+        to_module(small, net, X)
+
+
+def test_a_method_of_an_nnx_module():
+    class Coder(Net):
+        def encode(self, x):
+            return self(x) * 2
+
+    module = Coder(Config(), nnx.Rngs(0))
+    apply, params = gp.from_nnx(module, method="encode")
+    small = compacted(apply, params, (6, 6))
+    found = to_module(
+        small,
+        Config(),
+        X,
+        make=lambda config: Coder(config, nnx.Rngs(0)),
+        call={"method": "encode"},
+    )
+    assert found.config == Config(width=6)

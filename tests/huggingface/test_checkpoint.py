@@ -258,6 +258,7 @@ def test_a_head_equal_to_the_embedding_it_is_tied_to_is_not_kept(tmp_path):
         ((tiny.IDS - 1,), r"tokens from 0 to 49 \(vocab_size 50\), got -1"),
         ((tiny.IDS, np.ones(6, int)), r"the shape of input_ids, \(2, 6\), got \(6,\)"),
         ((tiny.IDS, np.ones((2, 5), int)), r"\(2, 6\), got \(2, 5\)"),
+        ((tiny.IDS, np.eye(2, 6, -1, int)), r"no token of text 0 \(and 0 more\)"),
     ],
 )
 def test_inputs_that_are_no_tokens_are_refused(inputs, told):
@@ -270,3 +271,15 @@ def test_tokens_of_another_vocabulary_are_refused(kind):
     apply = architecture_of(tiny.CONFIGS[kind], []).apply
     with pytest.raises(gp.InputError, match="use the tokenizer of this checkpoint"):
         apply({}, jnp.asarray(tiny.IDS + 44))
+
+
+def test_token_types_of_another_model_are_refused():
+    apply = architecture_of(tiny.CONFIGS["bert"], []).apply
+    with pytest.raises(gp.InputError, match="token types from 0 to 1, got 2"):
+        apply({}, jnp.asarray(tiny.IDS), None, jnp.full_like(tiny.IDS, 2))
+
+
+def test_players_are_not_found_by_tokens_of_another_vocabulary(tmp_path):
+    checkpoint = hf.load(tiny.write(tmp_path, "llama"))
+    with pytest.raises(gp.InputError, match="use the tokenizer of this checkpoint"):
+        hf.find_players(checkpoint, tiny.IDS + 44)

@@ -285,3 +285,26 @@ def test_streams_that_norms_do_not_allow_to_rotate_are_refused(tmp_path):
     bert = hf.load(tiny.write(tmp_path, "bert"))
     with pytest.raises(gp.InputError, match="'bert' has norms that see a rotation"):
         hf.rotate(bert, tiny.IDS)
+
+
+def test_a_hidden_width_without_its_heads_is_told_to_need_other_players(tmp_path):
+    """The configuration has no field for the size of a head."""
+    checkpoint = hf.load(tiny.write(tmp_path / "large", "gpt2"))
+    players = hf.find_players(checkpoint, tiny.IDS, kinds="hidden")
+    small = gp.compact(players, checkpoint.params, np.arange(24) % 4 > 0)
+    for pad, told in ((False, "pad=True does not help"), (True, "zeros do not help")):
+        with pytest.raises(gp.InputError, match=f"not hidden_size 18.*{told}"):
+            hf.save(tmp_path / "small", small, checkpoint, pad=pad)
+
+
+def test_half_a_precision_is_checked_in_single(tmp_path):
+    """In bfloat16 itself two orders of sums may differ by several percent."""
+    checkpoint = hf.load(tiny.write(tmp_path / "large", "llama"), dtype=jnp.bfloat16)
+    players = hf.find_players(checkpoint, tiny.IDS, kinds="neurons")
+    mask = without(players, neurons=[12, 12])
+    small = gp.compact(players, checkpoint.params, mask)
+    read = hf.load(hf.save(tmp_path / "small", small, checkpoint))
+    assert {str(x.dtype) for x in read.params.values()} == {"bfloat16"}
+    other = checkpoint._replace(config=checkpoint.config | {"rms_norm_eps": 0.05})
+    with pytest.raises(gp.InputError, match="outputs at the new configuration differ"):
+        hf.save(tmp_path / "other", small, other)

@@ -274,3 +274,18 @@ def test_multiples_by_kind_of_players(key):
     assert found["heads"] in (2, 4) and found["units"] in (16, 32)
     with pytest.raises(gp.InputError, match="names 'columns'.*heads, units"):
         top_n(scores, 0.6, players=players, round_to={"columns": 2})
+
+
+def test_floors_of_alike_families_are_the_largest_of_them():
+    """`layer0` may lose nobody, so neither may `layer1`, which keeps as many."""
+    players = make_players(layer0=4, layer1=4, out=4)
+    value = np.arange(12.0)
+    with pytest.raises(InputError, match="already keep 9 .layer0 4, layer1 4, out 1"):
+        top_n(value, 8, players=players, protect=["layer0"], uniform=True)
+    found = np.asarray(
+        top_n(value, 9, players=players, protect=["layer0"], uniform=True)
+    )
+    assert found.reshape(3, 4).sum(axis=1).tolist() == [4, 4, 1]
+    alike = make_players(layer0=4, layer1=4)
+    with pytest.raises(InputError, match="already keep 8"):
+        top_n(value[:8], 6, players=alike, protect=["layer0"], uniform=True)

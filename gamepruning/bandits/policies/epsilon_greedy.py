@@ -53,4 +53,5 @@ def epsilon_greedy(epsilon: float = 0.1, *, decay: bool = False) -> Policy:
             share = jnp.minimum(1.0, share * state.is_open.sum() / pulls)
         return jnp.where(coin < share, noise, means(state))
 
-    return policy_by_index("epsilon_greedy", draw, index, rate=epsilon)
+    name = "epsilon_greedy, decaying" if decay else "epsilon_greedy"
+    return policy_by_index(name, draw, index, rate=epsilon)

@@ -236,13 +236,15 @@ class LazyIncremental:
         model: ScoredModel,
         varying: Bool[np.ndarray, " N"],
         config: IncrementalConfig | None,
+        whole: "LazyIncremental | None" = None,
     ):
-        """The model, who varies, and how to walk; None for not at all."""
+        """The model, who varies, how to walk (None: not at all), on all examples."""
         self.players = model.players
         self.seconds = model.seconds
         self._model = model
         self._varying = varying
         self._config = config
+        self._whole = whole
         self._made: list[Incremental | None] = []
 
     def blame(self) -> str:
@@ -254,7 +256,11 @@ class LazyIncremental:
         config = self._config and dataclasses.replace(
             self._config, sample_rows=sample_rows
         )
-        return LazyIncremental(self._model, self._varying, config)
+        return LazyIncremental(self._model, self._varying, config, self.whole())
+
+    def whole(self) -> "LazyIncremental":
+        """The same on all examples: what it was before `sampled`."""
+        return self if self._whole is None else self._whole
 
     def get(self) -> Incremental | None:
         """None where the trace allows none, or it is not worth it."""

@@ -12,6 +12,7 @@ from gamepruning.coalitions.evaluation import tiles
 from gamepruning.coalitions.exact import exact_semivalue
 from gamepruning.coalitions.semivalues import banzhaf, shapley
 from gamepruning.coalitions.values import value_function
+from gamepruning.selection import local_search, marginal_values
 from gamepruning.types import InputError
 from tests.small import apply_mlp, make_mlp
 
@@ -130,3 +131,18 @@ def test_refusals():
     mixing = value_function(players, params, gp.accuracy, x, y)
     with pytest.raises(InputError, match="see is_incremental"):
         mixing.sample_rows(100)
+
+
+def test_coalitions_are_compared_on_all_examples(sampled):
+    """Exchanges and marginal values: each coalition has examples of its own."""
+    mask = np.arange(12) % 2 == 0
+    for found, full in ((sampled, game()), (sampled.restrict(~mask), None)):
+        full = game().restrict(~mask) if full is None else full
+        own = mask if found is sampled else np.ones(full.num_players, bool)
+        exact = marginal_values(full, own)
+        np.testing.assert_allclose(marginal_values(found, own).value, exact.value)
+    searched = local_search(sampled, mask, max_exchanges=3)
+    full = local_search(game(), mask, max_exchanges=3)
+    np.testing.assert_array_equal(searched.mask, full.mask)
+    assert searched.exchanges == full.exchanges != ()
+    assert searched.value == pytest.approx(float(game()(searched.mask[None])[0]))
