@@ -103,7 +103,7 @@ def _whole(name: str, value: Any) -> Any:
         return value  # other types are for the class to judge
     if not float(value).is_integer():
         raise InputError(f"expected {name} as a whole number, got {value}")
-    return int(value)
+    return int(float(value))
 
 
 def _named(function: Callable[..., Any]) -> list[str]:

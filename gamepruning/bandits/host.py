@@ -10,7 +10,6 @@ from jaxtyping import Array
 
 from gamepruning.bandits.game import BanditState, begin, learn
 from gamepruning.bandits.policy import Policy
-from gamepruning.coalitions.games import coalition_values
 from gamepruning.types import InputError, ValueFn
 
 
@@ -48,7 +47,12 @@ class HostArms:
         """The loss of value without each of the chosen players, float [P]."""
         masks = np.ones((len(chosen) + 1, self.num_arms), bool)
         masks[np.arange(len(chosen)), chosen] = False
-        values = coalition_values(self._value_fn, masks)
+        values = np.asarray(self._value_fn(masks), float)
+        if values.shape != (len(masks),):
+            raise InputError(
+                f"expected {len(masks)} values of {len(masks)} coalitions, shape "
+                f"({len(masks)},), got {values.shape}"
+            )
         return values[-1] - values[:-1]
 
 
