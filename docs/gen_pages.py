@@ -60,7 +60,7 @@ MENU = """\
     * [Power indices](guide/power-indices.md)
     * [Bandits and a comparison](guide/bandits.md)
     * [Repair](guide/repair.md)
-    * [On a pod, a cluster, a laptop](guide/scale.md)
+    * [Several devices or processes](guide/scale.md)
     * [Use the small model](guide/small-model.md)
     * [Back to a module](guide/modules.md)
     * [Checkpoints of Hugging Face](guide/huggingface.md)

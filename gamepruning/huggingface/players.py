@@ -88,7 +88,10 @@ def kinds_of(players: Players, checkpoint: Checkpoint) -> dict[str, str]:
 
     Returns:
       {family: kind}: "neurons", "groups" (a key and value head with all its queries),
-      "queries" (one of the queries of each group), "head" (dimensions of heads).
+      "queries" (one of the queries of each group), "heads", "hidden" (entries of the
+      residual stream), "head" (dimensions inside a head, of which no configuration can
+      express fewer), or another size of the architecture. These are the words of
+      `kinds=`; `players.kinds` has more general ones.
     """
     architecture = architecture_of(checkpoint.config, checkpoint.params)
     tensors = architecture.tensors()

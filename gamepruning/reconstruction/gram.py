@@ -1,11 +1,11 @@
 """What every reader of a network needs to know of its inputs, from one pass.
 
-In the full network a reader computes z = x W. With the second moments C = E[x x'] of
-its inputs (about their mean where a bias can make up for it), the best weights of those
-of its inputs that stay, and what is lost with them, follow for any set of inputs
+In the full network a reader computes z = x W. With the second moments C = E[x x^T] of
+its inputs (about their mean where a bias can make up for it), the best weights W' of
+those of its inputs that stay, and what is lost with them, follow for any set of inputs
 without another pass:
 
-    W_S = W_S + C_SS^-1 C_SD W_D,    loss(S) = tr(W_D' [(C^-1)_DD]^-1 W_D),
+    W'_S = W_S + C_SS^-1 C_SD W_D,    loss(S) = tr(W_D^T [(C^-1)_DD]^-1 W_D),
 
 where S stays and D leaves.
 """
@@ -205,7 +205,7 @@ def gather_grams(
     pass: see `gp.value_function(..., repair=grams)`.
 
     Args:
-      players: what `find_players` found, units or layers.
+      players: what `find_players` found, units or layers; not those of layers="each".
       params: the full network's parameters.
       inputs: calibration examples, [B, ...] or a tuple of inputs.
       batch_size: examples a pass.

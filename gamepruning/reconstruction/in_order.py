@@ -57,11 +57,12 @@ def eliminate_in_order(
 
     As many players stay in each family as the mask keeps. A family that one matrix of
     weights reads is decided there, by elimination from what the network repaired so far
-    gives it; one that several read, or something that cannot be fitted, keeps whom the
-    mask keeps.
+    gives it; one that several read, or something that cannot be fitted, keeps those
+    whom the mask keeps.
 
     Args:
-      players: what `find_players` found, N players, units or layers.
+      players: what `find_players` found, N players, units or layers; not those of
+        layers="each".
       params: the full network's parameters.
       mask: how many stay, bool [N]: from `trade` or any other choice.
       inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.

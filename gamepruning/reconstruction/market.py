@@ -61,7 +61,8 @@ def trade(
     """Choose who stays by elimination, at one price for all families, then by trades.
 
     Args:
-      players: what `find_players` found, N players, units or layers.
+      players: what `find_players` found, N players, units or layers; not those of
+        layers="each".
       params: the full network's parameters.
       inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
       target: the size to keep, in `unit`.
@@ -76,7 +77,7 @@ def trade(
       `Traded`. Repair the network with its mask: see `gp.repair`.
 
     Raises:
-      InputError: the target is not a number, or no network is so small: families keep
+      InputError: the target is not a number, or no network is that small: families keep
         one player each; `across` is not "network"; the outputs are not finite.
 
     Cost: that of `reconstruction_scores`, and for each evaluation the solves of the
@@ -125,7 +126,8 @@ def trade_curves(
     """The same for families that are eliminated already: for several targets.
 
     Args:
-      players: what `find_players` found, N players, units or layers.
+      players: what `find_players` found, N players, units or layers; not those of
+        layers="each".
       curves: what `family_curves` found.
       target, unit, num_evaluations: as for `trade`.
       progress: called with ("trades", number, most) before each trade.
@@ -134,7 +136,7 @@ def trade_curves(
       `Traded`.
 
     Raises:
-      InputError: the target is not a number, or no network is so small.
+      InputError: the target is not a number, or no network is that small.
 
     Cost: a one-shot repair and a forward pass for each evaluation.
     """

@@ -139,7 +139,8 @@ def find_readers(
     finder = _Finder(trace, line, views, varying, mask)
     found: dict[tuple, list[Reader]] = {}
     alone = [
-        Alone(name, "it is read in a loop or branch") for name in _closed(line, nodes)
+        Alone(name, "it is read in a loop or in lax.cond")
+        for name in _closed(line, nodes)
     ]
     for step in line.steps:
         if step.part is None and step.node in nodes:

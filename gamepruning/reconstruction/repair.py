@@ -147,8 +147,8 @@ def repair(
 
     A product z = h W + b reads an axis, some of whose players leave. Its target is z
     in the full network; h is what the repaired network gives it. Least squares with a
-    ridge gives W and, where there is one, b, in closed form: no gradient, one pass over
-    the calibration examples. The shapes stay, and so do the weights of whoever leaves;
+    ridge gives W and, where there is one, b, in closed form and without gradients, but
+    for `gauss_newton`. The shapes stay, and so do the weights of whoever leaves;
     `players.gated(repaired.params, mask, ...)` is the repaired network, and
     `gp.compact(players, repaired.params, mask)` makes it small.
 
@@ -179,9 +179,9 @@ def repair(
 
     Raises:
       InputError: the mask or the inputs do not fit the network; the parameters are
-        traced; the players are single weights; an activation, or the loss of a fit, is
-        not finite; the checkpoint is of another repair; or `start` is given and
-        nothing is fitted to the outputs.
+        traced; the players are single weights or branches; an activation, or the loss
+        of a fit, is not finite; the checkpoint is of another repair; or `start` is
+        given and nothing is fitted to the outputs.
 
     Cost: about two passes over the examples, forward only, and K^2 multiply-adds a row
     and an eigendecomposition of [K, K] for each reader with K inputs left; the latter

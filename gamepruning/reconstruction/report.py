@@ -134,9 +134,9 @@ class Repaired(NamedTuple):
     """A network whose weights make up for the players that leave.
 
     Attributes:
-      params: the parameters, at full shape; only weights and biases that read the axes
-        of cut players differ from those given, and with Gauss-Newton steps those that
-        lead to them.
+      params: the parameters, at full shape; only the weights that read axes of cut
+        players, and the bias or batch-norm mean behind them, differ from those given,
+        and with Gauss-Newton steps what leads to them.
       report: what was fitted, how well, and what was left alone.
     """
 

@@ -119,7 +119,8 @@ def reconstruction_scores(
     compare. No labels, no training.
 
     Args:
-      players: what `find_players` found, N players, units or layers.
+      players: what `find_players` found, N players, units or layers; not those of
+        layers="each".
       params: the full network's parameters.
       inputs: calibration examples, [B, ...] or a tuple of inputs.
       config: see `ReconstructionConfig`.
@@ -213,7 +214,8 @@ def family_curves(
     """Eliminate every family, and ask the network what it loses at some sizes.
 
     Args:
-      players: what `find_players` found, N players, units or layers.
+      players: what `find_players` found, N players, units or layers; not those of
+        layers="each".
       params: the full network's parameters.
       inputs: calibration examples, [B, ...] or a tuple of inputs; no labels.
       config: see `ReconstructionConfig`.

@@ -1,4 +1,4 @@
-"""Six bandit policies and uniform pulls, one a file, in one table."""
+"""Seven bandit policies and uniform pulls, one a file, in one table."""
 
 from collections.abc import Callable
 
