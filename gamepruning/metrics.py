@@ -59,7 +59,7 @@ def cross_entropy(
 
     Raises:
       InputError: labels are not integers, their shape is not that of outputs without
-        the last axis, or there is one class only.
+        the last axis, there is one class only, or not one weight for each.
 
     Example:
       >>> import jax.numpy as jnp
@@ -75,7 +75,13 @@ def cross_entropy(
     inside = labels[..., None] >= 0  # a negative index would count from the end
     surprise = -jnp.where(inside, picked, jnp.nan)
     if class_weights is not None:
-        surprise *= jnp.asarray(class_weights)[labels][..., None]
+        weights = jnp.asarray(class_weights)
+        if weights.shape != (one_each := jnp.shape(outputs)[-1:]):
+            raise InputError(
+                f"expected class_weights of shape {one_each}, one for each class, got "
+                f"{weights.shape}"
+            )
+        surprise *= weights[labels][..., None]
     return surprise.mean()
 
 
@@ -126,7 +132,8 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
     """
     outputs, labels = _check_classes(outputs, labels)
     hits = jnp.argmax(outputs, axis=-1) == labels
-    return jnp.where(jnp.isnan(outputs).any(-1), jnp.nan, hits).mean(dtype=jnp.float32)
+    known = _are_classes(outputs, labels) & ~jnp.isnan(outputs).any(-1)
+    return jnp.where(known, hits, jnp.nan).mean(dtype=jnp.float32)
 
 
 def class_recalls(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, " C"]:
@@ -198,14 +205,18 @@ def class_facts(
       test_labels: those of the test examples, integers [T].
       names: of the C classes.
 
+    Raises:
+      InputError: a label is out of range.
+
     Example:
       >>> train, test = np.array([0, 1, 1]), np.array([0, 0, 0, 1])
       >>> facts = class_facts(train, test, ("red", "blue"))
       >>> facts.counts, facts.majority, facts.majority_share
       ((3, 1), 'blue', 0.25)
     """
-    test = np.asarray(test_labels)
-    most = int(np.bincount(np.asarray(train_labels)).argmax())
+    train, test = np.asarray(train_labels), np.asarray(test_labels)
+    _check_range(np.concatenate([train, test]), len(names))
+    most = int(np.bincount(train).argmax())
     return ClassFacts(
         names=tuple(names),
         counts=tuple(np.bincount(test, minlength=len(names)).tolist()),
@@ -270,12 +281,18 @@ def balanced_class_weights(
       The weights, float [C]; their mean over the examples is 1. A class without
       examples has 0.
 
+    Raises:
+      InputError: a label is out of range.
+
     Example:
       >>> import jax.numpy as jnp
       >>> balanced_class_weights(jnp.array([0, 0, 0, 1, 0, 0, 0, 1]), 2)[1].item()
       2.0
     """
-    counts = jnp.bincount(jnp.asarray(labels), length=num_classes)
+    labels = jnp.asarray(labels)
+    if not isinstance(labels, jax.core.Tracer):
+        _check_range(np.asarray(labels), num_classes)
+    counts = jnp.bincount(labels, length=num_classes)
     seen = (counts > 0).sum()
     fair = counts.sum() / (seen * jnp.maximum(counts, 1))
     return jnp.where(counts > 0, fair, 0.0).astype(jnp.float32)
@@ -324,7 +341,10 @@ def r2(outputs: ArrayLike, labels: ArrayLike) -> Float[jax.Array, ""]:
     """
     outputs, labels = _check_targets(outputs, labels)
     residual = jnp.square(labels - outputs).sum()
-    total = jnp.square(labels - labels.mean(axis=0, keepdims=True)).sum()
+    first = labels[:1]  # a mean is rounded, so that equal numbers would differ from it
+    varies = (labels != first).any(axis=0, keepdims=True)
+    mean = jnp.where(varies, labels.mean(axis=0, keepdims=True), first)
+    total = jnp.square(labels - mean).sum()
     explained = 1.0 - residual / jnp.where(total > 0, total, 1.0)
     return jnp.where(total > 0, explained, jnp.where(residual > 0, 0.0, 1.0))
 
@@ -340,14 +360,33 @@ METRICS: dict[str, Callable[..., jax.Array]] = {
 def _class_counts(outputs, labels):
     """Of each class: the hits, how often it is named, and how often it is true.
 
-    The first two are NaN if an output is.
+    The first two are NaN if an output is, and all are if a label is out of range.
     """
     outputs, labels = _check_classes(outputs, labels)
     named = jax.nn.one_hot(jnp.argmax(outputs, axis=-1), outputs.shape[-1])
     named = jnp.where(jnp.isnan(outputs).any(-1, keepdims=True), jnp.nan, named)
     labelled = jax.nn.one_hot(labels, outputs.shape[-1])
+    labelled = jnp.where(_are_classes(outputs, labels)[..., None], labelled, jnp.nan)
     axes = tuple(range(labels.ndim))
     return (named * labelled).sum(axes), named.sum(axes), labelled.sum(axes)
+
+
+def _check_range(labels: np.ndarray, num: int) -> None:
+    """Check that labels are classes from 0 to num - 1.
+
+    Raises:
+      InputError: one is not.
+    """
+    low, high = (int(end(labels, initial=0)) for end in (np.min, np.max))
+    if low < 0 or high >= num:
+        raise InputError(
+            f"expected labels from 0 to {num - 1}, got {low if low < 0 else high}"
+        )
+
+
+def _are_classes(outputs, labels) -> jax.Array:
+    """Which labels are in range, bool [...]."""
+    return (labels >= 0) & (labels < outputs.shape[-1])
 
 
 def check_classes(outputs: Any, labels: Any) -> None:

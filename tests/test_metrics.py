@@ -10,12 +10,14 @@ from gamepruning.metrics import (
     accuracy,
     balanced_accuracy,
     balanced_class_weights,
+    class_facts,
     class_recalls,
     cross_entropy,
     macro_f1,
     r2,
     squared_error,
 )
+from gamepruning.types import InputError
 
 
 @pytest.fixture
@@ -128,3 +130,29 @@ def test_every_metric_is_best_when_all_is_right(name):
     labels = jnp.array([0, 1, 2, 1])
     outputs = labels if name == "r2" else jax.nn.one_hot(labels, 3)
     assert float(METRICS[name](outputs, labels)) == 1
+
+
+def test_targets_that_do_not_vary_but_by_rounding():
+    target = jnp.full(1000, 0.1)
+    assert float(r2(target + 0.01, target)) == 0
+    assert float(r2(target, target)) == 1
+
+
+@pytest.mark.parametrize("odd", [5, -1])
+@pytest.mark.parametrize("metric", [accuracy, balanced_accuracy, macro_f1])
+def test_metrics_of_labels_out_of_range_are_loud(odd, metric):
+    outputs = jnp.array([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
+    assert np.isnan(metric(outputs, jnp.array([0, 1, odd])))
+
+
+def test_weights_and_facts_of_classes_are_checked():
+    outputs = jnp.array([[2.0, 1.0], [0.0, 3.0]])
+    with pytest.raises(InputError, match=r"class_weights of shape \(2,\)"):
+        cross_entropy(outputs, np.array([0, 1]), class_weights=np.ones(1))
+    for call in (
+        lambda: balanced_class_weights(np.array([0, -1]), 2),
+        lambda: class_facts(np.array([0, 1]), np.array([2]), ("a", "b")),
+        lambda: class_facts(np.array([-1]), np.array([0]), ("a", "b")),
+    ):
+        with pytest.raises(InputError, match="labels from 0 to 1, got"):
+            call()

@@ -171,3 +171,9 @@ def test_bad_tables(table, message):
 def test_the_standard_error_of_a_share_is_binomial():
     found = proportion_stderr(np.array([0.5, 1.0, 0.2]), 100)
     np.testing.assert_allclose(found, [0.05, 0.0, 0.04])
+
+
+def test_a_block_that_is_tied_counts_for_nothing():
+    scores = [[1e7, 1e7], [0.9, 0.5], [0.95, 0.35], [0.8, 0.1], [0.7, 0.6]]
+    scores += [[0.99, 0.2], [0.85, 0.05], [0.77, 0.13]]
+    assert wilcoxon_test(scores)[0, 1] == wilcoxon_test(scores[1:])[0, 1] == 0.015625

@@ -325,6 +325,15 @@ def _count_dot(eqn: Any) -> int:
     return prod(out.shape) * prod(lhs.shape[dim] for dim in contract)
 
 
+def _count_ragged_dot(eqn: Any) -> int:
+    """Every row meets the matrix of its group alone."""
+    numbers = eqn.params["ragged_dot_dimension_numbers"]
+    (_, contract), (_, batch) = numbers.dot_dimension_numbers
+    used = {*contract, *batch, *numbers.rhs_group_dimensions}
+    lhs, rhs = (v.aval.shape for v in eqn.invars[:2])
+    return prod(lhs) * prod(n for dim, n in enumerate(rhs) if dim not in used)
+
+
 def _count_conv(eqn: Any) -> int:
     """Outputs times kernel taps times the input channels of one group."""
     params = eqn.params
@@ -337,5 +346,6 @@ def _count_conv(eqn: Any) -> int:
 _COUNTERS: dict[str, Callable[[Any], int]] = {
     "dot_general": _count_dot,
     "conv_general_dilated": _count_conv,
+    "ragged_dot_general": _count_ragged_dot,
 }
-_SKIPPED = ("shard_map", "pallas_call", "ragged_dot_general", "custom_linear_solve")
+_SKIPPED = ("shard_map", "pallas_call", "custom_linear_solve")

@@ -123,6 +123,12 @@ class MarketSchedule:
                 f"{self.num_steps * self.end:.0f}], the steps until the budget has "
                 f"fallen, got {self.every}: give a smaller every= or more num_steps"
             )
+        if not self.first < self.last:
+            raise InputError(
+                f"the last clearing by step {self.num_steps * self.end:.0f} is at "
+                f"{self.last}, and the budget begins to fall at {self.first:.0f}: give "
+                "a smaller every=, an earlier start= or more num_steps"
+            )
         if not 0 <= self.decay < 1:
             raise InputError(f"expected decay in [0, 1), got {self.decay}")
 
@@ -191,7 +197,7 @@ def falling_budget(
         )
 
     def at(count: Array) -> Seats:
-        fallen = jnp.clip((count - first) / max(last - first, 1.0), 0.0, 1.0)
+        fallen = jnp.clip((count - first) / (last - first), 0.0, 1.0)
         return Seats(_between(sizes, limits, fallen), _between(whole, target, fallen))
 
     return at

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
+import numpy as np
 from jaxtyping import Array
 
 from gamepruning.errors import InputError
@@ -59,7 +60,8 @@ class UtilityConfig:
     def __post_init__(self):
         for name in WEIGHTS:
             weight = getattr(self, name)
-            if isinstance(weight, int | float) and not (0 <= weight < math.inf):
+            is_known = isinstance(weight, int | float | np.generic)
+            if is_known and not 0 <= float(weight) < math.inf:
                 raise InputError(f"expected {name} to be finite and >= 0, got {weight}")
         for name, choices in (("benefit", Benefit), ("norm", Norm)):
             if getattr(self, name) not in get_args(choices):

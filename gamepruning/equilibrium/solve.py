@@ -274,6 +274,8 @@ def _respond_at_once(terms: OwnTerms, gates: Array, rate: Array) -> Array:
 
 def _take_turns(players, params, config, terms, gates, rate) -> Array:
     """One round: what a player changes, those behind it in its family see."""
+    if not config.has("eta"):  # nobody sees anybody
+        return _respond_at_once(terms, gates, rate)
     scale = jnp.broadcast_to(player_scales(players, params, config.norm), gates.shape)
     eta, moved = config.number("eta"), []
     families = zip(players.families, owned_rows(players, params), strict=True)

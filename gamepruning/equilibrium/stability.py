@@ -10,7 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+from scipy.sparse.linalg import (
+    ArpackError,
+    ArpackNoConvergence,
+    LinearOperator,
+    eigs,
+)
 
 from gamepruning.equilibrium.competition import competition
 from gamepruning.equilibrium.config import UtilityConfig
@@ -152,7 +157,7 @@ def spectral_radius(operator: Operator, size: int, *, seed: int = 0) -> float:
       matrix is written out instead.
 
     Raises:
-      InputError: the iteration finds no eigenvalue.
+      InputError: the operator is not finite, or the iteration finds no eigenvalue.
 
     Example:
       >>> import jax.numpy as jnp
@@ -161,6 +166,7 @@ def spectral_radius(operator: Operator, size: int, *, seed: int = 0) -> float:
     """
     if size <= DENSE:
         matrix = np.asarray(jax.vmap(operator)(jnp.eye(size))).T
+        _check_finite(matrix)
         return float(np.abs(np.linalg.eigvals(matrix)).max(initial=0.0))
 
     def apply(v):
@@ -169,14 +175,20 @@ def spectral_radius(operator: Operator, size: int, *, seed: int = 0) -> float:
     as_scipy: Any = LinearOperator  # its stubs describe a subclass
     linear = as_scipy((size, size), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(size)
-    if not apply(start).any():
+    _check_finite(first := apply(start))
+    if not first.any():
         return 0.0
     try:
         options: dict[str, Any] = {"v0": start, "tol": 1e-4}
         values = eigs(linear, k=1, return_eigenvectors=False, **options)
-    except ArpackNoConvergence as error:
+    except (ArpackError, ArpackNoConvergence) as error:
         raise InputError("no largest eigenvalue was found") from error
     return float(np.abs(values).max())
+
+
+def _check_finite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise InputError("the operator gives NaN or infinity: look at what it computes")
 
 
 def potential(

@@ -15,6 +15,7 @@ from pathlib import Path
 from gamepruning.types import InputError
 
 # What a disk says, in the words that libraries put into errors of their own.
+_OLD = ".old"  # ends the name of a folder while another takes its place
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -64,7 +65,7 @@ def new_folder(
     path = Path(path).absolute()
     if path.exists() and not _is_free(path) and not may_replace(path):
         raise InputError(f"{path} exists and holds something else: name a new folder")
-    temporary, old = _beside(path), _beside(path)
+    temporary, old = _beside(path), _beside(path, _OLD)
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -99,7 +100,16 @@ def check_space(folder: Path, num_bytes: int) -> None:
 
 
 def sweep_up(folder: Path) -> None:
-    """Remove what writers left in a folder who were killed before they were done."""
+    """Remove what writers left in a folder who were killed before they were done.
+
+    A folder that was about to be replaced is put back where its place is empty.
+    """
+    for path in folder.rglob(f".*{_OLD}"):
+        place = path.with_name(path.name[1:].removesuffix(_OLD).rpartition(".")[0])
+        if place.exists():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.replace(path, place)
     for path in folder.rglob(".*.tmp*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -147,5 +157,5 @@ def _is_free(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+def _beside(path: Path, ending: str = ".tmp") -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{ending}")

@@ -11,24 +11,32 @@ from gamepruning.files import npz
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 
+_TYPES = "__types__"  # among the facts of a file
+
 
 def save_checkpoint(path: Path, tree: Any, *, meta: dict[str, Any]) -> None:
     """Write a pytree of arrays, random keys included, and a few JSON-able facts."""
     arrays = {
         name: np.asarray(_data(leaf)) for name, leaf in named_leaves(tree).items()
     }
-    npz.save(path, meta, arrays)
+    # bfloat16 and its like have no type in an npz file, which keeps their bytes.
+    names = {k: str(x.dtype) for k, x in arrays.items() if x.dtype.kind == "V"}
+    npz.save(path, {**meta, _TYPES: names} if names else meta, arrays)
 
 
 def load_checkpoint(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     """Read (tree, meta) of `save_checkpoint`; `like` has the structure and shapes."""
     meta, arrays = npz.load(path)
+    types = meta.pop(_TYPES, {})
     wanted = named_leaves(like)
     if arrays.keys() != wanted.keys():
         first = sorted(arrays.keys() ^ wanted.keys())[0]
         side = "only in the file" if first in arrays else "missing in the file"
         raise InputError(f"checkpoint {path} is for another model: {first!r} is {side}")
-    leaves = [_restore(path, name, arrays[name], leaf) for name, leaf in wanted.items()]
+    leaves = [
+        _restore(path, name, arrays[name], types.get(name), leaf)
+        for name, leaf in wanted.items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), meta
 
 
@@ -41,10 +49,13 @@ def _data(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _restore(path: Path, name: str, array: np.ndarray, like: Any) -> jax.Array:
+def _restore(
+    path: Path, name: str, array: np.ndarray, kind: str | None, like: Any
+) -> jax.Array:
+    """One leaf; `kind` is the type of what the file has as bytes alone."""
     target = jnp.asarray(_data(like))
-    if array.dtype.kind == "V" and array.dtype.itemsize == target.dtype.itemsize:
-        array = array.view(target.dtype)  # bfloat16 and its like have no npz type
+    if array.dtype.kind == "V":
+        array = array.view(jnp.dtype(kind or target.dtype))
     if array.shape != target.shape or array.dtype != target.dtype:
         raise InputError(
             f"checkpoint {path} is for another model: expected {name!r} as "

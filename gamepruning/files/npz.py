@@ -5,6 +5,7 @@ may also hold settings, one JSON object: those of the run that a checkpoint belo
 """
 
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from gamepruning.types import InputError
 
 _SETTINGS = "__settings__"
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+_DAMAGE += (TypeError,)  # an array alone, which is no archive
+_TAKEN = re.compile(r"(file|allow_pickle)#*")  # names of what `np.savez` takes
 
 
 class Stored(NamedTuple):
@@ -75,8 +78,17 @@ def save_arrays(
       [0, 1, 2]
     """
     write = np.savez_compressed if is_compressed else np.savez
+    named = {_to_member(name): array for name, array in arrays.items()}
     with new_file(path) as temporary, temporary.open("wb") as file:
-        write(file, allow_pickle=False, **arrays)
+        write(file, allow_pickle=False, **named)
+
+
+def _to_member(name: str) -> str:
+    return f"{name}#" if _TAKEN.fullmatch(name) else name
+
+
+def _from_member(name: str) -> str:
+    return name[:-1] if _TAKEN.fullmatch(name) and name[-1] == "#" else name
 
 
 def load(path: Path) -> Stored:
@@ -161,7 +173,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 def _arrays_of(path: Path, opened: Callable[[], BinaryIO]) -> dict[str, np.ndarray]:
     try:
         with opened() as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {_from_member(name): archive[name] for name in archive.files}
     except _DAMAGE as error:
         raise InputError(
             f"checkpoint {path} is damaged or no .npz file: delete it to begin anew"
@@ -177,7 +189,7 @@ def check_settings(
       InputError: the first setting that differs, with both values.
     """
     for name, value in json.loads(json.dumps(dict(wanted))).items():
-        if found.get(name) != value:
+        if json.dumps(found.get(name)) != json.dumps(value):  # NaN is like NaN
             raise InputError(
                 f"checkpoint {path} is of another run: {name} is "
                 f"{found.get(name)!r} there and {value!r} here; use the same settings "

@@ -120,6 +120,13 @@ def zeroed_places(
     return places, _who(uncovered)
 
 
+def read_elsewhere(players: Players) -> set[int]:
+    """The players that something else than a product with weights reads."""
+    sites = _leaving(players, np.zeros(players.num_players, bool))
+    places = {place for site, _ in sites for place in _readers(players, site)}
+    return _who(_uncovered(players, sites, places))
+
+
 def _leaving(players: Players, mask: np.ndarray) -> list[Leaving]:
     """Where players leave, on the way to the outputs."""
     trace = players.model.base

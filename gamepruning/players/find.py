@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import jax
+import numpy as np
 
 from gamepruning.options import make_options
 from gamepruning.players.branch_players import BranchPlayers
@@ -224,7 +225,7 @@ def _axes_by_array(input_axes: Any, call: CallSpec) -> dict[int, tuple[int, ...]
         zip(call.input_keys, call.input_range, strict=True)
     ):
         axes, ndim = axes_of[key], len(call.arrays[k].shape)
-        axes = () if axes is None else (axes,) if isinstance(axes, int) else axes
+        axes = () if axes is None else (axes,) if _is_axis(axes) else axes
         if any(not -ndim <= axis < ndim for axis in axes):
             raise InputError(
                 f"input_axes names axis {tuple(axes)} of input {key}, which has {ndim}"
@@ -251,5 +252,9 @@ def _spread(position: int, axes: Any, given: Any) -> Any:
 
 def _are_axes(axes: Any) -> bool:
     if isinstance(axes, tuple | list):
-        return all(isinstance(axis, int) for axis in axes)
-    return axes is None or isinstance(axes, int)
+        return all(map(_is_axis, axes))
+    return axes is None or _is_axis(axes)
+
+
+def _is_axis(axis: Any) -> bool:
+    return isinstance(axis, int | np.integer)

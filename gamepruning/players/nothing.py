@@ -55,7 +55,7 @@ def _main_cause(model: TracedModel, rows: tuple[Frozen, ...]) -> tuple[Frozen, f
     held_by = {cause: held(found) for cause, found in (special or causes).items()}
     main = max(held_by, key=lambda cause: held_by[cause])
     found = causes[main]
-    return max(found, key=lambda row: found[row]), held_by[main] / total
+    return max(found, key=lambda row: found[row]), held_by[main] / max(total, 1)
 
 
 def by_cause(rows: Sequence[Frozen], shapes: Shapes) -> dict[str, dict[Frozen, float]]:
@@ -68,7 +68,9 @@ def by_cause(rows: Sequence[Frozen], shapes: Shapes) -> dict[str, dict[Frozen, f
     causes: dict[str, dict[Frozen, float]] = {}
     for row in rows:
         shape = shapes.get(row.path)
-        entries = 0.0 if shape is None else prod(shape) * row.count / shape[row.axis]
+        entries = 0.0
+        if shape is not None:
+            entries = prod(shape) * row.count / max(shape[row.axis], 1)
         causes.setdefault(row.reason.partition(" in ")[0], {})[row] = entries
     return causes
 

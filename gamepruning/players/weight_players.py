@@ -4,6 +4,7 @@ Arrays cannot lose single entries, so a weight that leaves becomes zero; a unit 
 no weight is read any more then leaves for good.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 
+from gamepruning.players.exclusion import read_elsewhere
 from gamepruning.players.naming import layer_name
 from gamepruning.players.players import Players, Which
 from gamepruning.players.unit_players import UnitPlayers
@@ -147,7 +149,12 @@ class WeightPlayers(Players):
             .copy()
             for family, number in zip(self.families, self._leaves, strict=True)
         }
-        return _read_units(self._units, alive)
+        return _read_units(self._units, alive, self._read_elsewhere)
+
+    @functools.cached_property
+    def _read_elsewhere(self) -> set[int]:
+        """The units that act without a weight that reads them."""
+        return set() if self._units is None else read_elsewhere(self._units)
 
     def prepare(self, params: Params, mask: ArrayLike) -> Params:
         """Parameters with the weights that left at zero."""
@@ -225,18 +232,21 @@ def _find_units(model: TracedModel) -> UnitPlayers | None:
         return None
 
 
-def _read_units(units: UnitPlayers, alive: dict[str, np.ndarray]) -> np.ndarray:
+def _read_units(
+    units: UnitPlayers, alive: dict[str, np.ndarray], elsewhere: set[int]
+) -> np.ndarray:
     """The units that a living weight reads; weights of dead units die with them.
 
     Args:
       units: the units.
       alive: for each weight array, by path, which entries are in; changed.
+      elsewhere: who stays anyway.
     """
     stays = np.ones(units.num_players, bool)
+    may_leave = np.array([k not in elsewhere for k in range(units.num_players)], bool)
     while True:
-        dead = [
-            k for k in np.flatnonzero(stays).tolist() if _is_unread(units, k, alive)
-        ]
+        asked = np.flatnonzero(stays & may_leave).tolist()
+        dead = [k for k in asked if _is_unread(units, k, alive)]
         if not dead:
             return stays
         stays[dead] = False
@@ -252,7 +262,7 @@ def _pieces(units: UnitPlayers, unit: int) -> Iterator[Piece]:
 
 
 def _is_unread(units: UnitPlayers, unit: int, alive: dict[str, np.ndarray]) -> bool:
-    """True if all that the unit emits is met by weights that are out."""
+    """True if all that weights read of the unit is met by some that are out."""
     usage = units.model.usage
     number_of = {path: number for number, path in enumerate(units.paths)}
     pieces = list(_pieces(units, unit))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from gamepruning.run.by_layer import tapped_run
 from gamepruning.trace.model import TracedModel
 from gamepruning.trees.placement import beside, replicated
+from gamepruning.trees.trainable import widen
 from gamepruning.types import Params
 
 Moments = tuple[Float[jax.Array, " N"], Float[jax.Array, " N"]]
@@ -23,7 +24,7 @@ def activation_moments(model: TracedModel, params: Params, inputs: tuple) -> Mom
 
 
 class _Tap:
-    """Notes the mean and the mean square of each player's activation, once."""
+    """Notes the mean and the variance of each player's activation, once."""
 
     def __init__(self):
         self._seen: dict[int, tuple] = {}  # by player + 1, as in `Columns`
@@ -33,19 +34,22 @@ class _Tap:
         if not new:
             return
         others = tuple(k for k in range(array.ndim) if k != dim)
-        array = jnp.asarray(array, jnp.result_type(array, float))
-        means = array.mean(axis=others), jnp.square(array).mean(axis=others)
-        first, second = map(replicated, means)
+        array = widen(array)
+        centre = array.mean(axis=others, keepdims=True)
+        spread = jnp.square(jnp.abs(array - centre)).mean(axis=others)
+        mean, variance = map(replicated, (centre.reshape(spread.shape), spread))
         for number in new:
             entries = np.flatnonzero((columns == number).any(axis=1))
-            self._seen[number] = (first[entries].mean(), second[entries].mean())
+            own = mean[entries].mean()
+            between = jnp.square(jnp.abs(mean[entries] - own)).mean()
+            self._seen[number] = (own.real, variance[entries].mean() + between)
 
     def moments(self, num_players: int) -> Moments:
         """Mean and variance; NaN for players that were not met."""
         nothing = (jnp.nan, jnp.nan)
         pairs = [self._seen.get(k + 1, nothing) for k in range(num_players)]
         home = jnp.zeros(())
-        mean, square = (
+        mean, variance = (
             jnp.stack([beside(home, jnp.asarray(p[k])) for p in pairs]) for k in (0, 1)
         )
-        return mean, jnp.maximum(square - jnp.square(mean), 0)
+        return mean, variance

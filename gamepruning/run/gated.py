@@ -68,15 +68,15 @@ class Gated(Interpreter):
             return self._in_pieces(node, args, *sites[0])
         for operand, dim, columns in sites:
             operand, dim = self._place(node, operand, dim)
-            gate = self._lower if node in self.analysis.lowest else self._gate
-            if node in self.analysis.whole:
-                gate = self._share
-            args[operand] = gate(args[operand], dim, columns)
+            args[operand] = self._gate_at(node)(args[operand], dim, columns)
         if count is not None:
             number = count.number(self._entries(count))
             args[count.operand] = self._like(node.ins[count.operand], number)
         if sites or count is not None:
-            return bind(node.primitive, node.params, args)
+            outs = bind(node.primitive, node.params, args)
+            if node in self.analysis.below:  # who left is found there as 0
+                outs = [jnp.maximum(outs[0], jnp.zeros((), outs[0].dtype)), *outs[1:]]
+            return outs
         if self._gates_inside(node):
             return self.run_nested(node, args)
         outs = apply_as_is(node, args)
@@ -225,6 +225,21 @@ class Gated(Interpreter):
             for inner in graph.nodes
         )
 
+    def _gate_at(self, node: Node) -> Callable[[Any, int, np.ndarray], jax.Array]:
+        """How an operand is gated where this node reads it."""
+        if node in self.analysis.whole:
+            return self._share
+        if node in self.analysis.below:
+            return self._sink
+        return self._lower if node in self.analysis.lowest else self._gate
+
+    def _sink(self, array, dim: int, columns: np.ndarray):
+        """Who left is below zero, where all others are at zero or above."""
+        gates = _along(self._gates_of(array, columns), array, dim)
+        stays = (gates > 0) | ~(gates > 0).any()
+        gated = self._gate(array, dim, columns)
+        return jnp.where(stays, gated, jnp.asarray(-1, array.dtype))
+
     def _lower(self, array, dim: int, columns: np.ndarray):
         """Who left is lower than everybody, unless nobody is in."""
         gates = _along(self._gates_of(array, columns), array, dim)
@@ -252,7 +267,7 @@ class Gated(Interpreter):
         """Gated, unless nobody is in: what it divides is gated where it is read."""
         gates = _along(self._gates_of(array, columns), array, dim)
         gates = jnp.where((gates > 0).any(), gates, jnp.ones_like(gates))
-        return array * gates.astype(array.dtype)
+        return _times(gates, array)
 
     def _gate(self, array, dim: int, columns: np.ndarray):
         return _gated_by(self._gates_of(array, columns), array, dim)
@@ -286,9 +301,13 @@ class Tapped(Gated):
 
 def _gated_by(gates: jax.Array, array: Any, dim: int) -> jax.Array:
     """An array whose entries along an axis are gated."""
-    gates = _along(gates, array, dim)
-    if gates.dtype == bool:
-        return jnp.where(gates, array, jnp.zeros((), array.dtype))
+    return _times(_along(gates, array, dim), array)
+
+
+def _times(gates: jax.Array, array: Any) -> jax.Array:
+    """Gated entries; an integer has no share of itself, so it is in or out."""
+    if gates.dtype == bool or not jnp.issubdtype(array.dtype, jnp.inexact):
+        return jnp.where(gates != 0, array, jnp.zeros((), array.dtype))
     return array * gates.astype(array.dtype)
 
 

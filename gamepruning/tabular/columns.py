@@ -6,6 +6,7 @@
 
 import dataclasses
 import re
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -48,6 +49,8 @@ class Column:
       zero_is_missing: True if a zero means that nothing was measured.
       missing: cells that mean that a value is missing; None for the usual ones.
       unit: number: what stands beside its numbers, such as "%"; None if unknown.
+      num_digits: date: of its cells where they are digits alone, such as 6 for 202401;
+        0 otherwise. Cells that are numbers are then read alike.
       median: number, date: what a missing cell becomes.
       mean: number, date: subtracted.
       scale: number, date: divided by, after that; None if it does not vary: no feature.
@@ -62,6 +65,7 @@ class Column:
     zero_is_missing: bool = False
     missing: tuple[str, ...] | None = None
     unit: str | None = None
+    num_digits: int = 0
     median: float = 0.0
     mean: float = 0.0
     scale: float | None = None
@@ -86,16 +90,28 @@ class Column:
         is_number = is_numeric_dtype(cells) and not is_bool_dtype(cells)
         if self.kind == "category":
             kinds = to_categories(cells, self.missing)
+            if is_bool_dtype(cells):
+                kinds = kinds.map(self._truth)
             return fill_zeros(kinds, self.categories) if is_number else kinds
-        if is_number and (self.kind == "number" or not (cells > MAX_DAY).any()):
+        if is_number and self.num_digits:
+            column = self._read(cells.map(partial(to_digits, width=self.num_digits)))
+        elif is_number and (self.kind == "number" or not (cells > MAX_DAY).any()):
             column = cells.astype(float)
         elif is_datetime64_any_dtype(cells):
+            zone = getattr(cells.dtype, "tz", None)  # clocks are read as they show
+            cells = cells if zone is None else cells.dt.tz_localize(None)
             column = (cells - pd.Timestamp(0)) / pd.Timedelta(days=1)
         else:
             column = self._read(cells)
         column = self._without_markers(column) if self.missing else column
         check_size(column, cells)
         return column.mask(column == 0) if self.zero_is_missing else column
+
+    def _truth(self, kind: str) -> str:
+        """What the training rows have for "True" or "False"."""
+        words = {"true": ("true", "1"), "false": ("false", "0")}.get(kind.lower(), ())
+        known = {one.lower(): one for one in self.categories}
+        return next((known[word] for word in words if word in known), kind)
 
     def _without_markers(self, values: pd.Series) -> pd.Series:
         """The values, NaN where one is what a marker such as -999 reads as."""
@@ -214,6 +230,18 @@ def to_categories(cells: pd.Series, markers: tuple[str, ...] | None) -> pd.Serie
     """The cells as text, "" where one is missing; 1 and 1.0 are one category."""
     cells = to_text(cells)
     return to_canonical(cells).mask(is_missing(cells, markers, among_numbers=False), "")
+
+
+def to_digits(number: float, width: int) -> str:
+    """A whole number as so many digits; others, and what is missing, as they are.
+
+    Example:
+      >>> to_digits(1012024, 8), to_digits(202401.0, 6), to_digits(float("nan"), 6)
+      ('01012024', '202401', '')
+    """
+    if pd.isna(number):
+        return ""
+    return f"{int(number):0{width}d}" if number == int(number) else str(number)
 
 
 def to_text(cells: pd.Series) -> pd.Series:

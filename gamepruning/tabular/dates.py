@@ -7,8 +7,9 @@ cells.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import datetime
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import pandas as pd
@@ -156,15 +157,16 @@ def _take_apart(cell: str) -> _Parts | datetime.date | None:
             _Parts(1970, 1, 1, _clock(match), False) if match["minute"] < "60" else None
         )
     cell = _WEEKDAY.sub("", cell, count=1) if cell[:1].isalpha() else cell
-    match = next(
-        (m for form in (*_FORMS, *_COMPACT) if (m := form.fullmatch(cell))), None
-    )
+    matches = (m for form in _FORMS if (m := form.fullmatch(cell)))
+    match = next(matches, None) or next(filter(_is_possible, _digits_of(cell)), None)
     if match is None:
         span = durations.read_duration(cell)
         is_span = span is not None
         own = _Parts(1970, 1, 1, span or 0.0, False, is_span=is_span)
         return own if is_span else periods.begin_of(cell)
     parts, clock = match.groupdict(), _clock(match)
+    if clock > 1:  # 24:00 is the end of a day
+        return None
     year = int(parts["year"])
     if len(parts["year"]) == 2:
         year = periods.full_year(year)
@@ -180,6 +182,17 @@ def _take_apart(cell: str) -> _Parts | datetime.date | None:
     return _Parts(year, int(parts["month"]), int(parts["day"] or 1), clock, False)
 
 
+def _digits_of(cell: str) -> Iterator[re.Match]:
+    """The ways to read digits alone as a date."""
+    return (m for form in _COMPACT if (m := form.fullmatch(cell)))
+
+
+def _is_possible(match: re.Match) -> bool:
+    """False for a month or day that no calendar has: 20012024 is not of 2001."""
+    found = {"month": "1", **match.groupdict()}
+    return 1 <= int(found["month"]) <= 12 and int(found.get("day") or 1) <= 31
+
+
 def _as_parts(own: _Parts | datetime.date) -> _Parts:
     if isinstance(own, _Parts):
         return own
@@ -187,13 +200,15 @@ def _as_parts(own: _Parts | datetime.date) -> _Parts:
 
 
 def _clock(match: re.Match) -> float:
-    """The time of day, in days; 0 where there is none."""
+    """The time of day, in days; 0 where there is none, infinite if it cannot be."""
     if not match["hour"]:
         return 0.0
     hour, minute = int(match["hour"]), int(match["minute"])
     if match["half"]:
         hour = hour % 12 + 12 * (match["half"][0] in "pP")
     second = float((match["second"] or "0").replace(",", "."))
+    if minute >= 60 or second >= 61:  # a leap second is one
+        return math.inf
     return (hour + minute / 60 + second / 3600) / 24
 
 

@@ -100,6 +100,7 @@ class Preprocessing:
         Raises:
           InputError: a column is missing, or a cell is not a number where one must be.
         """
+        frame = _of_single_rows(frame)
         used = self._used(frame)
         here = as_written(used, frame)
         made = [column.encode(column.parse(frame[column.name])) for column in here]
@@ -114,12 +115,16 @@ class Preprocessing:
         Raises:
           InputError: as `transform` does.
         """
+        frame = _of_single_rows(frame)
         used = self._used(frame)
         return unseen(used, as_written(used, frame), frame)
 
     def _used(self, frame: pd.DataFrame) -> list[Column]:
         """The columns with features, all of which must be there."""
         used = [column for column in self.columns if column.features]
+        twice = frame.columns[frame.columns.duplicated()]
+        if len(again := [c.name for c in used if c.name in twice]):
+            raise InputError(f"the column {again[0]!r} is there more than once")
         gone = [column.name for column in used if column.name not in frame]
         if gone:
             raise InputError(
@@ -178,6 +183,11 @@ class Preprocessing:
         with new_file(path) as temporary:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
         return Path(path)
+
+
+def _of_single_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows, numbered anew where two have one number, as after `pd.concat`."""
+    return frame if frame.index.is_unique else frame.reset_index(drop=True)
 
 
 def as_written(columns: Sequence[Column], frame: pd.DataFrame) -> list[Column]:

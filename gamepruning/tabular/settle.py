@@ -13,7 +13,7 @@ import pandas as pd
 
 from gamepruning.tabular import columns
 from gamepruning.tabular.codes import are_long, are_names
-from gamepruning.tabular.columns import MAX_CATEGORIES, Column
+from gamepruning.tabular.columns import MAX_CATEGORIES, Column, to_canonical
 from gamepruning.tabular.dates import Dates, are_compact, read_dates
 from gamepruning.tabular.durations import read_duration
 from gamepruning.tabular.numerals import CURRENCY, Numerals, read_numerals
@@ -121,12 +121,16 @@ def settle(cells: pd.Series, seen: SeenColumn | None, table: TableReading) -> Co
         _keep_as_categories(cells, seen.dates.example, table)
         return text
     if seen.is_all("date"):
-        if are_compact(cells[seen.dates.values.index]):
-            table.facts[COMPACT].append(
-                f"{cells[seen.dates.values.index[0]]!r} in {name}"
-            )
+        known, num_digits = cells[seen.dates.values.index], 0
+        if are_compact(known):
+            table.facts[COMPACT].append(f"{known.iloc[0]!r} in {name}")
+            lengths = to_canonical(known).str.len().unique()
+            num_digits = int(lengths[0]) if len(lengths) == 1 else 0
         return dataclasses.replace(
-            text, kind="date", hint=_order_of(cells, seen, table)
+            text,
+            kind="date",
+            hint=_order_of(cells, seen, table),
+            num_digits=num_digits,
         )
     if name == table.target:
         return text

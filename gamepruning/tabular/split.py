@@ -32,7 +32,8 @@ def split_rows(
     """Deal rows out at random, class by class, a group always as a whole.
 
     Every class with rows is in every part; it is an InputError if one has fewer rows or
-    groups than there are parts. A group has the class of its first row.
+    groups than there are parts, or the fractions leave nothing for training. A group
+    has the class of its first row.
 
     Args:
       key: random key.
@@ -49,6 +50,10 @@ def split_rows(
       >>> [len(part) for part in rows]
       [20, 8, 12]
     """
+    if min(validation, test) < 0 or validation + test >= 1:
+        raise InputError(
+            f"validation={validation} and test={test} leave no rows for training"
+        )
     groups = np.arange(len(strata)) if groups is None else groups
     _, first, member = np.unique(groups, return_index=True, return_inverse=True)
     order = _random_order(key, len(first))
@@ -67,6 +72,7 @@ def split_rows(
             )
         num_test = _share(test, len(own), num_parts)
         num_validation = _share(validation, len(own), num_parts)
+        num_validation = min(num_validation, len(own) - num_test - 1)
         part_of[own[:num_test]] = 2
         part_of[own[num_test : num_test + num_validation]] = 1
     parts = part_of[member.reshape(-1)]

@@ -68,7 +68,7 @@ class _Copier(NamedTuple):
     shape: Callable[[int], tuple]
     new: Callable[[int], int]
     copies: dict[Node, list[Node]]
-    known: dict[int, set[int]]
+    known: dict[int, set[int] | None]  # None where many nodes make it
 
     def behind(self, value: int) -> set[int]:
         """A constant and all that it is made of, where axes could tie players.
@@ -77,14 +77,27 @@ class _Copier(NamedTuple):
         """
         if value not in self.makers or not self._has_axis(value):
             return set()
-        if value not in self.known:
-            node, found = self.makers[value], {value}
-            for operand in () if node is None else node.ins:
-                if not isinstance(operand, Lit) and self._has_axis(operand):
-                    found |= self.behind(operand)
-            self.known[value] = found
-        found = self.known[value]
-        return found if len(found) <= MOST_COPIED else set()
+        asked = [value]
+        while asked:  # a chain of constants may be longer than Python recurses
+            if asked[-1] in self.known:
+                asked.pop()
+                continue
+            node = self.makers[asked[-1]]
+            made_of = [
+                v
+                for v in (() if node is None else node.ins)
+                if not isinstance(v, Lit) and v in self.makers and self._has_axis(v)
+            ]
+            if unknown := [v for v in made_of if v not in self.known]:
+                asked += unknown
+                continue
+            self.known[asked[-1]] = self._joined(asked[-1], made_of)
+        return self.known[value] or set()
+
+    def _joined(self, value: int, made_of: list[int]) -> set[int] | None:
+        parts = [self.known[v] for v in made_of]
+        found = {value}.union(*(part or () for part in parts))
+        return None if None in parts or len(found) > MOST_COPIED else found
 
     def copied(self, value: int, own: dict[int, int]) -> int:
         """The reader's own copy of a value; the value where it ties nobody."""

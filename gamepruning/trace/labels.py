@@ -38,6 +38,8 @@ class LabelAnalysis(Propagation[Labels]):
       picks: what is known of the numbers that searches return.
       lowest: the nodes before which entries that left are the lowest number, so that a
         search or a maximum does not find them; elsewhere they are 0.
+      below: searches among numbers of which none is negative: entries that left are -1
+        there, and 0 in what is found.
       whole: the sums in which everybody is, if nobody is: they divide.
       counts: with "width", by node the numbers that say how many entries are summed.
     """
@@ -51,6 +53,7 @@ class LabelAnalysis(Propagation[Labels]):
         self.sites: list[Site] = []
         self.picks = Picks(self)
         self.lowest: set[Node] = set()
+        self.below: set[Node] = set()
         self.whole: set[Node] = set()
         self.counts: dict[Node, Any] = {}
         self.opaque: set[str] = set()

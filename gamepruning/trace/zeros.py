@@ -50,7 +50,7 @@ class ZeroAnalysis(Propagation[Levels]):
 
     def covers(self, site: Site) -> bool:
         """True if what leaves adds exactly nothing to the sum at a site."""
-        if site.node in self.analysis.lowest:
+        if site.node in self.analysis.lowest or site.node in self.analysis.below:
             return False
         if self.of(site.node.ins[site.operand])[site.dim] == ZERO:
             return True

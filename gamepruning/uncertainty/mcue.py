@@ -262,6 +262,11 @@ def _bands(
 ) -> Bands:
     on_diagonal = SizeLaw(*(np.diagonal(part).T for part in law))
     variance = jackknife(partial(variance_of, moments, law), moments)
+    if np.isnan(np.diagonal(variance.value)).any():
+        raise InputError(
+            f"the output {name!r} is infinite for some examples, as are the logits of "
+            "classes that are masked out: choose another output, such as probabilities"
+        )
     if not (np.diagonal(variance.value) > 0).any():
         raise InputError(
             f"the output {name!r} is the same whoever is in the coalition: there is no "

@@ -279,3 +279,15 @@ def test_the_jacobian_leaves_out_what_is_not_trained(game):
         np.asarray(gates, np.float32)
     )
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_an_operator_that_is_not_finite_is_refused():
+    for size in (2, 90):
+        with pytest.raises(InputError, match="gives NaN or infinity"):
+            spectral_radius(lambda v: v * jnp.nan, size)
+
+
+def test_weights_of_numpy_are_checked():
+    for weight in (np.float32(-1), np.float64("nan")):
+        with pytest.raises(InputError, match="gamma to be finite"):
+            UtilityConfig(gamma=weight)

@@ -236,3 +236,8 @@ def test_a_market_that_cannot_be(key, budget, options, message):
             num_steps=100,
             **options,
         )
+
+
+def test_a_budget_has_to_begin_to_fall_before_the_last_clearing():
+    with pytest.raises(InputError, match="last clearing by step 32 is at 20"):
+        gp.equilibrium.MarketSchedule(num_steps=40, start=0.6, every=20)

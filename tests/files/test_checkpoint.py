@@ -70,3 +70,13 @@ def test_an_npz_of_something_else_is_no_checkpoint(tmp_path):
     np.savez(tmp_path / "a.npz", w=np.ones(3))
     with pytest.raises(InputError, match="is not a checkpoint"):
         load_checkpoint(tmp_path / "a.npz", {"w": jnp.ones(3)})
+
+
+def test_numbers_of_one_size_are_not_taken_for_each_other(tmp_path):
+    path = tmp_path / "a.npz"
+    save_checkpoint(path, {"w": jnp.array([1.0, 2.0], jnp.bfloat16)}, meta={"step": 3})
+    tree, meta = load_checkpoint(path, {"w": jnp.zeros(2, jnp.bfloat16)})
+    assert tree["w"].tolist() == [1.0, 2.0] and meta == {"step": 3}
+    for other in (jnp.float16, jnp.int16):
+        with pytest.raises(InputError, match="expected 'w' as .*, got bfloat16"):
+            load_checkpoint(path, {"w": jnp.zeros(2, other)})

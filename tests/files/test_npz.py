@@ -93,3 +93,17 @@ def test_the_first_setting_that_differs_is_named():
         npz.check_settings(path, found, {"key": [0, 1], "cut": 3})
     with pytest.raises(InputError, match="bias is None there"):
         npz.check_settings(path, found, {"bias": 0.5})
+
+
+def test_any_name_is_a_name_and_nan_is_itself(tmp_path):
+    arrays = {name: np.ones(2) for name in ("file", "file#", "allow_pickle", "a/file")}
+    npz.save(tmp_path / "a.npz", {"rate": float("nan")}, arrays)
+    found = npz.load(tmp_path / "a.npz")
+    assert found.arrays.keys() == arrays.keys()
+    npz.check_settings(tmp_path / "a.npz", found.settings, {"rate": float("nan")})
+
+
+def test_an_array_alone_is_no_checkpoint(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones(3))
+    with pytest.raises(InputError, match="damaged or no .npz file"):
+        npz.load(tmp_path / "a.npy")

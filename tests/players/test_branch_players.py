@@ -495,3 +495,24 @@ def test_a_resnet_keeps_its_projections():
         model.params,
     )
     assert gp.compaction.count_params(small) == size.count(nobody) == 4034
+
+
+def test_players_without_competition_may_take_turns():
+    """They see nobody, so a round of turns is one at once; whatever the players are."""
+    params = {"w": weight(4, 4), "out": weight(4, 2)}
+    x = weight(6, 4)
+
+    def apply(params, x):
+        return (x + jnp.tanh(x @ params["w"])) @ params["out"]
+
+    players = gp.find_players(apply, params, x, granularity="branch")
+
+    def loss(params, gates):
+        return jnp.square(players.gated(params, gates, x)).mean()
+
+    config = gp.UtilityConfig(beta=0.1)
+    turns, once = (
+        gp.solve(players, params, loss, config, dynamics=name)
+        for name in ("sequential", "simultaneous")
+    )
+    np.testing.assert_allclose(turns.gates, once.gates, atol=1e-4)

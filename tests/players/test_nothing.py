@@ -51,3 +51,9 @@ def test_what_stays_in_a_merged_axis_keeps_its_reason():
     assert {atoms.why(node) for node in merged[6:]} == {"it is sorted"}
     head, _ = atoms.split(merged, [4, 3])
     assert {atoms.why(node) for node in head[2:]} == {"it is sorted"}
+
+
+def test_parameters_without_entries():
+    params = {"q": jnp.zeros((3, 0)), "o": jnp.zeros((0, 2))}
+    with pytest.raises(gp.InputError, match="nothing to prune"):
+        gp.find_players(lambda p, x: x @ p["q"] @ p["o"], params, jnp.ones((4, 3)))

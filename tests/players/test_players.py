@@ -307,3 +307,60 @@ def test_units_that_no_kernel_tells_apart_are_one_player(key):
     np.testing.assert_array_equal(
         players.mask_from_kept(players.kept_indices(mask)), mask
     )
+
+
+def test_units_that_meet_another_activation_outlive_the_weights_that_read_them():
+    """Row 1 of "o" is all that reads key unit 1 by weights; a query reads it, too."""
+
+    def apply(params, x):
+        query, key = x @ params["q"], x @ params["k"]
+        scores = jnp.tanh(jnp.einsum("bqd,bkd->bqk", query, key))
+        return scores @ key @ params["o"]
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    shapes = {"q": (3, 4), "k": (3, 4), "o": (4, 2)}
+    params = {
+        name: jax.random.normal(key, shapes[name])
+        for name, key in zip(shapes, keys, strict=False)
+    }
+    x = jax.random.normal(keys[3], (2, 5, 3))
+    players = gp.find_players(apply, params, x, granularity="weight")
+    mask = np.ones(players.num_players, bool)
+    (out,) = (f for f in players.families if f.name == "o")
+    mask[out.start + 2 : out.start + 4] = False
+    small = gp.compact(players, params, mask)
+    without = apply({**params, "o": params["o"].at[1].set(0)}, x)
+    np.testing.assert_allclose(small.apply(small.params, x), without, rtol=1e-5)
+
+
+def test_an_empty_batch_is_found_as_any_other():
+    def apply(params, x):
+        return jax.nn.relu(x.reshape(-1, 3) @ params["a"]) @ params["c"]
+
+    params = {"a": jnp.ones((3, 4)), "c": jnp.ones((4, 2))}
+    players = gp.find_players(apply, params, jnp.ones((2, 5, 3)))
+    empty = players.gated(params, jnp.ones(4), jnp.ones((0, 5, 3)))
+    assert empty.shape == (0, 2)
+    assert gp.find_players(apply, params, jnp.ones((0, 5, 3))).num_players == 4
+
+
+def test_axes_may_be_numbers_of_numpy():
+    found = gp.find_players(
+        lambda params, x: x @ params,
+        jnp.ones((3, 2)),
+        jnp.ones((4, 3)),
+        input_axes={0: np.int64(1)},
+    )
+    assert found.num_players == 3
+
+
+def test_a_pad_that_cuts_more_than_there_was():
+    """Five entries come before, and of the nine seven are cut off behind."""
+
+    def apply(params, x):
+        return jax.lax.pad(x @ params["q"], 0.0, [(0, 0, 0), (5, -7, 0)]) @ params["z"]
+
+    params, x = {"q": jnp.ones((3, 4)), "z": jnp.ones((2, 2))}, jnp.ones((1, 3))
+    players = gp.find_players(apply, params, x)
+    gates = jnp.ones(players.num_players)
+    np.testing.assert_array_equal(players.gated(params, gates, x), apply(params, x))

@@ -47,3 +47,24 @@ def test_single_weights_have_no_size_but_their_number(key):
     assert float(gp.players.size_of(weights, "players")(half)) == half.sum()
     with pytest.raises(gp.InputError, match="single weights play"):
         gp.players.size_of(weights, "params")
+
+
+def test_experts_cost_what_their_rows_cost():
+    """Each of 3 rows meets one matrix of 4 x 100."""
+
+    def apply(params, x):
+        sizes = jnp.array([2, 1], jnp.int32)
+        hidden = jax.lax.ragged_dot(x @ params["q"], params["e"], sizes)
+        return hidden @ params["o"]
+
+    params = {
+        "q": jnp.ones((3, 4)),
+        "e": jnp.ones((2, 4, 100)),
+        "o": jnp.ones((100, 2)),
+    }
+    x = jnp.ones((3, 3))
+    macs = 3 * (3 * 4 + 4 * 100 + 100 * 2)
+    assert gp.compaction.measure.tally_macs(apply, params, x).total == macs
+    players = gp.find_players(apply, params, x)
+    everyone = np.ones(players.num_players, bool)
+    assert gp.players.size_of(players, "macs").count(everyone) == macs

@@ -32,3 +32,17 @@ def test_a_player_that_only_a_branch_reads_has_no_moments():
     players = gp.find_players(apply, params, x)
     mean, variance = players.activation_moments(params, x)
     assert mean.shape == (4,) and jnp.isnan(mean).all() and jnp.isnan(variance).all()
+
+
+def test_the_variance_of_large_numbers_is_not_rounded_away():
+    def apply(params, x):
+        return jax.nn.relu(x @ params["a"] + 300) @ params["c"]
+
+    params = {"a": jnp.eye(3), "c": jnp.ones((3, 2))}
+    x = jax.random.normal(jax.random.key(0), (64, 3))
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    players = gp.find_players(apply, half, x.astype(jnp.bfloat16))
+    hidden = np.asarray(jax.nn.relu(x.astype(jnp.bfloat16) + 300), np.float32)
+    mean, variance = players.activation_moments(half, x.astype(jnp.bfloat16))
+    np.testing.assert_allclose(mean, hidden.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(variance, hidden.var(0), rtol=1e-4)

@@ -110,3 +110,11 @@ def test_rows_may_be_written_otherwise_than_the_training_rows(mark):
         assert fitted.read(frame)[1] == pytest.approx([2.075, 1.138])
     alone = frames[train].assign(b=["1", "2"])  # nothing here tells: as in training
     assert fitted.read(alone)[1] == pytest.approx([2.075, 1.138])
+
+
+def test_rows_of_one_number_are_rows_of_their_own(fitted):
+    twice = pd.concat([FRAME, FRAME])
+    once = fitted.transform(FRAME)
+    np.testing.assert_array_equal(fitted.transform(twice), np.concatenate([once, once]))
+    with pytest.raises(InputError, match="the column 'size' is there more than once"):
+        fitted.transform(pd.concat([FRAME, FRAME[["size"]]], axis=1))

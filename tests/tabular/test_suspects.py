@@ -110,3 +110,15 @@ def test_account_numbers_are_names_and_large_quantities_are_not():
     assert found.columns[0].kind == "number"
     column = Column(name="account", kind="category", categories=(str(numbers[0]),))
     assert column.parse(pd.Series(numbers[:1])).tolist() == [str(numbers[0])]
+
+
+def test_shares_leave_rows_for_training():
+    key, strata = jax.random.key(0), np.zeros(10, int)
+    for shares in (
+        {"validation": 0.15, "test": 0.9},
+        {"validation": -0.1, "test": 0.2},
+    ):
+        with pytest.raises(InputError, match="leave no rows for training"):
+            split_rows(key, strata, **shares)
+    parts = split_rows(key, np.zeros(3, int), validation=0.45, test=0.45)
+    assert [len(part) for part in parts] == [1, 1, 1]

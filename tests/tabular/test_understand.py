@@ -215,3 +215,37 @@ def test_names_of_identifiers(name):
 )
 def test_names_of_quantities(name):
     assert not is_id_name(name)
+
+
+def test_numbers_in_a_column_of_dates_are_read_as_its_digits():
+    months = [f"2024{month:02d}" for month in range(1, 10)]
+    days = [f"{day:02d}012024" for day in (1, 5, 9, 13, 20, 28, 30, 31, 2)]
+    cells = pd.DataFrame({"month": months, "day": days, "y": list("ababababa")})
+    found = understand(cells, TableOptions(), target="y")
+    for column, kept in zip(
+        found.columns[:2], (found.parsed[n] for n in cells), strict=False
+    ):
+        assert column.kind == "date"
+        numbers = column.parse(cells[column.name].astype(int))
+        np.testing.assert_array_equal(numbers, kept)
+
+
+def test_truth_values_are_the_words_of_the_training_rows():
+    for words in (("true", "false"), ("TRUE", "FALSE"), ("1", "0")):
+        column = Column(name="f", kind="category", categories=tuple(sorted(words)))
+        found = column.parse(pd.Series([True, False], name="f"))
+        assert tuple(found) == words
+
+
+@pytest.mark.parametrize("clock", ["99:99", "23:60", "24:01", "12:00:61"])
+def test_times_that_no_clock_shows_are_no_dates(clock):
+    values = read_dates(pd.Series([f"2024-01-31 {clock}", "2024-02-01 12:00"])).values
+    assert np.isnan(values[0]) and values[1] == 19754.5
+
+
+def test_dates_with_a_zone_are_what_their_clocks_show():
+    column = Column(name="d", kind="date")
+    days = pd.Series(["2024-01-31 12:00", "2024-02-01 00:00"], name="d")
+    for zone in ("UTC", "Asia/Tokyo"):
+        found = column.parse(pd.to_datetime(days).dt.tz_localize(zone))
+        assert found.tolist() == [19753.5, 19754.0]

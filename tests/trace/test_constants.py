@@ -49,3 +49,14 @@ def test_a_reader_has_copies_of_what_makes_the_table_and_no_more():
     for node in program.graph.nodes:
         assert {v for v in node.ins if isinstance(v, int)} <= ready
         ready.update(node.outs)
+
+
+def test_a_constant_may_be_longer_than_python_recurses():
+    def apply(params, x):
+        scale = jnp.arange(4.0)
+        for _ in range(1200):
+            scale = scale * 0.99
+        return jax.nn.relu(x @ params["q"]) * scale[None] @ params["o"]
+
+    params = {"q": jnp.ones((3, 4)), "o": jnp.ones((4, 2))}
+    assert gp.find_players(apply, params, jnp.ones((1, 3))).num_players == 4

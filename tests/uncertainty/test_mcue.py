@@ -390,3 +390,15 @@ def test_all_sizes_are_measured_by_one_program():
     output = chex.assert_max_traces(traced, n=3)
     bands = mcue(jax.random.key(0), players, params, x, output=output, num_samples=4)
     assert bands.num_evaluations == 7 * 4
+
+
+def test_infinite_outputs_are_told():
+    def apply(params, x):
+        logits = jax.nn.relu(x @ params["a"]) @ params["b"]
+        return jnp.where(jnp.array([True, False])[None], logits, -jnp.inf)
+
+    params = {"a": jnp.ones((3, 4)), "b": jnp.ones((4, 2))}
+    x = jnp.ones((5, 3))
+    players = gp.find_players(apply, params, x)
+    with pytest.raises(InputError, match="is infinite for some examples"):
+        mcue(jax.random.key(0), players, params, x, output="outputs", num_samples=4)

@@ -144,11 +144,24 @@ define(
     contraction=contraction_dot,
     macs=macs_dot,
 )
+
+
+def macs_ragged_dot(analysis: LabelAnalysis, node: Node) -> tuple[float, Axes]:
+    """All axes of the rows, and the free ones of one group's matrix: no row has two."""
+    (_, rhs_sum), (_, rhs_batch) = dot_numbers(node)
+    groups = node.params["ragged_dot_dimension_numbers"].rhs_group_dimensions
+    lhs, rhs = node.ins[:2]
+    free = _rest(tuple(range(len(analysis.shape(rhs)))), rhs_sum, rhs_batch, groups)
+    axes = _labelled(analysis, lhs, range(len(analysis.shape(lhs))))
+    return 1.0, axes + _labelled(analysis, rhs, free)
+
+
 define(
     "ragged_dot_general",
     label=label_ragged_dot,
     usage=usage_dot,
     contraction=contraction_dot,
+    macs=macs_ragged_dot,
 )
 
 

@@ -139,9 +139,9 @@ def label_pad(
 
 def _padded(analysis: LabelAnalysis, label: np.ndarray, low, high) -> np.ndarray:
     low, high = int(low), int(high)
-    label = label[max(-low, 0) : len(label) - max(-high, 0)]
     before, after = analysis.atoms.new(max(low, 0)), analysis.atoms.new(max(high, 0))
     joined = np.concatenate([before, label, after])
+    joined = joined[max(-low, 0) : len(joined) - max(-high, 0)]
     if len(joined) == 1:
         analysis.freeze([joined], "it is cut down to one entry")
     return joined

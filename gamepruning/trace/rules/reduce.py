@@ -42,15 +42,15 @@ def label_reduce(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[La
 
 # What follows a maximum or a sum on the way to where it is subtracted or divides.
 _ON_THE_WAY = primitives.PASSES_ENTRIES | {"add", "max"}
+_NORMALISE = {"div", "log", "integer_pow"}  # what makes shares of a sum, or logarithms
 
 
 def _is_share(analysis: LabelAnalysis, node: Node) -> bool:
     """True for the sum in exp(x) / sum(exp(x)), in x / sum(x), or in its logarithm."""
     (value,) = node.ins
-    maker = analysis.maker(value)
+    maker, users = analysis.maker(value), list(_users(analysis, node))
     if maker is not None and maker.name == "exp":
-        return True
-    users = list(_users(analysis, node))
+        return bool(users) and all(user.name in _NORMALISE for user in users)
     return bool(users) and all(
         user.name == "div" and _is_same(analysis, user.ins[0], value) for user in users
     )
@@ -63,7 +63,7 @@ def _is_of_softmax(analysis: LabelAnalysis, node: Node) -> bool:
     if any(getattr(reader, "name", "") in primitives.SEARCHES for reader in readers):
         return True
     users = list(_users(analysis, node))
-    return bool(users) and all(
+    return any(user.name == "sub" for user in users) and all(
         user.name == "sub"
         and _is_same(analysis, user.ins[0], value)
         and any(
@@ -207,8 +207,13 @@ def label_top_k(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[Lab
     axis = _searched(node, len(labels))
     reason = f"it is searched by {explain_node(node)}"
     analysis.site(node, 0, axis)
+    kind = analysis.program.aval(node.ins[0]).dtype
+    has_sign = jnp.issubdtype(kind, jnp.signedinteger)
+    can_be_below = has_sign or jnp.issubdtype(kind, jnp.floating)
     if not analysis.is_nonnegative(node.ins[0]):
         analysis.lowest.add(node)
+    elif can_be_below:
+        analysis.below.add(node)
     analysis.picks.search(node, 1, labels[axis], reason)
     picked = None if node.params["k"] == 1 else reason
     return [labels[:axis] + (picked,) + labels[axis + 1 :] for _ in node.outs]

@@ -214,6 +214,8 @@ def reshape_blocks(before, after) -> list[tuple[list[int], list[int]]]:
     """Groups of axes (longer than one entry) with equal numbers of entries."""
     ins = [k for k, size in enumerate(before) if not is_one(size)]
     outs = [k for k, size in enumerate(after) if not is_one(size)]
+    if any(isinstance(size, int) and size == 0 for size in (*before, *after)):
+        return [(ins, outs)]  # no entry tells which axis became which
     head, tail = [], []
     while ins and outs and _is_same(before[ins[0]], after[outs[0]]):
         head.append(([ins.pop(0)], [outs.pop(0)]))

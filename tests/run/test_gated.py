@@ -1,0 +1,101 @@
+"""Gates where a product with them is not enough: integers, searches, sums."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import gamepruning as gp
+
+
+def int8_network(params, x):
+    hidden = jnp.round(jnp.clip(x @ params["a"], -100, 100)).astype(jnp.int8)
+    kind = jnp.int32
+    return lax.dot(hidden, params["c"], preferred_element_type=kind).astype(float)
+
+
+def test_an_integer_is_in_or_out():
+    """0.9 of it is not 0, which a cast of the gate would make of it."""
+    params = {"a": np.full((2, 3), 10, np.float32), "c": np.ones((3, 2), np.int8)}
+    x = np.ones((1, 2), np.float32)
+    players = gp.find_players(int8_network, params, x)
+    for gates, expected in (((0.9, 1, 1), 60), ((0.0, 1, 1), 40), ((1, 1, 1), 60)):
+        found = players.gated(params, jnp.array(gates, jnp.float32), x)
+        np.testing.assert_array_equal(found, np.full((1, 2), expected))
+
+
+def routed(params, x):
+    scores = jnp.maximum(x @ params["r"], 0)
+    _, found = lax.top_k(scores, 1)
+    return params["e"][found[:, 0]]
+
+
+def test_who_left_is_not_found_among_zeros():
+    """The score of the first expert alone is above 0; without it all others tie."""
+    router = np.zeros((2, 4), np.float32)
+    router[:, 0] = 1
+    params = {"r": router, "e": np.repeat(np.arange(1.0, 5)[:, None], 2, 1)}
+    params = jax.tree.map(jnp.float32, params)
+    x = np.ones((1, 2), np.float32)
+    players = gp.find_players(routed, params, x)
+    mask = np.array([False, True, True, True])
+    for gates in (jnp.asarray(mask), jnp.asarray(mask, jnp.float32)):
+        np.testing.assert_array_equal(players.gated(params, gates, x), [[2, 2]])
+    small = gp.compact(players, params, mask)
+    np.testing.assert_array_equal(small.apply(small.params, x), [[2, 2]])
+    with pytest.raises(gp.InputError, match="cannot be proved"):
+        players.exclude(params, mask)
+
+
+def test_what_is_found_of_those_who_left_is_zero():
+    def best_three(params, x):
+        values, _ = lax.top_k(jax.nn.softmax(x @ params["r"]), 3)
+        return values
+
+    params = {"r": jnp.eye(4) * 3}
+    x = jnp.eye(4)
+    players = gp.find_players(best_three, params, x)
+    mask = np.array([True, False, False, True])
+    found = players.gated(params, jnp.asarray(mask), x)
+    assert not np.asarray(found)[:, 2].any() and (np.asarray(found)[:, :2] > 0).all()
+    small = gp.compact(players, params, mask)
+    np.testing.assert_allclose(small.apply(small.params, x), found, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda params, x: jnp.exp(x @ params["w"]).sum(-1),
+        lambda params, x: (x @ params["w"]).max(-1) + x[:, 0],
+    ],
+    ids=["a sum of exponentials", "a maximum with something added"],
+)
+def test_only_a_softmax_gates_its_sum_and_its_maximum(apply):
+    """With nobody in, these would be what they are with everybody in."""
+    with pytest.raises(gp.InputError, match="it is reduced by"):
+        gp.find_players(apply, {"w": jnp.ones((2, 4))}, jnp.ones((3, 2)))
+
+
+@pytest.mark.parametrize(
+    "softmax",
+    [
+        jax.nn.softmax,
+        lambda z: jnp.exp(jax.nn.log_softmax(z)),
+        lambda z: jnp.exp(z - jnp.log(jnp.exp(z).sum(-1, keepdims=True))),
+        lambda z: jnp.exp(z) / jnp.exp(z).sum(-1, keepdims=True),
+        lambda z: jnp.exp(z) * jnp.exp(z).sum(-1, keepdims=True) ** -1,
+    ],
+)
+def test_softmaxes_in_all_spellings_are_gated(softmax):
+    def apply(params, x):
+        return softmax(x @ params["a"]) @ params["b"]
+
+    params = {"a": jax.random.normal(jax.random.key(0), (3, 5)), "b": jnp.ones((5, 2))}
+    params["b"] *= jnp.arange(5.0)[:, None]
+    x = jax.random.normal(jax.random.key(1), (4, 3))
+    players = gp.find_players(apply, params, x)
+    assert players.num_players == 5
+    small = gp.compact(players, params, np.arange(5) < 3)
+    expected = softmax(x @ params["a"][:, :3]) @ params["b"][:3]
+    np.testing.assert_allclose(small.apply(small.params, x), expected, rtol=1e-5)
