@@ -3,11 +3,14 @@
     python -m experiments.cifar.finetune 56 --speed-ups 2.11 --seeds 0 1 2
     python -m experiments.cifar.finetune 56 --methods market --stop-after 2   # epochs
     python -m experiments.cifar.finetune 56 --start repaired --epochs 2
+    python -m experiments.cifar.finetune 56 --rate 0.01 --statistics stay
 
 Every network starts from its refined weights, or from those repaired in closed form
-where it has no others or `--start` says so. All have the same schedule: momentum,
-clipped gradients, a cosine, labels and the teacher's logits for the same crops; the
-statistics of batch normalisation stay. Epochs go through eight views of the images in
+where it has no others or `--start` says so, and becomes a `CifarResNet` of its own
+widths. All have the same schedule: momentum, clipped gradients, a rate that rises for
+the first twentieth and falls with a cosine, labels and the teacher's logits for the
+same crops; batch normalisation goes by each batch and keeps its statistics up to date,
+or stays as it was. Epochs go through eight views of the images in
 turn, each with a crop and a flip of its own; the teacher sees a view once, for all
 networks. A thousand training images are left out, and tell how far it is (the full
 network was trained on them); the test images are read once, at the end. A checkpoint is
@@ -44,11 +47,13 @@ from experiments.cifar.run import (
 )
 from experiments.gtap.common import write_json
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
-from gamepruning.images import crop_and_flip
+from gamepruning.images import CifarResNet, crop_and_flip
 
-BATCH, RATE, DECAY, CLIP = 128, 0.01, 5e-4, 1.0
+BATCH, DECAY, CLIP = 128, 5e-4, 5.0
+WARM = 0.05  # of the steps, in which the rate rises
 HELD = 1000  # training images that tell how far it is
 VIEWS = 8  # of each image, with a crop and a flip each
+PARTS = ("weights", "rest", "optimiser")  # of a network under training
 CHUNK = 500  # images in a forward pass of the teacher
 
 
@@ -78,9 +83,10 @@ class Views:
         return seen, np.load(path)
 
 
-def make_step(small: Any, num_steps: int) -> tuple[Any, Any]:
+def make_step(module: CifarResNet, num_steps: int, options: Any) -> tuple[Any, Any]:
     """(optimiser, step) of one network."""
-    rate = optax.cosine_decay_schedule(RATE, num_steps)
+    warm, is_live = round(WARM * num_steps), options.statistics == "live"
+    rate = optax.warmup_cosine_decay_schedule(0.0, options.rate, warm, num_steps)
     optimiser = optax.chain(
         optax.clip_by_global_norm(CLIP),
         optax.add_decayed_weights(DECAY),
@@ -88,14 +94,18 @@ def make_step(small: Any, num_steps: int) -> tuple[Any, Any]:
     )
 
     def loss(weights: Any, rest: Any, images: Any, labels: Any, teacher: Any) -> Any:
-        outputs = small.apply({"params": weights, **rest}, images)
-        return gp.distillation.distillation_loss(outputs, labels, teacher)
+        params = {"params": weights, **rest}
+        if is_live:
+            outputs, rest = module.apply(params, images, True, mutable=list(rest))
+        else:
+            outputs = module.apply(params, images)
+        return gp.distillation.distillation_loss(outputs, labels, teacher), rest
 
     @jax.jit
-    def step(weights: Any, state: Any, rest: Any, *batch: Any) -> Any:
-        value, slope = jax.value_and_grad(loss)(weights, rest, *batch)
+    def step(weights: Any, rest: Any, state: Any, *batch: Any) -> Any:
+        slope, rest = jax.grad(loss, has_aux=True)(weights, rest, *batch)
         change, state = optimiser.update(slope, state, weights)
-        return optax.apply_updates(weights, change), state, value
+        return optax.apply_updates(weights, change), rest, state
 
     return optimiser, step
 
@@ -110,19 +120,26 @@ class Tuning:
         mask = read_mask(row["stays"], bench.players.num_players)
         found = repaired(bench, row, stage, row[f"{stage}_images"], options)
         small = gp.compact(bench.players, found.params, mask, min_units=0)
-        self._apply = jax.jit(small.apply)
-        self._rest = {k: v for k, v in small.params.items() if k != "params"}
         self._images, self._labels = load("train")
+        module = gp.to_module(
+            small,
+            CifarResNet(bench.depth),
+            self._images[:8],
+            fields={"inner": tuple(row["kept"])},
+        ).module
+        self._apply = jax.jit(module.apply)
         order = np.random.default_rng(seed).permutation(len(self._labels))
         self._held, self._order = order[:HELD], order[HELD:]
         self._per_epoch = len(self._order) // BATCH
         steps = options.epochs * self._per_epoch
-        optimiser, self._step = make_step(small, steps)
+        optimiser, self._step = make_step(module, steps, options)
         self._views = Views(bench, self._images, options.folder)
         weights = small.params["params"]
-        schedule = f"{options.epochs}epochs-seed{seed}"
-        self._path = options.folder / f"{self.name}-{schedule}.npz"
-        self._state = {"weights": weights, "optimiser": optimiser.init(weights)}
+        schedule = f"{options.rate}-{options.statistics}-{options.epochs}epochs"
+        self._path = options.folder / f"{self.name}-{schedule}-seed{seed}.npz"
+        rest = {k: v for k, v in small.params.items() if k != "params"}
+        moments = optimiser.init(weights)
+        self._state = {"weights": weights, "rest": rest, "optimiser": moments}
         self._known: dict[str, Any] = {"held_out": [], "seconds": []}
         if self._path.exists():
             self._state, self._known = load_checkpoint(self._path, self._state)
@@ -152,7 +169,7 @@ class Tuning:
 
     @property
     def _params(self) -> Any:
-        return {"params": self._state["weights"], **self._rest}
+        return {"params": self._state["weights"], **self._state["rest"]}
 
     def _described(self) -> dict[str, Any]:
         return {"epochs": self._epochs, **self._known}
@@ -165,12 +182,13 @@ class Tuning:
         """One pass over the images, in an order of its own."""
         order = np.random.default_rng((self._seed, epoch)).permutation(self._order)
         images, teacher = self._views.view(epoch % VIEWS)
-        weights, moments = self._state["weights"], self._state["optimiser"]
+        state = self._state
         for number in range(self._per_epoch):
             rows = order[number * BATCH : (number + 1) * BATCH]
             batch = images[rows], self._labels[rows], teacher[rows]
-            weights, moments, _ = self._step(weights, moments, self._rest, *batch)
-        self._state = {"weights": weights, "optimiser": moments}
+            after = self._step(*(state[k] for k in PARTS), *batch)
+            state = dict(zip(PARTS, after, strict=True))
+        self._state = state
 
 
 def starting_stage(row: dict[str, Any], options: argparse.Namespace) -> str:
@@ -204,7 +222,8 @@ def main() -> None:
                 )
             for seed in options.seeds:
                 own = {"method": method, "asked": speed_up, "seed": seed}
-                own |= {"start": stage, "of": options.epochs}
+                own |= {"start": stage, "of": options.epochs, "rate": options.rate}
+                own |= {"statistics": options.statistics}
                 Tuning(bench, row, seed, options).run(partial(save, own))
 
 
@@ -217,6 +236,13 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--start", choices=STAGES, help="instead of the best there is")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=0.05, help="the largest")
+    parser.add_argument(
+        "--statistics",
+        choices=("live", "stay"),
+        default="live",
+        help="of batch normalisation",
+    )
     parser.add_argument(
         "--stop-after", type=int, default=1000, help="epochs, to go on another time"
     )

@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gamepruning.types import InputError
+
 DEPTHS = (20, 32, 44, 56, 110)
 VGG19 = (64, 64, 128, 128, *(256,) * 4, *(512,) * 8)
 
@@ -151,22 +153,34 @@ class CifarResNet(nn.Module):
         "B", a convolution of 1 x 1 with batch normalisation.
       widths: channels of the stages.
       num_outputs: classes.
+      inner: channels between the two convolutions of each block, in order, as pruning
+        leaves them; none given, those of the block's stage.
     """
 
     depth: int = 56
     shortcut: str = "A"
     widths: tuple[int, int, int] = (16, 32, 64)
     num_outputs: int = 10
+    inner: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, x: Images, train: bool = False) -> Logits:
+        blocks = (self.depth - 2) // 6
+        inner = self.inner or [width for width in self.widths for _ in range(blocks)]
+        if len(inner) != 3 * blocks:
+            raise InputError(
+                f"expected inner channels of {3 * blocks} blocks, got {len(inner)}"
+            )
         x = nn.relu(_conv_norm(x, self.widths[0], 3, 1, "conv1", "bn1", train))
         for stage, width in enumerate(self.widths, 1):
-            for block in range((self.depth - 2) // 6):
+            for block in range(blocks):
                 stride = 2 if stage > 1 and block == 0 else 1
-                name = f"layer{stage}_{block}"
+                name, within = (
+                    f"layer{stage}_{block}",
+                    inner[blocks * (stage - 1) + block],
+                )
                 y = _conv_norm(
-                    x, width, 3, stride, f"{name}_conv1", f"{name}_bn1", train
+                    x, within, 3, stride, f"{name}_conv1", f"{name}_bn1", train
                 )
                 y = _conv_norm(
                     nn.relu(y), width, 3, 1, f"{name}_conv2", f"{name}_bn2", train
