@@ -46,10 +46,11 @@ def finetuned() -> list[str]:
     found, chosen = read("cifar/finetune56.json"), read("cifar/resnet56.json")["rows"]
     before = {(row["method"], row["asked"]): row for row in chosen}
     rows, runs = [], found["rows"]
-    keys = [(r["asked"], r["method"], r["start"], r["of"], r["epochs"]) for r in runs]
+    names = ("asked", "method", "start", "of", "epochs", "rate", "statistics")
+    keys = [tuple(run[name] for name in names) for run in runs]
     for key in sorted(dict.fromkeys(keys)):
         own = [run for run, other in zip(runs, keys, strict=True) if other == key]
-        asked, method, start, of, epochs = key
+        asked, method, start, of, epochs, rate, statistics = key
         tested = [run["test"] for run in own if "test" in run]
         rows.append(
             (
@@ -57,6 +58,8 @@ def finetuned() -> list[str]:
                 method,
                 percent(before[method, asked][start], 2),
                 str(of) if epochs == of else f"{epochs} of {of}",
+                f"{rate:g}",
+                statistics,
                 str(len(own)),
                 percents(_spread(tested), 2) if tested else "",
                 percent(fmean(found["full"] - test for test in tested), 2)
@@ -64,8 +67,9 @@ def finetuned() -> list[str]:
                 else "",
             )
         )
-    heads = ("speed-up", "who stays", "before", "epochs", "seeds", "fine-tuned")
-    return table((*heads, "behind the full network"), "llrrrrr", rows)
+    heads = ("speed-up", "who stays", "before", "epochs", "largest rate", "statistics")
+    more = ("seeds", "fine-tuned", "behind the full network")
+    return table((*heads, *more), "llrrrlrrr", rows)
 
 
 def _spread(values: Sequence[float]) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from flax import nnx
 
 import gamepruning as gp
 from gamepruning.compaction import to_module
+from gamepruning.images import CifarResNet
 from gamepruning.types import InputError
 
 X = jax.random.normal(jax.random.key(0), (6, 8))
@@ -77,8 +79,8 @@ def pruned(net, counts, **options):
     return compacted(apply, params, counts, **options)
 
 
-def compacted(apply, params, counts, **options):
-    players = gp.find_players(apply, params, X, **options)
+def compacted(apply, params, counts, x=X, **options):
+    players = gp.find_players(apply, params, x, **options)
     scores = gp.magnitude_scores(players, params)
     mask = gp.top_n(scores, counts, players=players)
     return gp.compact(players, params, mask)
@@ -223,3 +225,25 @@ def test_a_method_of_an_nnx_module():
         call={"method": "encode"},
     )
     assert found.config == Config(width=6)
+
+
+def test_a_pruned_resnet_is_a_module_again():
+    """The channels between the convolutions of a block have a field of their own."""
+    net = CifarResNet(8, widths=(4, 6, 8), num_outputs=3)
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    apply, params = gp.from_linen(net, net.init(jax.random.key(1), x))
+    families = gp.find_players(apply, params, x).families
+    outer = [f.name for f in families if not f.name.endswith("_conv1")]
+    small = compacted(apply, params, (2, 3, 5), x, keep=outer)
+    for config, fields in (
+        (net, {"inner": (2, 3, 5)}),
+        (net.clone(inner=(4, 6, 8)), None),
+    ):
+        found = to_module(small, config, x, fields=fields)
+        assert found.module == net.clone(inner=(2, 3, 5))
+    _, updated = found.module.apply(found.params, x, True, mutable=["batch_stats"])
+    old = small.params["batch_stats"]
+    chex.assert_trees_all_equal_shapes(updated["batch_stats"], old)
+    assert not np.allclose(updated["batch_stats"]["bn1"]["mean"], old["bn1"]["mean"])
+    with pytest.raises(InputError, match="inner channels of 3 blocks, got 2"):
+        net.clone(inner=(2, 3)).init(jax.random.key(1), x)
