@@ -36,11 +36,12 @@ def activation_scores(
       examples_at_once: examples a pass, to bound memory; None takes all.
 
     Returns:
-      `Scores`, >= 0, exact on these examples; NaN for a player that is only read
-      inside a while loop or a branch. Cost: one evaluation.
+      `Scores`, >= 0, exact on these examples. Cost: one evaluation, two where the
+      examples come in chunks.
 
     Raises:
-      ValueError: there are no examples.
+      InputError: there are no examples, or a player is read inside a while loop or a
+        branch alone, where activations are not seen.
 
     Example:
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -59,11 +60,19 @@ def activation_scores(
 
     def score(params, data):
         def moments(xs):
-            mean, variance = players.activation_moments(params, *xs)
-            return mean, variance + jnp.square(mean)
+            return players.activation_moments(params, *xs)
 
-        mean, square = mean_over_chunks(moments, data, at_once)
-        return jnp.maximum(square - jnp.square(mean), 0.0)
+        def about(mean):
+            def spread(xs):
+                own, variance = moments(xs)
+                return variance + jnp.square(own - mean)
+
+            return spread
+
+        mean, variance = mean_over_chunks(moments, data, at_once)
+        if at_once is None:
+            return variance
+        return mean_over_chunks(about(mean), data, at_once)
 
     check_players(players)
     given = as_inputs(inputs)

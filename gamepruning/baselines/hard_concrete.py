@@ -113,7 +113,7 @@ def make_hard_concrete_step(
 
     Returns:
       `HardConcreteStep(init, step)`. A batch is a tuple (*inputs, labels).
-      `Scores(open_probability(state.log_alpha))` ranks the players.
+      `gp.top_n(open_probability(state.log_alpha), n)` says who stays.
 
     References:
       Louizos, Welling and Kingma, arXiv 1712.01312, eq. 9-14.

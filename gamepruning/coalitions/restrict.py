@@ -112,8 +112,14 @@ class RestrictedGame:
           InputError: names of families, which a plain function of masks has not.
         """
         inside = self._always_in.copy()
-        inside[_numbers(always_in, "always_in", len(inside))] = True
+        come = _numbers(always_in, "always_in", len(inside))
         gone = _numbers(always_out, "always_out", len(inside))
+        out = ~inside
+        out[self.free] = False
+        if (both := [k for k in come if out[k] or k in gone]) or inside[gone].any():
+            player = both[0] if both else gone[inside[gone]][0]
+            raise InputError(f"player {player} cannot be always in and always out")
+        inside[come] = True
         free = self.free[~inside[self.free] & ~np.isin(self.free, gone)]
         if not len(free):
             raise InputError("expected a free player at least, got none")

@@ -159,11 +159,13 @@ def layer_norm(
     x: Float[Array, "*B D"],
     eps: float,
 ) -> Float[Array, "*B D"]:
-    """Layer normalisation over the last axis."""
-    centred = x - x.mean(-1, keepdims=True)
+    """Layer normalisation over the last axis, in float32 at least."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    centred = wide - wide.mean(-1, keepdims=True)
     variance = jnp.square(centred).mean(-1, keepdims=True)
     normed = centred * jax.lax.rsqrt(variance + eps)
-    return normed * along_last(scale, x.ndim) + along_last(shift, x.ndim)
+    found = normed * along_last(scale, x.ndim) + along_last(shift, x.ndim)
+    return found.astype(x.dtype)
 
 
 def rms_norm(

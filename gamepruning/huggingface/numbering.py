@@ -22,7 +22,8 @@ def drop_layers(checkpoint: Checkpoint, layers: Iterable[int]) -> Checkpoint:
       A checkpoint with fewer layers, in its names and its configuration.
 
     Raises:
-      InputError: there is no such layer, or none would stay.
+      InputError: there is no such layer, none would stay, or layers compute something
+        from their number.
     """
     if not isinstance(checkpoint, Checkpoint):
         raise InputError(
@@ -37,6 +38,12 @@ def drop_layers(checkpoint: Checkpoint, layers: Iterable[int]) -> Checkpoint:
     if len(gone) == count:
         raise InputError(f"expected a layer to stay, got all {count} of them to drop")
     stays = [k for k in range(count) if k not in gone]
+    by_number = checkpoint.config.get("scale_attn_by_inverse_layer_idx")
+    if by_number and stays != list(range(len(stays))):
+        raise InputError(
+            "scale_attn_by_inverse_layer_idx: attention is scaled by the number of its "
+            "layer, which would change: drop the last layers alone"
+        )
     params = renumber(checkpoint.params, architecture.stem, stays)
     sizes = {**architecture.sizes, "layers": len(stays)}
     config = new_config(checkpoint.config, architecture, sizes, stays)

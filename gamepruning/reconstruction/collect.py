@@ -203,9 +203,10 @@ def _program(
         target, env = result(full, jnp.ones_like(mask))
         ours, own = result(cut, mask)
         if aim is not Aim.SAME:
-            target = ours + lost(env, aim.change(env[chain.end], own[chain.end]))
+            change = wide(aim.change(env[chain.end], own[chain.end]))
+            target = wide(ours) + lost(env, change)
         elif is_corrected:
-            target = target + lost(env, full[1][1] - cut[1][1])
+            target = wide(target) + lost(env, wide(full[1][1]) - wide(cut[1][1]))
         x = product.some_rows(cut[1][0], *split_x)
         target = product.results(target)[:, :, keep_z]
         error = target - product.results(ours)[:, :, keep_z]

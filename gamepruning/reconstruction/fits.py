@@ -10,7 +10,7 @@ from gamepruning.reconstruction.collect import Collected, Terms, collect_shared
 from gamepruning.reconstruction.fit import ReaderFit, Solver
 from gamepruning.reconstruction.passes import LineRun
 from gamepruning.reconstruction.readers import Reader, Shared
-from gamepruning.reconstruction.write import bias_places, write_fit
+from gamepruning.reconstruction.write import bias_places, stored_change, write_fit
 
 CLASS_ROUNDS = 60  # of the last reader: they are many, and it is small
 Aims = Mapping[Reader, Aim]
@@ -57,6 +57,11 @@ class Fits:
         sums, solver = self._sums(self._terms._replace(aims=aims))
         found = solver.fit(sums.train, sums.held)
         if np.isfinite(found.ridge):
+            weights = stored_change(self._cut, self._shared.readers[0], found)
+            if weights is not None:
+                every = sums.train.plus(sums.held)
+                found = solver.rounded(found, every, weights)
+        if np.isfinite(found.ridge):
             self._write(found, sums)
         return sums, found
 
@@ -81,7 +86,8 @@ class Fits:
         if self._known is None:
             sums = self._collect(terms, None)
             has_bias = self._bias is not None
-            solver = Solver(sums.train, sums.held, has_bias, self._ridges)
+            level = sums.shift.x if has_bias else None
+            solver = Solver(sums.train, sums.held, has_bias, self._ridges, level)
             if len(self._shared.readers) == 1:
                 self._known = sums, solver
             return sums, solver

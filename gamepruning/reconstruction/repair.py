@@ -220,7 +220,7 @@ def repair(
     mask = players.mask(mask)
     file = None
     if checkpoint is not None:
-        facts = repair_facts(params, mask, inputs, config, start)
+        facts = repair_facts(players, params, mask, inputs, config, start)
         file = RepairFile(Path(checkpoint), facts, params)
     stored = None if file is None else file.load()
     if stored is not None and stored.done is None:

@@ -24,7 +24,9 @@ from gamepruning.reconstruction.sensitivity import (
     Metrics,
     gate_sensitivities,
     sensitivities,
+    size_of_output,
 )
+from gamepruning.trees.arrays import CompiledFunction
 from gamepruning.trees.examples import as_inputs
 from gamepruning.types import InputError, Outputs, Params, Scores, brief_repr
 
@@ -298,10 +300,13 @@ class _Ask:
 
     @cached_property
     def _lost(self) -> Callable[..., Float[Array, ""]]:
-        gated = self._players.gated
-        full = jax.jit(gated)(self._params, np.ones(self.size, bool), *self._inputs)
+        gated = CompiledFunction(lambda p, data: self._players.gated(p, *data))
+        full = gated(self._params, (np.ones(self.size, bool), *self._inputs))
         divergence = self._divergence or _divergence(full)
-        return jax.jit(lambda p, m, x: divergence(full, gated(p, m, *x)))
+        run = CompiledFunction(
+            lambda p, data: divergence(data[0], self._players.gated(p, *data[1]))
+        )
+        return lambda p, m, x: run(p, (full, (m, *x)))
 
     def __call__(self, mask: Bool[np.ndarray, " N"]) -> float:
         return self._loss(self.grams.repaired(mask), mask)
@@ -336,10 +341,13 @@ def kl_divergence(full: Outputs, cut: Outputs) -> Float[Array, ""]:
 
 
 def relative_error(full: Outputs, cut: Outputs) -> Float[Array, ""]:
-    """Squared difference over the variance, the mean over the outputs."""
+    """Squared difference over the variance, the mean over the outputs.
+
+    An output that hardly varies, such as a loss beside logits, is taken by its square.
+    """
     leaves = (map(wide, jax.tree.leaves(outputs)) for outputs in (full, cut))
     found = [
-        jnp.square(abs(a - b)).mean() / jnp.maximum(a.var(), 1e-12)
+        jnp.square(abs(a - b)).mean() / size_of_output(a)
         for a, b in zip(*leaves, strict=True)
     ]
     return jnp.stack(found).mean()
@@ -366,7 +374,7 @@ def price(curve: FamilyCurve) -> Float[np.ndarray, " n"]:
     """
     size = len(curve.order)
     counts, loss = curve.counts, curve.loss
-    if not len(counts) and size > 1:
+    if not len(counts):
         counts, loss = np.arange(size), curve.error[::-1]
     counts = np.append(counts, size)
     loss = np.maximum.accumulate(np.append(loss, 0.0)[::-1])[::-1]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from gamepruning.players.examples import output_shapes
 from gamepruning.players.unit_players import UnitPlayers
-from gamepruning.reconstruction.moments import HIGHEST
+from gamepruning.reconstruction.moments import HIGHEST, wide
 from gamepruning.reconstruction.passes import Passes, split_calls
 from gamepruning.reconstruction.readers import Reader, find_readers
 from gamepruning.trees.arrays import split_arrays
@@ -207,7 +207,20 @@ def _directions(outputs: Sequence[Array], key: Key[Array, ""]) -> list[Array]:
 
 def _direction(output: Array, key: Key[Array, ""]) -> Array:
     drawn = jax.random.normal(key, output.shape, output.dtype)
-    return drawn / jnp.maximum(jnp.std(output), 1e-6).astype(output.dtype)
+    return drawn / jnp.sqrt(size_of_output(output)).astype(output.dtype)
+
+
+def size_of_output(output: Array) -> Float[Array, ""]:
+    """The variance of an output; its mean square where it hardly varies, 1 if it is 0.
+
+    Example:
+      >>> [float(size_of_output(jnp.array(x))) for x in ([0.0, 2.0], [3.0], [0.0])]
+      [1.0, 9.0, 1.0]
+    """
+    output = wide(output)
+    variance, square = output.var(), jnp.square(abs(output)).mean()
+    square = jnp.where(square > 0, square, 1.0)
+    return jnp.where(variance > 1e-6 * square, variance, square)
 
 
 def _sum_of_squares(reader: Reader, gradient: Array) -> Shaped[Array, "G n *n"]:

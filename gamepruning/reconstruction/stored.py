@@ -1,5 +1,6 @@
 """A repair on disk: a finished one is read, one that was cut off is resumed."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,9 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
+from gamepruning.compaction.verify import sample_inputs
 from gamepruning.files import npz
 from gamepruning.files.fingerprint import fingerprint
+from gamepruning.players import Players
 from gamepruning.reconstruction.report import Repaired, RepairReport
+from gamepruning.trees.arrays import split_arrays
 from gamepruning.trees.paths import named_leaves, path_name
 from gamepruning.types import Params
 
@@ -19,6 +23,7 @@ SAVE_EVERY = 10.0  # seconds
 
 
 def repair_facts(
+    players: Players,
     params: Params,
     mask: Bool[np.ndarray, " N"],
     inputs: tuple,
@@ -28,8 +33,11 @@ def repair_facts(
     """What a stored repair must agree with."""
     network = {"weights": params, "mask": mask}
     settings = {name: repr(value) for name, value in vars(config).items()}
+    settings["ridges"] = repr(np.asarray(config.ridges, float).tolist())
+    arrays, rebuild = split_arrays((params, *sample_inputs(players.example_inputs())))
+    program = jax.make_jaxpr(lambda arrays: players.apply(*rebuild(arrays)))(arrays)
     return {
-        "network": fingerprint(network),
+        "network": fingerprint(network, re.sub(r" at 0x[0-9a-f]+", "", str(program))),
         "inputs": fingerprint(inputs),
         "start": None if start is None else fingerprint(start.params),
         **settings,

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -61,6 +62,28 @@ def _follow(run: LineRun, bias: Bias, shape: tuple) -> tuple[np.ndarray, np.ndar
     for link in reversed(bias.links):
         factor, places = link.moved_back(factor), link.moved_back(places)
     return factor, places
+
+
+def stored_change(
+    run: LineRun, reader: Reader, found: ReaderFit
+) -> Float[np.ndarray, "G K M"] | None:
+    """What the weights would change by, rounded as their type does.
+
+    Returns:
+      None where they are in single precision or better.
+    """
+    keep_x, keep_z = reader.kept_inputs, reader.kept_outputs
+    place = reader.weights.places[:, keep_x][:, :, keep_z]
+    there = reader.has_input[:, keep_x, None] & reader.has_output[:, None, keep_z]
+    layout, params = reader.weights.layout, list(run.params)
+    kinds = [params[leaf].dtype for leaf in layout.leaves(place[there])]
+    if all(jnp.finfo(kind).bits >= 32 for kind in kinds):
+        return None
+    before = layout.read(params, place[there])
+    layout.add(params, place[there], found.weights[there])
+    change = np.zeros(found.weights.shape)
+    change[there] = layout.read(params, place[there]) - before
+    return change
 
 
 def write_fit(run: LineRun, reader: Reader, found: ReaderFit, shift, bias) -> None:

@@ -64,26 +64,30 @@ class SelectionTrace:
 
     @property
     def order(self) -> Int[np.ndarray, " D"]:
-        """All players in the order in which they were removed or added."""
+        """Who was removed or added in the rounds, in order.
+
+        Where exchanges brought somebody back, who left again in a later round, a player
+        is in it twice.
+        """
         return np.concatenate(
             [np.zeros(0, int), *(round.decided for round in self.rounds)]
         )
 
     @property
     def rank(self) -> Float[np.ndarray, " N"]:
-        """When each player was decided on: last to leave or first to enter is highest.
+        """When each player changed sides last: last out or first in is highest.
 
-        Pruning puts those who stay above all others, building those who never came at
-        0.
+        Pruning puts those who stay above all others, building those who are out at 0.
+        Exchanges count as rounds do.
         """
-        order = self.order
+        when, moves = np.zeros(self.num_players), []
+        for one in self.rounds:
+            moves += [*((k,) for k in one.decided), *one.exchanges]
+        for turn, players in enumerate(moves, 1):
+            when[list(players)] = turn
         if self.method == "building":
-            rank = np.zeros(self.num_players)
-            rank[order] = np.arange(len(order), 0, -1)
-        else:
-            rank = np.where(self.mask, float(len(order)), 0.0)
-            rank[order] = np.arange(len(order))
-        return rank
+            return np.where(self.mask, len(moves) + 1 - when, 0.0)
+        return np.where(self.mask, float(len(moves)), when - 1)
 
     @property
     def last_scores(self) -> Scores:

@@ -101,3 +101,18 @@ def rows_are_independent(
         and np.allclose(x, np.concatenate(own), rtol=1e-2, atol=1e-4, equal_nan=True)
         for x, *own in zip(whole, *halves, strict=True)
     )
+
+
+def draw_rows(data: Any, most: int) -> Any:
+    """At most so many rows of arrays [B, ...], drawn at random, in their order.
+
+    They are always the same. The first rows of a file may be of one class.
+
+    Example:
+      >>> x, y = draw_rows((np.arange(1000), np.arange(1000) // 500), 100)
+      >>> len(x), bool(35 < y.sum() < 65), draw_rows(np.arange(3), 5).tolist()
+      (100, True, [0, 1, 2])
+    """
+    num = len(jax.tree.leaves(data)[0])
+    rows = np.random.default_rng(0).permutation(num)[:most]
+    return data if num <= most else jax.tree.map(lambda x: x[np.sort(rows)], data)

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gamepruning.baselines import BASELINES, magnitude_scores, weight_gradient_scores
+from gamepruning.baselines import (
+    BASELINES,
+    activation_scores,
+    magnitude_scores,
+    weight_gradient_scores,
+)
 from gamepruning.metrics import cross_entropy
 from gamepruning.players import find_players
 from tests.small import apply_mlp, make_mlp
@@ -116,3 +121,17 @@ def test_input_features_count_by_the_weights_that_read_them(key):
 
     expected = jnp.abs(kernel * jax.grad(loss)(kernel)).sum(axis=1)
     np.testing.assert_allclose(found[:5], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [None, 100])
+def test_small_variances_beside_large_means_are_seen(at_once):
+    def apply(params, x):
+        return (100 + x @ params["a"]) @ params["b"]
+
+    params = {"a": jnp.diag(jnp.array([1e-3, 2e-3, 3e-3, 4e-3])), "b": jnp.ones((4, 2))}
+    x = jax.random.normal(jax.random.key(0), (256, 4))
+    players = find_players(apply, params, x)
+    hidden = 100 + np.asarray(x, np.float32) @ np.asarray(params["a"])
+    scores = activation_scores(players, params, x, examples_at_once=at_once)
+    exact = hidden.astype(float).var(axis=0)
+    np.testing.assert_allclose(scores.value, exact, rtol=0.05)

@@ -159,3 +159,16 @@ def test_players_of_a_plain_game_are_a_mask_or_numbers():
             game.restrict(always_in=wrong)
     with pytest.raises(InputError, match="a free player"):
         game.restrict(always_in=[0, 1, 2, 3])
+
+
+def test_nobody_is_always_in_and_always_out():
+    one, two = np.arange(4) == 1, np.arange(4) == 2
+    game = voting_game(2, [1] * 4).restrict(always_in=np.arange(4) == 0)
+    for call in (
+        lambda: game.restrict(always_in=one, always_out=one),
+        lambda: game.restrict(always_out=np.arange(4) == 0),
+        lambda: game.restrict(always_in=one).restrict(always_out=one),
+        lambda: game.restrict(always_out=two).restrict(always_in=two),
+    ):
+        with pytest.raises(InputError, match="cannot be always in and always out"):
+            call()

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import gamepruning as gp
 from gamepruning.huggingface.checkpoint import architecture_of
-from gamepruning.huggingface.layers import check_tokens
+from gamepruning.huggingface.layers import check_tokens, layer_norm
 from tests.huggingface import tiny
 
 hf = gp.huggingface
@@ -283,3 +283,27 @@ def test_players_are_not_found_by_tokens_of_another_vocabulary(tmp_path):
     checkpoint = hf.load(tiny.write(tmp_path, "llama"))
     with pytest.raises(gp.InputError, match="use the tokenizer of this checkpoint"):
         hf.find_players(checkpoint, tiny.IDS + 44)
+
+
+def test_layer_norm_is_computed_in_single_precision():
+    """Squares of float16 overflow above 256, and an epsilon of 1e-12 is 0 there."""
+    x = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
+    x[:, 3] = 3000
+    scale, shift = jnp.ones(64), jnp.zeros(64)
+    expected = layer_norm(scale, shift, jnp.asarray(x), 1e-5)
+    for kind, tolerance in ((jnp.float16, 1e-2), (jnp.bfloat16, 5e-2)):
+        given = [jnp.asarray(part, kind) for part in (scale, shift, x)]
+        found = layer_norm(*given, 1e-5)
+        assert found.dtype == kind
+        np.testing.assert_allclose(found.astype(float), expected, atol=tolerance)
+    flat = layer_norm(*given[:2], jnp.full((1, 64), 2, jnp.float16), 1e-12)
+    assert not np.asarray(flat, float).any()
+
+
+def test_layers_whose_attention_goes_by_their_number_stay_in_place(tmp_path):
+    config = tiny.CONFIGS["gpt2"] | {"scale_attn_by_inverse_layer_idx": True}
+    checkpoint = hf.load(tiny.write(tmp_path, "gpt2"))._replace(config=config)
+    with pytest.raises(gp.InputError, match="drop the last layers alone"):
+        hf.drop_layers(checkpoint, [0])
+    last = checkpoint.config["n_layer"] - 1
+    assert hf.drop_layers(checkpoint, [last]).config["n_layer"] == last

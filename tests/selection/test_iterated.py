@@ -485,3 +485,30 @@ def test_a_value_function_that_is_not_finite(key):
             iterated_building(key, broken, 3, num_players=4, scorer=scorer)
     with pytest.raises(InputError, match="expected base="):
         greedy_scores(key, gloves, 5, base="half")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("play", [iterated_pruning, iterated_building])
+def test_ranks_agree_with_who_is_in_after_exchanges(play):
+    """A player that came back, or was exchanged out, has the rank of where it is."""
+    exchanges = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        single, pairs = rng.normal(size=8), rng.normal(size=(8, 8))
+
+        def game(masks, single=single, pairs=pairs):
+            return masks @ single + np.einsum("si,ij,sj->s", masks, pairs, masks)
+
+        base = "full" if play is iterated_pruning else "empty"
+        trace = play(
+            0,
+            game,
+            4,
+            step=2,
+            swaps=4,
+            scorer=functools.partial(greedy_scores, base=base),
+            num_players=8,
+        )
+        exchanges += sum(len(one.exchanges) for one in trace.rounds)
+        rank = trace.rank
+        assert rank[trace.mask].min() > rank[~trace.mask].max()
+    assert exchanges

@@ -131,9 +131,8 @@ def _finish(problem: Problem, state: State) -> Estimate:
     freedom = np.minimum(number - 1, observed_freedom(support, number, skew=SKEW))
     stderr = np.sqrt(square / (number - 1) / number) * widening(freedom)
     estimate = Estimate(value, stderr, halves, support)
-    if not np.ptp(values):
-        estimate = nothing_seen(estimate)
-    return ends.add_noise(estimate, found, freedom)
+    estimate = ends.add_noise(estimate, found, freedom)
+    return estimate if np.ptp(values) else nothing_seen(estimate)
 
 
 def reused(problem: Problem, start: int, stop: int) -> Bool[np.ndarray, "S N"]:

@@ -55,9 +55,10 @@ def predicted_agreement(half_a: Vector, half_b: Vector) -> float:
 def predicted_overlap(half_a: Vector, half_b: Vector, cut: int) -> float:
     """Which share of the `cut` lowest players can be expected to be right.
 
-    The overlap of the halves' lowest players is turned into the correlation at which
-    two normal variables overlap as much, that into the correlation of the whole with
-    the truth (see `predicted_agreement`), and this back into an overlap.
+    The overlap of the halves' lowest players, ties being broken by chance, is turned
+    into the correlation at which two normal variables overlap as much, that into the
+    correlation of the whole with the truth (see `predicted_agreement`), and this back
+    into an overlap.
 
     Args:
       half_a: the scores from one half of the samples, float [N].
@@ -74,11 +75,18 @@ def predicted_overlap(half_a: Vector, half_b: Vector, cut: int) -> float:
       (1.0, 0.3)
     """
     share = cut / len(half_a)
-    lowest = [set(np.argsort(half, kind="stable")[:cut]) for half in (half_a, half_b)]
-    overlap = len(lowest[0] & lowest[1]) / cut
+    overlap = float(_chance_of_lowest(half_a, cut) @ _chance_of_lowest(half_b, cut))
+    overlap /= cut
     if overlap == 1:
         return 1.0
     return normal_overlap(_of_both(_correlation_of(overlap, share)), share)
+
+
+def _chance_of_lowest(half: Vector, cut: int) -> Vector:
+    """The chance of each player to be among the lowest where lots decide ties."""
+    edge = np.partition(half, cut - 1)[cut - 1]
+    below, tied = half < edge, half == edge
+    return below + tied * (cut - below.sum()) / tied.sum()
 
 
 def reliability(value: Vector, stderr: Vector) -> float:

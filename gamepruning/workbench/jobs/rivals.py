@@ -13,6 +13,7 @@ from gamepruning import distillation, metrics
 from gamepruning.compaction.gates import Absorbed
 from gamepruning.reconstruction import RepairConfig, Repaired, RepairReport, repair
 from gamepruning.selection.controls import control_masks
+from gamepruning.trees.examples import draw_rows
 from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.methods import small_networks
 from gamepruning.workbench.methods.small_networks import SmallNetwork, make_small
@@ -108,13 +109,10 @@ def compare(
 def mend(
     name: str, task: Task, trainer: Trainer, full: Absorbed, label: str = ""
 ) -> Repaired | None:
-    """The repair of a network whose players leave; None where there is to be none.
-
-    It is fitted to training examples, and on file for whoever needs it again.
-    """
+    """The repair on training examples, kept on file; None where there is to be none."""
     if not trainer.training.repair or full.mask.all():
         return None
-    inputs = jnp.asarray(task.dataset.train.inputs[:REPAIR_ROWS])
+    inputs = jnp.asarray(draw_rows(task.dataset.train.inputs, REPAIR_ROWS))
     bar = counting_bar(trainer.progress, f"repair {label}") if label else None
     with warnings.catch_warnings():  # what they say is in the report's notes
         warnings.simplefilter("ignore")
@@ -193,7 +191,7 @@ def train_scratch(
             trainer=trainer,
         )
         found[trainer.judge(small.apply, params)] = params
-    return found[max(found)]
+    return found[max(found, key=lambda score: (score == score, score))]
 
 
 class Tuner:

@@ -18,6 +18,7 @@ from gamepruning.errors import InputError
 from gamepruning.reconstruction import reconstruction_scores
 from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.spelling import closest
+from gamepruning.trees.examples import draw_rows
 from gamepruning.types import Scores
 from gamepruning.workbench.methods.subject import Rounds, Subject
 from gamepruning.workbench.registry import Kind, Method
@@ -164,18 +165,18 @@ def _scorer_of(method: Method, table: Mapping[str, Callable]) -> Callable[..., A
 
 
 def _training_rows(subject: Subject, most: int) -> tuple[jax.Array, jax.Array]:
-    train = subject.task.dataset.train
-    return jnp.asarray(train.inputs[:most]), jnp.asarray(train.labels[:most])
+    inputs, labels = draw_rows(subject.task.dataset.train, most)
+    return jnp.asarray(inputs), jnp.asarray(labels)
 
 
 def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., Scores]:
     """(key, value_fn, num_players) -> `Scores`, with the usual budget or the given."""
     if method.scorer == "greedy":
         base = "empty" if method.selection == "building" else "full"
-        return functools.partial(selection.greedy_scores, base=base)
-    given, bias = subject.scoring.evaluations, HALF
-    if method.scorer == "biased_banzhaf":
-        bias = subject.bias
+        return lambda *game, progress=None: selection.greedy_scores(*game, base=base)
+    given = subject.scoring.evaluations
+    bias = subject.bias if method.scorer == "biased_banzhaf" else HALF
+    if method.scorer in ("banzhaf", "biased_banzhaf"):
         usual = max(usual, math.ceil(math.log(RARE) / math.log1p(-min(bias, 1 - bias))))
     budget = usual if given is None else given
     if callable(method.scorer):

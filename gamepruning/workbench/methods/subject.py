@@ -16,6 +16,7 @@ from gamepruning.coalitions.values import ValueFunction, value_function
 from gamepruning.compaction.gates import Absorbed
 from gamepruning.files.together import shared_mesh
 from gamepruning.metrics import cross_entropy
+from gamepruning.trees.examples import draw_rows
 from gamepruning.types import Scores
 from gamepruning.uncertainty.mcue import mcue
 from gamepruning.workbench.settings.parts import ScoringSettings
@@ -46,22 +47,21 @@ class Subject:
         data, players = self.task.dataset, self.task.players
         output = "outputs" if data.task == "regression" else "probabilities"
         key = jax.random.fold_in(self.key, BIAS_STREAM)
-        inputs = jnp.asarray(data.validation.inputs[:UNSURE_ON])
+        inputs = jnp.asarray(draw_rows(data.validation.inputs, UNSURE_ON))
         how: dict[str, Any] = {"output": output, "mesh": shared_mesh()}
         bands = mcue(key, players, self.params, inputs, **how)
         return float(np.clip(bands.bias, 0.05, 0.95))
 
     @functools.cached_property
     def game(self) -> ValueFunction:
-        """The game of the players on the first validation examples."""
+        """The game of the players on some validation examples."""
         return self.game_on(_measure(self.task, self.scoring.value), self.scoring.rows)
 
     def game_on(self, measure: Callable[..., Any], rows: int) -> ValueFunction:
         """The game of the players by a measure on so many validation examples."""
-        split = self.task.dataset.validation
-        inputs, labels = (jnp.asarray(x[:rows]) for x in (split.inputs, split.labels))
+        examples = map(jnp.asarray, draw_rows(self.task.dataset.validation, rows))
         players, mesh = self.task.players, shared_mesh()
-        return value_function(players, self.params, measure, inputs, labels, mesh=mesh)
+        return value_function(players, self.params, measure, *examples, mesh=mesh)
 
 
 def _measure(task: Task, value: str) -> Callable[..., Any]:
@@ -101,7 +101,7 @@ class Choice(NamedTuple):
 
 def checked_inputs(task: Task) -> jax.Array:
     """The validation examples on which exactness is checked."""
-    return jnp.asarray(task.dataset.validation.inputs[:CHECKED])
+    return jnp.asarray(draw_rows(task.dataset.validation.inputs, CHECKED))
 
 
 def counting_bar(

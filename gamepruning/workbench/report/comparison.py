@@ -158,7 +158,6 @@ def make_figures(
     names = [name for name in settings.methods if name != EQUILIBRIUM]
     for dataset in settings.datasets if names else ():
         own = [row for row in rows if row["dataset"] == dataset]
-        share = settings.share_of(own[0]["of"])
         stem = Path(dataset).name.removesuffix(".csv")
         name = "curve-" + re.sub(r"\W+", "-", stem).strip("-")
         if name in figures:
@@ -171,7 +170,8 @@ def make_figures(
             [size / own[0]["of"] for size in sizes],
             metric=own[0]["metric"],
             dense=float(np.mean(dense)),
-            marked=share,
+            marked=settings.share_of(own[0]["of"]),
+            stage=f"after {'repair' if settings.repair else 'removal'}",
         )
     return figures
 

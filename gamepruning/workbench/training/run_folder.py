@@ -63,10 +63,11 @@ def write_config(
     told: Mapping[str, Sequence[str]],
 ) -> None:
     """Write `config.json`: the command, all settings, what was read, the versions."""
+    given, settled = asked.to_dict(), training._asdict()
     data = {
         "command": asked.command(),
-        "settings": asked.to_dict(),  # under which an interrupted run is resumed
-        "resolved": asked.to_dict() | training._asdict(),
+        "settings": given,  # under which an interrupted run is resumed
+        "resolved": given | {k: v for k, v in settled.items() if not given.get(k)},
         "sources": dict(sources),  # fingerprints of what the run reads
         "data": dict(told),  # what was done to each data set
         "versions": versions(),

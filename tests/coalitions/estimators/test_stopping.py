@@ -150,3 +150,32 @@ def test_bad_targets(options, message):
             num_evaluations=50,
             **options,
         )
+
+
+def test_ties_at_the_cut_are_no_agreement():
+    """Whom chance alone has put among the lowest is there in both halves by chance."""
+    same = np.zeros(12)
+    assert stopping.predicted_overlap(same, same, 3) == pytest.approx(3 / 12)
+    half = np.array([0.0] * 8 + [1.0] * 4)
+    assert stopping.predicted_overlap(half, half, 4) < 0.8
+    assert stopping.predicted_overlap(half, half, 8) == 1
+
+
+def test_rare_swings_that_were_not_seen_do_not_settle_a_ranking():
+    """Players 0 to 7 matter only all together, 16 to 23 never: both seem worth 0."""
+    worth = np.linspace(1, 3, 8)
+
+    def value_fn(masks):
+        some = masks[:, 8:16]
+        return 10.0 * masks[:, :8].all(1) + some @ worth + 0.3 * some.sum(1) ** 2 / 8
+
+    found = estimate_indices(
+        3,
+        value_fn,
+        banzhaf(24),
+        num_evaluations=2000,
+        method="toggle_all",
+        cut=8,
+        target_agreement=0.95,
+    )
+    assert found.status != "settled" and found.cut_overlap < 0.9

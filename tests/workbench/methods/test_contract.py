@@ -29,11 +29,17 @@ from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.players import size_of
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
+from gamepruning.workbench.datasets import Split
 from gamepruning.workbench.jobs.compare import _curve_of
 from gamepruning.workbench.jobs.one_curve import Trained, choose_at
 from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.methods.choose import check_choice, choose
-from gamepruning.workbench.methods.rank import RANKERS, _make_scorer
+from gamepruning.workbench.methods.rank import (
+    RANKERS,
+    _make_scorer,
+    _training_rows,
+    rank,
+)
 from gamepruning.workbench.methods.subject import Rounds, Subject
 from gamepruning.workbench.registry import (
     METHODS,
@@ -346,3 +352,25 @@ def test_a_biased_estimate_of_few_players_has_each_of_them_in_and_out(made):
     own = dataclasses.replace(subject, scoring=scoring.but(evaluations=9))
     scorer = _make_scorer(METHODS["pruning-biased_banzhaf"], own, 14)
     assert scorer.keywords["num_evaluations"] == 9  # as told
+    even: Any = _make_scorer(METHODS["pruning-banzhaf"], subject, 4)
+    assert even.keywords["num_evaluations"] >= 30  # of two free players
+
+
+def test_greedy_scores_may_be_all_there_is(made, tmp_path):
+    """Of one estimate, which is told of its progress, and not of rounds."""
+    method = dataclasses.replace(METHODS["pruning-greedy"], selection="top_n")
+    subject = Subject(made.task, made.task.params, ScoringSettings(), made.keys.choose)
+    rounds = Rounds(3, 3, tmp_path / "c.npz", lambda done, total: None)
+    found = rank(method, subject, rounds)
+    assert found.value.shape == (made.task.players.num_players,)
+
+
+def test_choices_see_all_classes_where_rows_are_sorted_by_them(made):
+    """The first rows of a folder of images, or of a sorted table, are of one class."""
+    train = made.task.dataset.train
+    order = np.argsort(np.asarray(train.labels), kind="stable")
+    train = Split(train.inputs[order], train.labels[order])
+    task = made.task._replace(dataset=made.task.dataset._replace(train=train))
+    subject = Subject(task, task.params, ScoringSettings(), made.keys.choose)
+    _, labels = _training_rows(subject, 200)
+    assert len(labels) == 200 and len(set(np.asarray(labels).tolist())) == 10
