@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from gamepruning.compaction.verify import sample_inputs
 from gamepruning.files import npz
 from gamepruning.files.fingerprint import fingerprint
 from gamepruning.players import Players
@@ -34,7 +33,7 @@ def repair_facts(
     network = {"weights": params, "mask": mask}
     settings = {name: repr(value) for name, value in vars(config).items()}
     settings["ridges"] = repr(np.asarray(config.ridges, float).tolist())
-    arrays, rebuild = split_arrays((params, *sample_inputs(players.example_inputs())))
+    arrays, rebuild = split_arrays((params, *inputs))
     program = jax.make_jaxpr(lambda arrays: players.apply(*rebuild(arrays)))(arrays)
     return {
         "network": fingerprint(network, re.sub(r" at 0x[0-9a-f]+", "", str(program))),
