@@ -231,7 +231,7 @@ def _axes_by_array(input_axes: Any, call: CallSpec) -> dict[int, tuple[int, ...]
                 f"input_axes names axis {tuple(axes)} of input {key}, which has {ndim}"
             )
         if axes:
-            found[number] = tuple(axis % ndim for axis in axes)
+            found[number] = tuple(int(axis) % ndim for axis in axes)
     return found
 
 

@@ -24,7 +24,7 @@ SMALL = CurveSettings.of(
     evaluations=100,
     step=5,
     epochs=6,
-    rows=100,
+    rows=270,
 )
 ALONE = SMALL.but(methods=("random",), evaluations=None, step=0.1, rows=2000)
 
