@@ -10,7 +10,11 @@ from jaxtyping import Float
 from gamepruning.coalitions.estimators import ridge, sampling
 from gamepruning.coalitions.estimators.budget import check_budget
 from gamepruning.coalitions.exact import MAX_PLAYERS, all_values, coalition_weights
-from gamepruning.coalitions.games import coalition_values
+from gamepruning.coalitions.games import (
+    coalition_values,
+    end_values,
+    is_deterministic,
+)
 from gamepruning.coalitions.semivalues import (
     Semivalue,
     SemivalueLike,
@@ -21,6 +25,7 @@ from gamepruning.types import InputError, KeyLike, ValueFn, brief_repr
 
 _FOLDS = 4
 _LEAST = 8  # evaluations
+_ENDS_EACH = 20  # evaluations of a noisy game for one of nobody and everybody
 _PAIRS_FROM = 2.5  # rows for each coefficient, for all pairs to be learned
 _MOST_LEARNED = 3000  # coefficients: their equations are solved as a dense matrix
 
@@ -137,6 +142,9 @@ def interactions(
     Raises:
       InputError: one player, more than 4096, or too small a budget.
 
+    Where values may be noisy (no `is_deterministic = True`), a tenth of the evaluations
+    of semivalues that need nobody and everybody goes to these two.
+
     Cost: `num_evaluations` evaluations; S N^2 operations, a few N x N matrices, and up
     to 3000 coefficients of pairs in a dense matrix.
 
@@ -166,8 +174,12 @@ def interactions(
             f"expected at least {_LEAST} evaluations, got {num_evaluations}"
         )
     law = _Law(semivalue)
-    masks, ends = law.draw(as_key(key), num_evaluations)
-    values = coalition_values(value_fn, masks)
+    is_noisy = not is_deterministic(value_fn)
+    repeats = max(2, num_evaluations // _ENDS_EACH) if is_noisy else 1
+    masks, ends = law.draw(as_key(key), num_evaluations, repeats)
+    own = [end_values(value_fn, n) for _ in range(ends // 2)]  # each from its own call
+    drawn = coalition_values(value_fn, masks[ends:])
+    values = np.concatenate([np.reshape(own, -1), drawn])
     if not np.ptp(values):
         unknown = np.full((n, n), np.inf)
         np.fill_diagonal(unknown, 0)
@@ -181,14 +193,20 @@ def interactions(
         value += share * known.pairs
         rest = values - known.values(masks)
         for at in range(ends):  # nobody and everybody, known by themselves
-            value += share * rest[at] * law.weights(masks[at : at + 1]).whole()
+            whole = law.weights(masks[at : at + 1]).whole()
+            value += share * rest[at] * whole * 2 / ends
         value += _weighted(law, masks[own], rest[own], 1) / (len(masks) - ends)
         squares += _weighted(law, masks[own], rest[own] ** 2, 2)
     drawn = len(masks) - ends
     # The mean of what is added differs from fold to fold by little: the second moment
     # of the rest is its variance and a square that is small beside it.
     value = (value + value.T) / 2  # it was symmetric but for rounding
-    stderr = np.sqrt((squares + squares.T) / 2) / drawn
+    variance = (squares + squares.T) / 2 / drawn**2
+    if ends > 2:  # nobody and everybody in turn, each with noise of its own
+        noise = values[:ends].reshape(-1, 2).var(axis=0, ddof=1) * 2 / ends
+        weights = [law.weights(masks[k : k + 1]).whole() for k in (0, 1)]
+        variance = variance + noise @ np.square(weights)
+    stderr = np.sqrt(variance)
     np.fill_diagonal(value, 0)
     np.fill_diagonal(stderr, 0)
     return Interactions(value, stderr, num_evaluations)
@@ -246,18 +264,18 @@ class _Law:
         self.share = share / share.sum()
         self.table = table / np.where(self.share > 0, self.share, 1)
 
-    def draw(self, key, number: int) -> tuple[np.ndarray, int]:
+    def draw(self, key, number: int, repeats: int) -> tuple[np.ndarray, int]:
         """Coalitions bool [S, N], and how many of the first are nobody or everybody."""
         n = self.num_players
         if self.semivalue.bias is not None:
             parts = sampling.blocks(number, n)
             masks = [sampling.coalitions(key, self.semivalue, *part) for part in parts]
             return np.concatenate(masks), 0
-        parts = sampling.blocks(number - 2, n)
+        parts = sampling.blocks(number - 2 * repeats, n)
         shares = self.share[1:n]
         masks = [sampling.sized_coalitions(key, n, *part, shares) for part in parts]
-        ends = np.array([[False], [True]]).repeat(n, axis=1)
-        return np.concatenate([ends, *masks]), 2
+        ends = np.tile(np.array([[False], [True]]).repeat(n, axis=1), (repeats, 1))
+        return np.concatenate([ends, *masks]), len(ends)
 
     def weights(self, masks: np.ndarray) -> _Weights:
         return _Weights(*self.table[:, masks.sum(axis=1)])

@@ -17,6 +17,7 @@ from gamepruning.coalitions.games import (
     coalition_values,
     count_players,
     end_values,
+    is_deterministic,
     prefix_values,
 )
 from gamepruning.trees.keys import as_key
@@ -96,8 +97,9 @@ def owen_values(
       progress: called with (orders done, orders in all).
 
     Returns:
-      `Scores` with standard errors. Cost: num_orders (N - 1) + 2 evaluations, a small
-      fraction of that where the value function is incremental.
+      `Scores` with standard errors. Cost: num_orders (N + 1) + 2 evaluations;
+      num_orders (N - 1) + 2 where the value function has `is_deterministic = True`, and
+      a small fraction of that where it is incremental.
 
     Raises:
       InputError: not one union a player, fewer than 2 orders, or values that are not
@@ -117,21 +119,26 @@ def owen_values(
     num = len(unions)
     numbers, place = np.unique(unions, return_inverse=True)
     own, among = jax.random.split(as_key(key))
-    ends = np.array(end_values(value_fn, num))
+    knows = is_deterministic(value_fn)  # else each order has noise of its own
+    ends = np.array([end_values(value_fn, num)])
     state = moments.init(num)
     for start in range(0, num_orders, ORDERS_AT_ONCE):
         stop = min(start + ORDERS_AT_ONCE, num_orders)
         players = np.argsort(sampling.orders(own, num, start, stop), axis=1)
         turns = np.argsort(sampling.orders(among, len(numbers), start, stop), axis=1)
         orders = np.argsort(turns[:, place] * num + players, axis=1)
-        values = prefix_values(value_fn, orders, ends=np.tile(ends, (len(orders), 1)))
+        if not knows:
+            ends = np.array([end_values(value_fn, num) for _ in orders])
+        own_ends = np.broadcast_to(ends, (len(orders), 2))
+        values = prefix_values(value_fn, orders, ends=own_ends)
         position = np.argsort(orders, axis=1)
         rows = np.take_along_axis(np.diff(values, axis=1), position, axis=1)
         state = moments.fold(state, rows, start)
         if progress is not None:
             progress(stop, num_orders)
     found = moments.finish(state)
-    return Scores(found.value, found.stderr, num_orders * (num - 1) + 2)
+    cost = num_orders * (num - 1 if knows else num + 1) + 2
+    return Scores(found.value, found.stderr, cost)
 
 
 def _unions(

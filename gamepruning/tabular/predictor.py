@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from gamepruning.files.atomic import checksum
 from gamepruning.files.exported import from_bytes
+from gamepruning.metrics import r2
 from gamepruning.tabular.preprocessing import Preprocessing
 from gamepruning.types import InputError
 
@@ -114,8 +115,8 @@ class Predictor:
         known = target.read(rows[target.name])
         if target.task == "classification":
             return float((outputs.argmax(axis=1) == known).mean())
-        residuals = known - (outputs.reshape(len(rows)) * target.scale + target.mean)
-        return 1 - float((residuals**2).sum() / ((known - known.mean()) ** 2).sum())
+        said = outputs.reshape(len(rows)) * target.scale + target.mean
+        return float(r2(said, known))
 
 
 def load_predictor(run: str | os.PathLike[str]) -> Predictor:
@@ -138,10 +139,13 @@ def load_predictor(run: str | os.PathLike[str]) -> Predictor:
     folder = folder / "model" if (folder / "model").is_dir() else folder
     if not any((folder / name).is_file() for name in (PREPROCESSING, MODEL)):
         raise InputError(f"no run in {run}: expected the folder of `gamepruning prune`")
-    preprocessing = Preprocessing.from_json(_read(folder / PREPROCESSING).decode())
+    preprocessing = Preprocessing.from_json(_text(folder / PREPROCESSING))
     program = _read(folder / MODEL)
-    manifest = json.loads(_read(folder / f"{MODEL}.json"))
-    if checksum(program) != manifest["sha256"]:  # it might compute something else
+    try:
+        wanted = json.loads(_text(folder / f"{MODEL}.json"))["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / MODEL}.json is damaged") from error
+    if checksum(program) != wanted:  # it might compute something else
         raise InputError(f"{folder / MODEL} is damaged: its checksum is wrong")
     exported = from_bytes(program)
     (aval,) = exported.in_avals
@@ -152,6 +156,13 @@ def load_predictor(run: str | os.PathLike[str]) -> Predictor:
         input_shape=tuple(aval.shape[1:]),
         batch=batch,
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return _read(path).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged: it is no text") from error
 
 
 def _read(path: Path) -> bytes:

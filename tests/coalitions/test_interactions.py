@@ -181,7 +181,23 @@ def test_bad_input_is_named():
         interactions(KEY, game, banzhaf(5000), num_evaluations=30)
     with pytest.raises(InputError, match="at most 20 players"):
         exact_interactions(game, shapley(21))
-    with pytest.raises(InputError, match="NaN or infinity for 9 of 9"):
+    with pytest.raises(InputError, match="NaN or infinity for 2 of 2"):
         interactions(
             KEY, lambda m: np.full(len(m), np.nan), shapley(4), num_evaluations=9
         )
+
+
+@pytest.mark.parametrize("number", [300, 3000])
+def test_noise_of_nobody_and_everybody_is_in_the_errors(number):
+    """A game of noise alone: all interactions are 0."""
+    noise, inside = np.random.default_rng(0), []
+    for seed in range(40):
+        found = interactions(
+            seed,
+            lambda masks: noise.normal(size=len(masks)),
+            shapley(5),
+            num_evaluations=number,
+        )
+        off = np.triu_indices(5, 1)
+        inside.append(abs(found.value[off]) < 1.96 * found.stderr[off])
+    assert 0.88 < np.mean(inside) < 0.99

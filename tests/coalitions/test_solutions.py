@@ -244,3 +244,18 @@ def test_a_threshold_of_what_is_not_a_number_is_told():
     with pytest.raises(gp.InputError):
         deegan_packel(threshold_game(value, 2, 3))
     assert threshold_game(voting_game(2, [1, 1, 1]), 1).is_deterministic
+
+
+@pytest.mark.parametrize("number", [100, 1000])
+def test_noise_of_nobody_and_everybody_is_in_the_errors_of_owen_values(number):
+    """A game of noise alone: all values are 0."""
+    noise, inside = np.random.default_rng(0), []
+    for seed in range(40):
+        found = owen_values(
+            seed,
+            lambda masks: noise.normal(size=len(masks)),
+            [0, 0, 1, 1, 2],
+            num_orders=number,
+        )
+        inside.append(abs(found.value) < 1.96 * found.stderr)
+    assert 0.88 < np.mean(inside) < 0.99

@@ -150,6 +150,18 @@ def test_a_regression_is_predicted_in_the_targets_units(tmp_path):
     assert predictor.score(rows) == pytest.approx(made.result.shipped_value, abs=1e-5)
     values = predictor(rows)["prediction"]
     assert abs(values - [1000.5 + 3 * i for i in range(1, 60, 2)]).max() < 60
+    assert predictor.score(rows[:1]) == 0  # one target does not vary
+    for name, content in (
+        ("model.stablehlo.json", b"{"),
+        ("model.stablehlo.json", b"{}"),
+        ("preprocessing.json", b"\xff\xfe"),
+    ):
+        path = made.folder / "model" / name
+        whole = path.read_bytes()
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="is damaged"):
+            load_predictor(made.folder)
+        path.write_bytes(whole)
 
 
 def run_without(names, code, folder):
