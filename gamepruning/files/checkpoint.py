@@ -54,8 +54,9 @@ def _restore(
 ) -> jax.Array:
     """One leaf; `kind` is the type of what the file has as bytes alone."""
     target = jnp.asarray(_data(like))
-    if array.dtype.kind == "V":
-        array = array.view(jnp.dtype(kind or target.dtype))
+    type_of = jnp.dtype(kind or target.dtype)  # older files do not name it
+    if array.dtype.kind == "V" and array.dtype.itemsize == type_of.itemsize:
+        array = array.view(type_of)
     if array.shape != target.shape or array.dtype != target.dtype:
         raise InputError(
             f"checkpoint {path} is for another model: expected {name!r} as "

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from gamepruning.files import npz
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
 from gamepruning.types import InputError
 
@@ -80,3 +81,8 @@ def test_numbers_of_one_size_are_not_taken_for_each_other(tmp_path):
     for other in (jnp.float16, jnp.int16):
         with pytest.raises(InputError, match="expected 'w' as .*, got bfloat16"):
             load_checkpoint(path, {"w": jnp.zeros(2, other)})
+    npz.save(path, {}, {"w": np.asarray(jnp.ones(3, jnp.bfloat16))})  # names no type
+    old, _ = load_checkpoint(path, {"w": jnp.zeros(3, jnp.bfloat16)})
+    assert old["w"].tolist() == [1, 1, 1]
+    with pytest.raises(InputError, match="expected 'w' as float32"):
+        load_checkpoint(path, {"w": jnp.zeros(3)})
