@@ -215,7 +215,7 @@ def class_facts(
       ((3, 1), 'blue', 0.25)
     """
     train, test = np.asarray(train_labels), np.asarray(test_labels)
-    _check_range(np.concatenate([train, test]), len(names))
+    check_range(np.concatenate([train, test]), len(names), "labels")
     most = int(np.bincount(train).argmax())
     return ClassFacts(
         names=tuple(names),
@@ -290,8 +290,7 @@ def balanced_class_weights(
       2.0
     """
     labels = jnp.asarray(labels)
-    if not isinstance(labels, jax.core.Tracer):
-        _check_range(np.asarray(labels), num_classes)
+    check_range(labels, num_classes, "labels")
     counts = jnp.bincount(labels, length=num_classes)
     seen = (counts > 0).sum()
     fair = counts.sum() / (seen * jnp.maximum(counts, 1))
@@ -371,16 +370,33 @@ def _class_counts(outputs, labels):
     return (named * labelled).sum(axes), named.sum(axes), labelled.sum(axes)
 
 
-def _check_range(labels: np.ndarray, num: int) -> None:
-    """Check that labels are classes from 0 to num - 1.
+def check_range(
+    values: Any, number: int, what: str, where: str = "", hint: str = ""
+) -> None:
+    """Check that integers are in [0, number), where they are known.
+
+    Args:
+      values: an array of integers; traced ones are not looked at.
+      number: how many there are to choose from.
+      what: they are called.
+      where: said of the range.
+      hint: said at the end.
 
     Raises:
       InputError: one is not.
+
+    Example:
+      >>> check_range(np.array([0, 2]), 2, "labels")
+      Traceback (most recent call last):
+      gamepruning.types.InputError: expected labels from 0 to 1, got 2
     """
-    low, high = (int(end(labels, initial=0)) for end in (np.min, np.max))
-    if low < 0 or high >= num:
+    if isinstance(values, jax.core.Tracer):
+        return
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    if low < 0 or high >= number:
         raise InputError(
-            f"expected labels from 0 to {num - 1}, got {low if low < 0 else high}"
+            f"expected {what} from 0 to {number - 1}{where}, got "
+            f"{low if low < 0 else high}{hint}"
         )
 
 

@@ -105,7 +105,10 @@ def sweep_up(folder: Path) -> None:
     A folder that was about to be replaced is put back where its place is empty.
     """
     for path in folder.rglob(f".*{_OLD}"):
-        place = path.with_name(path.name[1:].removesuffix(_OLD).rpartition(".")[0])
+        name = re.fullmatch(rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(_OLD)}", path.name)
+        if name is None:  # somebody else's
+            continue
+        place = path.with_name(name[1])
         if place.exists():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -19,11 +19,11 @@ from gamepruning.huggingface.layers import (
     Tensors,
     activation,
     attend,
-    check_range,
     check_tokens,
     layer_norm,
     linear,
 )
+from gamepruning.metrics import check_range
 from gamepruning.types import InputError
 
 DEFAULTS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "type_vocab_size": 2}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from gamepruning.metrics import check_range
 from gamepruning.types import InputError
 
 Tensors = Mapping[str, Array]  # by the checkpoint's own names
@@ -77,24 +78,6 @@ def check_tokens(
                 f"attention_mask leaves no token of text {empty[0]} (and "
                 f"{empty.size - 1} more): leave such texts out"
             )
-
-
-def check_range(
-    values: Any, number: int, what: str, where: str = "", hint: str = ""
-) -> None:
-    """Check that integers are in [0, number), where they are known.
-
-    Raises:
-      InputError: one is not.
-    """
-    if isinstance(values, jax.core.Tracer):
-        return
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high >= number:
-        raise InputError(
-            f"expected {what} from 0 to {number - 1}{where}, got "
-            f"{low if low < 0 else high}{hint}"
-        )
 
 
 def decoder(

@@ -113,6 +113,6 @@ def draw_rows(data: Any, most: int) -> Any:
       >>> len(x), bool(35 < y.sum() < 65), draw_rows(np.arange(3), 5).tolist()
       (100, True, [0, 1, 2])
     """
-    num = len(jax.tree.leaves(data)[0])
+    num = count_rows(data)
     rows = np.random.default_rng(0).permutation(num)[:most]
     return data if num <= most else jax.tree.map(lambda x: x[np.sort(rows)], data)

@@ -57,6 +57,10 @@ def test_a_folder_that_was_to_be_replaced_is_put_back(tmp_path):
     sweep_up(tmp_path)
     assert (tmp_path / "model.v1" / "weights").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+    for name in (".notes.old", ".a.old"):  # of the user
+        (tmp_path / name).write_text("mine")
+    sweep_up(tmp_path)
+    assert (tmp_path / ".notes.old").read_text() == (tmp_path / ".a.old").read_text()
 
 
 def test_fingerprints_are_those_of_other_processes():
