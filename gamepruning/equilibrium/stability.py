@@ -10,12 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
-from scipy.sparse.linalg import (
-    ArpackError,
-    ArpackNoConvergence,
-    LinearOperator,
-    eigs,
-)
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 
 from gamepruning.equilibrium.competition import competition
 from gamepruning.equilibrium.config import UtilityConfig
@@ -181,7 +176,7 @@ def spectral_radius(operator: Operator, size: int, *, seed: int = 0) -> float:
     try:
         options: dict[str, Any] = {"v0": start, "tol": 1e-4}
         values = eigs(linear, k=1, return_eigenvectors=False, **options)
-    except (ArpackError, ArpackNoConvergence) as error:
+    except ArpackError as error:  # no convergence is one
         raise InputError("no largest eigenvalue was found") from error
     return float(np.abs(values).max())
 

@@ -175,13 +175,9 @@ class CifarResNet(nn.Module):
         for stage, width in enumerate(self.widths, 1):
             for block in range(blocks):
                 stride = 2 if stage > 1 and block == 0 else 1
-                name, within = (
-                    f"layer{stage}_{block}",
-                    inner[blocks * (stage - 1) + block],
-                )
-                y = _conv_norm(
-                    x, within, 3, stride, f"{name}_conv1", f"{name}_bn1", train
-                )
+                name = f"layer{stage}_{block}"
+                own = inner[blocks * (stage - 1) + block]
+                y = _conv_norm(x, own, 3, stride, f"{name}_conv1", f"{name}_bn1", train)
                 y = _conv_norm(
                     nn.relu(y), width, 3, 1, f"{name}_conv2", f"{name}_bn2", train
                 )
