@@ -75,10 +75,13 @@ class Seats(NamedTuple):
     Attributes:
       limits: most players of each family, float [F].
       size: the largest size.
+      least: the smallest choice of the fewest players of each family, bool [N]; None
+        where all players of a family are of one size.
     """
 
     limits: Float[Array, " F"]
     size: Float[Array, ""]
+    least: Bool[Array | np.ndarray, " N"] | None = None
 
     __repr__ = brief_repr
 
@@ -169,7 +172,8 @@ def falling_budget(
     """
     sizes = np.array([family.size for family in players.families], float)
     whole = float(size(np.ones(players.num_players)))
-    smallest = float(size(_least(players, budget.min_units)))
+    least = _least(players, size, budget.min_units)
+    smallest = float(size(least))
     limits, target = sizes, _in_order(budget.keep, players)
     if isinstance(target, tuple):
         limits = np.array(target, float)
@@ -198,7 +202,9 @@ def falling_budget(
 
     def at(count: Array) -> Seats:
         fallen = jnp.clip((count - first) / (last - first), 0.0, 1.0)
-        return Seats(_between(sizes, limits, fallen), _between(whole, target, fallen))
+        return Seats(
+            _between(sizes, limits, fallen), _between(whole, target, fallen), least
+        )
 
     return at
 
@@ -224,8 +230,16 @@ def _between(first: ArrayLike, last: ArrayLike, share: Array) -> Array:
     return jnp.where(share >= 1, last, jnp.round(here))
 
 
-def _least(players: Players, min_units: int) -> np.ndarray:
+def _least(players: Players, size: Size, min_units: int) -> np.ndarray:
+    """The smallest `min_units` of each family: the first ones where all are alike."""
     mask = np.zeros(players.num_players, bool)
+    added = np.asarray(size.marginal(np.ones(players.num_players)))
     for family in players.families:
-        mask[family.start : min(family.start + min_units, family.stop)] = True
+        here = added[family.start : family.stop]
+        order = np.arange(family.size)
+        if family.size > min_units and np.ptp(here) > 1e-4 * here.max():
+            alone = np.arange(family.start, family.stop)[:, None]
+            masks = alone == np.arange(players.num_players)
+            order = np.argsort([size.count(own) for own in masks], kind="stable")
+        mask[family.start + order[:min_units]] = True
     return mask

@@ -100,6 +100,38 @@ def test_families_have_their_own_limits():
     assert np.flatnonzero(demand).tolist() == [2, 3, 6, 9, 10, 11]
 
 
+def test_who_is_too_large_alone_stays_out_of_a_family_of_unequal_sizes():
+    costs = [6, 240, 6, 8] + [1] * 8
+    benefits = [5.0, 150.0, 0.5, 0.1] + [0.0] * 8
+    demand = clear(benefits, costs, 20, limits=SIZES).demand
+    assert np.flatnonzero(demand)[:3].tolist() == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("benefits", "min_units", "budget", "inside"),
+    [
+        ((0.1, 1000.0, 0.1, 5.0), 1, 10, [3]),
+        ((0.1, 1000.0, 0.1, 0.01), 1, 14, [0, 2]),
+        ((0.1, 1000.0, 0.1, 5.0), 2, 17, [0, 3]),
+        ((0.1, 1000.0, 0.1, 5.0), 3, 22, [0, 2, 3]),
+        ((0.1, 1000.0, 0.1, 5.0), 2, 250, [1, 3]),
+    ],
+)
+def test_the_best_that_fit_are_kept_of_unequal_sizes(
+    benefits, min_units, budget, inside
+):
+    costs = jnp.array([6.0, 240.0, 6.0, 8.0])
+    cleared = clear_market(
+        jnp.asarray(benefits),
+        costs,
+        lambda mask: jnp.where(mask, costs, 0).sum(),
+        Seats(jnp.array([4.0]), jnp.array(float(budget))),
+        np.zeros(4, int),
+        min_units=min_units,
+    )
+    assert np.flatnonzero(cleared.demand).tolist() == inside
+
+
 # -- training --------------------------------------------------------------------------
 
 
@@ -177,6 +209,35 @@ def test_another_ranking_under_the_same_schedule(key):
     assert np.flatnonzero(state.gates).tolist() == [2, 3, 6]
     assert (np.diff(info.budget) <= 0).all()
     assert (info.num_active[100:] >= 3).all()
+
+
+def residual(params, x):
+    """Three branches of 6, 240 and 6 parameters of their own."""
+    for name in ("a", "b", "c"):
+        x = x + jnp.tanh(x @ params[name + "_up"]) @ params[name + "_down"]
+    return x @ params["out"]
+
+
+def test_branches_of_unequal_sizes_meet_the_budget(key):
+    widths = {"a": 1, "b": 40, "c": 1}
+    params = {"out": jnp.ones((3, 2))}
+    for name, width in widths.items():
+        params[name + "_up"] = jax.random.normal(key, (3, width))
+        params[name + "_down"] = jax.random.normal(key, (width, 3))
+    x, labels = jax.random.normal(key, (4, 3)), jnp.arange(4) % 2
+    players = gp.find_players(residual, params, x, granularity="branch")
+    state, info = play(
+        players,
+        params,
+        (x, labels),
+        gp.Budget(keep=20, unit="params"),
+        60,
+        benefit_fn=lambda params, own: jnp.array([0.1, 1000.0, 0.1]),
+    )
+    assert state.gates.tolist() == [1, 0, 1]
+    assert info.size[-1] == 18 and info.budget[-1] == 20
+    with pytest.raises(InputError, match="between 12 params"):
+        play(players, params, (x, labels), gp.Budget(keep=11, unit="params"))
 
 
 def test_gates_in_half_precision_networks(key):
