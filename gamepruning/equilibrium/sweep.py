@@ -6,7 +6,9 @@ same batch at each step, so that the first product of all networks is one large 
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +27,7 @@ from gamepruning.equilibrium.step import (
 )
 from gamepruning.options import as_config
 from gamepruning.players import Players
+from gamepruning.trees.trainable import is_numeric
 from gamepruning.types import InputError, Loss
 
 RATES = ("weight_learning_rate", "gate_learning_rate")
@@ -80,7 +83,8 @@ def sweep_grid(**values: float | Sequence[float]) -> SweepPoints:
 
     Args:
       **values: numbers or sequences of them for the fields of `SweepPoints`; the
-        others have the values of `UtilityConfig` and `joint_optimizer`.
+        others have the values of `UtilityConfig` and `joint_optimizer`. Seeds are whole
+        numbers below 2^31.
 
     Returns:
       The points.
@@ -106,15 +110,12 @@ def sweep_grid(**values: float | Sequence[float]) -> SweepPoints:
     for name, value in values.items():
         if name not in default:
             raise InputError(f"expected one of {', '.join(default)}, got {name!r}")
-        lists[name] = [value] if np.ndim(value) == 0 else list(value)  # type: ignore[arg-type]
+        is_one = not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
+        lists[name] = [value] if is_one else list(value)  # type: ignore[arg-type]
         if not lists[name]:
             raise InputError(f"expected at least one value of {name}")
         for number in lists[name]:
-            positive = name in RATES
-            if not (number > 0 if positive else number >= 0) or not np.isfinite(number):
-                raise InputError(
-                    f"expected {name} {'>' if positive else '>='} 0, got {number}"
-                )
+            _check_value(name, number)
     combinations = list(itertools.product(*lists.values()))
     columns = {
         name: [default[name]] * len(combinations)
@@ -122,9 +123,25 @@ def sweep_grid(**values: float | Sequence[float]) -> SweepPoints:
         else [row[list(lists).index(name)] for row in combinations]
         for name in default
     }
-    seed = jnp.asarray(columns.pop("seed"), jnp.uint32).astype(jnp.int32)
+    seed = jnp.asarray([int(k) for k in columns.pop("seed")], jnp.int32)
     floats = {name: jnp.asarray(c, jnp.float32) for name, c in columns.items()}
     return SweepPoints(**floats, seed=seed)
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Check that this is a number that the field `name` can have."""
+    is_real = isinstance(value, numbers.Real) or (
+        is_numeric(value) and np.isrealobj(value) and not np.ndim(value)
+    )
+    if not is_real:
+        raise InputError(
+            f"expected numbers for {name}, got {type(value).__name__} {value!r:.60}"
+        )
+    number, sign = float(value), ">" if name in RATES else ">="
+    if not (number > 0 if name in RATES else number >= 0) or number == math.inf:
+        raise InputError(f"expected {name} {sign} 0, got {value}")
+    if name == "seed" and not (number < 2**31 and number.is_integer()):
+        raise InputError(f"expected seed as a whole number below 2^31, got {value}")
 
 
 def make_sweep_step(
@@ -155,7 +172,7 @@ def make_sweep_step(
       threshold: a player with a smaller gate is not counted as active.
       merge_fn: see `make_equilibrium_step`.
       devices: where the points go, the first so many of them as divide P; all local
-        devices if None.
+        devices if None. Both functions are compiled for them.
 
     Returns:
       `EquilibriumStep(init, step)` whose params, states and infos have a leading axis
@@ -228,8 +245,6 @@ def _spread_over(
     mine, whole = PartitionSpec("points"), PartitionSpec()
 
     def spread(fun: Callable[..., Any], *, num_shared: int) -> Callable[..., Any]:
-        if most == 1:
-            return fun
         specs = (mine, mine, *[whole] * num_shared)
         split = jax.shard_map(
             fun, mesh=mesh, in_specs=specs, out_specs=mine, check_vma=False
@@ -242,10 +257,11 @@ def _spread_over(
 def pareto_front(
     values: Mapping[str, Sequence[float]], *, maximise: str, minimise: str
 ) -> list[int]:
-    """The points that no other beats in both respects, by falling size.
+    """The points that no other beats in both respects, by rising size.
 
     Args:
-      values: columns of numbers, one a point; nan is beaten by all.
+      values: columns of numbers, one a point; a point with nan in either of the two is
+        left out.
       maximise: the column to be large, such as accuracy.
       minimise: the column to be small, such as players kept.
 
@@ -257,11 +273,12 @@ def pareto_front(
       >>> pareto_front(columns, maximise="accuracy", minimise="kept")
       [1, 0]
     """
-    good = np.nan_to_num(np.asarray(values[maximise], float), nan=-np.inf)
-    size = np.nan_to_num(np.asarray(values[minimise], float), nan=np.inf)
+    good = np.asarray(values[maximise], float)
+    size = np.asarray(values[minimise], float)
+    known = ~(np.isnan(good) | np.isnan(size))
     front, best = [], -np.inf
     for k in np.lexsort((-good, size)):
-        if good[k] > best:
+        if known[k] and good[k] > best:
             front.append(int(k))
             best = good[k]
     return front

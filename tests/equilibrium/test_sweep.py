@@ -1,5 +1,7 @@
 """Many games in one program are the games one by one."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,3 +99,47 @@ def test_the_front_beats_all_others():
         for two in front:
             assert one == two or (good[one] > good[two]) == (size[one] > size[two])
     assert 30 not in front
+
+
+def test_points_go_to_the_one_device_that_is_named(key):
+    _, _, inputs, labels = make_mlp(key)
+    players = gp.find_players(apply_mlp, fresh(0), inputs)
+    points = gp.equilibrium.sweep_grid(gamma=[0.01, 0.02, 0.03])
+    last = jax.local_devices()[-1]
+    init, step = gp.equilibrium.make_sweep_step(
+        players, gp.cross_entropy, points, devices=[last]
+    )
+    state, _ = step(init(jax.vmap(fresh)(points.seed)), (inputs, labels))
+    assert state.gates.devices() == {last}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"seed": [0.5, 1.7]},
+        {"seed": 3_000_000_000},
+        {"seed": 2**32},
+        {"beta": [[1.0, 2.0]]},
+        {"beta": [[[1.0], [2.0, 3.0]]]},
+        {"beta": np.ones((2, 2))},
+        {"beta": "ab"},
+    ],
+)
+def test_values_of_a_grid_are_numbers(values):
+    (name,) = values
+    with pytest.raises(InputError, match=f"expected (numbers for )?{name}"):
+        inspect.unwrap(gp.equilibrium.sweep_grid)(**values)
+
+
+def test_a_grid_of_numpy_numbers():
+    grid = inspect.unwrap(gp.equilibrium.sweep_grid)
+    points = grid(
+        beta=np.array([0.1, 0.2]), gamma=jnp.array(0.5), seed=np.array([2.0, 5])
+    )
+    assert points.num_points == 4 and points.seed.tolist() == [2, 5, 2, 5]
+
+
+def test_points_without_a_number_are_not_in_the_front():
+    columns = {"good": [0.9, 0.5, float("nan")], "size": [float("nan"), 3.0, 1.0]}
+    front = gp.equilibrium.pareto_front(columns, maximise="good", minimise="size")
+    assert front == [1]
