@@ -48,9 +48,12 @@ def project_to_box(
     def update(updates, state, params=None):
         if params is None:
             raise InputError(_NO_PARAMS)
-        return jax.tree.map(shorten, updates, params), state
+        is_none = lambda leaf: leaf is None  # noqa: E731
+        return jax.tree.map(shorten, updates, params, is_leaf=is_none), state
 
     def shorten(step, value):
+        if step is None:  # nothing to move
+            return None
         target = jnp.clip(value + step, lower, upper).astype(jnp.result_type(value))
         return target - value
 

@@ -152,3 +152,9 @@ def test_mistakes_are_named():
         gate_tx.update(grads["gates"], gate_tx.init(joint["gates"]))
     with pytest.raises(ValueError, match="lower <= upper"):
         project_to_box(1.0, 0.0)
+
+
+def test_what_has_no_update_stays():
+    box, values = project_to_box(), {"a": jnp.array(0.5), "b": jnp.array(2.0)}
+    updates, _ = box.update({"a": jnp.array(1.0), "b": None}, box.init(values), values)
+    assert updates["b"] is None and updates["a"] == 0.5
