@@ -21,6 +21,7 @@ from gamepruning.equilibrium.step import (
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples, examples_are_apart
+from gamepruning.trees.examples import count_rows, leading_length
 from gamepruning.trees.keys import as_key
 from gamepruning.trees.trainable import put_trainable, take_arrays
 from gamepruning.types import InputError, KeyLike, Loss
@@ -43,10 +44,11 @@ class EquilibriumResult(NamedTuple):
     info: EquilibriumInfo
 
     def __repr__(self) -> str:
+        losses = self.info.loss
+        loss = f", loss {float(losses[-1]):.4g}" if len(losses) else ""
         return (
             f"EquilibriumResult({int(self.mask.sum())} of {len(self.mask)} players "
-            f"left after {len(self.info.loss)} epochs, loss "
-            f"{float(self.info.loss[-1]):.4g})"
+            f"left after {len(losses)} epochs{loss})"
         )
 
 
@@ -61,12 +63,20 @@ class TrainingKeywords(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How `equilibrium_pruning` trains; see there."""
+    """How `equilibrium_pruning` trains; see there.
+
+    Raises:
+      InputError: the number of epochs is negative.
+    """
 
     tx: optax.GradientTransformation
     num_epochs: int
     batch_size: int
     threshold: float = THRESHOLD
+
+    def __post_init__(self):
+        if self.num_epochs < 0:
+            raise InputError(f"expected num_epochs >= 0, got {self.num_epochs}")
 
 
 def equilibrium_pruning(
@@ -117,8 +127,9 @@ def equilibrium_pruning(
     labels = given.labels
     data = (*given.inputs, labels)
     data = tuple(jax.tree.map(jnp.asarray, part) for part in data)
-    num_examples = jnp.shape(labels)[0]
     is_whole = not examples_are_apart(players, params, given.inputs)
+    count = leading_length if is_whole else count_rows
+    num_examples = count((labels, *given.inputs))
     _check_batch_size(chosen.batch_size, num_examples, is_whole)
     size = None if is_whole else chosen.batch_size
     threshold = chosen.threshold

@@ -44,8 +44,10 @@ class Budget:
             raise InputError(
                 f"expected a budget of {', '.join(get_args(Unit))}, got {self.unit!r}"
             )
-        if self.min_units < 1:
-            raise InputError(f"expected min_units >= 1, got {self.min_units}")
+        if not isinstance(self.min_units, numbers.Integral) or self.min_units < 1:
+            raise InputError(
+                f"expected min_units >= 1, a whole number, got {self.min_units}"
+            )
         keep = self.keep
         if isinstance(keep, Mapping | list | tuple | np.ndarray):
             counts = keep.values() if isinstance(keep, Mapping) else keep

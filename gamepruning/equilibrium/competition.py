@@ -1,5 +1,6 @@
 """What the players of a family cost each other by being alike (eq. 10, third term)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -39,7 +40,8 @@ def competition(
       float [N]; 0 for a player that is alone in its family.
 
     Raises:
-      InputError: the members of a family own different numbers of parameters.
+      InputError: the members of a family own different numbers of parameters, or
+        parameters are complex.
 
     Example: theta_1 = (3, 4) and theta_2 = (1, 0), whose inner product is 3.
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -53,10 +55,11 @@ def competition(
     References:
       Shah and Khan, Pruning as a Game, arXiv 2512.22106, eq. 10.
     """
+    leaves = named_leaves(params)
+    check_real(leaves)
     _check_comparable(players)
     gates = jnp.asarray(gates)
     gates = gates.astype(jnp.promote_types(gates.dtype, jnp.float32))
-    leaves = named_leaves(params)
     pulls = []
     for family in players.families:
         here = slice(family.start, family.stop)
@@ -76,18 +79,37 @@ def owned_rows(players: Players, params: PyTree) -> list[Float[Array, "n d"]]:
       One float [n, d] a family; d is 0 where players own nothing (input features).
 
     Raises:
-      InputError: the members of a family own different numbers of parameters.
+      InputError: the members of a family own different numbers of parameters, or
+        parameters are complex.
     """
-    _check_comparable(players)
     leaves = named_leaves(params)
+    check_real(leaves)
+    _check_comparable(players)
     return [_rows(family, leaves) for family in players.families]
+
+
+def check_real(leaves: Mapping[str, Any]) -> None:
+    """Check that no parameter is complex: the game is one of real parameters.
+
+    Args:
+      leaves: arrays, or their shapes and types, by path.
+
+    Raises:
+      InputError: one is.
+    """
+    for path, leaf in leaves.items():
+        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+            raise InputError(
+                f"the equilibrium game needs real parameters, and {path!r} is "
+                f"{leaf.dtype}: give its real and its imaginary part as two arrays"
+            )
 
 
 def _check_comparable(players: Players) -> None:
     if players.granularity == "branch":
         raise InputError(
             "competition needs players who own equally many parameters, which residual "
-            "branches do not: set eta=0"
+            "branches do not: set eta=0, and keep it a number that jit does not trace"
         )
 
 
@@ -147,7 +169,8 @@ def _by_player(family: Family, owned: AxisSlice, leaf: ArrayLike) -> tuple[Array
         raise InputError(
             f"competition needs the {family.size} players of family {family.name!r} to "
             f"own equally many entries of {owned.path!r} along axis {owned.axis}, got "
-            f"{lengths}: set eta=0, or leave the family out with keep="
+            f"{lengths}: set eta=0, and keep it a number that jit does not trace, or "
+            "leave the family out with keep="
         )
     part, axis = owned.entry(jnp.asarray(leaf))
     index = np.concatenate(owned.index)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
+import jax.core
 import numpy as np
 from jaxtyping import Array
 
@@ -13,7 +14,7 @@ from gamepruning.errors import InputError
 
 Benefit = Literal["descent", "literal"]
 Norm = Literal["sum", "mean", "unit"]
-Weight = float | Array | Callable[[Any], Any]
+Weight = float | np.generic | Array | Callable[[Any], Any]
 WEIGHTS = ("alpha", "beta", "gamma", "eta")
 
 
@@ -106,9 +107,10 @@ class UtilityConfig:
         return weight
 
     def has(self, name: str) -> bool:
-        """False for a weight that is the number 0, whose term can be left out."""
+        """False for a weight that is 0, whose term can be left out; True if traced."""
         weight = self.number(name)
-        return not (isinstance(weight, int | float) and weight == 0)
+        is_known = not isinstance(weight, jax.core.Tracer) and np.ndim(weight) == 0
+        return not (is_known and float(weight) == 0)
 
 
 def _is_equal(value: Any, default: Any) -> bool:

@@ -47,6 +47,7 @@ from gamepruning.equilibrium.budget import (
 )
 from gamepruning.equilibrium.clearing import Clearing, clear_market
 from gamepruning.equilibrium.step import (
+    first_gates,
     make_gradient,
     move_both,
     placed_beside_params,
@@ -54,6 +55,7 @@ from gamepruning.equilibrium.step import (
 from gamepruning.options import make_options
 from gamepruning.players import Players, size_of
 from gamepruning.players.examples import check_players
+from gamepruning.trees.examples import leading_length
 from gamepruning.trees.placement import put_whole
 from gamepruning.trees.trainable import take_trainable
 from gamepruning.types import InputError, Loss, brief_repr
@@ -97,7 +99,8 @@ class MarketInfo(NamedTuple):
       mean_participation: mean gate after the update.
       num_active: players with a gate above 0 after the update.
       price: at the last clearing.
-      budget: the size that was allowed then, in the budget's unit.
+      budget: the size that the schedule allows by now, in the budget's unit; those who
+        take part fit what it allowed at the last clearing.
       size: of the network of those who take part.
     """
 
@@ -164,7 +167,8 @@ def make_market_step(
       `MarketStep(init, step)`. A batch is a tuple (*inputs, labels).
 
     Raises:
-      InputError: the budget cannot be met by these players, or numbers make no sense.
+      InputError: the budget cannot be met by these players, numbers make no sense,
+        parameters are complex, or, by `init`, gates are not one float a player.
       TypeError: an unknown keyword, or no num_steps.
 
     Example: of two hidden units one is to stay.
@@ -197,15 +201,13 @@ def make_market_step(
     differentiate = make_gradient(players, loss_fn)
 
     def init(params: PyTree, gates: ArrayLike | None = None) -> MarketState:
-        if gates is None:
-            gates = jnp.ones(players.num_players, jnp.float32)
-        return _start(tx, params, put_whole(jnp.asarray(gates), params))
+        return _start(tx, params, put_whole(first_gates(players, gates), params))
 
     def clear(state: MarketState, num_examples: int) -> Clearing:
         benefits = _benefits(state, plan.decay, num_examples)
         if benefit_fn is not None:
             benefits = jnp.asarray(benefit_fn(state.params, benefits), jnp.float32)
-        return clear_market(
+        demand, price = clear_market(
             benefits,
             size.marginal(state.demand),
             size,
@@ -214,18 +216,19 @@ def make_market_step(
             min_units=budget.min_units,
             additive=budget.unit == "players",
         )
+        return Clearing(demand, price.astype(state.price.dtype))
 
     def step(state: MarketState, batch: tuple) -> tuple[MarketState, MarketInfo]:
         (loss, outputs), grads = differentiate(state.params, state.gates, batch)
         state = _observe(state, grads["gates"], plan.decay)
-        num_examples = jax.tree.leaves(batch[-1])[0].shape[0]
+        num_examples = leading_length((batch[-1], *batch[:-1]))
         demand, price = jax.lax.cond(
             plan.is_due(state.steps),
             lambda: clear(state, num_examples),
             lambda: Clearing(state.demand, state.price),
         )
         ascent = jnp.where(demand, 1.0, -1.0)
-        params, gates, opt_state = move_both(tx, state, grads["params"], ascent)
+        params, gates, opt_state = move_both(tx, state, grads["params"], ascent, loss)
         if merge_fn is not None:
             params = merge_fn(params, outputs)
         state = state._replace(
@@ -252,7 +255,7 @@ def _start(
         gates,
         tx.init({"params": take_trainable(params), "gates": gates}),
         demand=jnp.ones(gates.shape, bool),
-        price=jnp.zeros(()),
+        price=jnp.zeros((), jnp.float32),
         mean=jnp.zeros(gates.shape, jnp.float32),  # two arrays: both can be donated
         square=jnp.zeros(gates.shape, jnp.float32),
         steps=jnp.zeros((), jnp.int32),

@@ -5,21 +5,35 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from gamepruning.equilibrium.ascent import check_transform
+from gamepruning.equilibrium.competition import check_real
 from gamepruning.equilibrium.config import UtilityConfig
-from gamepruning.equilibrium.utility import squared_norms, utility_gradient
+from gamepruning.equilibrium.utility import (
+    check_gates,
+    squared_norms,
+    utility_gradient,
+)
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
+from gamepruning.players.own_entries import own_entries
+from gamepruning.trees.arrays import map_arrays
 from gamepruning.trees.placement import keep_whole, put_beside, put_whole
-from gamepruning.trees.trainable import put_trainable, take_trainable
+from gamepruning.trees.trainable import (
+    is_trainable,
+    put_trainable,
+    take_trainable,
+    widen,
+)
 from gamepruning.types import InputError, Loss, brief_repr
 
 StateT = TypeVar("StateT", bound=Any)
 Updates = Literal["simultaneous", "alternating"]
 THRESHOLD = 0.01  # section 7.2: a player below it counts as pruned
+CLOSE, PASSES = 1e-5, 100  # of squared norms that entries of several owners share
 
 
 class EquilibriumState(NamedTuple):
@@ -30,12 +44,15 @@ class EquilibriumState(NamedTuple):
       gates: participation s, float32 [N] in [0, 1].
       opt_state: state of the joint transform.
       steps: how many were made.
+      norms: with `normalise`, |theta_i|^2 where it started, float [N]; else None, and
+        no part of a checkpoint. States of earlier versions have none.
     """
 
     params: PyTree
     gates: Float[Array, " N"]
     opt_state: Any
     steps: Int[Array, ""]
+    norms: Float[Array, " N"] | None = None
 
     def __repr__(self) -> str:
         return f"EquilibriumState(gates {list(self.gates.shape)}, steps={self.steps})"
@@ -98,7 +115,9 @@ def make_equilibrium_step(
       updates: "simultaneous", or "alternating": the gates answer the new weights, on
         the same batch, at the cost of a second backward pass. As printed, lines 5 and 6
         could be either.
-      normalise: hold the norm of each player's own parameters where it started. The
+      normalise: hold the norm of each player's own parameters where it started (of
+        those that are trained; scaled in float32 or wider, and where entries have
+        several owners, such as heads and head dimensions, in several passes). The
         output s_i theta_i does not change under (s_i / c, c theta_i), so that growing
         weights make up for a shrinking gate, until gates near 0 mean nothing; a player
         of fixed norm cannot. The weights that read it still can grow.
@@ -130,7 +149,8 @@ def make_equilibrium_step(
       (3,)
 
     Raises:
-      InputError: unknown `updates`.
+      InputError: unknown `updates`, complex parameters, or, by `init`, gates that are
+        not one float a player.
 
     References:
       Shah and Khan, arXiv 2512.22106, Algorithm 1, eq. 16-18.
@@ -144,11 +164,11 @@ def make_equilibrium_step(
     check_transform(tx)
 
     def init(params, gates=None) -> EquilibriumState:
-        if gates is None:
-            gates = jnp.ones(players.num_players, jnp.float32)
-        gates = put_whole(jnp.asarray(gates), params)
+        gates = put_whole(first_gates(players, gates), params)
         opt_state = tx.init({"params": take_trainable(params), "gates": gates})
-        state = EquilibriumState(params, gates, opt_state, jnp.zeros((), jnp.int32))
+        steps = jnp.zeros((), jnp.int32)
+        norms = trained_norms(players, params) if normalise else None
+        state = EquilibriumState(params, gates, opt_state, steps, norms)
         return placed_beside_params(state)
 
     differentiate = make_gradient(players, loss_fn)
@@ -157,29 +177,47 @@ def make_equilibrium_step(
         slopes = grads | {"params": put_trainable(grads["params"], params)}
         return utility_gradient(players, params, slopes, gates, config.at(steps))
 
-    def move(state, down, ascent):
-        params, gates, opt_state = move_both(tx, state, down, ascent)
+    def move(state, down, ascent, loss):
+        params, gates, opt_state = move_both(tx, state, down, ascent, loss)
         if normalise:
-            params = keep_norms(players, params, state.params)
+            params = keep_norms(players, params, state.norms)
         return params, gates, opt_state
 
     def step(state, batch):
+        if normalise and state.norms is None:
+            raise InputError(
+                "normalise=True holds norms that this state does not have: make it by "
+                "this step's init, or give it state._replace(norms="
+                "init(state.params).norms)"
+            )
         (loss, outputs), grads = differentiate(state.params, state.gates, batch)
         down = grads["params"]
         if updates == "alternating":
             still = jnp.zeros_like(state.gates)
-            params, _, _ = move(state, down, still)
+            params, _, _ = move(state, down, still, loss)
             _, grads = differentiate(params, state.gates, batch)
             ascent = climb(params, state.gates, grads, state.steps)
         else:
             ascent = climb(state.params, state.gates, grads, state.steps)
-        params, gates, opt_state = move(state, down, ascent)
+        params, gates, opt_state = move(state, down, ascent, loss)
         if merge_fn is not None:
             params = merge_fn(params, outputs)
         info = EquilibriumInfo(loss, gates.mean(), (gates >= threshold).sum())
-        return EquilibriumState(params, gates, opt_state, state.steps + 1), info
+        steps = state.steps + 1
+        return EquilibriumState(params, gates, opt_state, steps, state.norms), info
 
     return EquilibriumStep(init, step)
+
+
+def first_gates(players: Players, gates: ArrayLike | None) -> Float[Array, " N"]:
+    """Gates to start from, ones for None; float32 or wider, in which they can move.
+
+    Raises:
+      InputError: they are not floats, or not one a player.
+    """
+    if gates is None:
+        return jnp.ones(players.num_players, jnp.float32)
+    return widen(check_gates(players, gates))
 
 
 def placed_beside_params(state: StateT) -> StateT:
@@ -198,7 +236,11 @@ def make_gradient(players: Players, loss_fn: Loss) -> Callable[..., Any]:
     Returns:
       (params, gates, (*inputs, labels)) -> ((loss, outputs), {"params", "gates"}); the
       gradient by params has None for leaves that are not trained.
+
+    Raises:
+      InputError: the parameters are complex.
     """
+    check_real(dict(zip(players.paths, players.model.example.arrays, strict=False)))
 
     def objective(joint, params, inputs, labels):
         params = put_trainable(joint["params"], params)
@@ -217,7 +259,11 @@ def make_gradient(players: Players, loss_fn: Loss) -> Callable[..., Any]:
 
 
 def move_both(
-    tx: optax.GradientTransformation, state: Any, down: PyTree, ascent: Array
+    tx: optax.GradientTransformation,
+    state: Any,
+    down: PyTree,
+    ascent: Array,
+    loss: Array,
 ) -> tuple[PyTree, Array, Any]:
     """Lines 5 and 6 of Algorithm 1.
 
@@ -226,34 +272,87 @@ def move_both(
       state: has params, gates and opt_state.
       down: gradient of the loss by the trained leaves of params.
       ascent: the way up for the gates, float [N].
+      loss: of the batch, for transforms that take it as `value`, such as
+        `optax.contrib.reduce_on_plateau`.
 
     Returns:
       The new params, gates and optimizer state.
     """
     joint = {"params": take_trainable(state.params), "gates": state.gates}
-    moves, opt_state = tx.update(
-        {"params": down, "gates": ascent}, state.opt_state, joint
+    moves, opt_state = optax.with_extra_args_support(tx).update(
+        {"params": down, "gates": ascent}, state.opt_state, joint, value=loss
     )
     new = cast(dict, optax.apply_updates(joint, moves))
     gates = keep_whole(new["gates"], state.params)
     return put_trainable(new["params"], state.params), gates, opt_state
 
 
-def keep_norms(players: Players, params: PyTree, like: PyTree) -> PyTree:
-    """Scale each player's own parameters to the norm that they have in `like`.
+def trained_norms(players: Players, params: PyTree) -> Float[Array, " N"]:
+    """|theta_i|^2 of what each player owns that is trained (no whole numbers)."""
+    return squared_norms(players, map_arrays(_or_zeros, params))
+
+
+def _or_zeros(leaf: Any) -> Any:
+    return leaf if is_trainable(leaf) else jnp.zeros(np.shape(leaf))
+
+
+def keep_norms(players: Players, params: PyTree, norms: Float[Array, " N"]) -> PyTree:
+    """Scale each player's own trained parameters to given norms.
+
+    Where an entry has several owners, each of them is scaled by a part of what it needs
+    and all are looked at again, until the norms hold.
 
     Args:
       players: the `Players` of the network.
       params: its parameters.
-      like: others of the same shapes.
+      norms: what `trained_norms` are to be, float [N].
 
     Returns:
-      The scaled parameters; those of players without any, or at 0, as they are.
+      The scaled parameters, in their types; those of players without any, or at 0, and
+      those that are not trained, as they are. Cost: two passes over the parameters, and
+      two more for each halving of the error where entries have several owners.
+
+    References:
+      Darroch and Ratcliff, Generalized Iterative Scaling for Log-Linear Models, 1972.
     """
-    now, then = squared_norms(players, params), squared_norms(players, like)
-    movable = (now > 0) & (then > 0)
-    ratio = jnp.where(movable, then / jnp.where(movable, now, 1.0), 1.0)
-    return players.participate(params, jnp.sqrt(ratio))
+    wide = jax.tree.map(lambda p: widen(p) if is_trainable(p) else p, params)
+    owners = own_entries(players).owners
+
+    def missing(wide: PyTree) -> Array:
+        """The factor of the squared norms that is needed."""
+        now = trained_norms(players, wide)
+        movable = (now > 0) & (norms > 0)
+        return jnp.where(movable, norms / jnp.where(movable, now, 1.0), 1.0)
+
+    if (owners == 1).all():
+        factors = jnp.sqrt(missing(wide))
+    else:
+        factors = _shared_factors(
+            lambda factors: missing(players.participate(wide, factors)), owners
+        )
+    scaled = players.participate(wide, factors)
+    return jax.tree.map(
+        lambda new, old: new.astype(old.dtype) if is_trainable(old) else old,
+        scaled,
+        params,
+    )
+
+
+def _shared_factors(missing: Callable[[Array], Array], owners: np.ndarray) -> Array:
+    """The factors at which nothing is missing, or the last of `PASSES`."""
+    start = jnp.ones(len(owners))
+
+    def goes_on(state):
+        _, ratio, passes = state
+        return (jnp.abs(ratio - 1).max() > CLOSE) & (passes < PASSES)
+
+    def scale(state):
+        factors, ratio, passes = state
+        factors = factors * ratio ** jnp.asarray(0.5 / owners, ratio.dtype)
+        return factors, missing(factors), passes + 1
+
+    first = start, missing(start), jnp.zeros((), jnp.int32)
+    return jax.lax.while_loop(goes_on, scale, first)[0]
 
 
 def surviving_players(

@@ -27,11 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from gamepruning.equilibrium.competition import competition
+from gamepruning.equilibrium.competition import check_real, competition
 from gamepruning.equilibrium.config import Norm, UtilityConfig
 from gamepruning.errors import InputError
 from gamepruning.players import Players
+from gamepruning.players.own_entries import own_entries
 from gamepruning.trees.arrays import is_array, map_arrays
+from gamepruning.trees.paths import named_leaves
 from gamepruning.trees.trainable import (
     is_numeric,
     is_trainable,
@@ -173,8 +175,9 @@ def marginal_benefit(
       float [N].
 
     Raises:
-      InputError: `grads` is neither of the two.
+      InputError: `grads` is neither of the two, or parameters are complex.
     """
+    check_real(named_leaves(params))
     gates = jnp.asarray(gates)
     param_grads, gate_grads = _split(params, grads)
     if config.benefit == "descent" and gate_grads is not None:
@@ -244,8 +247,8 @@ def _scale(players, params, squared_norm: Array, norm: Norm) -> Array | float:
             0.0,
         )
     with jax.ensure_compile_time_eval():
-        ones = map_arrays(lambda p: jnp.ones(np.shape(p)), params)
-        return jax.lax.rsqrt(jnp.maximum(players.sum_owned(ones), 1.0))
+        count = np.maximum(own_entries(players).counts, 1)
+        return jax.lax.rsqrt(jnp.asarray(count, float))
 
 
 def _split(params, grads) -> tuple[PyTree, Array | None]:

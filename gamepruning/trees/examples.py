@@ -71,6 +71,23 @@ def count_rows(data: Any) -> int:
     return num_rows
 
 
+def leading_length(data: Any) -> int:
+    """The length of axis 0 of the first leaf that has one; others may differ.
+
+    Args:
+      data: a pytree of arrays, such as (labels, *inputs).
+
+    Raises:
+      InputError: there is none.
+
+    Example:
+      >>> leading_length((None, np.zeros((5, 2)), np.zeros(3)))
+      5
+    """
+    lengths = [np.shape(leaf)[0] for leaf in jax.tree.leaves(data) if np.ndim(leaf)]
+    return lengths[0] if lengths else count_rows(data)
+
+
 def rows_are_independent(
     apply: Callable[..., Any], params: PyTree, inputs: tuple
 ) -> bool:

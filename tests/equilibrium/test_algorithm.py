@@ -222,3 +222,20 @@ def test_examples_that_depend_on_each_other_are_not_divided(apply, key):
         state, info = jax.jit(step)(state, (*inputs, labels))
         np.testing.assert_allclose(result.info.loss[epoch], info.loss, rtol=1e-5)
     np.testing.assert_allclose(result.gates, state.gates, atol=1e-6)
+
+
+def test_labels_may_be_a_tree_and_there_may_be_no_epochs(key):
+    players, params, inputs, labels = make_mlp(key)
+    result = equilibrium_pruning(
+        key,
+        players,
+        params,
+        lambda outputs, known: cross_entropy(outputs, known["class"]),
+        inputs,
+        {"class": labels},
+        config=UtilityConfig(),
+        tx=joint_optimizer(),
+        num_epochs=0,
+        batch_size=4,
+    )
+    assert repr(result) == "EquilibriumResult(7 of 7 players left after 0 epochs)"

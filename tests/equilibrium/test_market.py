@@ -1,5 +1,7 @@
 """The price that clears the market, and training that ends within its budget."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -250,6 +252,26 @@ def test_gates_in_half_precision_networks(key):
     assert jax.tree.leaves(state.params)[0].dtype == jnp.bfloat16
 
 
+def test_in_double_precision_and_without_labels(key):
+    def spread(outputs, labels):
+        return jnp.square(outputs).mean()
+
+    with jax.enable_x64(True):
+        players, params, inputs, _ = make_mlp(key)
+        init, step = gp.make_market_step(
+            players,
+            spread,
+            gp.joint_optimizer(optax.sgd(0.1), gp.projected_gate_ascent(0.5)),
+            gp.Budget(keep=3),
+            num_steps=10,
+            every=2,
+        )
+        batches = (jnp.stack([inputs] * 10), None)
+        state, info = jax.lax.scan(step, init(params), batches)
+    assert state.gates.sum() == 3 and state.price.dtype == jnp.float32
+    assert info.budget[-1] == 3
+
+
 # -- bad input -------------------------------------------------------------------------
 
 
@@ -267,6 +289,12 @@ def test_gates_in_half_precision_networks(key):
 def test_a_budget_that_makes_no_sense(options, message):
     with pytest.raises(InputError, match=message):
         gp.Budget(**options)
+
+
+def test_min_units_are_whole():
+    make = inspect.unwrap(gp.Budget.__init__)  # not of the types that tests check
+    with pytest.raises(InputError, match="min_units >= 1, a whole number, got 1.5"):
+        make(object.__new__(gp.Budget), keep=3, min_units=1.5)
 
 
 @pytest.mark.parametrize(

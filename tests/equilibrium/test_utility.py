@@ -15,6 +15,7 @@ from gamepruning.equilibrium import (
 )
 from gamepruning.metrics import cross_entropy
 from gamepruning.players import find_players
+from gamepruning.types import InputError
 from tests.small import apply_mlp, make_mlp
 
 CONFIGS = [
@@ -233,3 +234,37 @@ def test_other_trees_and_shapes_are_refused(game):
         utility_gradient(players, params, grads, gates[:-1], config)
     with pytest.raises(ValueError, match="expected float gates"):
         utility_gradient(players, params, grads, gates > 0.5, config)
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, np.float32(0), jnp.zeros(())])
+def test_a_weight_of_zero_leaves_its_term_out(zero):
+    config = UtilityConfig(eta=zero)
+    assert not config.has("eta")
+    assert not jax.jit(lambda x: x + config.has("eta"))(0)
+    assert UtilityConfig(eta=zero + 1).has("eta")
+
+
+def test_a_traced_eta_is_told_where_players_cannot_be_compared(key):
+    def apply(params, x):
+        x = x + jnp.tanh(x @ params["up"]) @ params["down"]
+        return x @ params["out"]
+
+    params = {"up": jnp.ones((3, 4)), "down": jnp.ones((4, 3)), "out": jnp.ones((3, 2))}
+    players = find_players(apply, params, jnp.ones((2, 3)), granularity="branch")
+    grads = {"params": params, "gates": jnp.ones(1)}
+
+    def slope(config):
+        return utility_gradient(players, params, grads, jnp.ones(1), config)
+
+    assert slope(UtilityConfig(eta=np.float32(0))).tolist() == [-1.0]
+    with pytest.raises(InputError, match="a number that jit does not trace"):
+        jax.jit(slope)(UtilityConfig())
+
+
+def test_a_mean_square_makes_no_arrays_of_ones(game, monkeypatch):
+    players, params, *_ = game
+    squares = squared_norms(players, params)
+    count = np.repeat([6.0, 5.0], [4, 3])  # weights and a bias
+    monkeypatch.setattr(jnp, "ones", None)
+    found = squared_norms(players, params, "mean")
+    np.testing.assert_allclose(found, squares / count, rtol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 
 import gamepruning as gp
 from gamepruning.equilibrium import squared_norms
+from gamepruning.equilibrium.step import keep_norms
 from gamepruning.types import InputError
 from tests.small import make_mlp
 
@@ -110,3 +111,110 @@ def test_an_unknown_order_of_updates(key):
     players, *_ = make_mlp(key)
     with pytest.raises((InputError, TypeError)):
         steps_of(players, updates="sometimes")
+
+
+def heads(params, x):
+    q = jnp.tanh(jnp.einsum("bd,dhk->bhk", x, params["q"]))
+    return jnp.einsum("bhk,hko->bo", q, params["o"])
+
+
+def make_heads(key, dtype=jnp.float32):
+    params = {
+        "q": jax.random.normal(key, (3, 2, 4), dtype),
+        "o": jax.random.normal(key, (2, 4, 2), dtype),
+    }
+    x = jax.random.normal(key, (5, 3), dtype)
+    return gp.find_players(heads, params, x), params, (x, jnp.arange(5) % 2)
+
+
+def test_norms_hold_where_entries_have_two_owners(key):
+    players, params, batch = make_heads(key)
+    norms = squared_norms(players, params)
+    more = params["q"] * jnp.linspace(0.8, 1.3, 24).reshape(3, 2, 4)
+    kept = keep_norms(players, params | {"q": more}, norms)
+    np.testing.assert_allclose(squared_norms(players, kept), norms, rtol=3e-5)
+    init, step = steps_of(players, normalise=True)
+    state = jax.jit(step)(init(params), batch)[0]
+    found = squared_norms(players, state.params)
+    np.testing.assert_allclose(found, norms, rtol=3e-5)
+    assert jnp.abs(state.params["q"] - params["q"]).max() > 1e-4
+
+
+def test_norms_in_half_precision_stay_where_they_started(key):
+    players, params, batch = make_heads(key, jnp.bfloat16)
+    init, step = steps_of(players, normalise=True)
+    batches = jax.tree.map(lambda x: jnp.stack([x] * 200), batch)
+    state, _ = jax.lax.scan(step, init(params), batches)
+    before, after = (squared_norms(players, p) for p in (params, state.params))
+    np.testing.assert_allclose(after, before, rtol=0.01)
+    assert state.params["q"].dtype == jnp.bfloat16
+
+
+def test_norms_leave_whole_numbers_alone(key):
+    def apply(params, x):
+        hidden = jnp.tanh(x @ params["w"].astype(jnp.float32) + params["b"][None])
+        return hidden @ params["out"]
+
+    params = {
+        "w": jnp.arange(12, dtype=jnp.int8).reshape(3, 4),
+        "b": jnp.linspace(-1.0, 1.0, 4),
+        "out": jax.random.normal(key, (4, 2)),
+    }
+    x = jax.random.normal(key, (5, 3))
+    players = gp.find_players(apply, params, x)
+    init, step = steps_of(players, normalise=True)
+    state, _ = step(init(params), (x, jnp.arange(5) % 2))
+    assert state.params["w"].dtype == jnp.int8
+    np.testing.assert_array_equal(state.params["w"], params["w"])
+    np.testing.assert_allclose(jnp.abs(state.params["b"]), jnp.abs(params["b"]), 1e-6)
+
+
+def test_a_state_without_norms_is_told(key):
+    players, params, inputs, labels = make_mlp(key)
+    plain = steps_of(players).init(params)
+    init, step = steps_of(players, normalise=True)
+    with pytest.raises(InputError, match="norms that this state does not have"):
+        step(plain, (inputs, labels))
+    state, _ = step(plain._replace(norms=init(params).norms), (inputs, labels))
+    assert state.norms.shape == (7,)
+
+
+def test_transforms_that_look_at_the_loss_are_given_it(key):
+    players, params, inputs, labels = make_mlp(key)
+    tx = optax.chain(gp.joint_optimizer(0.1, 1e-3), optax.contrib.reduce_on_plateau())
+    init, step = gp.make_equilibrium_step(players, gp.cross_entropy, tx, CONFIG)
+    state, info = step(init(params), (inputs, labels))
+    assert state.opt_state[1].best_value == info.loss
+
+
+def test_gates_to_start_from_are_floats_that_can_move(key):
+    players, params, *_ = make_mlp(key)
+    budget = gp.Budget(keep=3)
+    market = gp.make_market_step(
+        players, gp.cross_entropy, transform(), budget, num_steps=100
+    )
+    for init in (steps_of(players).init, market.init):
+        for kind in (bool, int):
+            with pytest.raises(InputError, match="float gates"):
+                init(params, np.ones(7, kind))
+        with pytest.raises(InputError, match="one gate a player"):
+            init(params, np.ones(6, np.float32))
+        assert init(params, jnp.ones(7, jnp.bfloat16)).gates.dtype == jnp.float32
+
+
+def test_complex_parameters_are_refused(key):
+    def apply(params, x):
+        return jnp.abs(jnp.tanh(x @ params["in"]) @ params["out"])
+
+    params = {"in": jnp.ones((3, 4), jnp.complex64), "out": jnp.ones((4, 2))}
+    players = gp.find_players(apply, params, jnp.ones((1, 3)))
+    gates = jnp.ones(4)
+    grads = {"params": params, "gates": gates}
+    for play in (
+        lambda: steps_of(players),
+        lambda: gp.utility_gradient(players, params, grads, gates, CONFIG),
+        lambda: gp.equilibrium.competition(players, params, gates),
+        lambda: gp.solve(players, params, lambda p, s: s.sum(), CONFIG),
+    ):
+        with pytest.raises(InputError, match="real parameters, and 'in' is complex64"):
+            play()
