@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, TypedDict, Unpack, get_args
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, get_args
 
 import chex
 import jax
@@ -18,6 +18,7 @@ from gamepruning.equilibrium.utility import check_gates, player_scales
 from gamepruning.options import make_options
 from gamepruning.players import Players
 from gamepruning.players.examples import check_players
+from gamepruning.trees.arrays import CompiledFunction, split_arrays
 from gamepruning.trees.trainable import put_trainable, take_trainable
 from gamepruning.types import InputError
 
@@ -110,7 +111,7 @@ def solve(
     | dynamics | a step | comes to rest |
     | --- | --- | --- |
     | "ascent" | projected gradient ascent of all (eq. 17) | at small enough rates |
-    | "simultaneous" | all play their best response at once (eq. 14) | if the best responses contract: see `response_radius` |
+    | "simultaneous" | all play their best response at once (eq. 14) | if the best responses contract: `spectral_radius(response_jacobian(...), N)` < 1 |
     | "sequential" | each plays its best response to what those before it chose, benefits taken once a round | where a round contracts; on networks with a beta near 0 it can cycle |
 
     The best responses move by `learning_rate` of the way, 1 by default. For "ascent"
@@ -123,7 +124,8 @@ def solve(
       loss_fn: (params, gates) -> scalar, such as
         `lambda p, s: cross_entropy(players.gated(p, s, x), y)`.
       config: the weights of the terms.
-      gates: where to start, float [N]; all ones by default.
+      gates: where to start, float [N]; all ones by default. They move in the widest
+        type of gates and parameters.
       dynamics: who moves, and how.
       learning_rate: see above.
       linearised: hold the benefits as they are at the start: the game of eq. 9 with
@@ -133,9 +135,12 @@ def solve(
 
     Returns:
       `Solution`. Where it starts decides where it ends if there are several equilibria.
+      Cost: a forward and a backward pass a step (two for all steps if `linearised`).
+      What is compiled is kept with the players for the next call with the same
+      `loss_fn`, config and options, whatever the parameters are.
 
     Raises:
-      InputError: unknown dynamics, or numbers that make no sense.
+      InputError: unknown dynamics, numbers that make no sense, or complex parameters.
       TypeError: an unknown keyword.
 
     Example: benefits of 0.5 and 0.2 whatever the others do, and a price of 0.3.
@@ -164,23 +169,11 @@ def solve(
     check_players(players)
     everyone = jnp.ones(players.num_players)
     start = check_gates(players, everyone if gates is None else gates)
-
-    def loss(joint):
-        return loss_fn(put_trainable(joint["params"], params), joint["gates"])
-
-    def grads_at(gates: Array) -> PyTree:
-        return jax.grad(loss)({"params": take_trainable(params), "gates": gates})
-
-    fixed = grads_at(start) if chosen.linearised else None
-
-    def terms_at(gates: Array) -> OwnTerms:
-        grads = grads_at(gates) if fixed is None else fixed
-        return own_terms(players, params, grads, gates, config)
-
-    move = _climb if dynamics == "ascent" else _respond_at_once
-    if dynamics == "sequential":
-        move = partial(_take_turns, players, params, config)
-    adapt = dynamics == "ascent" and chosen.learning_rate is None
+    game = _Game(players, loss_fn, config, dynamics)
+    start = start.astype(game.type_at(params, start))
+    fixed = game.grads_at(params, start) if chosen.linearised else None
+    terms_at = partial(game.terms_at, params, fixed)
+    adapt = _adapts(dynamics, chosen)
     rate = chosen.learning_rate
     if rate is None:
         rate = _first_rate(terms_at, start) if adapt else 1.0
@@ -191,19 +184,66 @@ def solve(
         jnp.asarray(rate, start.dtype),
         jnp.zeros((), jnp.int32),
     )
-    end = _run(terms_at, move, first, chosen, adapt)
+    run: CompiledFunction = players.model.programs.get(
+        ("solve", loss_fn, config, dynamics, chosen),
+        lambda: CompiledFunction(partial(_run, game, chosen)),
+    )
+    end = run(params, (fixed, first))
     status = _status(end, chosen.tolerance)
     return Solution(end.gates, float(end.gap), int(end.steps), status)
 
 
+def _adapts(dynamics: Dynamics, options: SolveOptions) -> bool:
+    """True where the rate follows the slopes."""
+    return dynamics == "ascent" and options.learning_rate is None
+
+
+class _Game(NamedTuple):
+    """The game of a network at given parameters, and who moves how."""
+
+    players: Players
+    loss_fn: Callable[[PyTree, Array], Array]
+    config: UtilityConfig
+    dynamics: Dynamics
+
+    def grads_at(self, params: PyTree, gates: Array) -> PyTree:
+        """The loss's gradient by what is trained and by the gates."""
+
+        def loss(joint):
+            return self.loss_fn(put_trainable(joint["params"], params), joint["gates"])
+
+        return jax.grad(loss)({"params": take_trainable(params), "gates": gates})
+
+    def terms_at(self, params: PyTree, fixed: PyTree | None, gates: Array) -> OwnTerms:
+        """Everybody's parabola, with the benefits of `fixed` gradients if given."""
+        grads = self.grads_at(params, gates) if fixed is None else fixed
+        return own_terms(self.players, params, grads, gates, self.config)
+
+    def type_at(self, params: PyTree, gates: Array) -> Any:
+        """The type in which gates and parabolas can be added up."""
+        arrays, rebuild = split_arrays(params)
+        terms = jax.eval_shape(
+            lambda arrays: self.terms_at(rebuild(arrays), None, gates), arrays
+        )
+        return jnp.result_type(gates, *terms)
+
+    def move(self, params: PyTree) -> Callable[[OwnTerms, Array, Array], Array]:
+        """(terms, gates, rate) -> the new gates."""
+        if self.dynamics == "sequential":
+            return partial(_take_turns, self.players, params, self.config)
+        return _climb if self.dynamics == "ascent" else _respond_at_once
+
+
 def _run(
-    terms_at: Callable[[Array], OwnTerms],
-    move: Callable[[OwnTerms, Array, Array], Array],
-    first: _State,
+    game: _Game,
     options: SolveOptions,
-    adapt: bool,
+    params: PyTree,
+    start: tuple[PyTree | None, _State],
 ) -> _State:
     """Move the gates until the gap is closed, nothing moves, or the steps are spent."""
+    fixed, first = start
+    terms_at, move = partial(game.terms_at, params, fixed), game.move(params)
+    adapt = _adapts(game.dynamics, options)
 
     def step(state: _State) -> _State:
         target = move(terms_at(state.gates), state.gates, state.rate)
@@ -219,7 +259,7 @@ def _run(
         is_open = state.gap > options.tolerance
         return is_open & (state.steps < options.max_steps) & moving
 
-    return jax.jit(lambda state: jax.lax.while_loop(goes_on, step, state))(first)
+    return jax.lax.while_loop(goes_on, step, first)
 
 
 def _state_at(

@@ -293,3 +293,37 @@ def test_weights_of_numpy_are_checked():
     for weight in (np.float32(-1), np.float64("nan")):
         with pytest.raises(InputError, match="gamma to be finite"):
             UtilityConfig(gamma=weight)
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow"), [(jnp.float64, jnp.float32), (jnp.float32, jnp.bfloat16)]
+)
+def test_gates_may_be_narrower_than_parameters(game, wide, narrow):
+    players, params, _, gates = game
+    params = jax.tree.map(lambda leaf: leaf.astype(wide), params)
+    solution = solve(
+        players,
+        params,
+        lambda p, s: -s.sum(),
+        UtilityConfig(beta=0.1),
+        gates=gates.astype(narrow),
+        linearised=True,
+    )
+    assert solution.status == "converged" and solution.gates.dtype == wide
+
+
+def test_the_same_game_at_other_parameters_is_not_compiled_again(game):
+    players, params, loss_fn, _ = game
+    traced = []
+
+    def counted(params, gates):
+        traced.append(isinstance(jax.tree.leaves(params)[0], jax.core.Tracer))
+        return loss_fn(params, gates)
+
+    config = UtilityConfig(beta=0.1, gamma=0.01)
+    first = solve(players, params, counted, config, max_steps=3)
+    num_first = len(traced)
+    other = jax.tree.map(lambda leaf: 1.1 * leaf, params)
+    second = solve(players, other, counted, config, max_steps=3)
+    assert len(traced) - num_first < num_first
+    assert not jnp.allclose(first.gates, second.gates, atol=1e-6)
