@@ -8,10 +8,13 @@ The teacher's probabilities say more of an example than its label does: which ot
 classes it resembles, and how sure one can be.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, PyTree
@@ -19,6 +22,7 @@ from jaxtyping import ArrayLike, Float, PyTree
 from gamepruning.metrics import class_divergence, cross_entropy, squared_error
 from gamepruning.run.batches import predict
 from gamepruning.spelling import helpful
+from gamepruning.trees.arrays import Constant, is_array, split_arrays
 from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.types import InputError, Loss, Params
 
@@ -44,8 +48,8 @@ def distillation_loss(
     teacher: ArrayLike,
     *,
     loss_fn: Loss = cross_entropy,
-    temperature: float | None = TEMPERATURE,
-    weight: float = WEIGHT,
+    temperature: float | jax.Array | None = TEMPERATURE,
+    weight: float | jax.Array = WEIGHT,
 ) -> Float[jax.Array, ""]:
     """Loss on labels and distance from a teacher, mixed.
 
@@ -59,14 +63,15 @@ def distillation_loss(
       loss_fn: (outputs, labels) -> scalar, to be minimised.
       temperature: for logits; see `softened_divergence`. None for numbers: D is the
         mean squared difference.
-      weight: of the teacher, in [0, 1].
+      weight: of the teacher, in [0, 1]. At the number 0 the teacher is not looked at,
+        at the number 1 neither the labels nor `loss_fn`.
 
     Returns:
       A scalar.
 
     Raises:
       InputError: the outputs differ in shape, the temperature is not above 0, or the
-        weight is not in [0, 1].
+        weight is not in [0, 1]; numbers that jit traces are not checked.
 
     Example: outputs like the teacher's, far from the label.
       >>> outputs = jnp.array([[2.0, 0.0]])
@@ -78,14 +83,24 @@ def distillation_loss(
       Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network,
       arXiv 1503.02531, section 2.
     """
-    if not 0 <= weight <= 1:
+    known = _known(weight)
+    if known is not None and not 0 <= known <= 1:
         raise InputError(f"expected a weight of the teacher in [0, 1], got {weight}")
+    if known == 0:
+        return jnp.asarray(loss_fn(outputs, labels))
     if temperature is None:
         _check_shapes(outputs, teacher)
         distance = squared_error(outputs, jax.lax.stop_gradient(teacher))
     else:
         distance = softened_divergence(outputs, teacher, temperature=temperature)
+    if known == 1:
+        return distance
     return (1 - weight) * loss_fn(outputs, labels) + weight * distance
+
+
+def _known(number: Any) -> float | None:
+    """The number; None if it is traced."""
+    return None if isinstance(number, jax.core.Tracer) else float(number)
 
 
 def student_loss(loss_fn: Loss) -> Callable[[Any, tuple[Any, Any]], jax.Array]:
@@ -122,7 +137,7 @@ def softened_divergence(
     outputs: ArrayLike,
     teacher: ArrayLike,
     *,
-    temperature: float = TEMPERATURE,
+    temperature: float | jax.Array = TEMPERATURE,
 ) -> Float[jax.Array, ""]:
     """How far softened probabilities are from the teacher's.
 
@@ -147,7 +162,8 @@ def softened_divergence(
       0.0
     """
     _check_shapes(outputs, teacher)
-    if not 0 < temperature < np.inf:
+    known = _known(temperature)
+    if known is not None and not 0 < known < np.inf:
         raise InputError(f"expected a temperature above 0, got {temperature}")
     if np.shape(outputs)[-1:] in ((), (1,)):
         raise InputError(
@@ -230,7 +246,8 @@ def teacher_outputs(
       batch_size: examples a pass.
 
     Returns:
-      The outputs, [B, ...]. Cost: one forward pass over the examples.
+      The outputs, [B, ...]. Cost: one forward pass over the examples. Another call
+      with the same `apply` and shapes compiles nothing.
 
     Raises:
       InputError: there are several outputs, one is NaN or infinite (minus infinity is a
@@ -246,7 +263,8 @@ def teacher_outputs(
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: expected at least 1")
     size = min(batch_size, count_rows(inputs))
-    outputs = predict(_one_array(apply), params, inputs, batch_size=size)
+    arrays, _ = split_arrays(params)
+    outputs = predict(_Teacher.of(apply, params), arrays, inputs, batch_size=size)
     found = np.asarray(outputs, np.float32)
     bad = np.isnan(found) | (found == np.inf)
     if bad.any():
@@ -258,17 +276,37 @@ def teacher_outputs(
     return outputs
 
 
-def _one_array(apply: Callable[..., Any]) -> Callable[[Any, tuple], jax.Array]:
-    def run(params: Any, inputs: tuple) -> jax.Array:
-        outputs = apply(params, *inputs)
+@dataclasses.dataclass(frozen=True)
+class _Teacher:
+    """(arrays of the parameters, inputs) -> one array of outputs.
+
+    Two of them are equal, and compiled once, if their networks and what of the
+    parameters is not an array are.
+    """
+
+    apply: Callable[..., Any]
+    treedef: Any
+    constants: tuple[Constant | None, ...]  # None for arrays
+    rebuild: Callable[..., Any] = dataclasses.field(compare=False)
+
+    @classmethod
+    def of(cls, apply: Callable[..., Any], params: Params) -> "_Teacher":
+        leaves, treedef = jax.tree.flatten(params)
+        try:
+            hash(apply)
+        except TypeError:  # each of its own kind
+            apply = functools.partial(apply)
+        constants = [None if is_array(leaf) else Constant(leaf) for leaf in leaves]
+        return cls(apply, treedef, tuple(constants), split_arrays(params)[1])
+
+    def __call__(self, arrays: list, inputs: tuple) -> jax.Array:
+        outputs = self.apply(self.rebuild(arrays), *inputs)
         if not isinstance(outputs, jax.Array):
             raise InputError(
                 f"expected one array of outputs, got a {type(outputs).__name__}: give "
                 "an apply that returns those to learn from"
             )
         return outputs
-
-    return run
 
 
 def _check_shapes(outputs: ArrayLike, teacher: ArrayLike) -> None:

@@ -128,3 +128,46 @@ def test_what_is_not_one_array_of_outputs_is_told():
             teacher_outputs(lambda w, x: (x, w), 1.0, inputs, batch_size=batch_size)
     with pytest.raises(gp.InputError, match="batch_size=0: expected at least 1"):
         teacher_outputs(lambda w, x: x * w, 1.0, inputs, batch_size=0)
+
+
+@pytest.mark.parametrize("temperature", [4.0, None])
+def test_a_term_whose_factor_is_0_is_not_computed(temperature):
+    outputs, teacher = draw(0, 4, 3), draw(1, 4, 3)
+
+    def fails(outputs, labels):
+        return jnp.nan if labels is None else gp.squared_error(outputs, labels)
+
+    told = {"loss_fn": fails, "temperature": temperature}
+    assert jnp.isfinite(distillation_loss(outputs, None, teacher, weight=1.0, **told))
+    labels = draw(2, 4, 3)
+    loss = distillation_loss(outputs, labels, teacher * np.nan, weight=0, **told)
+    assert loss == gp.squared_error(outputs, labels)
+
+
+def test_numbers_may_be_traced():
+    outputs, teacher, labels = draw(0, 4, 3), draw(1, 4, 3), np.arange(4) % 3
+
+    def loss(weight, temperature):
+        return distillation_loss(
+            outputs, labels, teacher, weight=weight, temperature=temperature
+        )
+
+    found = jax.jit(loss)(0.3, 2.0)
+    np.testing.assert_allclose(found, loss(0.3, 2.0), rtol=1e-6)
+
+
+def test_the_same_teacher_is_not_compiled_again():
+    traces = []
+
+    def apply(params, x):
+        traces.append(1)
+        return params["act"](x @ params["w"])
+
+    inputs = draw(0, 10, 3)
+    for number in range(3):
+        params = {"w": draw(number, 3, 2), "act": jnp.tanh}
+        said = teacher_outputs(apply, params, inputs, batch_size=4)
+        np.testing.assert_allclose(said, np.tanh(inputs @ params["w"]), rtol=1e-5)
+    assert len(traces) == 1
+    said = teacher_outputs(apply, params | {"act": jnp.sin}, inputs, batch_size=4)
+    np.testing.assert_allclose(said, np.sin(inputs @ params["w"]), rtol=1e-5)
