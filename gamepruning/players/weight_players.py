@@ -22,6 +22,7 @@ from gamepruning.run.hoist import Hoisted, SplitModel, split_before_all
 from gamepruning.run.kept import InputKept, Kept
 from gamepruning.trace.model import TracedModel
 from gamepruning.trace.units import AxisSlice, Family, Numbers
+from gamepruning.trees.arrays import split_arrays
 from gamepruning.trees.paths import InputKey
 from gamepruning.trees.trainable import widen
 from gamepruning.types import Apply, InputError, Outputs, Params
@@ -117,9 +118,10 @@ class WeightPlayers(Players):
 
     def hoist(self, params: Params, *inputs, varying: Which = None) -> Hoisted:
         """Nothing can be computed before the weights are known."""
+        _, rebuild = split_arrays(params)
         return Hoisted(
-            lambda params, gates, *inputs: (params, inputs),
-            lambda residuals, gates: self.gated(residuals[0], gates, *residuals[1]),
+            lambda params, gates, *inputs: (split_arrays(params)[0], inputs),
+            lambda passed, gates: self.gated(rebuild(passed[0]), gates, *passed[1]),
         )
 
     def split(

@@ -108,3 +108,10 @@ def test_a_module_of_equinox_as_it_is(key):
     gp.taylor_scores(players, model, gp.cross_entropy, x, y)
     small = gp.compact(players, model, HALF, round_to=4)
     assert small.params.layers[0].weight.shape == (4, 4)
+
+
+def test_uncertainty_of_single_weights(key):
+    _, params, x, _ = make(key)
+    players = gp.find_players(apply, params, x, granularity="weight")
+    bands = gp.mcue(key, players, params, x, num_samples=8, num_sizes=4)
+    assert np.isfinite(bands.variance).all()
