@@ -48,7 +48,8 @@ def mean_over_chunks(
         leading axes may then be anything.
 
     Returns:
-      The size-weighted mean over the chunks, the last of which may be smaller.
+      The size-weighted mean over the chunks, the last of which may be smaller. Memory
+      is for one chunk and one result more.
 
     Raises:
       InputError: `at_once` is below 1; see also `count_rows`.
@@ -64,7 +65,13 @@ def mean_over_chunks(
     full = jax.tree.map(
         lambda leaf: leaf[: total - rest].reshape(num_full, size, *leaf.shape[1:]), data
     )
-    mean = jax.tree.map(lambda each: each.mean(axis=0), jax.lax.map(fn, full))
+
+    def add(total: PyTree, chunk: PyTree) -> tuple[PyTree, None]:
+        return jax.tree.map(jnp.add, total, fn(chunk)), None
+
+    first = fn(jax.tree.map(lambda leaf: leaf[0], full))  # for its types alone
+    total_of_full, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, first), full)
+    mean = jax.tree.map(lambda x: x / num_full, total_of_full)
     if not rest:
         return mean
     last = fn(jax.tree.map(lambda leaf: leaf[total - rest :], data))
@@ -79,17 +86,17 @@ def _refuse_nothing(data: PyTree) -> None:
 def exact_scores(value: jax.Array, num_evaluations: int) -> Scores:
     """Scores without sampling error: they are what they are on the examples given.
 
-    A warning says that all are 0, which ranks nobody; NaN is an InputError.
+    A warning says that all of several are 0, which ranks nobody; NaN is an InputError.
     """
     chex.assert_rank(value, 1)
-    is_known = value.size > 1 and not isinstance(value, jax.core.Tracer)
+    is_known = not isinstance(value, jax.core.Tracer)
     if is_known and jnp.isnan(value).any():
         raise InputError(
             f"the score of player {int(jnp.isnan(value).argmax())} is NaN: look for "
             "NaN or infinity in the parameters and inputs, and for labels outside the "
             "classes"
         )
-    if is_known and not jnp.any(value):
+    if is_known and value.size > 1 and not jnp.any(value):
         warnings.warn(
             f"all {value.size} scores are 0, which ranks nobody: look for dead units, "
             "a loss that does not depend on the outputs, or weights that are all 0",

@@ -8,16 +8,21 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from gamepruning.baselines.examples import can_go_alone, exact_scores
+from gamepruning.baselines.examples import (
+    can_go_alone,
+    exact_scores,
+    mean_over_chunks,
+)
 from gamepruning.metrics import as_labels
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples
-from gamepruning.trees.arrays import compiled
+from gamepruning.trees.arrays import CompiledFunction
 from gamepruning.trees.examples import as_inputs, count_rows, same_length
 from gamepruning.trees.placement import replicated
 from gamepruning.types import InputError, Loss, Scores
 
 PLAYERS_AT_ONCE = 16  # whose passes over all examples are made side by side
+MOST = 2**24  # numbers, one for each example and player, that are held at once
 
 
 def taylor_scores(
@@ -60,10 +65,12 @@ def taylor_scores(
       `Scores`, exact on these examples; order 1 is >= 0, order 2 may be negative where
       the network does better without the player. Cost: one forward and, for order 1,
       one backward pass; for order 2 one backward pass an output. Where the network sees
-      all examples at once, one pass a player instead.
+      all examples at once, one pass a player instead. What is compiled is kept with the
+      players for the next call with the same `loss_fn`.
 
     Raises:
-      InputError: `order` is neither 1 nor 2, or there are no examples.
+      InputError: `order` is neither 1 nor 2, there are no examples, or
+        `examples_at_once` is below 1.
 
     Example: f = 7 s_1 + s_2 with the target 8, so removal costs 7^2 and 1^2.
       >>> import jax.numpy as jnp, gamepruning as gp
@@ -82,6 +89,8 @@ def taylor_scores(
     """
     if order not in (1, 2):
         raise InputError(f"expected order to be 1 or 2, got {order!r}")
+    if examples_at_once < 1:
+        raise InputError(f"expected at least 1 example at once, got {examples_at_once}")
     if same_length(as_inputs(inputs)) is not None:
         count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
@@ -96,10 +105,21 @@ def taylor_scores(
             batch = jax.tree.map(lambda leaf: leaf[None], example)
             return expand(players, params, loss_fn, batch)
 
-        return jax.lax.map(alone, data, batch_size=examples_at_once).mean(axis=0)
+        def mean(rows):
+            return jax.lax.map(alone, rows, batch_size=examples_at_once).mean(axis=0)
+
+        most = max(MOST // players.num_players, examples_at_once)
+        at_once = most if most < count_rows(data) else None
+        return mean_over_chunks(mean, data, at_once)
 
     data = jax.tree.map(lambda leaf: replicated(jnp.asarray(leaf)), data)
-    return exact_scores(compiled(score, params, data), 1 + num_backward)
+    run = _kept(players, ("taylor", loss_fn, order, examples_at_once), score)
+    return exact_scores(run(params, data), 1 + num_backward)
+
+
+def _kept(players: Players, key: tuple, score: Callable) -> CompiledFunction:
+    """The compiled score of an earlier call with the same players and key, or a new."""
+    return players.model.programs.get(key, lambda: CompiledFunction(score))
 
 
 def _scores_together(players, params, loss_fn, data, order: int) -> Scores:
@@ -127,8 +147,8 @@ def _scores_together(players, params, loss_fn, data, order: int) -> Scores:
         return jax.lax.map(of_player, every, batch_size=PLAYERS_AT_ONCE)
 
     data = jax.tree.map(jnp.asarray, data)
-    value = compiled(score, params, data)
-    return exact_scores(value, 1 + players.num_players)
+    run = _kept(players, ("taylor together", loss_fn, order), score)
+    return exact_scores(run(params, data), 1 + players.num_players)
 
 
 def _slopes(loss_fn, outputs, labels) -> Callable[[PyTree], PyTree]:

@@ -16,6 +16,7 @@ from gamepruning.baselines.examples import (
 from gamepruning.metrics import as_labels
 from gamepruning.players import Family, Players
 from gamepruning.players.examples import check_examples, check_players
+from gamepruning.run.owned import add_entries
 from gamepruning.trace.model import OWN_ROLES
 from gamepruning.trees.arrays import compiled, map_arrays
 from gamepruning.trees.examples import as_inputs, count_rows
@@ -153,13 +154,23 @@ def _sum_owned(players: Players, fn: Callable[[Array], Array], tree: PyTree) -> 
     total = players.sum_owned(terms)
     for family in players.families:
         if any(part.role == "input" for part in family.slices):
-            own = _sum_read(family, terms)
-            total = total.at[family.start : family.stop].set(own.astype(total.dtype))
+            own, is_input = _sum_read(players, family, terms)
+            here = slice(family.start, family.stop)
+            own = jnp.where(is_input, own.astype(total.dtype), total[here])
+            total = total.at[here].set(own)
     return total
 
 
-def _sum_read(family: Family, terms: PyTree) -> Array:
-    """The same over the weights that read input features, which own none."""
+def _sum_read(
+    players: Players, family: Family, terms: PyTree
+) -> tuple[Array, np.ndarray]:
+    """The same over the weights that read input features, which own none.
+
+    Returns:
+      float [n], and bool [n]: who of the family are input features.
+    """
+    if players.granularity == "layer":
+        return _sum_read_by_layer(players, family, terms)
     leaves = named_leaves(terms)
     total = jnp.zeros(family.size)
     for part in family.slices:
@@ -169,7 +180,36 @@ def _sum_read(family: Family, terms: PyTree) -> Array:
             member = np.repeat(np.arange(family.size), [len(i) for i in part.index])
             rows = replicated(leaf.sum(axis=others))[np.concatenate(part.index)]
             total = total.at[member].add(rows)
-    return total
+    return total, np.ones(family.size, bool)
+
+
+def _sum_read_by_layer(
+    players: Players, family: Family, terms: PyTree
+) -> tuple[Array, np.ndarray]:
+    """Where whole layers play, one family has the slices of all of them."""
+    model, leaves = players.model, named_leaves(terms)
+    labels = [*model.base.param_labels, *model.base.input_labels]
+    labels = dict(zip(model.array_names, labels, strict=True))
+    player_of = np.arange(model.num_players + 1)
+    if model.layers is not None:  # an input is the same one in all layers
+        player_of = np.concatenate([[0], 1 + model.layers.at(0)])
+
+    def columns(path: str, axis: int) -> np.ndarray:
+        found = model.base.columns(labels[path][axis])
+        assert found is not None
+        return player_of[found]
+
+    places = {(part.path, part.axis): part.role for part in family.slices}
+    is_input = np.zeros(model.num_players + 1, bool)
+    total = jnp.zeros(model.num_players + 1)  # 0: entries that nobody has
+    for (path, axis), role in places.items():
+        if role == "input":
+            is_input[columns(path, axis)] = True
+        elif role == "in":
+            others = tuple(k for k in range(leaves[path].ndim) if k != axis)
+            entries = replicated(leaves[path].sum(axis=others))
+            total = add_entries(total, entries, columns(path, axis))
+    return total[1:], is_input[1:]
 
 
 def _silenced(leaf: Any) -> Any:

@@ -9,10 +9,13 @@ from gamepruning.baselines import (
     BASELINES,
     activation_scores,
     magnitude_scores,
+    taylor,
+    taylor_scores,
     weight_gradient_scores,
 )
 from gamepruning.metrics import cross_entropy
 from gamepruning.players import find_players
+from gamepruning.types import InputError
 from tests.small import apply_mlp, make_mlp
 
 NOT_NEGATIVE = {
@@ -135,3 +138,82 @@ def test_small_variances_beside_large_means_are_seen(at_once):
     scores = activation_scores(players, params, x, examples_at_once=at_once)
     exact = hidden.astype(float).var(axis=0)
     np.testing.assert_allclose(scores.value, exact, rtol=0.05)
+
+
+def test_the_nan_of_a_single_player_is_told(key):
+    params = {"w": jnp.ones((2, 3)).at[0, 0].set(jnp.nan), "out": jnp.ones((3, 1))}
+    players = find_players(
+        lambda p, x: jnp.tanh(x @ p["w"]) @ p["out"],
+        params,
+        jnp.ones((2, 2)),
+        granularity="layer",
+    )
+    assert players.num_players == 1
+    with pytest.raises(InputError, match="score of player 0 is NaN"):
+        magnitude_scores(players, params)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    assert magnitude_scores(players, zero).value.tolist() == [0.0]  # no warning
+
+
+@pytest.mark.parametrize("ord", [1, 2])
+def test_whole_layers_beside_a_layer_of_inputs(ord, key):
+    _, params, inputs, _ = make_mlp(key)
+    options = {"input_axes": {0: 1}, "granularity": "layer"}
+    players = find_players(apply_mlp, params, inputs, **options)
+    units = find_players(apply_mlp, params, inputs, input_axes={0: 1})
+    each = magnitude_scores(units, params, ord=ord).value ** ord
+    starts = [family.start for family in units.families]
+    expected = np.add.reduceat(np.asarray(each), starts) ** (1 / ord)
+    found = magnitude_scores(players, params, ord=ord).value
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_many_examples_and_players_are_added_up(order, key, monkeypatch):
+    players, params, inputs, labels = make_mlp(key)
+    whole = taylor_scores(players, params, cross_entropy, inputs, labels, order=order)
+    monkeypatch.setattr(taylor, "MOST", 3 * players.num_players)
+    other = make_mlp(key)[0]  # without what is compiled
+    parts = taylor_scores(
+        other, params, cross_entropy, inputs, labels, order=order, examples_at_once=2
+    )
+    np.testing.assert_allclose(parts.value, whole.value, rtol=1e-5)
+
+
+def test_chunks_are_added_up_and_not_stacked(key):
+    players, params, *_ = make_mlp(key)
+    inputs, labels = jax.random.normal(key, (300, 5)), jnp.arange(300) % 2
+
+    def score(params, inputs, labels):
+        return weight_gradient_scores(
+            players, params, cross_entropy, inputs, labels, examples_at_once=2
+        ).value
+
+    program = str(jax.make_jaxpr(score)(params, inputs, labels))
+    assert "150,2,5]" in program and "150,5,4]" not in program
+
+
+def test_the_same_expansion_is_not_compiled_again(key):
+    players, params, inputs, labels = make_mlp(key)
+    traced = []
+
+    def loss_fn(outputs, labels):
+        traced.append(1)
+        return cross_entropy(outputs, labels)
+
+    taylor_scores(players, params, loss_fn, inputs, labels)
+    num_first = len(traced)
+    other = jax.tree.map(lambda leaf: 2 * leaf, params)
+    found = taylor_scores(players, other, loss_fn, inputs, labels)
+    assert len(traced) == num_first > 0
+    expected = taylor_scores(players, other, cross_entropy, inputs, labels)
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-6)
+
+
+def test_a_pass_has_at_least_one_example(key):
+    players, params, inputs, labels = make_mlp(key)
+    for at_once in (0, -1):
+        with pytest.raises(InputError, match="at least 1 example at once"):
+            taylor_scores(
+                players, params, cross_entropy, inputs, labels, examples_at_once=at_once
+            )
