@@ -117,7 +117,9 @@ def taylor_scores(
     return exact_scores(run(params, data), 1 + num_backward)
 
 
-def _kept(players: Players, key: tuple, score: Callable) -> CompiledFunction:
+def _kept(
+    players: Players, key: tuple, score: Callable[[PyTree, Any], Array]
+) -> CompiledFunction:
     """The compiled score of an earlier call with the same players and key, or a new."""
     return players.model.programs.get(key, lambda: CompiledFunction(score))
 

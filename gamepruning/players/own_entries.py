@@ -49,10 +49,7 @@ def own_entries(players: Players) -> OwnEntries:
       >>> own_entries(players).counts.tolist(), own_entries(players).owners.tolist()
       ([12, 12, 6, 6, 6, 6], [2, 2, 2, 2, 2, 2])
     """
-    facts, about = players.model.facts, ("own entries", players.granularity)
-    if about not in facts:
-        facts[about] = _count(players)
-    return facts[about]
+    return players.model.programs.get("own entries", lambda: _count(players))
 
 
 def _count(players: Players) -> OwnEntries:

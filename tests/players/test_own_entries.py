@@ -57,3 +57,11 @@ def test_counts_are_sums_of_ones(apply, shapes, options, owners):
     np.testing.assert_array_equal(found.counts, players.sum_owned(ones))
     assert found.owners.tolist() == owners
     assert own_entries(players) is found
+
+
+def test_players_of_one_model_in_two_ways_are_told_apart():
+    is_shape = lambda leaf: isinstance(leaf, tuple)  # noqa: E731
+    ones = jax.tree.map(jnp.ones, LAYERS, is_leaf=is_shape)
+    each = gp.find_players(scanned, ones, jnp.ones((5, 3)), layers="each")
+    assert own_entries(each.tied).counts.tolist() == [6] * 4
+    assert own_entries(each).counts.tolist() == [3] * 8
