@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from gamepruning.bandits.arms import RemovalArms
 from gamepruning.bandits.policies import PolicyLike, as_policy
 from gamepruning.bandits.policy import Policy, PolicyState
-from gamepruning.trees.keys import as_key
+from gamepruning.trees.keys import as_threefry
 from gamepruning.types import KeyLike
 
 BLOCKS = 50  # that a game is played in, between reports of progress
@@ -133,7 +133,7 @@ class _Rules:
         self, data: Any, key: KeyLike, is_open: Array, horizon: Any = None
     ) -> BanditState:
         num_arms, num_batches = self.arms.num_arms, self.arms.num_batches
-        start_key, key = jax.random.split(as_key(key))
+        start_key, key = jax.random.split(as_threefry(key))
         offset = jax.random.randint(start_key, (num_arms,), 0, num_batches)
         # Compiled once for all policies.
         pull_all = self.arms.compile_once(

@@ -15,7 +15,7 @@ from gamepruning.bandits.policies import PolicyLike, as_policy
 from gamepruning.bandits.policy import Policy
 from gamepruning.bandits.result import BanditResult, Status, are_separated, make_result
 from gamepruning.options import make_options
-from gamepruning.trees.keys import as_key
+from gamepruning.trees.keys import as_threefry
 from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 PULLS_AN_ARM = 10  # where no budget is given
@@ -184,7 +184,7 @@ def _play(
     value_or_loss: RemovalArms | ValueFn,
     options: BanditOptions,
 ) -> BanditResult:
-    key, policy, arms = as_key(key), as_policy(policy), value_or_loss
+    key, policy, arms = as_threefry(key), as_policy(policy), value_or_loss
     if not isinstance(arms, RemovalArms):
         arms = HostArms(arms, options.num_arms)
     num_open = int(arms.is_open.sum())

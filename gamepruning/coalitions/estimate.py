@@ -28,7 +28,7 @@ from gamepruning.coalitions.games import (
 from gamepruning.coalitions.semivalues import SemivalueLike, semivalue_for
 from gamepruning.files import npz
 from gamepruning.options import make_options
-from gamepruning.trees.keys import as_key
+from gamepruning.trees.keys import as_threefry
 from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 _PASSES = 2
@@ -172,7 +172,7 @@ def estimate_indices(
       IndexEstimate(paired_regression, 20 players, 106 evaluations, settled, see note)
     """
     config = make_options(SamplingConfig, options, estimate_indices)
-    problem = Problem(as_key(key), semivalue_for(semivalue, value_fn))
+    problem = Problem(as_threefry(key), semivalue_for(semivalue, value_fn))
     check_budget(num_evaluations)
     file = _file_of(config, value_fn)
     found = None if file is None else file.load()

@@ -20,7 +20,7 @@ from gamepruning.coalitions.semivalues import (
     SemivalueLike,
     semivalue_for,
 )
-from gamepruning.trees.keys import as_key
+from gamepruning.trees.keys import as_threefry
 from gamepruning.types import InputError, KeyLike, ValueFn, brief_repr
 
 _FOLDS = 4
@@ -176,7 +176,7 @@ def interactions(
     law = _Law(semivalue)
     is_noisy = not is_deterministic(value_fn)
     repeats = max(2, num_evaluations // _ENDS_EACH) if is_noisy else 1
-    masks, ends = law.draw(as_key(key), num_evaluations, repeats)
+    masks, ends = law.draw(as_threefry(key), num_evaluations, repeats)
     own = [end_values(value_fn, n) for _ in range(ends // 2)]  # each from its own call
     drawn = coalition_values(value_fn, masks[ends:])
     values = np.concatenate([np.reshape(own, -1), drawn])

@@ -20,7 +20,7 @@ from gamepruning.coalitions.games import (
     is_deterministic,
     prefix_values,
 )
-from gamepruning.trees.keys import as_key
+from gamepruning.trees.keys import as_threefry
 from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 MAX_COALITIONS = 2**20
@@ -118,7 +118,7 @@ def owen_values(
         raise InputError(f"expected num_orders of at least 2, got {num_orders}")
     num = len(unions)
     numbers, place = np.unique(unions, return_inverse=True)
-    own, among = jax.random.split(as_key(key))
+    own, among = jax.random.split(as_threefry(key))
     knows = is_deterministic(value_fn)  # else each order has noise of its own
     ends = np.array([end_values(value_fn, num)])
     state = moments.init(num)

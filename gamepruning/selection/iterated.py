@@ -33,7 +33,7 @@ from gamepruning.selection.trace import (
     load_trace,
     save_trace,
 )
-from gamepruning.trees.keys import as_key
+from gamepruning.trees.keys import as_threefry
 from gamepruning.types import InputError, KeyLike, ValueFn
 
 
@@ -104,7 +104,7 @@ def iterated_pruning(
       Diaz-Ortiz et al., arXiv 2311.10468, section III-B b), iterated pruning.
     """
     chosen = make_options(PruningOptions, options, iterated_pruning)
-    selection = _Selection("pruning", as_key(key), value_fn, Pace(n, step), chosen)
+    selection = _Selection("pruning", as_threefry(key), value_fn, Pace(n, step), chosen)
     return selection.run(scorer, num_evaluations, players)
 
 
@@ -172,7 +172,9 @@ def iterated_building(
       Diaz-Ortiz et al., arXiv 2311.10468, section III-B b), iterated building.
     """
     chosen = make_options(IterationOptions, options, iterated_building)
-    selection = _Selection("building", as_key(key), value_fn, Pace(n, step), chosen)
+    selection = _Selection(
+        "building", as_threefry(key), value_fn, Pace(n, step), chosen
+    )
     return selection.run(scorer, num_evaluations, players)
 
 

@@ -52,6 +52,38 @@ def as_key(key: Any) -> jax.Array:
     return _single(typed, typed.shape)
 
 
+def as_threefry(key: Any) -> jax.Array:
+    """`as_key` for draws by number: row j has to follow from (key, j) alone.
+
+    Where keys are batched, "rbg" and "unsafe_rbg" draw all rows from the first key: row
+    j then depends on the rows beside it. A threefry key stays as it is; of these two
+    the first half is one, for "rbg" that of the same seed.
+
+    Args:
+      key: see `as_key`.
+
+    Returns:
+      The key, of the implementation "threefry2x32".
+
+    Raises:
+      InputError: see `as_key`.
+
+    Example:
+      >>> bool(as_threefry(jax.random.key(3, impl="rbg")) == as_threefry(3))
+      True
+    """
+    key = as_key(key)
+    kind = str(jax.random.key_impl(key))
+    if kind == _THREEFRY:
+        return key
+    if kind in ("rbg", "unsafe_rbg"):
+        words = jax.random.key_data(key)[:2]
+    else:
+        words = jax.random.bits(key, (2,), jnp.uint32)
+    return jax.random.wrap_key_data(words, impl=_THREEFRY)
+
+
+_THREEFRY = "threefry2x32"
 _EXPECTED = (
     "expected a random key, such as jax.random.key(0), or a whole number as its seed"
 )

@@ -15,7 +15,7 @@ from gamepruning.players import Players
 from gamepruning.players.examples import check_players, output_shapes
 from gamepruning.players.players import Which
 from gamepruning.trees.examples import as_inputs
-from gamepruning.trees.keys import as_key
+from gamepruning.trees.keys import as_threefry
 from gamepruning.trees.processes import to_host
 from gamepruning.types import InputError, KeyLike
 from gamepruning.uncertainty.config import McueConfig, McueOptions
@@ -232,7 +232,7 @@ def mcue(
     """
     config = make_options(McueConfig, options, mcue)
     check_players(players)
-    key, given = as_key(key), as_inputs(inputs)
+    key, given = as_threefry(key), as_inputs(inputs)
     playing = players.select(varying)
     if not playing.any():
         raise InputError("nobody varies: there is no coalition to draw")
