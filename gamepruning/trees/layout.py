@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -105,8 +106,7 @@ class Layout:
         if self.processes is None:
             return
         sums = np.array([_checksum(leaf) for leaf in jax.tree.leaves(tree)], np.int64)
-        own = np.array([zlib.crc32(sums.tobytes())], np.int64)
-        if len(np.unique(self.processes.gather(own))) > 1:
+        if not self.processes.agree(sums):
             raise InputError(
                 "the processes have different parameters, examples or players: give "
                 "every process of a mesh the same, from the same seeds and files"
@@ -122,17 +122,20 @@ class Layout:
         rows = self.row_axes(tree)
         if rows is None:
             return tree
+        split_here = filter(self._splits_rows, jax.tree.leaves(tree))
+        lengths = {np.shape(leaf)[0] for leaf in split_here}
 
         def split(leaf: Any) -> Any:
-            spec = self.spec_of(leaf)
-            return self._place(leaf, PartitionSpec(rows, *spec[1:]))
+            if np.ndim(leaf) == 0 or np.shape(leaf)[0] not in lengths:
+                return leaf  # without rows, such as weights of classes
+            return self._place(leaf, PartitionSpec(rows, *self.spec_of(leaf)[1:]))
 
         return map_arrays(split, tree)
 
     def row_axes(self, tree: PyTree) -> Any:
         """The mesh axes that the rows of examples are split over; None for none."""
-        specs = [self.spec_of(leaf) for leaf in jax.tree.leaves(tree)]
-        found = {spec[0] for spec in specs if spec and spec[0] is not None}
+        split_here = filter(self._splits_rows, jax.tree.leaves(tree))
+        found = {self.spec_of(leaf)[0] for leaf in split_here}
         if len(found) > 1:
             raise InputError(
                 "inputs and labels split their examples over different axes of the "
@@ -146,6 +149,10 @@ class Layout:
         if axes is None:
             return 1
         return num_parts(NamedSharding(self.mesh, PartitionSpec()), axes)
+
+    def _splits_rows(self, leaf: Any) -> bool:
+        spec = self.spec_of(leaf)
+        return len(spec) > 0 and spec[0] is not None
 
     def _check(self, leaf: Any, what: str) -> None:
         if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
@@ -184,6 +191,9 @@ class Layout:
         return sharding.spec if is_here else PartitionSpec()
 
     def _place(self, leaf: Any, spec: PartitionSpec) -> jax.Array:
+        if _is_key(leaf):  # no key becomes an array of NumPy: its numbers travel
+            numbers = self._place(jax.random.key_data(leaf), spec)
+            return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
         sharding = NamedSharding(self.mesh, spec)
         if not isinstance(leaf, jax.Array):
             return self.put(np.asarray(leaf), spec)
@@ -256,10 +266,14 @@ class Layout:
         Raises:
           LostProcess: another process has ended.
         """
-        with together():
+        with self.together():
             out = program(*arguments)
             talks = self.mesh.size > self.num_groups
             return out.block_until_ready() if talks and self.platform == "cpu" else out
+
+    def together(self) -> AbstractContextManager[None]:
+        """Around what several processes run: see `processes.together`."""
+        return nullcontext() if self.processes is None else together()
 
     def fetch(self, outs: Sequence[jax.Array], axis: int) -> np.ndarray:
         """Arrays that are split over the groups along an axis, joined along it.
@@ -380,10 +394,20 @@ def _start_of(index: Any) -> int:
 
 def _checksum(leaf: Any) -> int:
     """A number that tells arrays apart; of an array that is split its shape alone."""
-    facts = f"{np.shape(leaf)} {getattr(leaf, 'dtype', type(leaf))}".encode()
+    told = repr(leaf) if isinstance(leaf, _TOLD) else ""
+    facts = f"{np.shape(leaf)} {getattr(leaf, 'dtype', type(leaf))} {told}".encode()
     is_here = hasattr(leaf, "dtype") and not _is_split(leaf)
-    content = np.ascontiguousarray(leaf).tobytes() if is_here else b""
+    numbers = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    content = np.ascontiguousarray(numbers).tobytes() if is_here else b""
     return zlib.crc32(content, zlib.crc32(facts))
+
+
+_TOLD = (bool, int, float, complex, str, bytes)  # whose `repr` is their value
+
+
+def _is_key(leaf: Any) -> bool:
+    kind = getattr(leaf, "dtype", None)
+    return kind is not None and jnp.issubdtype(kind, jax.dtypes.prng_key)
 
 
 def _near(leaf: Any) -> Any:

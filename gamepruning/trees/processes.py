@@ -1,12 +1,17 @@
 """The processes of a mesh: they run the same program, and share what each computes."""
 
+import re
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 
 from gamepruning.errors import LostProcess
 
@@ -75,15 +80,56 @@ class Processes:
     def broadcast(self, content: bytes) -> bytes:
         """What the first process has; the others may hand in anything.
 
+        No device holds more than two copies of it, however many processes there are.
+
         Raises:
           LostProcess: another process has ended.
         """
         (size, *_) = self.gather(np.array(len(content), np.int64))
         own = content if self.is_first else b""
-        return self._exchange(own.ljust(int(size), b"\0"))[0][: int(size)]
+        parts = self._lay_out(own.ljust(int(size), b"\0"))
+        with together():
+            found = np.asarray(summing(self._mesh)(parts))
+        return found.tobytes()[: int(size)]
+
+    def first(self, tree: PyTree) -> PyTree:
+        """The first process's arrays and numbers; the others have as many, as large.
+
+        Raises:
+          LostProcess: another process has ended.
+        """
+        leaves, treedef = jax.tree.flatten(tree)
+        arrays = [np.ascontiguousarray(leaf) for leaf in leaves]
+        content = self.broadcast(b"".join(array.tobytes() for array in arrays))
+        found, start = [], 0
+        for leaf, array in zip(leaves, arrays, strict=True):
+            part = content[start : start + array.nbytes]
+            own = np.frombuffer(part, array.dtype).reshape(np.shape(leaf)).copy()
+            found.append(own if np.ndim(leaf) else own.item())
+            start += array.nbytes
+        return jax.tree.unflatten(treedef, found)
+
+    def agree(self, *arrays: np.ndarray) -> bool:
+        """Return True if all processes hand in the same arrays, on every one of them.
+
+        Raises:
+          LostProcess: another process has ended.
+        """
+        code = 0
+        for array in arrays:
+            code = zlib.crc32(f"{array.shape} {array.dtype}".encode(), code)
+            code = zlib.crc32(array.tobytes(), code)
+        return len(np.unique(self.gather(np.array([code], np.int64)))) == 1
 
     def _exchange(self, own: bytes) -> list[bytes]:
-        """The bytes of all processes, of one length and padded to a power of two.
+        """The bytes of all processes, of one length."""
+        parts = self._lay_out(own)
+        with together():
+            found = replicate(parts, self._mesh)
+        return [row.tobytes() for row in found]
+
+    def _lay_out(self, own: bytes) -> jax.Array:
+        """A row for each process, padded to a power of two.
 
         So that few lengths are compiled. They travel as whole numbers, which no device
         rounds.
@@ -94,10 +140,7 @@ class Processes:
         split = NamedSharding(self._mesh, PartitionSpec("processes"))
         here = jax.device_put(padded[None], self._device)
         shape = (self.num, length)
-        parts = jax.make_array_from_single_device_arrays(shape, split, [here])
-        with together():
-            found = replicate(parts, self._mesh)
-        return [row.tobytes() for row in found]
+        return jax.make_array_from_single_device_arrays(shape, split, [here])
 
 
 @contextmanager
@@ -110,8 +153,9 @@ def together() -> Iterator[None]:
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:  # either, by the moment
-        told = str(error).splitlines()[0]
-        if not any(word in told.lower() for word in _LOST):
+        told = (str(error).splitlines() or [""])[0]
+        is_runtime = _CODE.match(told) or not isinstance(error, ValueError)
+        if not is_runtime or not any(word in told.lower() for word in _LOST):
             raise
         if "initialization failed" in told:  # gloo waits half a minute, but only here
             raise LostProcess(
@@ -125,6 +169,7 @@ def together() -> Iterator[None]:
         ) from None
 
 
+_CODE = re.compile(r"[A-Z_]+: ")  # the runtime's errors begin with one
 _LOST = ("gloo", "nccl", "connection", "peer", "heartbeat", "coordination", "timed out")
 
 
@@ -132,6 +177,13 @@ def replicate(array: jax.Array, mesh: Mesh) -> np.ndarray:
     """The whole of an array whose parts lie on the devices of a mesh."""
     whole = NamedSharding(mesh, PartitionSpec())
     return np.asarray(jax.jit(_same, out_shardings=whole)(array))
+
+
+@lru_cache(maxsize=64)
+def summing(mesh: Mesh) -> jax.stages.Wrapped:
+    """The sum of rows, words [P, L], one on each device: whole on all of them."""
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jax.jit(lambda rows: jnp.sum(rows, 0, dtype=_WORD), out_shardings=whole)
 
 
 def _same(array: jax.Array) -> jax.Array:

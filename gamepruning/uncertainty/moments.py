@@ -18,7 +18,6 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gamepruning.players import Players
 from gamepruning.trees.layout import Layout, make_layout
-from gamepruning.trees.processes import together
 from gamepruning.types import InputError
 from gamepruning.uncertainty.config import McueConfig
 from gamepruning.uncertainty.outputs import Reading, has_nan
@@ -206,7 +205,7 @@ def _spread(
 
     def on_mesh(levels, sizes, shared, centres):
         own = [layout.put(x, split) for x in (levels, sizes)]
-        with together():
+        with layout.together():
             return jax.device_get(run(*own, shared, centres))
 
     return on_mesh

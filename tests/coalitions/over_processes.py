@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -18,7 +18,8 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 import gamepruning as gp
-from tests.small import make_mlp
+from gamepruning.coalitions import ESTIMATORS
+from tests.small import apply_mlp, make_mlp
 
 KILL_AT = 300  # evaluations
 ESTIMATE: dict[str, Any] = {
@@ -84,6 +85,58 @@ def trained(mesh: Mesh) -> dict[str, list[float]]:
     return found
 
 
+def differing(index: int, value_fn: gp.coalitions.ValueFunction) -> dict[str, Any]:
+    """What each process finds for itself, with an error of its own in every score."""
+    method = "sample_reuse"
+    plain = ESTIMATORS[method]
+
+    def finish(problem: Any, state: Any) -> Any:
+        found = plain.finish(problem, state)
+        return found._replace(value=found.value + index * np.arange(7.0))
+
+    def scorer(key: Any, game: Any, num: int) -> gp.types.Scores:
+        return gp.types.Scores(np.arange(num) * (-1.0) ** index, np.zeros(num), 0)
+
+    estimators = cast("dict[str, Any]", ESTIMATORS)
+    estimators[method] = plain._replace(finish=finish)
+    given: dict[str, Any] = {"num_evaluations": 60, "method": method}
+    value = gp.banzhaf_values(jax.random.key(1), value_fn, **given).value
+    estimators[method] = plain
+    trace = gp.iterated_pruning(0, value_fn, 4, step=1, scorer=scorer)
+    return {"scores": np.asarray(value).tolist(), "order": trace.order.tolist()}
+
+
+def keyed(params: dict, key: jax.Array, inputs: jax.Array) -> jax.Array:
+    """A network that draws its noise from a key among its inputs."""
+    noise = jax.random.normal(key, (inputs.shape[1],))
+    return apply_mlp(params, inputs + 0.1 * noise[None])
+
+
+def make_keyed_game() -> tuple:
+    """The arguments of a value function of `keyed`."""
+    _, params, metric, inputs, labels = make_game()
+    given = jax.random.key(3), inputs
+    return gp.find_players(keyed, params, *given), params, metric, given, labels
+
+
+def make_scaled_game(scale: float) -> tuple:
+    """The arguments of a value function, a plain number among the parameters."""
+    _, params, metric, inputs, labels = make_game()
+
+    def apply(params: dict, inputs: jax.Array) -> jax.Array:
+        return apply_mlp(params["net"], inputs) * params["scale"]
+
+    params = {"net": params, "scale": scale}
+    return gp.find_players(apply, params, inputs), params, metric, inputs, labels
+
+
+def bands_of(game: tuple, mesh: Mesh) -> Any:
+    """MCUE over a mesh."""
+    players, params, _, inputs, labels = game
+    given = players, params, inputs, labels
+    return gp.mcue(0, *given, num_samples=4, num_sizes=3, mesh=mesh)
+
+
 def message(call: Any) -> str:
     """The line of an `InputError`."""
     try:
@@ -109,7 +162,25 @@ def main(num: int, index: int, port: str, checkpoint: str) -> None:
     told["errors"] = [
         message(lambda: gp.value_function(*make_game(), devices=far)),
         message(lambda: gp.value_function(*make_game(index), mesh=mesh)),
+        message(lambda: gp.value_function(*make_scaled_game(1.0 + index), mesh=mesh)),
+        message(lambda: bands_of(make_game(index), mesh)),
     ]
+    other = some_masks() ^ bool(index)
+    orders = np.argsort(other, axis=1, kind="stable")
+    told["different questions"] = [
+        message(lambda: value_fn(other)),
+        message(lambda: value_fn.toggles(other)),
+        message(lambda: value_fn.toggles(other[:1])),
+        message(lambda: value_fn.prefixes(orders)),
+        message(lambda: (value_fn.toggles if index else value_fn)(some_masks())),
+    ]
+    told["differing"] = differing(index, value_fn)
+    told["keyed"] = digest(
+        gp.value_function(*make_keyed_game(), mesh=mesh)(some_masks())
+    )
+    content = bytes(range(250)) * (1 + 3 * (index == 0))
+    assert value_fn.processes is not None
+    told["broadcast"] = len(value_fn.processes.broadcast(content))
     print("RESULT", json.dumps(told), flush=True)
 
     def kill(done: int, total: int) -> None:

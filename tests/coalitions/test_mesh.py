@@ -97,6 +97,21 @@ def test_rows_stay_split(game, masks, expected, rows_at_once):
     assert not count_collectives(value_fn.lower().compile().as_text())["all-gather"]
 
 
+@pytest.mark.parametrize("extra", [np.array([1.0, 2, 3]), np.float32(2)], ids=np.ndim)
+def test_labels_without_rows_stay_whole(game, masks, extra):
+    players, params, metric, inputs, labels = game
+    own = {"y": labels, "weight": extra}
+
+    def weighted(outputs, own):
+        return metric(outputs, own["y"]) * own["weight"].sum()
+
+    expected = gp.value_function(players, params, weighted, inputs, own)(masks)
+    inputs = placed(inputs, make_mesh("coalitions", "data"), P("data"))
+    mesh = inputs.sharding.mesh
+    found = gp.value_function(players, params, weighted, inputs, own, mesh=mesh)
+    np.testing.assert_allclose(found(masks), expected, rtol=1e-5)
+
+
 def test_one_axis_gives_the_bits_of_one_device(game, masks, expected):
     mesh = Mesh(np.array(jax.devices()), ("pool",))
     value_fn = gp.value_function(*game, mesh=mesh, coalition_axis="pool")

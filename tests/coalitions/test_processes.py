@@ -16,7 +16,15 @@ import pytest
 from jax.sharding import Mesh
 
 import gamepruning as gp
-from tests.coalitions.over_processes import ESTIMATE, bits, make_game, trained
+from tests.coalitions.over_processes import (
+    ESTIMATE,
+    bits,
+    digest,
+    make_game,
+    make_keyed_game,
+    some_masks,
+    trained,
+)
 
 NUM = 2
 
@@ -76,9 +84,38 @@ def test_games_while_training_end_with_the_gates_of_one_process(ended):
 
 def test_what_cannot_work_is_one_clear_error(ended):
     for one in ended:
-        far, different = one.told()["errors"]
+        far, *different = one.told()["errors"]
         assert re.search("1 of 1 devices belong to other processes: pass mesh=", far)
-        assert different.startswith("the processes have different parameters")
+        for line in different:
+            assert line.startswith("the processes have different parameters")
+
+
+def test_different_questions_are_refused_by_both(ended):
+    for one in ended:
+        for line in one.told()["different questions"]:
+            assert line.startswith("the processes ask about different coalitions")
+
+
+def test_the_first_process_says_what_the_scores_are_and_who_leaves(ended):
+    first, second = (one.told()["differing"] for one in ended)
+    assert first == second
+    alone = gp.banzhaf_values(
+        jax.random.key(1),
+        gp.value_function(*make_game()),
+        num_evaluations=60,
+        method="sample_reuse",
+    )
+    np.testing.assert_array_equal(first["scores"], alone.value)
+    assert first["order"] == [0, 1, 2]
+
+
+def test_a_random_key_among_the_inputs(ended):
+    alone = digest(gp.value_function(*make_keyed_game())(some_masks()))
+    assert [one.told()["keyed"] for one in ended] == [alone, alone]
+
+
+def test_what_the_first_has_is_broadcast(ended):
+    assert [one.told()["broadcast"] for one in ended] == [1000, 1000]
 
 
 def test_the_death_of_one_ends_the_other_with_one_line(ended):
