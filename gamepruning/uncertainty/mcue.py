@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack, overload
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PyTree
@@ -16,6 +17,7 @@ from gamepruning.players.examples import check_players, output_shapes
 from gamepruning.players.players import Which
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.keys import as_threefry
+from gamepruning.trees.layout import make_layout
 from gamepruning.trees.processes import to_host
 from gamepruning.types import InputError, KeyLike
 from gamepruning.uncertainty.config import McueConfig, McueOptions
@@ -247,6 +249,8 @@ def mcue(
     num_players = int(playing.sum())
     sizes = choose_sizes(num_players, config.num_sizes)
     network = ObservedModel(players, params, given)
+    same = jax.random.key_data(key), params, given, labels, sizes, playing
+    make_layout(None, config.mesh, config.coalition_axis).check_same(same)
     measured = measure_sizes(key, network, readings, sizes, playing, config)
     grid = (np.arange(config.num_points) + 0.5) / config.num_points
     law = size_law(grid, grid, num_players, sizes)
