@@ -2,13 +2,19 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
 import numpy as np
 from jaxtyping import Float
 
-from gamepruning.coalitions.estimators import Estimate, Problem, stopping
+from gamepruning.coalitions.estimators import (
+    Estimate,
+    Estimator,
+    Problem,
+    stopping,
+)
 from gamepruning.coalitions.estimators.base import State
 from gamepruning.coalitions.estimators.budget import (
     SamplingConfig,
@@ -29,6 +35,7 @@ from gamepruning.coalitions.semivalues import SemivalueLike, semivalue_for
 from gamepruning.files import npz
 from gamepruning.options import make_options
 from gamepruning.trees.keys import as_threefry
+from gamepruning.trees.processes import Processes
 from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 _PASSES = 2
@@ -186,15 +193,16 @@ def estimate_indices(
     else:
         npz.check_settings(file.path, found.settings, settings)
         at, state = _resume(file.path, found.arrays, schedule)
+    finish = _finishing(schedule.estimator, problem, processes_of(value_fn))
     while at.done < schedule.num_samples and not at.is_settled:
         start, stop = at.done, schedule.next_stop(at.done)
         state = schedule.estimator.update(problem, value_fn, state, start, stop)
-        at = _check(schedule, problem, state, at._replace(done=stop))
+        at = _check(schedule, finish, state, at._replace(done=stop))
         if file is not None:
             file.save(settings, {**state, "progress": np.array(at, np.int64)})
         if config.progress is not None:
             config.progress(schedule.cost.evaluations(stop), schedule.num_evaluations)
-    return _verdict(schedule, problem, state, at)
+    return _verdict(schedule, finish(state), at)
 
 
 class _Position(NamedTuple):
@@ -237,13 +245,31 @@ def _resume(path: Path, arrays: State, schedule: Schedule) -> tuple[_Position, S
     return _Position(done, passes, bool(is_settled)), arrays
 
 
+def _finishing(
+    estimator: Estimator, problem: Problem, processes: Processes | None
+) -> Callable[[State], Estimate]:
+    """state -> its estimate: that of the first process, where several share the work.
+
+    Each has a BLAS of its own, whose last bits could settle it here and not there.
+    """
+
+    def finish(state: State) -> Estimate:
+        found = estimator.finish(problem, state)
+        return found if processes is None else processes.first(found)
+
+    return finish
+
+
 def _check(
-    schedule: Schedule, problem: Problem, state: State, at: _Position
+    schedule: Schedule,
+    finish: Callable[[State], Estimate],
+    state: State,
+    at: _Position,
 ) -> _Position:
     """Look at the ranking, where it is due."""
     if schedule.target is None or not schedule.is_check(at.done):
         return at
-    found = schedule.estimator.finish(problem, state)
+    found = finish(state)
     is_good = _looks_settled(found, schedule.target, schedule.cut)
     passes = at.passes + 1 if is_good else 0
     return at._replace(passes=passes, is_settled=passes >= _PASSES)
@@ -263,10 +289,7 @@ def _looks_settled(found: Estimate, target: float, cut: int | None) -> bool:
     return overlap >= target and sure >= min(target, 0.8)
 
 
-def _verdict(
-    schedule: Schedule, problem: Problem, state: State, at: _Position
-) -> IndexEstimate:
-    found = schedule.estimator.finish(problem, state)
+def _verdict(schedule: Schedule, found: Estimate, at: _Position) -> IndexEstimate:
     half_a, half_b = found.halves
     overlap = math.nan
     if schedule.cut is not None:

@@ -57,8 +57,8 @@ class NetworkGame:
           float64 [S]; a scalar for one coalition.
 
         Raises:
-          InputError: masks of another shape or dtype, a value that is not finite, or
-            too little memory for one coalition.
+          InputError: masks of another shape or dtype, a value that is not finite, too
+            little memory for one coalition, or other masks than another process has.
 
         Cost: S evaluations; after repair also a solve of [k, k] for each coalition and
         each reader with k inputs left.

@@ -54,6 +54,7 @@ class ChunkedGame(NetworkGame):
 
     def _values(self, masks: np.ndarray, before: int = 0) -> np.ndarray:
         """Values chunk by chunk; `before` is what `progress` has heard of already."""
+        self._refuse_different(masks)
         values = np.empty(len(masks))
         for start, found in self._chunks.values(masks, self.expand):
             stop = start + len(found)
@@ -63,6 +64,15 @@ class ChunkedGame(NetworkGame):
             if self._progress is not None:
                 self._progress(before + stop)
         return values
+
+    def _refuse_different(self, asked: np.ndarray) -> None:
+        """Refuse coalitions or orders that are not the same on every process."""
+        if self.processes is not None and not self.processes.agree(asked):
+            raise InputError(
+                "the processes ask about different coalitions, or call different "
+                "functions: let every process of a mesh run the same program, with the "
+                "same seeds"
+            )
 
     def _refuse_not_finite(
         self, values: np.ndarray, masks: np.ndarray, first: int
@@ -237,6 +247,7 @@ class ValueFunction(ChunkedGame):
 
         Processes share the rows, some walks each between two exchanges.
         """
+        self._refuse_different(rows)
         size, shared = self.num_players + 1, self.processes
         values = np.empty((len(rows), size))
         step = 1 if shared is None else WALKS * shared.num
@@ -267,6 +278,7 @@ class ValueFunction(ChunkedGame):
     def _shared_toggles(self, related: Incremental, masks: np.ndarray) -> np.ndarray:
         """The values of few coalitions, whose toggles the processes share."""
         assert self.processes is not None
+        self._refuse_different(masks)
         values = np.empty((len(masks), self.num_players + 1))
         for number, mask in enumerate(masks):
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gamepruning.coalitions.games import coalition_values
+from gamepruning.coalitions.games import coalition_values, processes_of
 from gamepruning.coalitions.restrict import restrict
 from gamepruning.selection.floors import Floors
 from gamepruning.selection.greedy import local_search
@@ -58,6 +58,9 @@ def play_round(rules: RoundRules, trace: SelectionTrace) -> Round:
     building = trace.method == "building"
     free = np.flatnonzero(kept != building)
     scores = _score(rules, kept, number, building)
+    processes = processes_of(rules.value_fn)
+    if processes is not None:  # who leaves is decided by one of them
+        scores = processes.first(scores)
     decided = _decide(rules, kept, free, np.asarray(scores.value), building)
     kept[decided] = building
     exchanges, cost = (), 0
