@@ -12,6 +12,8 @@ from gamepruning.bandits.game import BanditState, begin, learn
 from gamepruning.bandits.policy import Policy
 from gamepruning.types import InputError, ValueFn
 
+_PIECE_BYTES = 2**26
+
 
 class HostArms:
     """A value function as arms: the value of everybody minus that without a player.
@@ -44,8 +46,21 @@ class HostArms:
         self._value_fn = value_fn
 
     def pull(self, chosen: np.ndarray) -> np.ndarray:
-        """The loss of value without each of the chosen players, float [P]."""
-        masks = np.ones((len(chosen) + 1, self.num_arms), bool)
+        """The loss of value without each of the chosen players, float [P].
+
+        Everybody comes last. More coalitions than 64 MB are asked for in pieces.
+        """
+        size, total = max(1, _PIECE_BYTES // self.num_arms), len(chosen) + 1
+        parts = [
+            self._values(chosen[start : start + size], min(size, total - start))
+            for start in range(0, total, size)
+        ]
+        values = np.concatenate(parts)
+        return values[-1] - values[:-1]
+
+    def _values(self, chosen: np.ndarray, num: int) -> np.ndarray:
+        """Values without each of the chosen players, and of everybody up to `num`."""
+        masks = np.ones((num, self.num_arms), bool)
         masks[np.arange(len(chosen)), chosen] = False
         values = np.asarray(self._value_fn(masks), float)
         if values.shape != (len(masks),):
@@ -53,7 +68,7 @@ class HostArms:
                 f"expected {len(masks)} values of {len(masks)} coalitions, shape "
                 f"({len(masks)},), got {values.shape}"
             )
-        return values[-1] - values[:-1]
+        return values
 
 
 class HostPlays:

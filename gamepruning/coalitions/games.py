@@ -4,6 +4,7 @@ A game that can value many related coalitions at once has methods `prefixes` and
 `toggles`. Any other values them one by one.
 """
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, TypeGuard
@@ -98,6 +99,11 @@ def evaluation_seconds(value_fn: ValueFn) -> float | None:
     """About how long an evaluation takes; None if the game does not say it."""
     found = getattr(value_fn, "evaluation_seconds", None)
     return None if found is None else float(found)
+
+
+def coalitions_at_once(value_fn: ValueFn) -> int:
+    """How many coalitions the game's devices value side by side; fewer take as long."""
+    return int(getattr(value_fn, "num_at_once", 1))
 
 
 def processes_of(value_fn: ValueFn) -> Processes | None:
@@ -209,16 +215,26 @@ def toggle_values(
             _checked(toggled, (num, n), name, masks),
         )
 
-    def toggled_masks(start: int, stop: int) -> np.ndarray:
-        base, player = np.divmod(np.arange(start, stop), n + 1)
-        made = masks[base]
-        row = np.flatnonzero(player)  # the first of each is as it is
-        made[row, player[row] - 1] ^= True
-        return made
-
+    toggled_masks = functools.partial(toggled_rows, masks)
     values = values_in_pieces(value_fn, num * (n + 1), n, toggled_masks)
     values = values.reshape(num, n + 1)
     return values[:, 0], values[:, 1:]
+
+
+def toggled_rows(
+    masks: Bool[np.ndarray, "S N"], start: int, stop: int
+) -> Bool[np.ndarray, "K N"]:
+    """Some of the S (N + 1) coalitions: each one, then with each player changed.
+
+    Example:
+      >>> toggled_rows(np.array([[True, False]]), 1, 3).tolist()
+      [[False, False], [True, True]]
+    """
+    base, player = np.divmod(np.arange(start, stop), masks.shape[1] + 1)
+    made = masks[base]
+    row = np.flatnonzero(player)  # the first of each is as it is
+    made[row, player[row] - 1] ^= True
+    return made
 
 
 def values_in_pieces(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.related import Incremental, LazyIncremental
 from gamepruning.coalitions.free import FINITE, NetworkGame
+from gamepruning.coalitions.games import toggled_rows
 from gamepruning.coalitions.restrict import describe_coalition
 from gamepruning.players import Players
 from gamepruning.types import InputError
@@ -44,6 +46,11 @@ class ChunkedGame(NetworkGame):
             f"{type(self).__name__}({self.num_players} free of {len(self._inside)} "
             f"players, {self.num_evaluations} evaluations)"
         )
+
+    @property
+    def num_at_once(self) -> int:
+        """Coalitions that the devices value side by side; fewer take as long."""
+        return self._chunks.tile
 
     def lower(self) -> jax.stages.Lowered:
         """The program that values one tile of coalitions in each group of devices.
@@ -205,9 +212,12 @@ class ValueFunction(ChunkedGame):
             rows = self.free[orders][:, None]
             return self._each(lambda row: related.prefixes(row, self._inside), rows)
         place = np.argsort(orders, axis=1)
-        steps = np.arange(num + 1)[:, None]
-        blocks = (row < steps for row in place)
-        return self._blocks(blocks, len(orders))
+
+        def some(start: int, stop: int) -> np.ndarray:
+            order, length = np.divmod(np.arange(start, stop), num + 1)
+            return place[order] < length[:, None]
+
+        return self._in_pieces(some, len(orders))
 
     def toggles(
         self, masks: ArrayLike
@@ -238,8 +248,7 @@ class ValueFunction(ChunkedGame):
             else:
                 found = self._each(both, self.expand(masks)[:, None])
         else:
-            flips = np.eye(self.num_players + 1, self.num_players, -1, dtype=bool)
-            found = self._blocks((mask ^ flips for mask in masks), len(masks))
+            found = self._in_pieces(partial(toggled_rows, masks), len(masks))
         return found[:, 0], found[:, 1:]
 
     def _each(self, walk: Callable[..., np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -294,14 +303,17 @@ class ValueFunction(ChunkedGame):
                 self._progress((number + 1) * (len(self.free) + 1))
         return values
 
-    def _blocks(self, blocks: Iterator[np.ndarray], num: int) -> np.ndarray:
-        """Values of blocks of M + 1 coalitions, some blocks at a time."""
-        size = self.num_players + 1
-        together = max(1, self._chunks.size // size)
-        values = np.empty((num, size))
-        for start in range(0, num, together):
-            count = min(together, num - start)
-            masks = np.concatenate([next(blocks) for _ in range(count)])
-            found = self._values(masks, before=start * size)
-            values[start : start + count] = found.reshape(count, size)
-        return values
+    def _in_pieces(
+        self, masks_of: Callable[[int, int], np.ndarray], num: int
+    ) -> Float[np.ndarray, "S K"]:
+        """Values of `num` rows of M + 1 coalitions, made a chunk at a time.
+
+        Args:
+          masks_of: (start, stop) -> these coalitions, row after row.
+          num: how many rows.
+        """
+        values = np.empty(num * (self.num_players + 1))
+        for start in range(0, len(values), size := self._chunks.size):
+            masks = masks_of(start, min(start + size, len(values)))
+            values[start : start + size] = self._values(masks, before=start)
+        return values.reshape(num, -1)

@@ -11,6 +11,7 @@ import gamepruning as gp
 from gamepruning.bandits import (
     POLICIES,
     count_turns,
+    host,
     make_plays,
     record_bandit,
     safe_reward,
@@ -221,6 +222,21 @@ def test_a_value_function_is_played_on_the_host():
     np.testing.assert_allclose(scores.value, oracle.value, atol=1e-5)
     assert isinstance(scores, gp.Scores) and scores.num_evaluations == 40
     assert not np.asarray(scores.stderr).any()
+
+
+@pytest.mark.parametrize("most", [2**26, 30, 10])
+def test_arms_on_the_host_are_pulled_in_pieces(monkeypatch, most):
+    monkeypatch.setattr(host, "_PIECE_BYTES", most)
+    sizes = []
+
+    def value_fn(masks):
+        sizes.append(len(masks))
+        return masks @ np.arange(10.0)
+
+    arms = host.HostArms(value_fn, 10)
+    np.testing.assert_array_equal(arms.pull(np.arange(10)), np.arange(10.0))
+    assert max(sizes) <= max(1, most // 10) and sum(sizes) == 11
+    assert len(sizes) == 1 or most < 2**26
 
 
 def test_a_noisy_value_function_has_standard_errors():

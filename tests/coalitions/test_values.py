@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 import gamepruning.coalitions.evaluation.evaluate as evaluate
 from gamepruning import metrics
 from gamepruning.coalitions import measures
+from gamepruning.coalitions.estimators import sampling
 from gamepruning.coalitions.evaluation import rows
 from gamepruning.coalitions.evaluation.related import LazyIncremental
+from gamepruning.coalitions.indices import banzhaf_values
 from gamepruning.coalitions.values import value_function
 from gamepruning.players import find_players
 from gamepruning.types import InputError
@@ -279,6 +282,70 @@ def test_progress_counts_the_values_of_each_chunk(game, monkeypatch):
     assert value_fn.num_evaluations == 36
 
 
+def test_prefixes_and_toggles_are_made_a_chunk_at_a_time(game, monkeypatch):
+    """Not N x N masks of one row at once."""
+    monkeypatch.setattr(evaluate, "MOST_AT_ONCE", 4)
+    players, params, inputs, labels = game
+    given = players, params, metrics.accuracy, inputs[:8], labels[:8]
+    value_fn = value_function(*given, chunk_size=8, devices=jax.devices()[:1])
+    value_fn._related._made.append(None)  # not incremental
+    sizes, values = [], value_fn._values
+    monkeypatch.setattr(
+        value_fn, "_values", lambda m, before=0: sizes.append(len(m)) or values(m)
+    )
+    masks, n = random_masks((2, 40)), players.num_players
+    base, toggled = value_fn.toggles(masks)
+    prefixes = value_fn.prefixes(np.arange(n)[None])
+    assert max(sizes) == 8 and sum(sizes) == 3 * (n + 1)
+    np.testing.assert_array_equal(base, values(masks))
+    flipped = masks[1] ^ np.eye(n, dtype=bool)
+    np.testing.assert_array_equal(toggled[1], values(flipped))
+    np.testing.assert_array_equal(prefixes[0], values(np.tri(n + 1, n, -1) > 0))
+
+
+@pytest.mark.parametrize(
+    "method, wide",
+    [
+        ("sample_reuse", sampling.WIDE),
+        ("paired_regression", sampling.WIDE),
+        ("sample_reuse", 4),
+        ("paired_regression", 4),
+        ("toggle", 4),
+    ],
+)
+def test_rounds_and_pieces_fill_the_devices(game, monkeypatch, method, wide):
+    """A tile of 8 coalitions on each of 4 devices; bits are those of one device."""
+    if wide < sampling.WIDE:  # pieces of very wide coalitions, of 2 at most
+        monkeypatch.setattr(sampling, "WIDE", wide)
+        monkeypatch.setattr(sampling, "_WIDE_ENTRIES", 80)
+    monkeypatch.setattr(evaluate, "MOST_AT_ONCE", 8)
+    players, params, inputs, labels = game
+    mesh = Mesh(np.array(jax.devices()), ("coalitions",))
+
+    def estimate(**where):
+        given = players, params, metrics.accuracy, inputs[:8], labels[:8]
+        value_fn = value_function(*given, **where)
+        num, slots, evaluator = 0, 0, value_fn._chunks.evaluator
+        launch = evaluator._launch
+
+        def counted(masks, used):
+            nonlocal num, slots
+            num, slots = num + len(masks), slots + used * evaluator.num_at_once
+            return launch(masks, used)
+
+        monkeypatch.setattr(evaluator, "_launch", counted)
+        scores = banzhaf_values(
+            0, value_fn, num_evaluations=320, method=method, round_size=20
+        )
+        return scores, num / slots
+
+    found, used = estimate(mesh=mesh)
+    assert used >= 0.8
+    expected, _ = estimate(devices=jax.devices()[:1])
+    np.testing.assert_array_equal(found.value, expected.value)
+    np.testing.assert_array_equal(found.stderr, expected.stderr)
+
+
 def test_out_of_memory_makes_smaller_chunks_then_smaller_tiles(game, monkeypatch):
     monkeypatch.setattr(evaluate, "MOST_AT_ONCE", 8)
     players, params, inputs, labels = game
@@ -427,15 +494,20 @@ class MeasuresWithAndWithoutJit(chex.TestCase):
             np.testing.assert_allclose(found, value, rtol=1e-6)
 
 
-def test_a_second_value_function_of_the_same_shapes_compiles_nothing(caplog):
+@pytest.mark.parametrize("is_on_mesh", [False, True])
+def test_a_second_value_function_of_the_same_shapes_compiles_nothing(
+    caplog, is_on_mesh
+):
     """Other parameters and examples, the same players and metric."""
+    mesh = Mesh(np.array(jax.devices()), ("coalitions",)) if is_on_mesh else None
     players, *_ = make_mlp(jax.random.key(0), num_examples=300)
     masks = random_masks((9, players.num_players))
     order = np.arange(players.num_players)[None]
 
     def use(seed):
         _, params, x, labels = make_mlp(jax.random.key(seed), num_examples=300)
-        value_fn = value_function(players, params, metrics.accuracy, x, labels)
+        game = players, params, metrics.accuracy, x, labels
+        value_fn = value_function(*game, mesh=mesh)
         _ = value_fn.toggles(masks[:2]), value_fn.prefixes(order)
         found = value_fn(masks)
         count = sum("Compiling" in record.message for record in caplog.records)

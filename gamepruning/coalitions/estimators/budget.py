@@ -12,6 +12,7 @@ import numpy as np
 
 from gamepruning.coalitions.estimators import ESTIMATORS, Estimator, Problem, SampleCost
 from gamepruning.coalitions.estimators.sampling import is_wide
+from gamepruning.coalitions.games import coalitions_at_once, is_incremental
 from gamepruning.spelling import closest
 from gamepruning.types import InputError, ValueFn
 
@@ -45,7 +46,8 @@ class SamplingConfig:
       checkpoint: a file to write after every round and to resume from if it exists.
         The game itself is not compared, which would cost evaluations: give each game a
         file of its own.
-      round_size: evaluations between two checkpoints; it does not change the result.
+      round_size: evaluations between two checkpoints, rounded up to a multiple of what
+        the devices of a network value side by side; it does not change the result.
       progress: called after every round with the evaluations so far and their maximum.
 
     Example:
@@ -147,9 +149,17 @@ def make_schedule(
             f"{num_evaluations}"
         )
     num_samples = cost.affordable(num_evaluations)
-    rounds = max(1, config.round_size // max(cost.each, 1))
+    rounds = max(1, _round_size(estimator, value_fn, config) // max(cost.each, 1))
     target = config.target_agreement
     return Schedule(method, num_samples, rounds, cost, target, cut)
+
+
+def _round_size(estimator: Estimator, value_fn: ValueFn, config: SamplingConfig) -> int:
+    """Evaluations of a round: no device waits for others, or works for nothing."""
+    if estimator.is_incremental and is_incremental(value_fn):
+        return config.round_size  # walks, one by one
+    at_once = coalitions_at_once(value_fn)
+    return -(-config.round_size // at_once) * at_once
 
 
 def check_budget(num_evaluations: Any) -> None:

@@ -22,7 +22,7 @@ from gamepruning.coalitions.estimators.base import (
     widening,
 )
 from gamepruning.coalitions.estimators.draws import Draws
-from gamepruning.coalitions.games import coalition_values
+from gamepruning.coalitions.games import coalition_values, coalitions_at_once
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import ValueFn
 
@@ -97,7 +97,7 @@ def _update(
     if n == 1:
         return state
     draws = Draws(problem.key, _law(problem.semivalue))
-    for first, last in sampling.pieces(start, stop, n):
+    for first, last in sampling.pieces(start, stop, n, coalitions_at_once(value_fn)):
         masks = draws.masks(first, last)
         rows = np.stack([coalition_values(value_fn, masks), masks.sum(axis=1)], axis=1)
         state = append(state, "values", rows)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from gamepruning.coalitions.estimators import ridge, sampling
 from gamepruning.coalitions.estimators.base import Problem, State, append
-from gamepruning.coalitions.games import coalition_values
+from gamepruning.coalitions.games import coalition_values, coalitions_at_once
 from gamepruning.types import ValueFn
 
 _SPARE = 20  # pairs, besides one a player, from which pairing is judged
@@ -72,7 +72,8 @@ class Pairing(NamedTuple):
           stop: one after the last.
         """
         width, judged = state["values"].shape[1], _num_judged(problem)
-        for first, last in _pieces(problem, start, stop):
+        at_once = -(-coalitions_at_once(value_fn) // 2)
+        for first, last in _pieces(problem, start, stop, at_once):
             if first == judged and "is_single" in state:
                 parted = np.array(self._are_wasted(problem, state))
                 state = {**state, "is_single": parted}
@@ -178,8 +179,10 @@ def _apart(problem: Problem) -> Problem:
     return problem._replace(key=jax.random.fold_in(problem.key, _APART))
 
 
-def _pieces(problem: Problem, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    for first, last in sampling.pieces(start, stop, problem.num_players):
+def _pieces(
+    problem: Problem, start: int, stop: int, at_once: int
+) -> Iterator[tuple[int, int]]:
+    for first, last in sampling.pieces(start, stop, problem.num_players, at_once):
         yield from _cut(first, last, _num_judged(problem))
 
 

@@ -20,7 +20,7 @@ from gamepruning.coalitions.estimators.base import (
     widening,
 )
 from gamepruning.coalitions.estimators.draws import Draws
-from gamepruning.coalitions.games import coalition_values
+from gamepruning.coalitions.games import coalition_values, coalitions_at_once
 from gamepruning.types import ValueFn
 
 _TIMES = 4
@@ -77,7 +77,8 @@ def value_more(
     problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
 ) -> State:
     """The state with the values of coalitions number start..stop-1."""
-    for first, last in sampling.pieces(start, stop, problem.num_players):
+    n, at_once = problem.num_players, coalitions_at_once(value_fn)
+    for first, last in sampling.pieces(start, stop, n, at_once):
         masks = sampling.coalitions(*problem, first, last)
         state = append(state, "values", coalition_values(value_fn, masks))
         if "sizes" in state:

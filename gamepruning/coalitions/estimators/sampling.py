@@ -112,11 +112,24 @@ def is_wide(problem: tuple[Array, Semivalue]) -> bool:
     return problem[1].num_players > WIDE
 
 
-def pieces(start: int, stop: int, num_players: int) -> Iterator[tuple[int, int]]:
-    """Ranges that cover start..stop-1, shorter where coalitions are very wide."""
+def pieces(
+    start: int, stop: int, num_players: int, at_once: int = 1
+) -> Iterator[tuple[int, int]]:
+    """Ranges that cover start..stop-1, shorter where coalitions are very wide.
+
+    Args:
+      start: the first number.
+      stop: one after the last.
+      num_players: N.
+      at_once: what the game values side by side: shorter ranges are multiples of it.
+
+    Example:
+      >>> list(pieces(0, 600, 2**17, at_once=200))
+      [(0, 200), (200, 400), (400, 600)]
+    """
     size = stop - start
     if num_players > WIDE:
-        size = max(1, _WIDE_ENTRIES // num_players)
+        size = max(1, _WIDE_ENTRIES // num_players // at_once) * at_once
     for first in range(start, stop, max(size, 1)):
         yield first, min(first + size, stop)
 

@@ -20,7 +20,11 @@ from gamepruning.coalitions.estimators.base import (
     fits_any,
     nothing_seen,
 )
-from gamepruning.coalitions.games import coalition_values, toggle_values
+from gamepruning.coalitions.games import (
+    coalition_values,
+    coalitions_at_once,
+    toggle_values,
+)
 from gamepruning.types import ValueFn
 
 
@@ -77,8 +81,8 @@ def _finish(problem: Problem, state: State) -> Estimate:
 
 def _own_bases(problem: Problem, value_fn: ValueFn, start: int, stop: int):
     n = problem.num_players
-    added = []
-    for first, last in sampling.pieces(start * n, stop * n, n):
+    added, at_once = [], -(-coalitions_at_once(value_fn) // 2)
+    for first, last in sampling.pieces(start * n, stop * n, n, at_once):
         masks = sampling.coalitions(*problem, first, last)
         both = np.concatenate([masks, masks])
         rows, itself = np.arange(last - first), np.arange(first, last) % n

@@ -28,8 +28,8 @@ class Chunks:
     @property
     def size(self) -> int:
         """Coalitions in a chunk."""
-        size = self.wanted or TILES_A_CHUNK * self._tile
-        return -(-size // self._tile) * self._tile
+        size = self.wanted or TILES_A_CHUNK * self.tile
+        return -(-size // self.tile) * self.tile
 
     def values(
         self,
@@ -67,7 +67,7 @@ class Chunks:
                     "out of memory on a device, and the processes cannot agree on "
                     "smaller tiles: give chunk_size or rows_at_once, or more devices"
                 ) from None
-        if self.size > self._tile and len(masks) > self._tile:
+        if self.size > self.tile and len(masks) > self.tile:
             self.wanted = min(self.size, len(masks)) // 2
         else:
             self.evaluator.shrink()
@@ -78,7 +78,8 @@ class Chunks:
         return self.evaluator.layout
 
     @property
-    def _tile(self) -> int:
+    def tile(self) -> int:
+        """Coalitions that all groups of devices value at once; fewer take as long."""
         return self.evaluator.num_at_once * self._layout.num_groups
 
 
