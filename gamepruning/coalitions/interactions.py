@@ -294,11 +294,15 @@ def _weighted(
 
     W is a + b (s_i + s_j) + c s_i s_j, so the sum takes one matrix product.
     """
-    none, one, both = law.weights(masks).power(power)
-    s = masks.astype(float)
-    single = (rest * (one - none)) @ s
-    pairs = s.T @ (s * (rest * (none - 2 * one + both))[:, None])
-    return pairs + single[:, None] + single[None, :] + rest @ none
+    n = masks.shape[1]
+    total = np.zeros((n, n))
+    for start, stop in sampling.blocks(len(masks), n):
+        s, left = masks[start:stop].astype(float), rest[start:stop]
+        none, one, both = law.weights(masks[start:stop]).power(power)
+        single = (left * (one - none)) @ s
+        pairs = s.T @ (s * (left * (none - 2 * one + both))[:, None])
+        total += pairs + single[:, None] + single[None, :] + left @ none
+    return total
 
 
 # -- what is learned -----------------------------------------------------------------
@@ -313,28 +317,35 @@ class _Known(NamedTuple):
     centre: float
 
     def values(self, masks: np.ndarray) -> np.ndarray:
-        s = masks - self.centre
-        return self.level + s @ self.each + ((s @ self.pairs) * s).sum(axis=1) / 2
+        found = np.empty(len(masks))
+        for start, stop in sampling.blocks(*masks.shape):
+            s = masks[start:stop] - self.centre
+            own = s @ self.each + ((s @ self.pairs) * s).sum(axis=1) / 2
+            found[start:stop] = self.level + own
+        return found
 
 
 def _fit(masks: np.ndarray, values: np.ndarray, centre: float) -> _Known:
     """Least squares: of players alone, or of pairs as well where rows suffice."""
     n = masks.shape[1]
-    s = masks - centre
     level = float(values.mean())
     i, j = np.triu_indices(n, 1)
     num_terms = n + len(i)
     pairs = np.zeros((n, n))
     if num_terms > _MOST_LEARNED or len(masks) < _PAIRS_FROM * num_terms:
-        return _Known(level, _solved([s], values - level, n), pairs, centre)
-    found = _solved(_with_pairs(s, i, j), values - level, num_terms + 1)
+        own = (masks[a:b] - centre for a, b in sampling.blocks(len(masks), n))
+        return _Known(level, _solved(own, values - level, n), pairs, centre)
+    rows = _with_pairs(masks, centre, i, j)
+    found = _solved(rows, values - level, num_terms + 1)
     pairs[i, j] = found[n + 1 :]
     return _Known(level + found[0], found[1 : n + 1], pairs + pairs.T, centre)
 
 
-def _with_pairs(s: np.ndarray, i: np.ndarray, j: np.ndarray) -> Iterator[np.ndarray]:
-    for start, stop in sampling.blocks(len(s), len(i) + s.shape[1]):
-        part = s[start:stop]
+def _with_pairs(
+    masks: np.ndarray, centre: float, i: np.ndarray, j: np.ndarray
+) -> Iterator[np.ndarray]:
+    for start, stop in sampling.blocks(len(masks), len(i) + masks.shape[1]):
+        part = masks[start:stop] - centre
         ones = np.ones((len(part), 1))
         yield np.concatenate([ones, part, part[:, i] * part[:, j]], axis=1)
 

@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from gamepruning.trees.arrays import map_arrays
 from gamepruning.trees.paths import named_leaves
 from gamepruning.trees.placement import num_parts
-from gamepruning.trees.processes import Processes, to_host, together
+from gamepruning.trees.processes import Processes, laid_out, to_host, together
 from gamepruning.types import InputError
 
 COALITIONS = "coalitions"  # the mesh axis that they go over, if no other is named
@@ -204,7 +204,7 @@ class Layout:
         if self.processes is None:
             return jax.device_put(leaf, sharding)
         if leaf.sharding.device_set == sharding.device_set:
-            return jax.jit(lambda x: x, out_shardings=sharding)(leaf)
+            return laid_out(leaf, sharding)
         return self.put(to_host(leaf), spec)
 
     def put(self, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
@@ -394,15 +394,18 @@ def _start_of(index: Any) -> int:
 
 def _checksum(leaf: Any) -> int:
     """A number that tells arrays apart; of an array that is split its shape alone."""
-    told = repr(leaf) if isinstance(leaf, _TOLD) else ""
-    facts = f"{np.shape(leaf)} {getattr(leaf, 'dtype', type(leaf))} {told}".encode()
+    kind = getattr(leaf, "dtype", type(leaf))
+    facts = f"{np.shape(leaf)} {kind} {_told(leaf)}".encode()
     is_here = hasattr(leaf, "dtype") and not _is_split(leaf)
     numbers = jax.random.key_data(leaf) if _is_key(leaf) else leaf
     content = np.ascontiguousarray(numbers).tobytes() if is_here else b""
     return zlib.crc32(content, zlib.crc32(facts))
 
 
-_TOLD = (bool, int, float, complex, str, bytes)  # whose `repr` is their value
+def _told(leaf: Any) -> str:
+    """A number or a name, which is no array, in words; "" for anything else."""
+    is_plain = isinstance(leaf, bool | int | float | complex | str | bytes)
+    return repr(leaf) if is_plain else ""
 
 
 def _is_key(leaf: Any) -> bool:

@@ -175,8 +175,17 @@ _LOST = ("gloo", "nccl", "connection", "peer", "heartbeat", "coordination", "tim
 
 def replicate(array: jax.Array, mesh: Mesh) -> np.ndarray:
     """The whole of an array whose parts lie on the devices of a mesh."""
-    whole = NamedSharding(mesh, PartitionSpec())
-    return np.asarray(jax.jit(_same, out_shardings=whole)(array))
+    return np.asarray(laid_out(array, NamedSharding(mesh, PartitionSpec())))
+
+
+def laid_out(array: jax.Array, sharding: NamedSharding) -> jax.Array:
+    """The array with another sharding of the same devices, also of other processes."""
+    return _laying_out(sharding)(array)
+
+
+@lru_cache(maxsize=64)
+def _laying_out(sharding: NamedSharding) -> jax.stages.Wrapped:
+    return jax.jit(_same, out_shardings=sharding)
 
 
 @lru_cache(maxsize=64)

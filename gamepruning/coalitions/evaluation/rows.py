@@ -1,6 +1,7 @@
 """The examples in tiles of rows, where that changes nothing."""
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -94,25 +95,29 @@ def cut(data: Any, rows: RowTiles, layout: Layout) -> list[tuple[bool, Any]]:
     axes, parts = layout.row_axes(data), layout.row_parts(data)
     size, num = rows.size // parts, rows.num_full
 
-    def full(leaf: jax.Array) -> jax.Array:
-        own = _by_part(leaf, parts)[:, : num * size]
-        tiles = own.reshape(parts, num, size, *leaf.shape[1:]).swapaxes(0, 1)
-        return tiles.reshape(num, parts * size, *leaf.shape[1:])
-
-    def rest(leaf: jax.Array) -> jax.Array:
-        own = _by_part(leaf, parts)[:, num * size :]
-        return own.reshape(rows.rest, *leaf.shape[1:])
-
     data = jax.tree.map(jnp.asarray, data)
+    full = partial(_full_tiles, parts, num, size)
     found = [(True, _each(full, data, layout, (None, axes)))]
     if rows.rest:
+        rest = partial(_last_rows, parts, num, size)
         found.append((False, _each(rest, data, layout, (axes,))))
     return found
 
 
-def _each(
-    fn: Callable[[jax.Array], jax.Array], data: Any, layout: Layout, rows: tuple
-) -> Any:
+def _full_tiles(parts: int, num: int, size: int, leaf: jax.Array) -> jax.Array:
+    """Rows as tiles, [num, parts * size, ...]."""
+    own = _by_part(leaf, parts)[:, : num * size]
+    tiles = own.reshape(parts, num, size, *leaf.shape[1:]).swapaxes(0, 1)
+    return tiles.reshape(num, parts * size, *leaf.shape[1:])
+
+
+def _last_rows(parts: int, num: int, size: int, leaf: jax.Array) -> jax.Array:
+    """The rows behind the full tiles."""
+    own = _by_part(leaf, parts)[:, num * size :]
+    return own.reshape(parts * own.shape[1], *leaf.shape[1:])
+
+
+def _each(fn: partial, data: Any, layout: Layout, rows: tuple) -> Any:
     """fn of every leaf; over a mesh its rows are split so, and the rest as before."""
     if not layout.is_given:
         return jax.tree.map(fn, data)
@@ -122,8 +127,21 @@ def _each(
         ),
         data,
     )
-    run = jax.jit(lambda data: jax.tree.map(fn, data), out_shardings=shardings)
-    return run(data)
+    leaves, treedef = jax.tree.flatten(data)
+    run = _cutting(fn.func, fn.args, tuple(jax.tree.leaves(shardings)))
+    return jax.tree.unflatten(treedef, run(leaves))
+
+
+@lru_cache(maxsize=64)
+def _cutting(
+    fn: Callable[..., jax.Array], args: tuple, shardings: tuple
+) -> jax.stages.Wrapped:
+    """fn(*args, leaf) of every leaf; compiled once for all value functions alike."""
+
+    def run(leaves: list[jax.Array]) -> list[jax.Array]:
+        return [fn(*args, leaf) for leaf in leaves]
+
+    return jax.jit(run, out_shardings=list(shardings))
 
 
 def _by_part(leaf: jax.Array, parts: int) -> jax.Array:
