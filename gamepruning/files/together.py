@@ -6,6 +6,7 @@ run is resumed from the first one's folder, which all of them get a copy of.
 
 import contextlib
 import io
+import math
 import os
 import tarfile
 import tempfile
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from gamepruning.errors import InputError
 from gamepruning.files.run_folder import RunFolder
+from gamepruning.trees.arrays import map_arrays
 from gamepruning.trees.layout import COALITIONS, over_mesh
 from gamepruning.trees.processes import Processes
 
@@ -126,6 +129,48 @@ def gather_shares(tree: Any, length: int) -> Any:
         return found.reshape(-1, *leaf.shape[1:])[:length]
 
     return jax.tree.map(gather, tree)
+
+
+def of_first_process(tree: Any) -> Any:
+    """The arrays of the first process, on all of them; sent leaf by leaf.
+
+    Accelerators do not promise that the same training ends in the same bits.
+
+    Args:
+      tree: arrays of the same shapes on every process; other leaves stay.
+
+    Raises:
+      LostProcess: another process has ended.
+    """
+    if jax.process_count() == 1:
+        return tree
+    processes = Processes(jax.devices())
+
+    def first(leaf: Any) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            numbers = first(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+        return jnp.asarray(processes.first(np.asarray(leaf)), leaf.dtype)
+
+    return map_arrays(first, tree)
+
+
+def mean_finite(value: Any) -> float:
+    """The mean of a number over the processes where it is finite; NaN if it is on none.
+
+    Raises:
+      LostProcess: another process has ended.
+
+    Example:
+      >>> mean_finite(np.float32(0.5))  # of one process
+      0.5
+    """
+    own = np.array(float(value))
+    if jax.process_count() == 1:
+        return float(own)
+    found = Processes(jax.devices()).gather(own)
+    finite = found[np.isfinite(found)]
+    return float(finite.mean()) if finite.size else math.nan
 
 
 @contextlib.contextmanager

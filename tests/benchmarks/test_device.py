@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import device
-from benchmarks.cases import FULL, SMALL, network_of, players_of
+from benchmarks.cases import FULL, SMALL, network_of, players_of, value_fn_of
 from benchmarks.device import PARTS, Part, Record, main, run_parts
 from benchmarks.gpt2 import GPT2
 from benchmarks.products import Shape
@@ -38,6 +38,13 @@ def test_shares_are_of_the_products_rate(small):
         share = found["verdict"]["share of the products' rate"]
         assert share == pytest.approx(rate / found["TFLOP/s of products"])
         assert found["same bits in a smaller call"]
+
+
+def test_values_are_measured_on_one_device():
+    """The rate of products, which theirs is compared with, is that of one."""
+    value_fn = value_fn_of("lenet_300_100", "float32", SMALL)
+    assert len(jax.local_devices()) > 1
+    assert value_fn._chunks.evaluator.layout.mesh.size == 1
 
 
 def test_updates_give_the_values_of_full_forwards(small):

@@ -15,10 +15,12 @@ from typing import Any, cast
 import jax
 import numpy as np
 import optax
+from jax.random import key_data
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 import gamepruning as gp
 from gamepruning.coalitions import ESTIMATORS
+from gamepruning.files.together import mean_finite, of_first_process
 from tests.small import apply_mlp, make_mlp
 
 KILL_AT = 300  # evaluations
@@ -178,6 +180,12 @@ def main(num: int, index: int, port: str, checkpoint: str) -> None:
     told["keyed"] = digest(
         gp.value_function(*make_keyed_game(), mesh=mesh)(some_masks())
     )
+    own = {"w": np.arange(3.0) + index, "key": jax.random.key(index), "name": "x"}
+    sent = of_first_process(own)
+    told["trained"] = [sent["name"], sent["w"].tolist(), digest(key_data(sent["key"]))]
+    told["losses"] = [
+        mean_finite(loss) for loss in (0.5 + index, [np.nan, 2.0][index], np.nan)
+    ]
     content = bytes(range(250)) * (1 + 3 * (index == 0))
     assert value_fn.processes is not None
     told["broadcast"] = len(value_fn.processes.broadcast(content))

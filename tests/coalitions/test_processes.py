@@ -114,6 +114,16 @@ def test_a_random_key_among_the_inputs(ended):
     assert [one.told()["keyed"] for one in ended] == [alone, alone]
 
 
+def test_weights_are_those_of_the_first(ended):
+    expected = ["x", [0.0, 1.0, 2.0], digest(jax.random.key_data(jax.random.key(0)))]
+    assert [one.told()["trained"] for one in ended] == [expected, expected]
+
+
+def test_losses_are_finite_where_those_of_one_process_are(ended):
+    for one in ended:
+        np.testing.assert_array_equal(one.told()["losses"], [1.0, 2.0, np.nan])
+
+
 def test_what_the_first_has_is_broadcast(ended):
     assert [one.told()["broadcast"] for one in ended] == [1000, 1000]
 

@@ -11,6 +11,7 @@ import optax
 
 from gamepruning import distillation, metrics
 from gamepruning.compaction.gates import Absorbed
+from gamepruning.files.together import of_first_process
 from gamepruning.reconstruction import RepairConfig, Repaired, RepairReport, repair
 from gamepruning.selection.controls import control_masks
 from gamepruning.trees.examples import draw_rows
@@ -151,9 +152,9 @@ def label_of(settings: PruneSettings, name: str) -> str:
 def train_dense(
     made: Prepared, trainer: Trainer, *, name: str = "dense", label: str
 ) -> Any:
-    """Train the dense network, the same for every command with this seed."""
+    """Train the dense network, the same in every command and process of this seed."""
     task, tx = made.task, optimizers.weight_optimizer(made.training)
-    return train_weights(
+    found = train_weights(
         name,
         label,
         epochs=made.training.epochs,
@@ -163,6 +164,7 @@ def train_dense(
         params=task.params,
         trainer=trainer,
     )
+    return of_first_process(found)
 
 
 def train_scratch(

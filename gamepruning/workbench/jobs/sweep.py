@@ -14,7 +14,7 @@ from gamepruning.compaction.compact import compact_or_keep
 from gamepruning.compaction.gates import absorb_gates, gated_network
 from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
-from gamepruning.files.together import gather_shares, own_share
+from gamepruning.files.together import gather_shares, mean_finite, own_share
 from gamepruning.metrics import class_scores
 from gamepruning.run import batches
 from gamepruning.run.devices import use_cores_as_devices
@@ -35,8 +35,7 @@ JUDGED_AT_ONCE = 4  # points whose activations on the validation data are held a
 def run_sweep(settings: SweepSettings, **where: Unpack[Where]) -> Path:
     """Play all games of a sweep in one compiled program and write a folder.
 
-    Returns the folder: `report.html`, `sweep.json`, `sweep.csv`,
-    `figures/pareto.png`.
+    Returns the folder: `report.html`, `sweep.json`, `sweep.csv`, `figures/pareto.png`.
     """
     use_cores_as_devices()
     run = open_run(settings, (settings.dataset, settings.network.name, "sweep"), where)
@@ -86,9 +85,8 @@ def _play(run: Run[SweepSettings], made: Prepared, points: SweepPoints) -> list[
     with stages.new_progress(run.console) as progress:
         trainer = stages.make_trainer(task, training, run.folder, progress)
         stage = stages.Stage("sweep", label, training.epochs, key, start, step, record)
-        game = stages.run_stage(stage, trainer).state.game
-    game = gather_shares(jax.device_get(game), total)
-    game = jax.tree.map(jnp.asarray, game)  # on one device again
+        game = stages.run_stage(stage._replace(loss_of=mean_finite), trainer).state.game
+    game = jax.tree.map(jnp.asarray, gather_shares(jax.device_get(game), total))
     with run.console.status("judging"):
         return _judge_points(task, settings, points, game, judge)
 

@@ -39,6 +39,7 @@ class Stage(NamedTuple):
     step: loop.Step
     record: Callable[[Any], dict[str, Any]]  # state -> facts, "validation" among them
     trace: Callable[[Any], jax.Array] | None = None  # state -> what each epoch leaves
+    loss_of: Callable[[Any], float] = float  # the loss of an epoch -> that of all
 
 
 class Stopped(Exception):
@@ -99,7 +100,6 @@ def side_by_side(
     Steps of small networks keep one core busy, so that two take the time of one. When
     one call fails or is interrupted the other one's stage is ended and saved, too.
     """
-
     with ThreadPoolExecutor(1) as pool:
         try:  # from here on an interruption ends the other stage, too
             beside = pool.submit(other)
@@ -201,7 +201,7 @@ def _advance(
     now = Outcome(state, now.trace, now.epochs + 1)
     if now.epochs % max(1, stage.epochs // MIN_JUDGED) and now.epochs < stage.epochs:
         return now, None
-    loss = float(info.loss)
+    loss = stage.loss_of(info.loss)
     if not math.isfinite(loss):
         raise InputError(
             f"training diverged: the loss is {loss} in epoch {now.epochs} of "

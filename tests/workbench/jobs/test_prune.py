@@ -471,3 +471,14 @@ def test_many_short_epochs_are_not_all_judged(tmp_path, monkeypatch, key):
     assert judged == [(2, 2.0), (4, 4.0), (6, 6.0), (7, 7.0)]
     assert done.trace is not None
     assert done.trace.ravel().tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_the_trained_weights_are_those_of_the_first_process(tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(
+        "gamepruning.workbench.jobs.rivals.of_first_process",
+        lambda params: sent.append(params) or params,
+    )
+    settings = BASELINE.but(method="magnitude", epochs=1, fine_tune=0)
+    done, _ = prune(settings, tmp_path / "run")
+    assert len(sent) == 1 and done is not None

@@ -139,3 +139,12 @@ def test_a_game_that_diverges_does_not_end_the_others(tmp_path):
     assert not [row for row in rows if row not in good and row["front"]]
     with pytest.raises(InputError, match="training diverged"):
         sweep(settings.but(learning_rate=(1e30, 2e30)), tmp_path / "none")
+
+
+def test_the_loss_of_an_epoch_is_that_of_all_processes(tmp_path, monkeypatch):
+    """Where all games of one process diverge, it goes on with the others."""
+    monkeypatch.setattr("gamepruning.workbench.jobs.sweep.mean_finite", lambda own: 0.5)
+    settings = SMALL.but(gamma=(0.01,), seeds=1, epochs=1)
+    folder, _ = sweep(settings, tmp_path / "run")
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["loss"] for line in lines] == [0.5]

@@ -56,6 +56,26 @@ def run(trainer, name, fails_after=None, error=None):
     return stages.run_stage(stage, trainer).state
 
 
+def test_a_stage_goes_on_while_another_process_has_a_finite_loss(trainer):
+    def step(state, batch):
+        return state, TrainInfo(jnp.float32(jnp.nan))
+
+    stage = stages.Stage(
+        "sweep",
+        "sweep",
+        3,
+        jax.random.key(0),
+        jnp.zeros(1),
+        step,
+        lambda state: {"validation": 0.0},
+    )
+    with pytest.raises(InputError, match="training diverged: the loss is nan"):
+        stages.run_stage(stage, trainer)
+    found = stages.run_stage(stage._replace(loss_of=lambda own: 0.5), trainer)
+    assert found.epochs == 3
+    assert [line["loss"] for line in trainer.folder.records.read()] == [0.5] * 3
+
+
 def test_two_stages_run_side_by_side(trainer):
     """Each waits for the other to begin: one after the other would hang."""
     meet = threading.Barrier(2, timeout=60)
