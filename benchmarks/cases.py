@@ -178,10 +178,13 @@ def work_of(name: str, dtype: str, sizes: Sizes) -> Work:
 
 @functools.cache
 def value_fn_of(name: str, dtype: str, sizes: Sizes) -> ValueFunction:
-    """The value function of a network, of all its players."""
+    """The value function of a network, of all its players, on one device.
+
+    `products_rate` is that of one, too.
+    """
     _, params, inputs, labels, metric = network_of(name, dtype, sizes)
-    players = players_of(name, sizes)
-    return value_function(players, params, metric, inputs, labels)
+    game = players_of(name, sizes), params, metric, inputs, labels
+    return value_function(*game, devices=jax.local_devices()[:1])
 
 
 @functools.cache

@@ -135,7 +135,8 @@ def _measure_highest(sizes: Sizes) -> Figures:
     values = quick(some)
     with jax.default_matmul_precision("highest"):
         _, params, inputs, labels, metric = network
-        exact = value_function(players, params, metric, inputs, labels)
+        game = players, params, metric, inputs, labels
+        exact = value_function(*game, devices=jax.local_devices()[:1])
         apart = exact(some) - values
         masks = _enough_masks(exact, some, sizes.seconds)
         value = timed(lambda: exact(masks), sizes.seconds, least=3).median / len(masks)
