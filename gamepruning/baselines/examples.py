@@ -13,6 +13,7 @@ from gamepruning.players import Players
 from gamepruning.players.examples import examples_are_apart
 from gamepruning.trees.examples import count_rows
 from gamepruning.trees.placement import rows_are_split
+from gamepruning.trees.processes import to_host
 from gamepruning.types import InputError, Scores
 
 
@@ -90,6 +91,8 @@ def exact_scores(value: jax.Array, num_evaluations: int) -> Scores:
     """
     chex.assert_rank(value, 1)
     is_known = not isinstance(value, jax.core.Tracer)
+    if is_known and not value.is_fully_addressable:
+        value = jnp.asarray(to_host(value))  # parts of it lie with other processes
     if is_known and jnp.isnan(value).any():
         raise InputError(
             f"the score of player {int(jnp.isnan(value).argmax())} is NaN: look for "

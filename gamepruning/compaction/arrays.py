@@ -9,6 +9,7 @@ import numpy as np
 
 from gamepruning.trees.arrays import is_array
 from gamepruning.trees.paths import named_leaves, path_name
+from gamepruning.trees.processes import to_host
 from gamepruning.types import InputError
 
 BARE = "array"  # the name of a model's only parameter, where it is a bare array
@@ -19,7 +20,10 @@ def _is_key(leaf: Any) -> bool:
 
 
 def to_arrays(params: Any) -> dict[str, np.ndarray]:
-    """The arrays of a tree by path; random keys as their data."""
+    """The arrays of a tree by path; random keys as their data.
+
+    All processes have to ask, where parts of the arrays lie with several.
+    """
     leaves = {
         name: leaf for name, leaf in named_leaves(params).items() if is_array(leaf)
     }
@@ -28,7 +32,7 @@ def to_arrays(params: Any) -> dict[str, np.ndarray]:
     if "" in leaves:
         leaves = {BARE: leaves[""]}
     return {
-        name: np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        name: to_host(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
         for name, leaf in leaves.items()
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gamepruning.trees.finite import blame_not_finite, count_not_finite
+from gamepruning.trees.processes import to_host
 from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
@@ -50,14 +51,14 @@ def looks_constant(outputs: PyTree) -> bool:
       >>> looks_constant(np.ones((3, 2))), looks_constant(np.array([[0.0], [1.0]]))
       (True, False)
     """
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(outputs) if _is_plain(leaf)]
+    leaves = [to_host(leaf) for leaf in jax.tree.leaves(outputs) if _is_plain(leaf)]
     return all(not leaf.ndim or _same(leaf, leaf[:1]) for leaf in leaves)
 
 
 def are_same(one: PyTree, two: PyTree) -> bool:
     """Return True if all outputs are equal, bit for bit, apart from random keys."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)
-    return all(_same(*map(np.asarray, pair)) for pair in pairs if _is_plain(pair[0]))
+    return all(_same(*map(to_host, pair)) for pair in pairs if _is_plain(pair[0]))
 
 
 def random_params(params: PyTree, seed: int = 0) -> PyTree:
@@ -83,7 +84,7 @@ def _noisy(key: jax.Array, leaf: Any) -> Any:
 
 
 def _inexact(tree: PyTree) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if is_trainable(leaf)]
+    return [to_host(leaf) for leaf in jax.tree.leaves(tree) if is_trainable(leaf)]
 
 
 def _is_plain(leaf: Any) -> bool:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.trees.processes import to_host
 from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
 
@@ -33,13 +34,13 @@ def relative_error(expected: Any, actual: Any) -> float:
 
 def _has_numbers(leaf: Any) -> bool:
     wide = np.complex128 if jnp.iscomplexobj(leaf) else np.float64
-    return bool(np.isfinite(np.asarray(leaf).astype(wide)).any())
+    return bool(np.isfinite(to_host(leaf).astype(wide)).any())
 
 
 def _leaf_error(expected, actual) -> float:
     if jnp.issubdtype(getattr(expected, "dtype", np.int32), jax.dtypes.prng_key):
         return 0.0
-    expected, actual = np.asarray(expected), np.asarray(actual)
+    expected, actual = to_host(expected), to_host(actual)
     if expected.shape != actual.shape:
         return float("inf")
     if not expected.size:

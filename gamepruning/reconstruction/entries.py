@@ -9,6 +9,7 @@ import numpy as np
 from gamepruning.reconstruction.line import Line, Operation, StackRow
 from gamepruning.trace.primitives import RESHAPES, VIEWS
 from gamepruning.trace.program import Lit, Operand
+from gamepruning.trees.processes import to_host
 
 # Entry k of the result is entry k of the operand, up to rounding.
 SAME_ENTRIES = (VIEWS - {"abs", "neg"}) | {"optimization_barrier"}
@@ -57,13 +58,13 @@ class FlatParams:
         """What stands at the places, float."""
         found = np.zeros(places.shape)
         for leaf, own, inside in self.split(places):
-            found[own] = np.asarray(params[leaf], float).reshape(-1)[inside]
+            found[own] = to_host(params[leaf]).astype(float).reshape(-1)[inside]
         return found
 
     def add(self, params: list[Any], places: np.ndarray, amounts: np.ndarray) -> None:
         """Add something at some places: the parameters that have them are replaced."""
         for leaf, own, inside in self.split(places):
-            array = np.array(params[leaf])
+            array = np.array(to_host(params[leaf]))
             flat = array.reshape(-1)
             wide = flat[inside].astype(float) + amounts[own]
             flat[inside] = wide.astype(array.dtype)

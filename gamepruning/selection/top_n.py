@@ -14,6 +14,7 @@ from jaxtyping import ArrayLike, Bool
 
 from gamepruning.options import make_options
 from gamepruning.selection.alike import Group, RoundTo, bundles_of, steps_of
+from gamepruning.trees.processes import to_host
 from gamepruning.types import InputError, Scores, is_share
 
 Scope = Literal["global", "family", "proportions"]
@@ -201,7 +202,7 @@ def check_scores(scores, players, *, name: str = "scores") -> np.ndarray:
             f"the {name} are traced (by jit, vmap or grad), but who stays has to be "
             "known before: call this outside of it"
         )
-    value = np.asarray(value)
+    value = to_host(value)
     num_players = value.size if players is None else players.num_players
     if value.shape != (num_players,):
         raise InputError(
@@ -224,7 +225,7 @@ def warn_if_blind(scores: Any) -> None:
     Args:
       scores: `Scores`; a user's own numbers are not judged.
     """
-    value = np.asarray(scores.value) if isinstance(scores, Scores) else np.arange(2)
+    value = to_host(scores.value) if isinstance(scores, Scores) else np.arange(2)
     if value.size > 1 and (value == value[0]).all():
         warnings.warn(
             f"all {value.size} scores are {value[0]:.4g}, so the players' order alone "

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -132,6 +133,37 @@ def make_scaled_game(scale: float) -> tuple:
     return gp.find_players(apply, params, inputs), params, metric, inputs, labels
 
 
+def pruned(mesh: Mesh | None, file: Path) -> dict[str, Any]:
+    """What a network is cut to, whose weights may be split over a mesh."""
+    players, params, _, inputs, labels = make_game()
+    if mesh is not None:
+        (axis,) = mesh.axis_names
+        split = {"dense0": P(None, axis), "dense1": P(axis), "dense2": P(None, axis)}
+        for name, layer in params.items():
+            spec = NamedSharding(mesh, split[name])
+            layer["kernel"] = jax.device_put(layer["kernel"], spec)
+        params = jax.device_put(
+            params, jax.tree.map(lambda x: place_of(x, mesh), params)
+        )
+    scores = gp.taylor_scores(players, params, gp.cross_entropy, inputs, labels)
+    mask = gp.top_n(scores, 4)
+    repaired = gp.repair(players, params, mask, inputs).params
+    small = gp.compact(players, repaired, mask)
+    gp.export.export_safetensors(small.params, file)
+    written = gp.export.import_safetensors(file)
+    return {
+        "scores": np.asarray(scores.value).tolist(),
+        "mask": np.asarray(mask).tolist(),
+        "weights": [leaf.ravel().tolist() for leaf in jax.tree.leaves(written)],
+    }
+
+
+def place_of(array: Any, mesh: Mesh) -> NamedSharding:
+    """Where an array lies on a mesh: as it is split, or whole."""
+    found = getattr(array, "sharding", None)
+    return found if isinstance(found, NamedSharding) else NamedSharding(mesh, P())
+
+
 def bands_of(game: tuple, mesh: Mesh) -> Any:
     """MCUE over a mesh."""
     players, params, _, inputs, labels = game
@@ -176,6 +208,7 @@ def main(num: int, index: int, port: str, checkpoint: str) -> None:
         message(lambda: value_fn.prefixes(orders)),
         message(lambda: (value_fn.toggles if index else value_fn)(some_masks())),
     ]
+    told["pruned"] = pruned(mesh, Path(f"{checkpoint}.{index}.safetensors"))
     told["differing"] = differing(index, value_fn)
     told["keyed"] = digest(
         gp.value_function(*make_keyed_game(), mesh=mesh)(some_masks())

@@ -22,6 +22,7 @@ from tests.coalitions.over_processes import (
     digest,
     make_game,
     make_keyed_game,
+    pruned,
     some_masks,
     trained,
 )
@@ -107,6 +108,18 @@ def test_the_first_process_says_what_the_scores_are_and_who_leaves(ended):
     )
     np.testing.assert_array_equal(first["scores"], alone.value)
     assert first["order"] == [0, 1, 2]
+
+
+def test_a_network_whose_weights_are_split_is_scored_repaired_cut_and_written(
+    ended, tmp_path
+):
+    alone = pruned(None, tmp_path / "small.safetensors")
+    assert ended[0].told()["pruned"] == ended[1].told()["pruned"]
+    found = ended[0].told()["pruned"]
+    assert found["mask"] == alone["mask"]
+    np.testing.assert_allclose(found["scores"], alone["scores"], rtol=1e-4, atol=1e-6)
+    for one, other in zip(found["weights"], alone["weights"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_a_random_key_among_the_inputs(ended):
