@@ -316,4 +316,4 @@ class ValueFunction(ChunkedGame):
         for start in range(0, len(values), size := self._chunks.size):
             masks = masks_of(start, min(start + size, len(values)))
             values[start : start + size] = self._values(masks, before=start)
-        return values.reshape(num, -1)
+        return values.reshape(num, self.num_players + 1)

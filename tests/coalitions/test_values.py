@@ -301,6 +301,7 @@ def test_prefixes_and_toggles_are_made_a_chunk_at_a_time(game, monkeypatch):
     flipped = masks[1] ^ np.eye(n, dtype=bool)
     np.testing.assert_array_equal(toggled[1], values(flipped))
     np.testing.assert_array_equal(prefixes[0], values(np.tri(n + 1, n, -1) > 0))
+    assert value_fn.prefixes(np.zeros((0, n), int)).shape == (0, n + 1)
 
 
 @pytest.mark.parametrize(
