@@ -62,7 +62,7 @@ class RunFolder:
             )
         if self.partial.is_dir() and (owner := holder(lock)):
             raise InputError(self._is_live(owner))
-        if self.resume and (out / CONFIG).is_file():
+        if self.resume and _is_finished(out):
             _tidy(out)
             raise InputError(f"the run in {out} is finished: nothing is left to resume")
         if out.exists() or out.is_symlink():
@@ -195,6 +195,18 @@ def _is_used(partial: Path) -> bool:
     ours = (LOCK, "checkpoints")
     paths = list(partial.rglob("*")) if partial.exists() else []
     return any(path.name not in ours and ".tmp" not in path.name for path in paths)
+
+
+def _is_finished(out: Path) -> bool:
+    """True if this is the folder of a run, and not somebody else's of that name."""
+    try:
+        config = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    match config:
+        case {"settings": dict(), "command": str(command)}:
+            return command.startswith("gamepruning ")
+    return False
 
 
 def _tidy(out: Path) -> None:

@@ -225,6 +225,31 @@ def test_a_finished_run_and_a_run_of_another_command_are_named(tmp_path):
         RunFolder(tmp_path / "a", True).check("prune")
 
 
+@pytest.mark.parametrize("config", ["{}", "{", "[]", '{"settings": {}, "command": 1}'])
+def test_what_somebody_else_has_is_not_tidied_away(config, tmp_path):
+    out = tmp_path / "project"
+    (out / "checkpoints").mkdir(parents=True)
+    (out / "config.json").write_text(config)
+    (out / "lock").write_text("")
+    (out / "checkpoints" / "epoch9.pt").write_text("weights")
+    with pytest.raises(InputError, match="run folder .*project exists"):
+        RunFolder(out, True).check("prune")
+    assert (out / "lock").is_file()
+    assert (out / "checkpoints" / "epoch9.pt").is_file()
+
+
+def test_a_finished_run_that_was_not_tidied_up_is(tmp_path):
+    """The process was killed between its last two steps."""
+    out = tmp_path / "run"
+    (out / "checkpoints").mkdir(parents=True)
+    config = {"settings": {}, "command": "gamepruning prune"}
+    (out / "config.json").write_text(json.dumps(config))
+    (out / "lock").write_text("")
+    with pytest.raises(InputError, match="is finished"):
+        RunFolder(out, True).check("prune")
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
 def test_the_folder_of_an_unfinished_run_is_no_run(tmp_path):
     """Completion on the command line gives run.partial, where there is only that."""
     with pytest.raises(KeyboardInterrupt), started(tmp_path / "run", False) as folder:
