@@ -18,6 +18,7 @@ from gamepruning.files.atomic import new_file
 from gamepruning.files.fingerprint import fingerprint
 from gamepruning.files.python import told_own
 from gamepruning.files.run_folder import RunFolder, working_in
+from gamepruning.files.trained import check_trained_alike
 from gamepruning.workbench.datasets import describe
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.training import run_folder
@@ -134,7 +135,7 @@ def prepare(
     """
     keys = Keys(*jax.random.split(jax.random.key(seed), 4))
     data, network = settings.data, settings.network
-    is_published = load is not None and has_torch_names(load)
+    is_published = load is not None and network.module is None and has_torch_names(load)
     data = data.for_published() if is_published else data
     options = {"seed": seed, "key": keys.init, "is_loaded": load is not None}
     with told_own(network.module):
@@ -143,6 +144,7 @@ def prepare(
     if is_calibrated and task.dataset.task != "classification":
         raise InputError("--value calibrated is for classes: take loss or metric")
     if load is not None:
+        check_trained_alike(load, settings.to_dict(), settings.data.flat())
         read = load_torch if is_published else load_weights
         task = task._replace(params=read(load, task.params))
     training = settle_for(task, settings, rates, has_budget=has_budget)

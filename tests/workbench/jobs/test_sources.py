@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from gamepruning.compaction.export import export_safetensors
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.types import InputError
 from gamepruning.workbench.jobs import one_curve
@@ -116,3 +117,16 @@ def test_every_study_looks_at_its_data_and_at_its_module(tmp_path):
         assert after.keys() == before.keys() == {str(path), f"{net}:make"}
         assert after[str(path)] == before[str(path)]
         assert after[f"{net}:make"] != before[f"{net}:make"]
+
+
+@pytest.mark.parametrize("made", [PruneSettings, studies.BandsSettings])
+def test_weights_of_a_run_are_used_on_its_split(made, tmp_path):
+    then = PruneSettings.of(dataset="iris", widths=(4,), seed=1)
+    params = prepare(then, 1).task.params
+    export_safetensors(params, tmp_path / "dense.safetensors")
+    config = {"command": then.command(), "settings": then.to_dict()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    now = made.of(dataset="iris", widths=(4,), load=tmp_path)
+    with pytest.raises(InputError, match="trained with --seed 1, not with --seed 0"):
+        prepare(now, now.seed, load=now.load)
+    assert prepare(now.but(seed=1), 1, load=now.load).task.players.num_players == 4

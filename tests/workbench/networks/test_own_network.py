@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gamepruning.compaction.export import export_safetensors
 from gamepruning.files.python import told_own
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 from gamepruning.workbench.jobs.prune import run_prune
+from gamepruning.workbench.jobs.run import prepare
 from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import Split, make_train_step
@@ -271,3 +273,26 @@ def test_an_error_of_the_package_is_not_the_users(tmp_path):
     for spec in (f"{tmp_path}/net.py:make", None):
         with pytest.raises(KeyError), told_own(spec):
             {}["bug"]
+
+
+def test_weights_under_names_like_pytorchs_are_taken_as_they_are(tmp_path):
+    code = """
+        import jax
+        import jax.numpy as jnp
+
+        def make():
+            one, two = jax.random.split(jax.random.key(0))
+            params = {"a.weight": jax.random.normal(one, (64, 64)) / 8}
+            params["b.weight"] = jax.random.normal(two, (64, 10)) / 8
+            apply = lambda p, x: jnp.tanh(x @ p["a.weight"]) @ p["b.weight"]
+            return apply, params, jnp.ones((1, 64))
+    """
+    (tmp_path / "net.py").write_text(textwrap.dedent(code))
+    wanted = task_of(tmp_path / "net.py").params
+    path = export_safetensors(wanted, tmp_path / "own.safetensors")
+    settings = PruneSettings.of(module=f"{tmp_path / 'net.py'}:make", load=path)
+    with jax.numpy_rank_promotion("allow"):
+        task = prepare(settings, 0, load=path).task
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, task.params, wanted))
+    assert "ImageNet" not in str(task.dataset.notes)
+    assert task.dataset.train.inputs.min() >= 0  # in [0, 1], as in training

@@ -1,0 +1,65 @@
+"""Weights of a run are used on the split that they were trained on."""
+
+import json
+
+import pytest
+
+from gamepruning.files.trained import check_trained_alike
+from gamepruning.types import InputError
+
+NAMES = ("drop", "test_file", "standardise", "pixel_mean", "data_dir")
+GIVEN = {
+    "dataset": "/data/flowers.csv",
+    "seed": 0,
+    "drop": [],
+    "test_file": None,
+    "standardise": False,
+    "pixel_mean": [],
+    "image_size": None,
+    "data_dir": None,
+}
+
+
+def trained(folder, **settings):
+    config = {"settings": GIVEN | settings, "command": "gamepruning prune"}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        ({"seed": 1}, {}, "trained with --seed 1, not with --seed 0: give"),
+        ({"drop": ["a", "b"]}, {}, "trained with --drop a b, not without --drop"),
+        ({}, {"standardise": True}, "without --standardise, not with --standardise:"),
+        ({"test_file": "t.csv"}, {}, "with --test-file t.csv, not without"),
+        ({}, {"dataset": "other", "pixel_mean": [0.5]}, "not with --pixel-mean 0.5"),
+    ],
+)
+def test_another_split_or_other_inputs_are_refused(then, now, told, tmp_path):
+    folder = trained(tmp_path, **then)
+    (folder / "dense.safetensors").write_text("")
+    for load in (folder, folder / "dense.safetensors"):
+        with pytest.raises(InputError, match=told):
+            check_trained_alike(load, GIVEN | now, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ({}, {}),
+        ({"data_dir": "/a"}, {"data_dir": "/b"}),
+        ({"test_file": "a.csv"}, {"test_file": "b.csv"}),
+        ({}, {"dataset": "/moved/flowers.csv"}),
+        ({"seed": 1, "drop": ["a"]}, {"dataset": "other"}),
+    ],
+)
+def test_what_changes_no_split_is_fine(then, now, tmp_path):
+    check_trained_alike(trained(tmp_path, **then), GIVEN | now, NAMES)
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"settings": {}}', '{"settings": 1}'])
+def test_of_other_folders_nothing_is_known(config, tmp_path):
+    (tmp_path / "config.json").write_text(config)
+    check_trained_alike(tmp_path, GIVEN, NAMES)
+    check_trained_alike(tmp_path / "none" / "w.safetensors", GIVEN, NAMES)
