@@ -15,7 +15,7 @@ import numpy as np
 from jax import export as jax_export
 
 from gamepruning.files.atomic import checksum, new_file
-from gamepruning.files.exported import check_flatbuffers, from_bytes
+from gamepruning.files.exported import check_flatbuffers, check_platform, from_bytes
 from gamepruning.trees.arrays import shapes_of
 from gamepruning.trees.paths import named_leaves
 from gamepruning.types import Apply, InputError
@@ -48,7 +48,7 @@ def export_stablehlo(
       batch_axis: the axis of all inputs that is the batch; inputs of fewer axes have
         none.
       platforms: where it is to run, such as ("cpu", "cuda"); by default where it is
-        exported.
+        exported and, if the model can be lowered for both, on CPUs.
 
     Returns:
       The path of the file.
@@ -123,7 +123,8 @@ def load_stablehlo(path: str | os.PathLike[str]) -> Callable[..., Any]:
       The model as a compiled function of its inputs; it can be traced by JAX.
 
     Raises:
-      InputError: if the files are not there, or damaged.
+      InputError: if the files are not there, or damaged. So does a call with other
+        inputs, or on a platform that the model was not exported for.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -142,6 +143,7 @@ def load_stablehlo(path: str | os.PathLike[str]) -> Callable[..., Any]:
         raise InputError(f"{path} cannot be read: {_first_line(error)}") from error
 
     def call(*inputs):
+        check_platform(exported, path)
         try:
             return exported.call(*inputs)
         except (TypeError, ValueError) as error:
@@ -206,6 +208,12 @@ def _specs(inputs: tuple, batch_axis: int | None) -> tuple:
 
 
 def _export(fn, specs, batch, platforms) -> jax_export.Exported:
+    here = jax_export.default_export_platform()
+    if platforms is None and here != "cpu":
+        try:
+            return jax_export.export(jax.jit(fn), platforms=(here, "cpu"))(*specs)
+        except Exception:  # what runs on this platform alone, or nowhere: see below
+            platforms = (here,)
     try:
         return jax_export.export(jax.jit(fn), platforms=platforms)(*specs)
     except Exception as error:

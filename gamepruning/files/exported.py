@@ -3,6 +3,9 @@
 JAX does not install flatbuffers, so this package requires it.
 """
 
+import os
+
+import jax
 from jax import export
 
 from gamepruning.types import InputError
@@ -16,6 +19,20 @@ def from_bytes(data: bytes) -> export.Exported:
     """
     check_flatbuffers()
     return export.deserialize(bytearray(data))
+
+
+def check_platform(program: export.Exported, path: str | os.PathLike[str]) -> None:
+    """Raise InputError if JAX runs on a platform that a program was not made for.
+
+    Where a default device is set, as by `jax.default_device`, that is the choice.
+    """
+    here, known = export.default_export_platform(), program.platforms
+    if here not in known and jax.config.jax_default_device is None:
+        raise InputError(
+            f"{path} was exported for {', '.join(known)}, and JAX runs on {here} here: "
+            "export it anew where it was made, with export_stablehlo(..., "
+            f"platforms={(*known, here)!r})"
+        )
 
 
 def check_flatbuffers() -> None:

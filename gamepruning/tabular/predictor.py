@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from gamepruning.files.atomic import checksum
-from gamepruning.files.exported import from_bytes
+from gamepruning.files.exported import check_platform, from_bytes
 from gamepruning.metrics import r2
 from gamepruning.tabular.preprocessing import Preprocessing
 from gamepruning.types import InputError
@@ -150,9 +150,14 @@ def load_predictor(run: str | os.PathLike[str]) -> Predictor:
     exported = from_bytes(program)
     (aval,) = exported.in_avals
     batch = aval.shape[0] if isinstance(aval.shape[0], int) else None
+
+    def call(inputs):
+        check_platform(exported, folder / MODEL)
+        return exported.call(inputs)
+
     return Predictor(
         preprocessing=preprocessing,
-        call=jax.jit(exported.call),
+        call=jax.jit(call),
         input_shape=tuple(aval.shape[1:]),
         batch=batch,
     )

@@ -396,6 +396,33 @@ def test_several_platforms(tmp_path):
     assert load_stablehlo(path)(images(2)).shape == (2, 2)
 
 
+def test_what_is_exported_on_an_accelerator_runs_on_a_laptop(tmp_path, monkeypatch):
+    path = tmp_path / "m.stablehlo"
+    with monkeypatch.context() as patch:
+        patch.setattr(jax.export, "default_export_platform", lambda: "cuda")
+        export_stablehlo(apply, MODEL, [SPEC], path)
+    assert read_manifest(path)["platforms"] == ["cuda", "cpu"]
+    x = jnp.ones((2, *SPEC.shape[1:]), SPEC.dtype)
+    assert jnp.allclose(load_stablehlo(path)(x), apply(MODEL, x), atol=1e-5)
+
+
+def test_what_runs_on_one_platform_alone_is_exported_for_it(tmp_path, monkeypatch):
+    def alone(run, *, platforms=None):
+        if platforms is not None and len(platforms) > 1:
+            raise NotImplementedError("no rule for cuda")
+        return whole(run, platforms=platforms)
+
+    whole = jax.export.export
+    monkeypatch.setattr(jax.export, "export", alone)
+    with monkeypatch.context() as patch:
+        patch.setattr(jax.export, "default_export_platform", lambda: "cuda")
+        path = export_stablehlo(apply, MODEL, [SPEC], tmp_path / "m.stablehlo")
+    assert read_manifest(path)["platforms"] == ["cuda"]
+    x = jnp.ones((2, *SPEC.shape[1:]), SPEC.dtype)
+    with pytest.raises(InputError, match="exported for cuda, and JAX runs on cpu here"):
+        load_stablehlo(path)(x)
+
+
 def test_a_model_of_one_batch_size_says_so(tmp_path):
     def stuck(params, x):
         return jnp.stack(list(x)) @ params["w"]

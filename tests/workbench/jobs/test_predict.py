@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +69,13 @@ def test_predictions_are_as_accurate_as_the_report_says(run, rows):
     assert share == pytest.approx(run.result.shipped_value) == predictor.score(test)
     assert list(made) == ["prediction", "probability of no", "probability of yes"]
     np.testing.assert_allclose(made.iloc[:, 1:].sum(axis=1), 1, rtol=1e-6)
+
+
+def test_a_platform_that_the_network_was_not_made_for(run, rows, monkeypatch):
+    predictor = load_predictor(run.folder)
+    monkeypatch.setattr(jax.export, "default_export_platform", lambda: "tpu")
+    with pytest.raises(InputError, match="exported for cpu, and JAX runs on tpu here"):
+        predictor(rows)
 
 
 def test_no_rows_have_no_predictions_and_rows_are_a_table(run, rows):
