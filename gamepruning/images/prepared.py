@@ -49,8 +49,12 @@ def how_to_prepare(name: str) -> str:
 
 
 def find_prepared(name: str, places: Iterable[Path]) -> Path | None:
-    """The folder of the newest version of a set, such as cifar10 or emnist/letters."""
-    for place in () if Path(name).is_absolute() else places:
+    """The folder of the newest version of a set, such as cifar10 or emnist/letters.
+
+    A path, such as ./flowers or /data/flowers, is no name of a set.
+    """
+    is_path = name.startswith((".", "~")) or Path(name).is_absolute()
+    for place in () if is_path else places:
         found = [path.parent for path in (place / name).glob("*/dataset_info.json")]
         if found:
             return max(found, key=lambda path: _version(path.name))
@@ -96,9 +100,8 @@ def read_prepared(
     name, facts = folder.parent.name, _read_facts(folder)
     kept = {split: PART_OF[split] for split in facts.sizes if split in PART_OF}
     if "train" not in kept:
-        raise InputError(
-            f"{folder} has no split train: it has {', '.join(facts.sizes)}"
-        )
+        there = ", ".join(facts.sizes) or "none"
+        raise InputError(f"{folder} has no split train: it has {there}")
     size = f"-{image_size}" if image_size else ""
     path = cache / f"{name}-{folder.name}-{_fingerprint(folder)}{size}.npz"
     sizes = {split: facts.sizes[split] for split in kept}
@@ -147,7 +150,9 @@ def _read_facts(folder: Path) -> _Facts:
     if names.is_file():
         classes = tuple(names.read_text(encoding="utf-8").split("\n")[:number])
     sizes = {
-        split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]
+        split["name"]: sum(map(int, split.get("shardLengths", ())))
+        for split in info.get("splits", ())
+        if "name" in split
     }
     return _Facts(images[0], labels[0], shape, classes, sizes)
 

@@ -105,9 +105,21 @@ def test_what_is_no_set_of_images_by_class_is_refused(tmp_path):
         read_prepared(folder, tmp_path)
 
 
+@pytest.mark.parametrize("splits", [[], [{"name": "train"}], [{}], None])
+def test_damaged_facts_are_one_line(splits, tmp_path):
+    folder = prepare(tmp_path)
+    info = {"fileFormat": "array_record"} | (
+        {} if splits is None else {"splits": splits}
+    )
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(InputError):
+        read_prepared(folder, tmp_path / "cache")
+
+
 def test_the_newest_version_counts(tmp_path):
     for version in ("9.0.0", "10.0.0"):
         (tmp_path / "a" / version).mkdir(parents=True)
         (tmp_path / "a" / version / "dataset_info.json").write_text("{}")
     assert find_prepared("a", [tmp_path]).name == "10.0.0"
+    assert find_prepared("./a", [tmp_path]) is None  # a folder of this name
     assert prepared.is_known("cifar100") and not prepared.is_known("no_such_set")
