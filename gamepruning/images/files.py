@@ -16,7 +16,8 @@ from gamepruning.types import InputError
 SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .avif".split()
 )
-_GREY = ("1", "L", "LA", "La", "I")  # and I;16 with its likes
+_GREY = ("1", "L", "LA", "La")
+_DEEP = ("I", "I;")  # how modes of 16 bits, and of 32, begin
 _TURNED = (5, 6, 7, 8)  # orientations of EXIF that swap height and width
 _ORIENTATION = 0x0112
 
@@ -27,6 +28,7 @@ class Header(NamedTuple):
     size: tuple[int, int]  # height, width
     is_grey: bool
     has_alpha: bool
+    is_deep: bool  # more than 8 bits
 
 
 class Pictures(NamedTuple):
@@ -58,7 +60,8 @@ def read_images(
     """Read image files as arrays of one shape.
 
     Transparent pixels become white, photographs are turned as EXIF says, and 16 bits
-    become 8. An image that is resized keeps its proportions: the middle is cut out.
+    become 8; an image that would be all black by that cannot be read. An image that is
+    resized keeps its proportions: the middle is cut out.
 
     Args:
       paths: the files.
@@ -95,6 +98,9 @@ def read_images(
     alpha = [k for k in made if known[k].has_alpha]
     if alpha:
         notes.append(f"{len(alpha):,} images with transparency laid on white")
+    deep = sum(known[k].is_deep for k in made)
+    if deep:
+        notes.append(f"16 bits read as 8 ({deep:,} images)")
     notes = [*filter(None, [size_note]), *notes, *unreadable]
     return Pictures(np.stack([*made.values()]), [*made], notes)
 
@@ -105,8 +111,9 @@ def _header(path: Path) -> Header | str:
         width, height = image.size
         if image.getexif().get(_ORIENTATION) in _TURNED:
             width, height = height, width
-        is_grey = image.mode in _GREY or image.mode.startswith("I;")
-        return Header((height, width), is_grey, image.has_transparency_data)
+        is_grey, is_deep = image.mode in _GREY, image.mode[:2] in _DEEP
+        is_grey |= is_deep
+        return Header((height, width), is_grey, image.has_transparency_data, is_deep)
     return trouble[0]
 
 
@@ -136,8 +143,10 @@ def to_shape(image: Image.Image, shape: Shape) -> UInt8[np.ndarray, "H W C"]:
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise ValueError("pixels are not whole numbers")
-    if image.mode == "I" or image.mode.startswith("I;"):  # of 16 bits
+    if image.mode[:2] in _DEEP:
         pixels = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        if 0 < (most := pixels.max()) < 257:
+            raise ValueError(f"16 bits of which the largest is {most}: save it as 8")
         image = Image.fromarray((pixels // 257).astype(np.uint8))
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")

@@ -37,6 +37,7 @@ class _Listing(NamedTuple):
     images: list[_File]
     others: list[str]  # files that are not images
     empty: list[str]  # folders of classes without images
+    beside: list[str]  # folders beside the parts
 
 
 def read_folder(
@@ -45,7 +46,8 @@ def read_folder(
     """Read the images in a folder, one sub-folder a class.
 
     The sub-folders of classes may lie in `train`, and `test` and `val`, if there are.
-    Hidden files and what is not an image are left out, what cannot be read is named.
+    Hidden files, what is not an image, and folders beside the parts are left out; what
+    cannot be read is named.
 
     Args:
       folder: the folder.
@@ -62,7 +64,7 @@ def read_folder(
       >>> read_folder("pets")  # doctest: +SKIP
     """
     folder = Path(folder).expanduser()
-    files, others, empty = _list(folder)
+    files, others, empty, beside = _list(folder)
     if not files:
         raise InputError(f"no images in {folder}: {_EXPECTED}")
     _check_classes(folder, files)
@@ -77,6 +79,7 @@ def read_folder(
         parts[part] = Labelled(images[rows], np.array(labels, np.int32))
     notes += note_names(others, "files that are not images left out")
     notes += note_names(empty, "folders without images left out")
+    notes += note_names(beside, "folders beside train left out")
     return ImageSet(parts, classes, tuple(notes))
 
 
@@ -104,16 +107,16 @@ def _list(folder: Path) -> _Listing:
     """The images of a folder, of all its parts."""
     if not folder.is_dir():
         raise InputError(f"no folder {folder}")
-    listing = _Listing([], [], [])
+    listing = _Listing([], [], [], [])
     inner, _ = _contents(folder)
     named = [path for path in inner if path.name.lower() in PARTS]
-    roots = {path: PARTS[path.name.lower()] for path in named if _contents(path)[0]}
-    if not roots:
+    roots = {path: PARTS[path.name.lower()] for path in named if _is_part(path)}
+    if not any(_contents(path)[0] for path in named):  # classes of such names
         roots = {folder: "train"}
     elif "train" not in roots.values():
         raise InputError(f"{folder} has {named[0].name}, but no folder train beside it")
     else:
-        listing.others.extend(path.name for path in inner if path not in roots)
+        listing.beside.extend(path.name for path in inner if path not in roots)
     for root, part in roots.items():
         classes, files = _contents(root)
         if loose := [path for path in files if is_image(path)]:
@@ -125,6 +128,12 @@ def _list(folder: Path) -> _Listing:
         for path in classes:
             _add_class(listing, folder, part, path)
     return listing
+
+
+def _is_part(folder: Path) -> bool:
+    """True if there are folders of classes, or images that should lie in such."""
+    classes, files = _contents(folder)
+    return bool(classes) or any(map(is_image, files))
 
 
 def _add_class(listing: _Listing, folder: Path, part: str, path: Path) -> None:

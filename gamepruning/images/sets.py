@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,33 +94,51 @@ def note_names(names: Sequence[str], what: str) -> list[str]:
     return [f"{what} ({len(names):,}): {', '.join(names[:3])}{more}"]
 
 
-def group_copies(images: Any, test: Labelled | None = None) -> tuple[Any, list[str]]:
-    """Number images so that copies of one have one number, and compare with a test.
+def group_copies(parts: Mapping[str, Labelled]) -> tuple[Any, list[str]]:
+    """Number images so that copies of one have one number, and compare the parts.
 
     Args:
-      images: training images, uint8 [B, H, W, C].
-      test: images of a part of its own.
+      parts: "train", and "validation" and "test" where they are parts of their own,
+        images uint8 [B, H, W, C] each.
 
     Returns:
-      Numbers by first appearance, integers [B], and a note if test images are among
-      them. Images are compared by 128 bits of a hash.
+      Numbers of the training images by first appearance, integers [B], and notes if
+      one is in several classes, or images of a part are in one before it. Images are
+      compared by 128 bits of a hash.
     """
+    images, labels = parts["train"]
     seen: dict[bytes, int] = {}
     groups = np.array([seen.setdefault(_hash(i), len(seen)) for i in images])
-    alike = sum(_hash(i) in seen for i in test.images) if test else 0
-    return groups, [f"{alike:,} test images are training images, too"] if alike else []
+    notes, before = [], "training"
+    pairs = np.unique(np.stack([groups, labels]), axis=1)[0]
+    if several := int((np.bincount(pairs) > 1).sum()):
+        notes.append(f"{several:,} training images are in several classes")
+    for part in ("validation", "test"):
+        hashes = [_hash(i) for i in parts[part].images] if part in parts else []
+        if alike := sum(own in seen for own in hashes):
+            notes.append(f"{alike:,} {part} images are {before} images, too")
+        if hashes:
+            before = "training or validation"
+            seen |= dict.fromkeys(hashes, -1)
+    return groups, notes
 
 
 def check_counts(name: str, found: ImageSet, groups: Any, least: int) -> None:
     """Check that every class has enough different training images to be split.
 
+    An image in several classes counts for that of its first copy.
+
     Raises:
       InputError: one has not.
     """
+    labels = found.parts["train"].labels
+    first = labels[np.unique(groups, return_index=True)[1]]
     for label, class_name in enumerate(found.classes):
-        count = len(np.unique(groups[found.parts["train"].labels == label]))
-        if 0 < count < least:
-            told = f"{count} different training image{'s' * (count > 1)}"
+        count = int((first == label).sum())
+        own = len(np.unique(groups[labels == label]))
+        if own and count < least:
+            told = f"{count} different training image{'s' * (count != 1)}"
+            told += f" of its own, {own - count} of another class, too" * (own > count)
             raise InputError(f"{name}: {class_name} has {told}, expected {least}")
 
 

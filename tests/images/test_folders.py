@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from gamepruning.images import read_folder
-from gamepruning.images.sets import group_copies
+from gamepruning.images.sets import Labelled, group_copies
 from gamepruning.types import InputError
 
 
@@ -114,6 +114,15 @@ def test_what_is_left_out_is_named_and_counted(pets):
     assert empty == "folders without images left out (1): fox"
 
 
+def test_a_folder_beside_the_parts_is_called_one(tmp_path):
+    for name in ("train/cat", "train/dog", "holdout/cat"):
+        draw(tmp_path / name / "a.png")
+    (tmp_path / "val").mkdir()
+    found = read_folder(tmp_path)
+    assert list(found.parts) == ["train"]
+    assert found.notes == ("folders beside train left out (2): holdout, val",)
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -123,6 +132,14 @@ def test_what_is_left_out_is_named_and_counted(pets):
         (("cat/a.png", "cat/b.png"), r"only one class has images \(cat\), expected"),
         (("cat/young/a.png", "dog/a.png"), r"cat holds folders \(young\): put"),
         (("test/cat/a.png", "test/dog/b.png"), "has test, but no folder train"),
+        (
+            ("train/cat/a.png", "train/dog/a.png", "test/a.png"),
+            "1 images lie in .*test",
+        ),
+        (
+            ("train/a.png", "test/cat/a.png", "test/dog/b.png"),
+            "1 images lie in .*train",
+        ),
         (("cat/a.txt",), "no images in"),
     ],
 )
@@ -148,6 +165,39 @@ def test_images_that_cannot_all_be_held_are_refused(pets, monkeypatch):
 def test_copies_are_found_among_very_many_images():
     images = np.zeros((20_001, 2, 2, 1), np.uint8)
     images[7] = 1
-    groups, notes = group_copies(images)
+    part = Labelled(images, np.zeros(len(images), np.int32))
+    groups, notes = group_copies({"train": part})
     assert (np.flatnonzero(groups) == [7]).all()
     assert not notes
+
+
+def numbered(*numbers, labels=None):
+    images = np.array(numbers, np.uint8).reshape(-1, 1, 1, 1)
+    return Labelled(images, np.zeros(len(images), int) if labels is None else labels)
+
+
+def test_copies_between_all_parts_are_told():
+    parts = {"train": numbered(1, 2), "test": numbered(2, 3, 4)}
+    assert group_copies(parts)[1] == ["1 test images are training images, too"]
+    assert group_copies(parts | {"validation": numbered(1, 3)})[1] == [
+        "1 validation images are training images, too",
+        "2 test images are training or validation images, too",
+    ]
+
+
+def test_an_image_of_several_classes_is_told():
+    train = numbered(1, 1, 2, 2, 3, labels=np.array([0, 1, 0, 0, 1]))
+    groups, notes = group_copies({"train": train})
+    assert groups.tolist() == [0, 0, 1, 1, 2]
+    assert notes == ["1 training images are in several classes"]
+
+
+def test_16_bits_are_told_and_an_image_that_would_be_black_is_named(pets):
+    draw(pets / "cat" / "0.png", mode="I;16", value=257 * 9)
+    draw(pets / "cat" / "1.png", mode="I;16", value=200)
+    draw(pets / "cat" / "2.png", mode="I;16", value=0)
+    found = read_folder(pets)
+    assert len(found.parts["train"].images) == 11
+    assert "16 bits read as 8 (2 images)" in found.notes
+    told = "left out (1): cat/1.png (16 bits of which the largest is 200: save it as 8)"
+    assert found.notes[-1].endswith(told)

@@ -102,7 +102,7 @@ def _split(
         notes.append("the part for validation is the test, as there is no other")
     shares: dict[str, Any] = {"validation": share, "test": 0.25}
     shares = {part: 0.0 if part in parts else own for part, own in shares.items()}
-    groups, told = group_copies(images, parts.get("test"))
+    groups, told = group_copies(parts)
     if any(shares.values()):
         check_counts(name, found, groups, 1 + sum(map(bool, shares.values())))
         rows = split_rows(jax.random.key(seed), labels, groups=groups, **shares)

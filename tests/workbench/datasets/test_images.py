@@ -1,5 +1,7 @@
 """Images in a run: their parts, their pixels, and one clear line if not."""
 
+import shutil
+
 import pytest
 from PIL import Image
 
@@ -76,6 +78,29 @@ def test_a_class_too_small_to_split_is_named(tmp_path):
         InputError, match="pets: cat has 2 different training images, ex"
     ):
         load_dataset(str(tmp_path / "pets"), seed=0)
+
+
+def test_an_image_in_two_classes_is_told_by_their_names(tmp_path):
+    draw(tmp_path / "pets")
+    for path in (tmp_path / "pets" / "cat").glob("*.png"):
+        shutil.copy(path, tmp_path / "pets" / "dog" / f"copy of {path.name}")
+    notes = load_dataset(str(tmp_path / "pets"), seed=0).notes
+    assert any("training images are in several classes" in note for note in notes)
+    shutil.rmtree(tmp_path / "pets" / "dog")
+    shutil.copytree(tmp_path / "pets" / "cat", tmp_path / "pets" / "dog")
+    told = "pets: dog has 0 different training images of its own, .* of another class"
+    with pytest.raises(InputError, match=told):
+        load_dataset(str(tmp_path / "pets"), seed=0)
+
+
+def test_a_path_is_a_folder_though_a_set_of_its_name_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "pets")
+    made = tmp_path / "data" / "pets" / "1.0.0"
+    made.mkdir(parents=True)
+    (made / "dataset_info.json").write_text("{}")
+    assert image_kind("pets", tmp_path / "data") == "prepared"
+    assert image_kind("./pets", tmp_path / "data") == "folder"
 
 
 def test_a_set_that_is_not_there_is_said_at_once(tmp_path):
