@@ -27,7 +27,8 @@ def hold(path: Path) -> Iterator[None]:
     """Hold the lock of a file to the end of the block, or of the process if it dies.
 
     The system keeps the lock, not the file: what a killed process leaves is free. Where
-    a file system knows no locks everybody gets it.
+    a file system knows no locks everybody gets it. Windows has none: no file is opened,
+    as the folder of an open one could not be renamed.
 
     Args:
       path: the file; made if there is none, in a folder that exists.
@@ -44,6 +45,9 @@ def hold(path: Path) -> Iterator[None]:
       ...         print(str(error).split()[0])
       process
     """
+    if fcntl is None:
+        yield
+        return
     with path.open("a+", encoding="utf-8") as file:
         _take(file, patience=0.2)
         if not _is_at(path, file.fileno()):
@@ -56,6 +60,8 @@ def hold(path: Path) -> Iterator[None]:
 
 def holder(path: Path) -> str:
     """Who holds the lock of a file, in words; "" if nobody does."""
+    if fcntl is None:
+        return ""
     try:
         with path.open("a+", encoding="utf-8") as file:
             _take(file)
@@ -76,8 +82,6 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 def _take(file: Any, patience: float = 0.0) -> None:
     """Take the lock; somebody who only asks for the holder has it for a moment."""
-    if fcntl is None:
-        return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -23,8 +23,8 @@ def keep_programs() -> None:
         kind += next((line for line in lines if line.startswith("flags")), "")
     root = os.environ.get("GAMEPRUNING_CACHE") or "~/.cache/gamepruning"
     name = f"programs-{hashlib.sha1(kind.encode()).hexdigest()[:8]}"
-    kept = Path(root).expanduser() / name
-    with contextlib.suppress(OSError, RuntimeError):
+    with contextlib.suppress(OSError, RuntimeError):  # no home folder, among others
+        kept = Path(root).expanduser() / name
         kept.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(kept))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -35,7 +35,8 @@ class RunFolder:
     @property
     def partial(self) -> Path:
         """The folder until the run is done."""
-        return self.out.with_name(self.out.name + ".partial")
+        out = self.out if self.out.name else self.out.absolute()
+        return out.with_name(out.name + ".partial")
 
     @property
     def checkpoints(self) -> Path:
@@ -54,6 +55,10 @@ class RunFolder:
         Somebody must not be at work in it. The run to resume must be one of the
         command, such as "prune", if that is given.
         """
+        if not self.out.absolute().name:
+            raise InputError(
+                f"a run cannot be written to {self.out}: name a new folder"
+            )
         lock, out = self.partial / LOCK, self.out
         if out.suffix == ".partial":
             raise InputError(

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
 
+from gamepruning.files import lock
 from gamepruning.files.checkpoint import save_checkpoint
 from gamepruning.files.lock import hold, holder
 from gamepruning.files.records import read_records
@@ -64,6 +66,25 @@ def test_places_that_are_taken(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the run folder"):
         started(tmp_path / "file" / "run", False).__enter__()
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", ".."])
+def test_a_place_without_a_name_is_bad_input(name, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for resume in (False, True):
+        with pytest.raises(InputError, match="exists|name a new folder|to resume"):
+            RunFolder(Path(name), resume).check()
+
+
+def test_without_locks_no_file_stays_open(tmp_path, monkeypatch):
+    """Windows has none, and renames no folder in which a file is open."""
+    monkeypatch.setattr(lock, "fcntl", None)
+    with started(tmp_path / "run", False) as folder:
+        folder.write_text("a.txt", "hello")
+        assert not (folder.partial / "lock").exists()
+        assert holder(folder.partial / "lock") == ""
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["a.txt"]
 
 
 def test_names_do_not_collide(tmp_path):

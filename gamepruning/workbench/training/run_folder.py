@@ -38,7 +38,7 @@ def open_folder(
         data, network, kind = stem
         network = Path(network.split(":")[0]).stem
         out = fresh_name(Path("runs"), f"{Path(data).stem}-{network}-{kind}")
-    folder = RunFolder(out, resume)
+    folder = RunFolder(out.expanduser(), resume)
     folder.check(settings.COMMAND)
     settings = settings.but(**_absolute(settings))
     return folder, _stored(folder, settings, console) if resume else settings

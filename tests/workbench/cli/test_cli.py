@@ -573,6 +573,7 @@ def test_compiled_programs_are_kept_unless_the_user_says_where(tmp_path, monkeyp
 def test_no_place_for_compiled_programs_is_no_error(tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("GAMEPRUNING_CACHE", str(tmp_path / "file"))
-    keep_programs()
+    for place in (str(tmp_path / "file"), "~nobody-of-this-name/cache"):
+        monkeypatch.setenv("GAMEPRUNING_CACHE", place)
+        keep_programs()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ

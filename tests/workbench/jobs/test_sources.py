@@ -2,8 +2,10 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.files.run_folder import RunFolder
@@ -12,7 +14,8 @@ from gamepruning.workbench.jobs import one_curve
 from gamepruning.workbench.jobs.run import prepare, sources_of
 from gamepruning.workbench.settings import studies
 from gamepruning.workbench.settings.prune import PruneSettings
-from gamepruning.workbench.training.run_folder import check_sources
+from gamepruning.workbench.settings.studies import BandsSettings
+from gamepruning.workbench.training.run_folder import check_sources, open_folder
 
 
 def write(path, shift=0):
@@ -119,7 +122,15 @@ def test_every_study_looks_at_its_data_and_at_its_module(tmp_path):
         assert after[f"{net}:make"] != before[f"{net}:make"]
 
 
-@pytest.mark.parametrize("made", [PruneSettings, studies.BandsSettings])
+def test_a_run_folder_may_be_named_from_home(tmp_path, monkeypatch):
+    """The shell leaves --out=~/run as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    how = {"out": Path("~/run"), "resume": False, "console": Console()}
+    folder, _ = open_folder(BandsSettings(), ("digits", "mlp", "bands"), **how)
+    assert folder.out == tmp_path / "run"
+
+
+@pytest.mark.parametrize("made", [PruneSettings, BandsSettings])
 def test_weights_of_a_run_are_used_on_its_split(made, tmp_path):
     then = PruneSettings.of(dataset="iris", widths=(4,), seed=1)
     params = prepare(then, 1).task.params
