@@ -93,8 +93,6 @@ def make_task(
     or do not fit each other.
     """
     dataset = load_dataset(name, data_dir=data.data_dir, seed=seed, **data.options())
-    if judged.augment and len(dataset.input_shape) != 3:
-        raise InputError(f"--augment is for images, {dataset.name} has none")
     brought, notes = None, ()
     if chosen.module:
         brought = load_user_network(chosen.module)
@@ -103,6 +101,9 @@ def make_task(
         network, notes = as_model(chosen.module, brought, inputs, is_loaded=is_loaded)
     else:
         network = workbench_network(chosen, dataset.input_shape, dataset.num_outputs)
+    if judged.augment and len(dataset.input_shape) != 3:
+        told = f"--augment is for images, {network.name} reads none of {dataset.name}"
+        raise InputError(told)
     params = network.init(key)
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
     measures = _measures(dataset, judged, brought)

@@ -17,7 +17,11 @@ from gamepruning.trees.paths import named_leaves
 from gamepruning.types import InputError
 from gamepruning.workbench.jobs.prune import run_prune
 from gamepruning.workbench.jobs.run import prepare
-from gamepruning.workbench.settings.parts import DataSettings, NetworkSettings
+from gamepruning.workbench.settings.parts import (
+    DataSettings,
+    NetworkSettings,
+    TrainingSettings,
+)
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training.loop import Split, make_train_step
 from gamepruning.workbench.training.task import make_task
@@ -273,6 +277,26 @@ def test_an_error_of_the_package_is_not_the_users(tmp_path):
     for spec in (f"{tmp_path}/net.py:make", None):
         with pytest.raises(KeyError), told_own(spec):
             {}["bug"]
+
+
+@pytest.mark.parametrize("shape", ["64", "8, 8, 1"])
+def test_crops_are_for_networks_that_read_images(shape, tmp_path):
+    code = f"""
+        import jax.numpy as jnp
+
+        def make():
+            params = {{"a": jnp.ones((64, 6)) / 64, "b": jnp.eye(6, 10)}}
+            flat = lambda x: x.reshape(x.shape[0], -1)
+            apply = lambda p, x: jnp.tanh(flat(x) @ p["a"]) @ p["b"]
+            return apply, params, jnp.ones((1, {shape}))
+    """
+    (tmp_path / "net.py").write_text(textwrap.dedent(code))
+    judged = TrainingSettings(augment=True)
+    if shape == "64":
+        with pytest.raises(InputError, match="--augment is for images, net.py:make re"):
+            task_of(tmp_path / "net.py", judged=judged)
+    else:
+        assert task_of(tmp_path / "net.py", judged=judged).players.num_players == 6
 
 
 def test_weights_under_names_like_pytorchs_are_taken_as_they_are(tmp_path):
