@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gamepruning.metrics import accuracy
 from gamepruning.trees.processes import to_host
 from gamepruning.trees.trainable import is_trainable
 from gamepruning.types import InputError
@@ -71,6 +72,29 @@ def tolerance(*trees: Any) -> float:
     ]
     widest = max((float(jnp.finfo(dtype).eps) for dtype in dtypes), default=1e-7)
     return min(max(1000 * widest, 1e-9), 0.1)
+
+
+def check_value(found: float, expected: float, metric: Any, labels: Any) -> None:
+    """Check that a metric is the same after players were taken out for real.
+
+    Outputs were compared before. It may differ by rounding, which is relative to large
+    values, and by one example for which rounding decides between two classes.
+
+    Args:
+      found: the metric of the small network.
+      expected: that of the full network with the players gated off.
+      metric: accuracy, or another one, in which each class may count alike.
+      labels: of the examples [B], integers where they are classes.
+
+    Raises:
+      RuntimeError: it is another value.
+    """
+    num = len(labels)
+    if metric is not accuracy and np.issubdtype(labels.dtype, np.integer):
+        counts = np.unique(labels, return_counts=True)[1]
+        num = len(counts) * counts.min()
+    if abs(found - expected) > max(1e-3, 1.5 / num) * max(1.0, abs(expected)):
+        raise RuntimeError(f"{expected} with players gated off, {found} without them")
 
 
 def sample_inputs(inputs: Sequence[Any]) -> tuple:
