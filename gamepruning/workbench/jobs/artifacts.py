@@ -99,16 +99,14 @@ def write_models(
 
 def write_inputs(folder: Path, task: Task) -> None:
     """How raw data become the model's inputs, and which rows are in which part."""
-    how, rows = task.dataset.preprocessing, task.dataset.rows
     batch, data = fixed_batch(folder / PROGRAM), task.dataset
+    how, rows, model = data.preprocessing, data.rows, folder / "model"
     snippet = render("use.txt", input_shape=data.input_shape, batch=batch)
     facts = {"model": task.network.name, "data": data, "batch": batch}
     readme = render("use.md", snippet=snippet, **facts)
-    (folder / "model" / "README.md").write_text(readme, encoding="utf-8")
+    (model / "README.md").write_text(readme, encoding="utf-8")
     if how:
-        (folder / "model" / "preprocessing.json").write_text(
-            how + "\n", encoding="utf-8"
-        )
+        (model / "preprocessing.json").write_text(how + "\n", encoding="utf-8")
     if rows is not None:
         numbers = {part: own.tolist() for part, own in rows._asdict().items()}
         (folder / "rows.json").write_text(json.dumps(numbers) + "\n", encoding="utf-8")
@@ -119,10 +117,8 @@ def draw(
 ) -> dict[str, str]:
     """Draw the figures, write them as PNG, and return them as SVG for the report."""
     families, mask, records = result.families, choice.mask, run.folder.records.read()
-    figures = {
-        "contest": plots.plot_contest(result),
-        "training": plots.plot_training(records, result=result),
-    }
+    figures = {"contest": plots.plot_contest(result)}
+    figures["training"] = plots.plot_training(records, result=result)
     if choice.trace is None or len(choice.trace) == 0:
         value = np.asarray(choice.value)
         means = choice.means or Scores(value, np.zeros(len(value)), 0)

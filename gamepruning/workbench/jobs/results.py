@@ -36,7 +36,8 @@ def summarise(
     """Judge every network on the test data, and measure the dense and the small one."""
     data, costs = task.dataset, measure_costs(task, compared)
     names = data.class_names or tuple(map(str, range(data.num_outputs)))
-    pruned, report = _judge(task, compared.pruned), compared.repair
+    shipped, report = choose_shipped(task, compared.pruned), compared.repair
+    pruned = _judge(task, compared.pruned, shipped)
     return RunResult(
         command=settings.command(),
         dataset=data.name,
@@ -56,7 +57,7 @@ def summarise(
         max_error=removal_error(
             task.players, choice, compared.small.compacted, checked_inputs(task)
         ),
-        shipped=choose_shipped(task, compared.pruned),
+        shipped=shipped,
         seconds=dict(seconds),
         notes=(
             *make_notes(task, settings, choice, costs, pruned.recalls),
@@ -71,8 +72,8 @@ def summarise(
     )
 
 
-def _judge(task: Task, entrant: Entrant) -> Contender:
-    """A network on the test data, at each of its stages."""
+def _judge(task: Task, entrant: Entrant, shipped: str = "") -> Contender:
+    """A network on the test data, at each stage; its classes as shipped, or at last."""
     apply, data, last = entrant.network.apply, task.dataset, entrant.last
     values: dict[str, Any] = {
         stage: evaluate(apply, params, data.test, task.metric)
@@ -80,7 +81,7 @@ def _judge(task: Task, entrant: Entrant) -> Contender:
     }
     values["validation"] = evaluate(apply, last, data.validation, task.metric)
     if data.task == "classification":
-        outputs = predict(apply, last, data.test.inputs)
+        outputs = predict(apply, entrant.stages.get(shipped, last), data.test.inputs)
         values |= metrics.class_scores(outputs, data.test.labels)._asdict()
     return Contender(key=entrant.key, label=entrant.label, kept=entrant.kept, **values)
 
@@ -138,8 +139,7 @@ def make_notes(
         missed=[task.dataset.class_names[k] for k, r in enumerate(recalls) if r == 0],
         families=_family_rows(task, choice),
         all_stay=choice.mask.all(),
-        threshold=settings.game.threshold,
         has_gates=choice.full.how == "gates",
-        is_factory=settings.network.module and settings.rivals,
+        asked=settings,
     )
     return (*task.notes, *text.splitlines())

@@ -24,7 +24,7 @@ class Contender:
     repaired: float | None = None  # readers fitted, nothing fine-tuned
     tuned: float | None = None  # after fine-tuning (or, for "scratch", training)
     validation: float | None = None  # of what `final` judges, on the validation data
-    recalls: tuple[float | None, ...] = ()  # by class, of what `final` judges
+    recalls: tuple[float | None, ...] = ()  # by class, of what is shipped, or at last
     accuracy: float | None = None  # of classes, likewise
     balanced_accuracy: float | None = None  # the mean recall
 

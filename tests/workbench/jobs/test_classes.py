@@ -10,11 +10,14 @@ import pytest
 from rich.console import Console
 
 from gamepruning import metrics
+from gamepruning.trees.paths import named_leaves, path_name
 from gamepruning.types import InputError
+from gamepruning.workbench.jobs import results
 from gamepruning.workbench.jobs.bands import run_bands
 from gamepruning.workbench.jobs.compare import run_compare
 from gamepruning.workbench.jobs.curve import run_curves
 from gamepruning.workbench.jobs.prune import run_prune
+from gamepruning.workbench.jobs.rivals import Entrant
 from gamepruning.workbench.jobs.sweep import run_sweep
 from gamepruning.workbench.methods.subject import Subject
 from gamepruning.workbench.settings.parts import (
@@ -83,19 +86,36 @@ def test_what_always_names_one_class_is_told(tmp_path):
 
 
 def test_a_messy_table_has_the_figures_of_its_clean_twin(tmp_path):
-    results = []
+    made = []
     for name in write_twins(tmp_path, num=120):
         settings = PruneSettings.of(
             dataset=name, method="magnitude", keep="0.5", rivals=False, epochs=2,
             fine_tune=1, widths=(4,),
         )  # fmt: skip
         quiet = Console(file=io.StringIO())
-        results.append(
-            run_prune(settings, out=Path(f"{name}-run"), console=quiet).result
-        )
-    one, two = results
+        made.append(run_prune(settings, out=Path(f"{name}-run"), console=quiet).result)
+    one, two = made
     assert (one.dense, one.pruned) == (two.dense, two.pruned)
     assert one.classes == two.classes and one.classes.names == ("0", "1", "rare")
+
+
+def test_the_classes_are_those_of_the_weights_that_are_shipped(tmp_path):
+    """Fine-tuning may make it worse; then the folder holds the weights before it."""
+    task = task_of(write_rare(tmp_path / "t.csv"))
+    zeros = jax.tree.map(np.zeros_like, task.params)
+    bias = next(k for k in named_leaves(zeros) if k.endswith("output/bias"))
+
+    def always(label):
+        def fill(path, leaf):
+            return np.eye(2)[label] if path_name(path) == bias else leaf
+
+        return jax.tree_util.tree_map_with_path(fill, zeros)
+
+    stages = {"removed": always(0), "tuned": always(1)}
+    entrant = Entrant("taylor", "taylor", (4,), task.network, stages)
+    made = results._judge(task, entrant, "removed")
+    assert made.recalls == (1.0, 0.0) and made.accuracy == made.removed
+    assert results._judge(task, entrant).recalls == (0.0, 1.0)
 
 
 def test_the_metric_that_is_named_chooses(tmp_path):
