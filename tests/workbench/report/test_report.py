@@ -3,6 +3,7 @@
 import html.parser
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -22,6 +23,7 @@ from gamepruning.workbench.report.tables import (
     print_result,
     render_report,
 )
+from gamepruning.workbench.settings.prune import PruneSettings
 from tests.workbench.example_result import make_contender, make_result, make_untuned
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -74,6 +76,14 @@ def test_the_page_is_whole_and_says_it_all():
         "a&b.py:make",
     ):
         assert words in text
+
+
+def test_loaded_weights_were_not_trained_for_as_many_epochs():
+    settings = {"load": "runs/mine", "module": None}
+    text = read(render(make_result(method="taylor", settings=settings)))
+    assert "All come from the weights that were loaded, but for a network" in text
+    assert "same number of epochs" not in text and "same training" not in text
+    assert "same number of epochs, without" in read(render(make_untuned()))
 
 
 def test_names_cannot_break_the_page():
@@ -184,8 +194,8 @@ def test_numbers_as_people_read_them():
 
 
 def notes_of(families, **facts) -> list[str]:
-    values = {"threshold": 0.01, "families": families, "missed": []}
-    values |= dict.fromkeys(("all_stay", "has_gates", "is_factory"), False) | facts
+    values = {"families": families, "missed": [], "asked": PruneSettings()}
+    values |= dict.fromkeys(("all_stay", "has_gates"), False) | facts
     return render_template("notes.txt", **values).splitlines()
 
 
@@ -199,11 +209,25 @@ def test_notes_are_sentences_on_lines_of_their_own():
     two = notes_of([FamilyRow("a<b", 2, 4, rescued=2), empty])
     assert "emptied a<b (2 of 4 back), c (1" in two[0]
     assert two[1].startswith("Everyone left") and len(two) == 2
-    facts = dict.fromkeys(("all_stay", "has_gates", "is_factory"), True)
+    facts = dict.fromkeys(("all_stay", "has_gates"), True)
+    facts["asked"] = PruneSettings.of(module="net.py:make", load=Path("own"))
     nobody, gates, scratch, blind = notes_of([full], **facts, missed=["b", "c"])
     assert blind.startswith("The pruned network finds no example of b, c: see --class-")
     assert "everyone's participation stays above 0.01. The" in nobody
     assert gates.endswith("named gates.") and scratch.endswith("the smaller size.")
+
+
+def test_what_a_network_of_ones_own_starts_from_is_told():
+    def told(**flags):
+        asked = PruneSettings.of(method="taylor", keep="0.5", **flags)
+        return notes_of([FamilyRow("a", 1, 2)], asked=asked)
+
+    training, scratch = told(module="net.py:make")
+    assert "Training starts from the factory's init or, without one, its" in training
+    assert training.endswith("--load takes trained weights as they are.")
+    assert told(module="net.py:make", load=Path("own.safetensors")) == [scratch]
+    assert told(module="net.py:make", rivals=False) == [training]
+    assert told(model="mlp") == []
 
 
 def test_hints_say_where_data_are_and_how_to_get_them():
