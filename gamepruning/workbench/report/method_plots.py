@@ -30,7 +30,8 @@ def plot_curves(
     which many methods do without; the name of the best comes first. A dashed line is
     the full network, another a size to mark, such as the critical one.
     """
-    shares, most = np.asarray(sizes, float), np.inf if "R^2" in metric else 1.0
+    most = 1.0 if metric in (*theme.IN_PERCENT, "macro F1") else np.inf
+    shares = np.asarray(sizes, float)
     figure, (axes,) = theme.new_figure(8.6, max(4.2, 0.24 * len(curves)))
     tables = {name: np.atleast_2d(np.asarray(v)) for name, v in curves.items()}
     for name in sorted(tables, key=lambda name: -np.nan_to_num(tables[name].mean())):

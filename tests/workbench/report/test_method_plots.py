@@ -32,6 +32,18 @@ def test_lines_are_means_and_bands_one_standard_deviation():
     assert labels == list(CURVES)
 
 
+@pytest.mark.parametrize(
+    ("metric", "ends"), [("macro F1", (0, 1)), ("profit", None), ("R^2", None)]
+)
+def test_a_band_ends_where_the_metric_does(metric, ends):
+    spread = 1.4 / np.sqrt(2)
+    curves = {"taylor": [[-2.1, 0.7], [-0.7, 2.1]]}
+    axis = plot_curves(curves, SIZES[:2], metric=metric).axes[0]
+    band = axis.collections[0].get_paths()[0].vertices[:, 1]
+    wide = -1.4 - spread, 1.4 + spread
+    assert (band.min(), band.max()) == pytest.approx(ends or wide)
+
+
 def test_one_seed_has_no_band_and_svg_is_whole():
     figure = plot_curves({"taylor": [[0.1, 0.2, 0.3]]}, SIZES, metric="R^2")
     assert not figure.axes[0].collections
