@@ -184,7 +184,7 @@ class RateSettings(Settings):
       learning_rate: Learning rate of the weights (default: 0.1 for sgd, 0.001 for
         adam).
       gate_learning_rate: Learning rate of the gates (default: 0.001, more if training
-        has fewer than 5000 steps).
+        has fewer than 5000 steps; 0.01 or more with --keep).
       fine_tune: Passes over the training data after removal; 0 turns fine-tuning off
         (default: a quarter of --epochs).
       repair: After removal, before fine-tuning, fit the weights that read removed

@@ -84,8 +84,8 @@ class SizeSettings(Settings):
         for each family (51/26). The equilibrium game raises its prices until it meets
         this size, instead of taking --preset; all others need --keep or --speed-up.
       unit: What --keep counts: players, parameters, multiply-adds of one example,
-        bytes, or whole milliseconds (latency) that a batch of 1,000 was measured to
-        take on this machine. As many players stay as that size allows.
+        bytes, or whole milliseconds (latency) that a batch of 1,000 (or of all training
+        examples) takes on this machine. As many players stay as that size allows.
       speed_up: Instead of --keep: as many players stay as leave this many times fewer
         multiply-adds, such as 2.1.
       scope: Keep the best of all players, or the same share of every family; for

@@ -76,7 +76,7 @@ def new_progress(console: Console) -> bars.Progress:
         bars.TextColumn("{task.description:<22}"),
         bars.BarColumn(bar_width=28),
         bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(elapsed_when_finished=True),
         bars.TextColumn("[dim]{task.fields[note]}"),
         console=console,
     )

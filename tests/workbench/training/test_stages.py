@@ -6,7 +6,8 @@ import threading
 import jax
 import jax.numpy as jnp
 import pytest
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import Progress, TimeRemainingColumn
 
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.types import InputError
@@ -74,6 +75,11 @@ def test_a_stage_goes_on_while_another_process_has_a_finite_loss(trainer):
     found = stages.run_stage(stage._replace(loss_of=lambda own: 0.5), trainer)
     assert found.epochs == 3
     assert [line["loss"] for line in trainer.folder.records.read()] == [0.5] * 3
+
+
+def test_a_bar_tells_the_time_that_is_left():
+    columns = stages.new_progress(Console()).columns
+    assert any(isinstance(column, TimeRemainingColumn) for column in columns)
 
 
 def test_two_stages_run_side_by_side(trainer):
