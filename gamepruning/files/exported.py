@@ -27,7 +27,8 @@ def check_platform(program: export.Exported, path: str | os.PathLike[str]) -> No
     Where a default device is set, as by `jax.default_device`, that is the choice.
     """
     here, known = export.default_export_platform(), program.platforms
-    if here not in known and jax.config.jax_default_device is None:
+    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    if here not in known and chosen is None:
         raise InputError(
             f"{path} was exported for {', '.join(known)}, and JAX runs on {here} here: "
             "export it anew where it was made, with export_stablehlo(..., "

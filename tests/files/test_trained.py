@@ -58,6 +58,49 @@ def test_what_changes_no_split_is_fine(then, now, tmp_path):
     check_trained_alike(trained(tmp_path, **then), GIVEN | now, NAMES)
 
 
+def image(mean, scale=1.0):
+    return json.dumps({"kind": "image", "mean": mean, "scale": scale})
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "flags", "told"),
+    [
+        (
+            [0.5, 0.4, 0.3],
+            0.0,
+            {},
+            "with --pixel-mean 0.5 0.4 0.3, not with --pixel-mean",
+        ),
+        ([0.5, 0.5, 0.5], 0.5, {"pixel_mean": [0.5]}, ""),
+        (0.5, 0.5000001, {"pixel_mean": [0.5]}, ""),
+        (0.5, 0.4, {"dataset": "other", "pixel_mean": [0.4]}, "--pixel-mean 0.4"),
+    ],
+)
+def test_pixels_are_scaled_as_the_run_says_that_they_were(
+    then, now, flags, told, tmp_path
+):
+    """Its flags may not say it: published weights have a scaling of their own."""
+    trained(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "preprocessing.json").write_text(image(then))
+    if not told:
+        return check_trained_alike(tmp_path, GIVEN | flags, NAMES, image(now))
+    with pytest.raises(InputError, match=told):
+        check_trained_alike(tmp_path, GIVEN | flags, NAMES, image(now))
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_other_images_may_be_standardised_by_other_numbers(standardise, tmp_path):
+    trained(tmp_path, standardise=standardise)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "preprocessing.json").write_text(image(0.5))
+    now = GIVEN | {"dataset": "other", "standardise": True}
+    if standardise:
+        return check_trained_alike(tmp_path, now, NAMES, image(0.4))
+    with pytest.raises(InputError, match="without --standardise, not with --stand"):
+        check_trained_alike(tmp_path, now, NAMES, image(0.4))
+
+
 @pytest.mark.parametrize("config", ["{", "[]", '{"settings": {}}', '{"settings": 1}'])
 def test_of_other_folders_nothing_is_known(config, tmp_path):
     (tmp_path / "config.json").write_text(config)

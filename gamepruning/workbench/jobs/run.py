@@ -144,7 +144,8 @@ def prepare(
     if is_calibrated and task.dataset.task != "classification":
         raise InputError("--value calibrated is for classes: take loss or metric")
     if load is not None:
-        check_trained_alike(load, settings.to_dict(), settings.data.flat())
+        names, how = settings.data.flat(), task.dataset.preprocessing
+        check_trained_alike(load, settings.to_dict(), names, how)
         read = load_torch if is_published else load_weights
         task = task._replace(params=read(load, task.params))
     training = settle_for(task, settings, rates, has_budget=has_budget)
