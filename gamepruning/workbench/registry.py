@@ -74,8 +74,9 @@ class Method:
     def asks(self) -> tuple[str, ...]:
         """Settings that only methods like this one take."""
         own = ("bias",) if self.scorer == "biased_banzhaf" else ()
-        asks = (*ASKS[self.kind], *own)
-        return asks if self.is_iterated else tuple(a for a in asks if a not in ROUNDS)
+        spared = ("evaluations",) if self.scorer == "greedy" else ()
+        spared += () if self.is_iterated else ROUNDS
+        return tuple(a for a in (*ASKS[self.kind], *own) if a not in spared)
 
     @property
     def unused(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
+from gamepruning.spelling import flag_of
 from gamepruning.uncertainty.names import McueOutput
 from gamepruning.workbench.registry import (
     COMPARED,
@@ -162,15 +163,14 @@ class CompareSettings(parts.CommandSettings):
 
     def as_equilibrium(self, dataset: str, seed: int) -> prune.PruneSettings:
         """The part that `gamepruning prune --keep` does, on one data set."""
+        rates = parts.RateSettings(fine_tune=self.fine_tune, repair=self.repair or None)
         return prune.PruneSettings(
             dataset=dataset,
             network=self.network,
             size=prune.SizeSettings(keep=self.keep),
             data=self.data.fit_for(dataset),
             training=self.training,
-            rates=parts.RateSettings(
-                fine_tune=self.fine_tune, repair=self.repair or None
-            ),
+            rates=rates,
             seed=seed,
         )
 
@@ -214,6 +214,11 @@ class BandsSettings(parts.DatasetCommandSettings):
     families: Annotated[tuple[str, ...], parts.NAMES] = ()
     seed: parts.Seed = 0
     load: parts.Load = None
+
+    def problems(self) -> Iterator[str]:
+        for name in self.training.given() if self.load is not None else ():
+            if name != "metric":
+                yield f"{flag_of(name)} is for training, which --load leaves out"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

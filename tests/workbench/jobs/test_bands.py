@@ -92,6 +92,7 @@ def test_the_numbers_agree(done):
         ("--dataset nonsense", "no data set 'nonsense'"),
         ("--families conv", "no family 'conv'"),
         ("--load nowhere.safetensors", "nowhere.safetensors"),
+        ("--load w.safetensors --epochs 3", "--epochs is for training, which --load"),
         ("--resume", "--resume needs --out"),
         ("--dataset numbers.csv", "needs classes"),
     ],

@@ -86,8 +86,8 @@ def training(made, out):
 
 def flags_for(name):
     method = METHODS[name]
-    in_rounds = IN_ROUNDS if "step" in method.asks else {}
-    return {**NETWORK, **NEEDED[method.kind], **in_rounds}
+    flags = IN_ROUNDS | NEEDED[method.kind]
+    return {**NETWORK, **{k: v for k, v in flags.items() if k in method.asks}}
 
 
 def choose_by(name, made, out, *, keep, **flags):

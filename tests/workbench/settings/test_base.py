@@ -143,6 +143,10 @@ def test_nothing_is_left_to_choose(num_train, task):
         ({"method": "taylor", "keep": "9", "preset": "l1_strong"}, "the equilibrium"),
         ({"scope": "global"}, "--scope goes with power indices .* and bandits .* and"),
         (
+            {"method": "building-greedy", "keep": "9", "evaluations": 99},
+            r"--evaluations goes with power indices \(--method shapley\), not",
+        ),
+        (
             {"method": "banzhaf", "keep": "9", "step": 2.0},
             r"--step goes with power indices in rounds \(--method pruning\), not",
         ),
