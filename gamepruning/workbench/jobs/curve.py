@@ -116,8 +116,9 @@ def _write(
 
 def _csv(metric: str, dense: Sequence[float], rows: Sequence[dict]) -> str:
     """One line a method, seed and size."""
-    kinds = {"values": metric, "tuned": "fine-tuned", "balanced": BALANCED}
-    kinds["balanced tuned"] = f"{BALANCED}, fine-tuned"
+    kinds = {"values": metric, "tuned": "fine-tuned"}
+    if metric != BALANCED:
+        kinds |= {"balanced": BALANCED, "balanced tuned": f"{BALANCED}, fine-tuned"}
     kinds = {kind: name for kind, name in kinds.items() if kind in rows[0]}
     lines = []
     for row in rows:

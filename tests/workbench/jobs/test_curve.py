@@ -85,6 +85,17 @@ def test_rows_are_networks_after_removal(done):
     assert [float(line["size"]) for line in lines[:3]] == [0.2, 0.4, 0.6]
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "balanced accuracy"])
+def test_no_column_is_there_twice(metric):
+    row = {"method": "random", "seed": 0, "num_players": 20, "sizes": [4]}
+    row |= dict.fromkeys(("values", "tuned", "balanced", "balanced tuned"), [0.5])
+    head, line = curving._csv(metric, [0.9], [row]).splitlines()
+    names = head.split(",")
+    assert len({*names}) == len(names) and "balanced accuracy" in names
+    assert ("accuracy" in names) == (metric == "accuracy")
+    assert line.startswith("random,0,0.2,4,20,0.5,")
+
+
 def test_it_goes_on_where_it_was_cut_off(done, tmp_path, monkeypatch):
     calls = []
 
