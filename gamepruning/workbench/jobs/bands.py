@@ -113,8 +113,7 @@ def _write(
     facts["players"], facts["evaluations"] = bands.num_players, bands.num_evaluations
     facts |= summary_of(bands)
     names = ("p", "q", "variance", "stderr")
-    for name in names:
-        facts[name] = getattr(bands, name).tolist()
+    facts |= {name: getattr(bands, name).tolist() for name in names}
     facts["definitions"] = [summary_of(other) for other in found.values()]
     lines = [
         (p, q, bands.variance[i, j], bands.stderr[i, j])

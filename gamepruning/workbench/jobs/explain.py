@@ -37,16 +37,13 @@ def explained_players(
     for name in data.given() if dataset is None else ():
         flag = flag_of(name)
         raise InputError(f"{flag} goes with --dataset: name one, or leave it out")
-    if chosen.module is not None and dataset is not None:
+    if (spec := chosen.module) is not None and dataset is not None:
         raise InputError(
             "--module brings its own inputs, which --dataset does not change: leave "
             "one of them out"
         )
-    if chosen.module is not None:
-        network = load_user_network(chosen.module)
-    else:
-        network = _by_shapes(chosen, dataset, data)
-    with told_own(chosen.module):
+    network = load_user_network(spec) if spec else _by_shapes(chosen, dataset, data)
+    with told_own(spec):
         return find_players(network.apply, network.params, *network.inputs, **options)
 
 

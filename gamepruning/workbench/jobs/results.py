@@ -35,7 +35,6 @@ def summarise(
 ) -> RunResult:
     """Judge every network on the test data, and measure the dense and the small one."""
     data, costs = task.dataset, measure_costs(task, compared)
-    names = data.class_names or tuple(map(str, range(data.num_outputs)))
     shipped, report = choose_shipped(task, compared.pruned), compared.repair
     pruned = _judge(task, compared.pruned, shipped)
     return RunResult(
@@ -67,7 +66,7 @@ def summarise(
         data_notes=data.notes,
         classes=None
         if data.task == "regression"
-        else metrics.class_facts(data.train.labels, data.test.labels, names),
+        else metrics.class_facts(data.train.labels, data.test.labels, data.class_names),
         repair=None if report is None else report.to_dict(),
     )
 

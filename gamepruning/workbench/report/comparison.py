@@ -144,9 +144,7 @@ def sizes_note(settings: CompareSettings) -> str:
     """Which methods have no curve, and why, in a sentence; empty where all have one."""
     if EQUILIBRIUM not in settings.methods:
         return ""
-    why = (
-        "its game trains towards this one budget, and each other size would be another"
-    )
+    why = "its game trains towards one budget, and each other size would be another"
     return f"{EQUILIBRIUM} has its own size only and no curve: {why} training"
 
 

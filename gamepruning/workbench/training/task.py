@@ -102,8 +102,7 @@ def make_task(
     else:
         network = workbench_network(chosen, dataset.input_shape, dataset.num_outputs)
     if judged.augment and len(dataset.input_shape) != 3:
-        told = f"--augment is for images, {network.name} reads none of {dataset.name}"
-        raise InputError(told)
+        raise InputError(f"--augment is for images, {network.name} reads none")
     params = network.init(key)
     inputs = jnp.asarray(dataset.train.inputs[:EXAMPLES])
     measures = _measures(dataset, judged, brought)
