@@ -72,6 +72,8 @@ def image(mean, scale=1.0):
             "with --pixel-mean 0.5 0.4 0.3, not with --pixel-mean",
         ),
         ([0.5, 0.5, 0.5], 0.5, {"pixel_mean": [0.5]}, ""),
+        ([0.5, 0.5, 0.5], [0.5, 0.5], {}, "not with --pixel-mean 0.5 0.5"),
+        (None, 0.5, {}, "without --pixel-mean, not with --pixel-mean 0.5"),
         (0.5, 0.5000001, {"pixel_mean": [0.5]}, ""),
         (0.5, 0.4, {"dataset": "other", "pixel_mean": [0.4]}, "--pixel-mean 0.4"),
     ],

@@ -199,15 +199,10 @@ def _counts(row: dict[str, Any]) -> str:
 
 def _table(task: Task, rows: list[dict[str, Any]]) -> Table:
     """The front, smallest network first, with what differs between the points."""
-    names = [
-        name for name in SweepPoints._fields if len({row[name] for row in rows}) > 1
-    ]
+    names = [n for n in SweepPoints._fields if len({row[n] for row in rows}) > 1]
     front = sorted((row for row in rows if row["front"]), key=lambda row: row["kept"])
-    values = {
-        "gates on": "validation gates on",
-        "removed": "validation removed",
-        "test": "test removed",
-    }
+    values = {"gates on": "validation gates on", "removed": "validation removed"}
+    values["test"] = "test removed"
     if task.needs_balance:
         values["balanced accuracy"] = "test balanced"
 
