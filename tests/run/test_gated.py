@@ -68,8 +68,19 @@ def test_what_is_found_of_those_who_left_is_zero():
     [
         lambda params, x: jnp.exp(x @ params["w"]).sum(-1),
         lambda params, x: (x @ params["w"]).max(-1) + x[:, 0],
+        lambda params, x: jnp.log(jnp.exp(x @ params["w"]).mean(-1)),
+        lambda params, x: jnp.log(jnp.exp(x @ params["w"]).sum(-1)),
+        lambda params, x: 1 / jnp.exp(x @ params["w"]).sum(-1),
+        lambda params, x: x[:, 0] / jnp.exp(x @ params["w"]).sum(-1),
     ],
-    ids=["a sum of exponentials", "a maximum with something added"],
+    ids=[
+        "a sum of exponentials",
+        "a maximum with something added",
+        "a mean of exponentials",
+        "a logarithm that is subtracted from nothing",
+        "a reciprocal that multiplies nothing",
+        "a divisor of something else",
+    ],
 )
 def test_only_a_softmax_gates_its_sum_and_its_maximum(apply):
     """With nobody in, these would be what they are with everybody in."""
@@ -85,6 +96,9 @@ def test_only_a_softmax_gates_its_sum_and_its_maximum(apply):
         lambda z: jnp.exp(z - jnp.log(jnp.exp(z).sum(-1, keepdims=True))),
         lambda z: jnp.exp(z) / jnp.exp(z).sum(-1, keepdims=True),
         lambda z: jnp.exp(z) * jnp.exp(z).sum(-1, keepdims=True) ** -1,
+        lambda z: jnp.exp(z) * (1 / jnp.exp(z).sum(-1, keepdims=True)),
+        lambda z: jnp.exp(z) / (1 + jnp.exp(z).sum(-1, keepdims=True)),
+        lambda z: z / z.sum(-1, keepdims=True),
     ],
 )
 def test_softmaxes_in_all_spellings_are_gated(softmax):

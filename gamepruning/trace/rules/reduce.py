@@ -1,6 +1,6 @@
 """Primitives that look along an axis: reductions, cumulations, sorting, fft."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,18 +42,83 @@ def label_reduce(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[La
 
 # What follows a maximum or a sum on the way to where it is subtracted or divides.
 _ON_THE_WAY = primitives.PASSES_ENTRIES | {"add", "max"}
-_NORMALISE = {"div", "log", "integer_pow"}  # what makes shares of a sum, or logarithms
 
 
 def _is_share(analysis: LabelAnalysis, node: Node) -> bool:
-    """True for the sum in exp(x) / sum(exp(x)), in x / sum(x), or in its logarithm."""
+    """True for the sum in exp(x) / sum(exp(x)), in x / sum(x), or in its logarithm.
+
+    With nobody in, everybody is in such a sum. So it must do nothing but make shares,
+    or logarithms of shares, of what is gated where it is read.
+    """
     (value,) = node.ins
-    maker, users = analysis.maker(value), list(_users(analysis, node))
+    maker, users = analysis.maker(value), list(_users(analysis, node.outs[0]))
     if maker is not None and maker.name == "exp":
-        return bool(users) and all(user.name in _NORMALISE for user in users)
+        return bool(users) and all(
+            _makes_shares(analysis, node, maker.ins[0], *user) for user in users
+        )
     return bool(users) and all(
-        user.name == "div" and _is_same(analysis, user.ins[0], value) for user in users
+        user is not None
+        and user.name == "div"
+        and _is_same(analysis, user.ins[0], value)
+        for user, _ in users
     )
+
+
+def _makes_shares(
+    analysis: LabelAnalysis, total: Node, power: Operand, user: Node | None, value: int
+) -> bool:
+    """True if a sum of exponentials divides what comes of their powers.
+
+    Args:
+      analysis: the labels.
+      total: the sum.
+      power: what the exponentials are of.
+      user: who uses the sum, None for the outputs of the model.
+      value: what it reads.
+    """
+    if user is None:
+        return False
+    if user.name == "div" and not isinstance(user.ins[0], Lit):
+        return user.ins[1] == value and _is_of(analysis, user.ins[0], power, total)
+    if user.name == "div" or user.name == "integer_pow" and user.params["y"] < 0:
+        rest = list(_users(analysis, user.outs[0]))
+        return bool(rest) and all(
+            reader is not None
+            and reader.name == "mul"
+            and any(_is_of(analysis, v, power, total) for v in reader.ins if v != read)
+            for reader, read in rest
+        )
+    if user.name != "log":
+        return False
+    rest = list(_users(analysis, user.outs[0], beside=primitives.ADDITIONS))
+    return bool(rest) and all(
+        reader is not None
+        and reader.name == "sub"
+        and reader.ins[1] == read
+        and _is_of(analysis, reader.ins[0], power, total)
+        for reader, read in rest
+    )
+
+
+def _is_of(
+    analysis: LabelAnalysis, operand: Operand, power: Operand, total: Node
+) -> bool:
+    """True if an operand is computed from a power, or from x where that is x - max(x).
+
+    What comes by way of the sum does not count.
+    """
+    maker = analysis.maker(power)
+    if maker is not None and maker.name == "sub":
+        power = maker.ins[0]
+    seen, rows = {power}, [power]
+    for row in rows:
+        if row == operand:
+            return True
+        for reader in analysis.program.readers.get(row, ()):  # type: ignore[arg-type]
+            if isinstance(reader, Node) and reader is not total:
+                rows += (out for out in reader.outs if out not in seen)
+                seen.update(reader.outs)
+    return False
 
 
 def _is_of_softmax(analysis: LabelAnalysis, node: Node) -> bool:
@@ -62,31 +127,43 @@ def _is_of_softmax(analysis: LabelAnalysis, node: Node) -> bool:
     readers = analysis.program.readers.get(value, ())  # type: ignore[arg-type]
     if any(getattr(reader, "name", "") in primitives.SEARCHES for reader in readers):
         return True
-    users = list(_users(analysis, node))
-    return any(user.name == "sub" for user in users) and all(
-        user.name == "sub"
-        and _is_same(analysis, user.ins[0], value)
-        and any(
-            getattr(reader, "name", "") == "exp"
-            for reader in analysis.program.readers.get(user.outs[0], ())
+    users = [user for user, _ in _users(analysis, node.outs[0])]
+    return any(user is not None and user.name == "sub" for user in users) and all(
+        user is not None
+        and (
+            user.name == "sub"
+            and _is_same(analysis, user.ins[0], value)
+            and any(
+                getattr(reader, "name", "") == "exp"
+                for reader in analysis.program.readers.get(user.outs[0], ())
+            )
+            or user.name == "add"
         )
-        or user.name == "add"
         for user in users
     )
 
 
-def _users(analysis: LabelAnalysis, node: Node) -> Iterator[Node]:
-    """Who uses a reduction as it is, or with a number added."""
-    rows = list(node.outs)
+def _users(
+    analysis: LabelAnalysis, value: int, beside: Collection[str] = ()
+) -> Iterator[tuple[Node | None, int]]:
+    """Who uses a value as it is, or with a number added, and what it reads.
+
+    None stands for the outputs of the model. An operation that is named in `beside`
+    passes the value with another one, too.
+    """
+    rows = [value]
     while rows:
-        for reader in analysis.program.readers.get(rows.pop(), ()):
+        row = rows.pop()
+        for reader in analysis.program.readers.get(row, ()):
+            if reader is analysis.program.graph:
+                yield None, row
             if not isinstance(reader, Node):
                 continue
             others = [v for v in reader.ins if not isinstance(v, Lit)]
-            if reader.name in _ON_THE_WAY and len(others) == 1:
+            if reader.name in beside or reader.name in _ON_THE_WAY and len(others) == 1:
                 rows += reader.outs
             else:
-                yield reader
+                yield reader, row
 
 
 def _is_same(analysis: LabelAnalysis, operand: Operand, value: Operand) -> bool:
