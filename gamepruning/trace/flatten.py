@@ -15,12 +15,16 @@ from gamepruning.trace.constants import separate_constants
 from gamepruning.trace.derivatives import trace_rule
 from gamepruning.trace.program import Graph, Lit, Node, Operand, Program, Remat
 from gamepruning.trees.placement import sharding_of
+from gamepruning.types import InputError
 
 
 def trace(fn: Callable[..., Any], *args) -> Program:
     """The program of `fn` at these arguments (arrays or ShapeDtypeStructs).
 
     The inputs of the program's graph are the leaves of `args`, in their order.
+
+    Raises:
+      InputError: it writes into a `jax.new_ref`.
     """
     closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
     builder = _Builder()
@@ -95,6 +99,12 @@ class _Builder:
         return number
 
     def _value(self, aval) -> int:
+        if type(aval).__name__ == "AbstractRef":
+            raise InputError(
+                "the model has an array that is written in place (jax.new_ref), and a "
+                "trace does not follow what is written: carry the array through the "
+                "loop, or return it from there"
+            )
         self.avals.append(aval)
         return len(self.avals) - 1
 

@@ -266,6 +266,38 @@ def test_nothing_to_prune_names_what_is_not_understood():
         )
 
 
+@pytest.mark.parametrize("where", ["in a loop", "before"])
+def test_an_array_that_is_written_in_place(where):
+    """Its writes were dropped, in the full model as in the small one."""
+
+    def apply(params, x):
+        tape = jax.new_ref(jnp.zeros((3, *x.shape)))
+
+        def step(x, k):
+            x = jnp.tanh(x @ params["one"] @ params["two"])
+            tape[k] = x
+            return x, None
+
+        if where == "in a loop":
+            x, _ = jax.lax.scan(step, x, jnp.arange(3))
+        else:
+            x, _ = step(x, 0)
+        return x + tape[...].sum(0)
+
+    params = {"one": jnp.ones((3, 5)), "two": jnp.ones((5, 3))}
+    with pytest.raises(gp.InputError, match=r"written in place \(jax.new_ref\)"):
+        gp.find_players(apply, params, jnp.ones((1, 3)))
+
+
+def test_a_model_that_prints_has_its_players():
+    def apply(params, x):
+        jax.debug.print("{}", x.sum())
+        return jnp.tanh(x @ params["one"]) @ params["two"]
+
+    params = {"one": jnp.ones((3, 5)), "two": jnp.ones((5, 3))}
+    assert gp.find_players(apply, params, jnp.ones((1, 3))).num_players == 5
+
+
 # -- params that the model cannot read -------------------------------------------------
 
 
