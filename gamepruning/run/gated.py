@@ -15,14 +15,15 @@ from gamepruning.run.interpret import Interpreter
 from gamepruning.trace.counts import Count
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.model import TracedModel
-from gamepruning.trace.primitives import EXPONENTIALS, MATRIX_PRODUCTS
+from gamepruning.trace.primitives import EXPONENTIALS, MATRIX_PRODUCTS, SEARCHES
 from gamepruning.trace.program import Graph, Lit, Node, Operand, apply_as_is, bind
 from gamepruning.trace.rules import contraction_of
 from gamepruning.trace.units import Columns, kept_entries
-from gamepruning.trees.placement import beside, keep_whole
+from gamepruning.trees.placement import beside, keep_whole, look_up, take_traced
 
 Tap = Callable[[Any, int, np.ndarray], None]
 Sites = dict[Node, list[tuple[int, int, np.ndarray]]]  # (operand, axis, columns)
+Tables = dict[Node, list[tuple[int, np.ndarray]]]  # (component of the index, columns)
 
 
 class Gated(Interpreter):
@@ -57,6 +58,7 @@ class Gated(Interpreter):
         self.gates = gates
         self.sites = gated_sites(analysis, columns)
         self._counts = cut_counts(analysis, columns)
+        self._tables = read_tables(analysis, columns)
         self._fixed = fixed
         self._weights = weights
         self._piece = piece
@@ -66,6 +68,8 @@ class Gated(Interpreter):
         sites, count = self.sites.get(node, ()), self._counts.get(node)
         if len(sites) == 1 and self._is_long(node, *sites[0][:2]):
             return self._in_pieces(node, args, *sites[0])
+        if sites and node.name in SEARCHES and node not in self.analysis.below:
+            return self._search(node, args[0], *sites[0][1:])
         for operand, dim, columns in sites:
             operand, dim = self._place(node, operand, dim)
             args[operand] = self._gate_at(node)(args[operand], dim, columns)
@@ -80,6 +84,8 @@ class Gated(Interpreter):
         if self._gates_inside(node):
             return self.run_nested(node, args)
         outs = apply_as_is(node, args)
+        for table in self._tables.get(node, ()):
+            outs = [self._read(node, args[1], outs[0], *table)]
         if self.analysis.lowest and node.name in EXPONENTIALS:
             return [self._bounded(*pair) for pair in zip(node.outs, outs, strict=True)]
         return outs
@@ -93,6 +99,8 @@ class Gated(Interpreter):
             rows = [(count.operand, k, self.columns(labels[k])) for k in count.axes]
             counted = [(a, b, columns) for a, b, columns in rows if columns is not None]
             found[node] = [*self.sites.get(node, ()), *counted]
+        for node, tables in self._tables.items():
+            found[node] = [(1, 0, columns) for _, columns in tables]
         return found
 
     def gated_operands(self, nodes: Sequence[Node]) -> list[Operand]:
@@ -115,7 +123,7 @@ class Gated(Interpreter):
         """The players that are gated in a graph, bool [N]."""
         found = np.zeros(len(self.gates) + 1, bool)
         for node in graph.nodes:
-            for _, _, columns in self.sites.get(node, ()):
+            for *_, columns in (*self.sites.get(node, ()), *self._tables.get(node, ())):
                 found[columns] = True
             for sub in node.subs:
                 found[1:] |= self.gated_inside(sub)
@@ -220,9 +228,37 @@ class Gated(Interpreter):
 
     def _gates_inside(self, node: Node) -> bool:
         return any(
-            inner in self.sites or inner in self._counts or self._gates_inside(inner)
+            inner in self.sites
+            or inner in self._counts
+            or inner in self._tables
+            or self._gates_inside(inner)
             for graph in node.subs
             for inner in graph.nodes
+        )
+
+    def _search(
+        self, node: Node, array: Any, dim: int, columns: np.ndarray
+    ) -> list[jax.Array]:
+        """A search that finds those who stay before those who left, if they tie, too.
+
+        Equal entries are found in their order, so those who left are put last.
+        """
+        array = self._gate_at(node)(array, dim, columns)
+        gates = self._gates_of(array, columns)
+        order = jnp.argsort(gates == 0, stable=True)
+        array = take_traced(array, order, dim)
+        *values, found = bind(node.primitive, node.params, [array])
+        return [*values, look_up(order.astype(found.dtype), found)]
+
+    def _read(
+        self, node: Node, indices: Any, rows: Any, component: int, columns: np.ndarray
+    ) -> jax.Array:
+        """Rows of a table of parameters, 0 for who left: too few stay to be found."""
+        numbers = indices[..., component]
+        stays = look_up(self._gates_of(rows, columns) != 0, numbers)
+        offsets = node.params["dimension_numbers"].offset_dims
+        return jnp.where(
+            jnp.expand_dims(stays, offsets), rows, jnp.zeros((), rows.dtype)
         )
 
     def _gate_at(self, node: Node) -> Callable[[Any, int, np.ndarray], jax.Array]:
@@ -364,6 +400,20 @@ def cut_counts(analysis: LabelAnalysis, columns: Columns) -> dict[Node, Count]:
             for axis in count.axes
         )
     }
+
+
+def read_tables(analysis: LabelAnalysis, columns: Columns) -> Tables:
+    """Where rows of parameters are read at the numbers that a search over players finds.
+
+    Activations are gated there; a table is not, so that a gate does not count twice.
+    """
+    tables: Tables = {}
+    for (node, component), search in analysis.picks.used.items():
+        found = columns(search.label)
+        is_read = node.name == "gather" and not analysis.is_varying(node.ins[0])
+        if found is not None and is_read:
+            tables.setdefault(node, []).append((component, found))
+    return tables
 
 
 def gated_sites(analysis: LabelAnalysis, columns: Columns) -> Sites:

@@ -141,6 +141,9 @@ class LabelAnalysis(Propagation[Labels]):
         if self._is_nonnegative_result(node):
             self._nonnegative.update(node.outs)
         super().visit(node)
+        if node.name in primitives.CUSTOM_CALLS and node.subs:
+            pairs = zip(node.outs, node.subs[0].outputs, strict=True)
+            self._nonnegative.update(v for v, own in pairs if self.is_nonnegative(own))
         self._makers.update(dict.fromkeys(node.outs, node))
         self.picks.follow(node)
 

@@ -8,7 +8,7 @@ runs, so that everything that is computed from them stays as it is, and an axis 
 read or written at them is told where its rows are now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from gamepruning.trace.atoms import Label
 from gamepruning.trace.primitives import PASSES_ENTRIES
-from gamepruning.trace.program import Lit, Node, Operand, Program
+from gamepruning.trace.program import Graph, Lit, Node, Operand, Program
 
 _KEEPS_NUMBERS = PASSES_ENTRIES | {"copy", "dynamic_slice", "rev", "slice"}
 
@@ -141,6 +141,9 @@ class Picks:
     def settle(self, outputs: Any) -> None:
         """Freeze the axes whose numbers tell somebody else something."""
         readers = self.analysis.program.readers
+        for out in _returned(self.analysis.program.graph):
+            for search in self._found.get(out, {}).values():
+                search.is_closed = False
         for out in outputs:
             if not isinstance(out, Lit):
                 for search in self._found.get(out, {}).values():
@@ -294,6 +297,14 @@ class Picks:
             search.is_tied = True
             search.tables.add(self._table_of[other])
             self.tables.setdefault(self._table_of[other], []).append(search)
+
+
+def _returned(graph: Graph) -> Iterator[int]:
+    """What the bodies of loops, branches and custom derivatives return."""
+    for node in graph.nodes:
+        for body in node.subs:
+            yield from (out for out in body.outputs if not isinstance(out, Lit))
+            yield from _returned(body)
 
 
 def _moved(node: Node, shape: tuple) -> dict[int, int]:

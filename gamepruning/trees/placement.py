@@ -183,7 +183,7 @@ def beside(array: Any, other: Any) -> Any:
     return jax.sharding.reshard(other, NamedSharding(mine.mesh, PartitionSpec()))
 
 
-def take_traced(array: Any, indices: np.ndarray, axis: int) -> Any:
+def take_traced(array: Any, indices: Any, axis: int) -> Any:
     """`jnp.take` in a trace; an explicit sharding is kept as far as it divides."""
     sharding = sharding_of(array)
     if sharding is None or not any(sharding.spec):
@@ -191,6 +191,14 @@ def take_traced(array: Any, indices: np.ndarray, axis: int) -> Any:
     shape = (*array.shape[:axis], len(indices), *array.shape[axis + 1 :])
     place = (*[slice(None)] * axis, indices)
     return array.at[place].get(out_sharding=fit_sharding(sharding, shape))
+
+
+def look_up(table: Any, numbers: Any) -> Any:
+    """The entry of a table [n] at each of some numbers, laid out as these are."""
+    sharding = sharding_of(numbers)
+    if sharding is None or not any(sharding.spec):
+        return table[numbers]
+    return table.at[numbers].get(out_sharding=sharding)
 
 
 def take_axes(array: Any, indices: Indices) -> Any:

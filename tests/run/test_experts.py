@@ -168,6 +168,87 @@ def test_fewer_experts_than_are_read_by_number_are_refused():
         gp.compact(players, PARAMS, mask)
 
 
+def mean_of_rows(params, x):
+    return params["rows"][jax.lax.top_k(x @ params["keys"], 3)[1]].mean(1)
+
+
+def row_of_the_highest(params, x):
+    return params["rows"][jnp.argmax(x @ params["keys"], -1)]
+
+
+def softmax_of_the_highest(params, x):
+    shares, numbers = jax.lax.top_k(jax.nn.sigmoid(x @ params["keys"]), 3)
+    return jnp.einsum("tk,tkd->td", jax.nn.softmax(shares), params["rows"][numbers])
+
+
+@pytest.mark.parametrize("model", [mean_of_rows, softmax_of_the_highest])
+def test_rows_of_nobody_are_zero(model: Callable):
+    params = {"keys": draw(5, 6), "rows": draw(6, 3)}
+    players = gp.find_players(model, params, X)
+    small = gp.compact(players, params, np.arange(6) < 2)
+    padded = {"keys": params["keys"][:, :2], "rows": params["rows"][:2]}
+    if model is mean_of_rows:
+        expected = jnp.tile(padded["rows"].sum(0) / 3, (len(X), 1))
+    else:
+        shares, numbers = jax.lax.top_k(jax.nn.sigmoid(X @ padded["keys"]), 2)
+        weights = jax.nn.softmax(jnp.pad(shares, ((0, 0), (0, 1))))[:, :2]
+        expected = jnp.einsum("tk,tkd->td", weights, padded["rows"][numbers])
+    found = jax.jit(small.apply)(small.params, X)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", [mean_of_rows, row_of_the_highest])
+def test_without_anybody_to_find(model: Callable):
+    params = {"keys": draw(5, 6), "rows": draw(6, 3)}
+    players = gp.find_players(model, params, X)
+    nobody = np.zeros((2, 6), bool)
+    gated = jax.vmap(lambda gates: players.gated(params, gates, X))
+    assert not np.asarray(gated(nobody)).any()
+    with pytest.raises(gp.InputError, match="nobody is left.*keep at least one"):
+        gp.compact(players, params, nobody[0], min_units=0)
+
+
+def greedy(params, x):
+    """A decoder that feeds what it finds, and returns it."""
+
+    def step(h, _):
+        token = jnp.argmax(h @ params["keys"], -1)
+        return jnp.tanh(h + params["rows"][token]), token
+
+    return jax.lax.scan(step, x, None, length=3)[1]
+
+
+def in_a_branch(params, x):
+    def found(x):
+        token = jnp.argmax(x @ params["keys"], -1)
+        return params["rows"][token], token
+
+    return jax.lax.cond(x.sum() > 1e6, lambda x: (x, jnp.zeros(6, int)), found, x)
+
+
+def in_a_custom_rule(params, x):
+    @jax.custom_vjp
+    def coded(keys, rows, x):
+        token = jnp.argmax(x @ keys, -1)
+        return rows[token], token
+
+    coded.defvjp(
+        lambda *args: (coded(*args), args),
+        lambda args, slopes: (*map(jnp.zeros_like, args[:2]), slopes[0]),
+    )
+    return coded(params["keys"], params["rows"], x)
+
+
+@pytest.mark.parametrize("model", [greedy, in_a_branch, in_a_custom_rule])
+def test_numbers_that_a_body_returns_are_those_of_the_full_model(model: Callable):
+    params = {"keys": draw(5, 6), "rows": draw(6, 5)}
+    players = gp.find_players(model, params, X)
+    mask = np.arange(6) % 2 > 0
+    small = gp.compact(players, params, mask)
+    numbers = jax.tree.leaves(small.apply(small.params, X))[-1]
+    assert (np.asarray(numbers) % 2 == 1).all()
+
+
 @pytest.mark.parametrize(
     ("model", "told"),
     [

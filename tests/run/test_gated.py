@@ -48,6 +48,52 @@ def test_who_left_is_not_found_among_zeros():
         players.exclude(params, mask)
 
 
+@pytest.mark.parametrize(
+    "search",
+    [
+        lambda h: jnp.argmax(h > 0.5, -1),
+        lambda h: jnp.argmax(jnp.where(h > 0.5, h, -jnp.inf), -1),
+        lambda h: jnp.argmax(jnp.where(h > 0.5, 1, jnp.iinfo(jnp.int32).min), -1),
+        lambda h: lax.top_k(jnp.where(h > 0.5, h, -jnp.inf), 1)[1][:, 0],
+        lambda h: lax.top_k(h.astype(jnp.uint8), 1)[1][:, 0],
+    ],
+)
+def test_who_left_is_not_found_among_the_lowest(search):
+    """Those who stay are as low as a number can be, and so is who left."""
+
+    def apply(params, x):
+        return params["e"][search(x @ params["r"])]
+
+    router = jnp.zeros((2, 4)).at[:, 0].set(1)
+    params = {"r": router, "e": jnp.repeat(jnp.arange(1.0, 5)[:, None], 2, 1)}
+    x = jnp.ones((1, 2))
+    players = gp.find_players(apply, params, x)
+    mask = np.array([False, True, True, True])
+    for gates in (mask, mask.astype(np.float32)):
+        np.testing.assert_array_equal(players.gated(params, gates, x), [[2, 2]])
+    small = gp.compact(players, params, mask)
+    np.testing.assert_array_equal(small.apply(small.params, x), [[2, 2]])
+
+
+@pytest.mark.parametrize("relu", [jax.nn.relu, lambda z: jnp.maximum(z, 0)])
+def test_fewer_units_than_a_sparse_autoencoder_picks(relu):
+    """A relu is a custom derivative; the values of nobody were minus infinity."""
+
+    def apply(params, x):
+        values, numbers = lax.top_k(relu(x @ params["a"]), 3)
+        return jnp.einsum("bk,bkd->bd", values, params["b"][numbers])
+
+    first, second, third = jax.random.split(jax.random.key(0), 3)
+    params = {"a": jax.random.normal(first, (3, 5))}
+    params["b"] = jax.random.normal(second, (5, 2))
+    x = jax.random.normal(third, (4, 3))
+    players = gp.find_players(apply, params, x)
+    expected = jnp.maximum(x @ params["a"][:, :2], 0) @ params["b"][:2]
+    found = players.gated(params, np.arange(5) < 2, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert not np.asarray(players.gated(params, np.zeros(5, bool), x)).any()
+
+
 def test_what_is_found_of_those_who_left_is_zero():
     def best_three(params, x):
         values, _ = lax.top_k(jax.nn.softmax(x @ params["r"]), 3)

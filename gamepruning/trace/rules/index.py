@@ -88,10 +88,19 @@ def _renumbered(sizes: Sizes, indices, dims, nobody: bool):
 
 
 def rebind_gather(sizes: Sizes, node: Node, operand, indices) -> list:
-    """Entries are where they are now."""
-    dims = node.params["dimension_numbers"].start_index_map
-    indices = _renumbered(sizes, indices, dims, nobody=False)
-    return rebind_slice_sizes(sizes, node, operand, indices)
+    """Entries are where they are now; those of who left are 0."""
+    numbers = node.params["dimension_numbers"]
+    places = _renumbered(sizes, indices, numbers.start_index_map, nobody=False)
+    (rows,) = rebind_slice_sizes(sizes, node, operand, places)
+    for component, dim in enumerate(numbers.start_index_map):
+        kept = sizes.kept_in(0, dim)
+        if kept is not None and not sizes.are_places(component):
+            stays = np.zeros(sizes.shape_in(0)[dim] + 1, bool)
+            stays[kept] = True
+            found = jnp.asarray(stays)[indices[..., component]]
+            found = jnp.expand_dims(found, numbers.offset_dims)
+            rows = jnp.where(found, rows, jnp.zeros((), rows.dtype))
+    return [rows]
 
 
 def rebind_slice_sizes(sizes: Sizes, node: Node, operand, *rest) -> list:

@@ -196,11 +196,21 @@ def label_argmax(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[La
 def rebind_argmax(sizes: Sizes, node: Node, operand) -> list:
     """The number that what is found has in the full array."""
     (axis,) = node.params["axes"]
-    found = bind(node.primitive, node.params, (operand,))
     kept = sizes.kept_in(0, axis)
+    _check_anybody(node, kept)
+    found = bind(node.primitive, node.params, (operand,))
     if kept is None or sizes.are_places():
         return found
     return [numbers_of(kept, found[0])]
+
+
+def _check_anybody(node: Node, kept: np.ndarray | None) -> None:
+    """Raise InputError if nobody is left to find."""
+    if kept is not None and not len(kept):
+        raise InputError(
+            f"nobody is left of those that {explain_node(node)} searches: keep at least "
+            "one"
+        )
 
 
 def numbers_of(kept: np.ndarray, found):
@@ -308,6 +318,7 @@ def rebind_top_k(sizes: Sizes, node: Node, operand) -> list:
     """
     axis, wanted = _searched(node, operand.ndim), node.params["k"]
     kept = sizes.kept_in(0, axis)
+    _check_anybody(node, kept)
     if kept is None or sizes.are_places():
         return bind(node.primitive, node.params, (operand,))
     num = min(wanted, len(kept))
@@ -317,7 +328,7 @@ def rebind_top_k(sizes: Sizes, node: Node, operand) -> list:
             f"it picks by number, but {len(kept)} stay: keep at least {wanted}"
         )
     values, found = bind(node.primitive, node.params | {"k": num}, (operand,))
-    found = numbers_of(kept, found) if num else found
+    found = numbers_of(kept, found)
     missing = [(0, wanted - num if dim == axis else 0) for dim in range(operand.ndim)]
     nobody = sizes.shape_in(0)[axis]
     return [
