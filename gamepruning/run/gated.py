@@ -403,7 +403,7 @@ def cut_counts(analysis: LabelAnalysis, columns: Columns) -> dict[Node, Count]:
 
 
 def read_tables(analysis: LabelAnalysis, columns: Columns) -> Tables:
-    """Where rows of parameters are read at the numbers that a search over players finds.
+    """Where rows of parameters are read at the numbers that a search finds.
 
     Activations are gated there; a table is not, so that a gate does not count twice.
     """

@@ -208,8 +208,8 @@ def _check_anybody(node: Node, kept: np.ndarray | None) -> None:
     """Raise InputError if nobody is left to find."""
     if kept is not None and not len(kept):
         raise InputError(
-            f"nobody is left of those that {explain_node(node)} searches: keep at least "
-            "one"
+            f"nobody is left of those that {explain_node(node)} searches: keep at "
+            "least one"
         )
 
 
