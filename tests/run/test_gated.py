@@ -143,6 +143,7 @@ def test_only_a_softmax_gates_its_sum_and_its_maximum(apply):
         lambda z: jnp.exp(z) / jnp.exp(z).sum(-1, keepdims=True),
         lambda z: jnp.exp(z) * jnp.exp(z).sum(-1, keepdims=True) ** -1,
         lambda z: jnp.exp(z) * (1 / jnp.exp(z).sum(-1, keepdims=True)),
+        lambda z: jnp.exp(z) / (2 * jnp.exp(z).sum(-1, keepdims=True) / 3),
         lambda z: jnp.exp(z) / (1 + jnp.exp(z).sum(-1, keepdims=True)),
         lambda z: z / z.sum(-1, keepdims=True),
     ],

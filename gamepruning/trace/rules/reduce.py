@@ -78,8 +78,15 @@ def _makes_shares(
     """
     if user is None:
         return False
-    if user.name == "div" and not isinstance(user.ins[0], Lit):
-        return user.ins[1] == value and _is_of(analysis, user.ins[0], power, total)
+    first, *others = user.ins
+    is_scaled = user.name == "mul" and any(isinstance(v, Lit) for v in user.ins)
+    if is_scaled or user.name == "div" and isinstance(others[0], Lit):
+        scaled = list(_users(analysis, user.outs[0]))
+        return bool(scaled) and all(
+            _makes_shares(analysis, total, power, *reader) for reader in scaled
+        )
+    if user.name == "div" and not isinstance(first, Lit):
+        return others[0] == value and _is_of(analysis, first, power, total)
     if user.name == "div" or user.name == "integer_pow" and user.params["y"] < 0:
         rest = list(_users(analysis, user.outs[0]))
         return bool(rest) and all(
