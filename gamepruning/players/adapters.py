@@ -68,7 +68,8 @@ def from_nnx(
 
     Returns:
       apply and params for `find_players(apply, params, *inputs)`; `params` is the
-      module's state, a pytree. What the filters leave out stays inside `apply`.
+      module's state, a pytree. What the filters leave out stays inside `apply`. What
+      a call changes (a decode cache, a counter) it changes in a copy: `apply` is pure.
 
     Raises:
       InputError: module is not an instance of an nnx module or has no such method.
@@ -104,7 +105,7 @@ def from_nnx(
 
     def apply(params, *inputs):
         found = [params] if len(filters) == 1 else list(params)
-        module = nnx.merge(graphdef, *found, *rest)
+        module = nnx.merge(graphdef, *found, *rest, copy=True)
         if callable(method):
             return method(module, *inputs, **arguments)
         return getattr(module, method or "__call__")(*inputs, **arguments)

@@ -159,6 +159,27 @@ def test_a_method_of_an_nnx_module_with_arguments_is_the_model():
         gp.from_nnx(net, method="decode")
 
 
+def test_what_an_nnx_module_counts_or_caches_is_changed_in_a_copy(key):
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.inside = nnx.Linear(4, 8, rngs=rngs)
+            self.attend = nnx.MultiHeadAttention(2, 8, 8, decode=True, rngs=rngs)
+            self.outside = nnx.Linear(8, 3, rngs=rngs)
+            self.attend.init_cache((2, 5, 8))
+
+        def __call__(self, x):
+            return self.outside(self.attend(self.inside(x)))
+
+    net, x = Net(nnx.Rngs(0)), jax.random.normal(key, (2, 1, 4))
+    apply, params = gp.from_nnx(net)
+    first = apply(params, x)
+    np.testing.assert_array_equal(apply(params, x), first)
+    assert params["attend"]["cache_index"][...] == 0
+    apply, params = gp.from_nnx(net, params=(nnx.Param,))
+    assert gp.find_players(apply, params, x).num_players
+    np.testing.assert_array_equal(apply(params, x), first)
+
+
 @pytest.mark.parametrize(
     ("adapter", "module", "expected"),
     [
