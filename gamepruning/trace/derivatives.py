@@ -4,7 +4,7 @@ It is found by differentiating the single equation with JAX's public transformat
 which apply the rule.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,7 +24,8 @@ def trace_rule(alone: Any, body: Any) -> tuple[Any, Any]:
     Returns:
       A key that is the same for calls with the same rule, and a function that gives
       the rule as a closed jaxpr: of the operands and then their tangents (for a
-      custom_vjp, the cotangents of the results), those that are inexact.
+      custom_vjp, the cotangents of the results), those that are inexact. It gives the
+      tangents of the results (the cotangents of the operands: see `differentiated`).
     """
     (eqn,) = alone.eqns
     avals = tuple(v.aval for v in eqn.invars)
@@ -36,35 +37,48 @@ def trace_rule(alone: Any, body: Any) -> tuple[Any, Any]:
     return key, lambda: jax.make_jaxpr(rule)([_struct(a) for a in avals], other)
 
 
+def differentiated(params: Mapping[str, Any], avals: Sequence[Any]) -> list[bool]:
+    """Which operands of a custom_vjp call its rule has a gradient for.
+
+    Args:
+      params: of the equation. Its first `num_consts` operands are what the function
+        closes over: JAX raises where these are differentiated.
+      avals: of its operands.
+    """
+    closed = params.get("num_consts", 0)
+    return [k >= closed and is_inexact(aval) for k, aval in enumerate(avals)]
+
+
 def _struct(aval: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=sharding_of(aval))
 
 
 def _jvp_rule(alone: Any, avals: Sequence[Any]) -> Callable[..., Any]:
     def rule(primals, tangents):
-        fn, inexact = _of_inexact(alone, avals, primals)
-        return jax.jvp(fn, tuple(inexact), tuple(tangents))[1]
+        fn, moving = _of_moving(alone, list(map(is_inexact, avals)), primals)
+        return jax.jvp(fn, tuple(moving), tuple(tangents))[1]
 
     return rule
 
 
 def _vjp_rule(alone: Any, avals: Sequence[Any]) -> Callable[..., Any]:
+    is_moving = differentiated(alone.eqns[0].params, avals)
+
     def rule(primals, cotangents):
-        fn, inexact = _of_inexact(alone, avals, primals)
-        return jax.vjp(fn, *inexact)[1](list(cotangents))
+        fn, moving = _of_moving(alone, is_moving, primals)
+        return jax.vjp(fn, *moving)[1](list(cotangents))
 
     return rule
 
 
-def _of_inexact(alone: Any, avals: Sequence[Any], primals: Sequence[Any]):
-    """The equation as a function of its inexact operands, and those operands."""
-    inexact = [is_inexact(aval) for aval in avals]
+def _of_moving(alone: Any, is_moving: Sequence[bool], primals: Sequence[Any]):
+    """The equation as a function of some of its operands, and those operands."""
 
     def fn(*moving):
         rest = iter(moving)
-        args = [next(rest) if ok else p for p, ok in zip(primals, inexact, strict=True)]
-        outs = apply_alone(alone, args)
+        pairs = zip(primals, is_moving, strict=True)
+        outs = apply_alone(alone, [next(rest) if ok else p for p, ok in pairs])
         pairs = zip(outs, alone.outvars, strict=True)
         return [out for out, v in pairs if is_inexact(v.aval)]
 
-    return fn, [p for p, ok in zip(primals, inexact, strict=True) if ok]
+    return fn, [p for p, ok in zip(primals, is_moving, strict=True) if ok]

@@ -9,14 +9,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from gamepruning.trace import primitives
+from gamepruning.trace.derivatives import differentiated
 from gamepruning.trace.labels import LabelAnalysis, Labels, opaque
-from gamepruning.trace.program import Node, Operand, is_inexact
+from gamepruning.trace.program import Graph, Node, Operand, is_inexact
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.types import BodyRunner, GatedBodyRunner
 from gamepruning.trace.usage import NOTHING, Origin, UsageAnalysis
 from gamepruning.trace.zeros import Levels, ZeroAnalysis
+from gamepruning.types import InputError
 
 # -- labels ----------------------------------------------------------------------------
 
@@ -30,7 +33,7 @@ def label_custom_jvp(
     body, rule = node.subs
     outs = analysis.run(body, labels)
     tangents = _inexact(analysis, node.ins, labels)
-    out_tangents = analysis.run(rule, [*labels, *tangents])
+    out_tangents = _label_rule(analysis, rule, [*labels, *tangents])
     for one, two in zip(_inexact(analysis, node.outs, outs), out_tangents, strict=True):
         analysis.unify_all(one, two)
     return outs
@@ -45,10 +48,23 @@ def label_custom_vjp(
     body, rule = node.subs
     outs = analysis.run(body, labels)
     cotangents = _inexact(analysis, node.outs, outs)
-    gradients = analysis.run(rule, [*labels, *cotangents])
-    for one, two in zip(_inexact(analysis, node.ins, labels), gradients, strict=True):
+    gradients = _label_rule(analysis, rule, [*labels, *cotangents])
+    moving = _chosen(labels, _are_differentiated(analysis, node))
+    for one, two in zip(moving, gradients, strict=True):
         analysis.unify_all(one, two)
     return outs
+
+
+def _label_rule(
+    analysis: LabelAnalysis, rule: Graph, labels: Sequence[Labels]
+) -> Sequence[Labels]:
+    """A rule sums over who stays; its sums are no part of the model."""
+    asked = analysis.reductions
+    analysis.reductions = "gate" if asked == "freeze" else asked
+    try:
+        return analysis.run(rule, labels)
+    finally:
+        analysis.reductions = asked
 
 
 def _inexact(
@@ -90,8 +106,39 @@ def _are_inexact(runner: BodyRunner, operands: Sequence[Operand]) -> list[bool]:
     return [is_inexact(runner.program.aval(operand)) for operand in operands]
 
 
+def _are_differentiated(runner: BodyRunner | LabelAnalysis, node: Node) -> list[bool]:
+    return differentiated(node.params, [runner.program.aval(v) for v in node.ins])
+
+
 def _chosen(row: Sequence[Any], which: Sequence[bool]) -> list[Any]:
     return [x for x, is_chosen in zip(row, which, strict=True) if is_chosen]
+
+
+def _instantiated(cotangent: Any) -> Any:
+    if not isinstance(cotangent, SymbolicZero):
+        return cotangent
+    if cotangent.dtype == jax.dtypes.float0:
+        return np.zeros(cotangent.shape, cotangent.dtype)
+    return jnp.zeros(cotangent.shape, cotangent.dtype)
+
+
+def _without_slope(node: Node, args: Sequence[Any]) -> list:
+    """The operands; who differentiates what a custom_vjp closes over is told."""
+    closed = node.params.get("num_consts", 0)
+    return [*map(_closed_over, args[:closed]), *args[closed:]]
+
+
+@jax.custom_jvp
+def _closed_over(array):
+    return array
+
+
+@_closed_over.defjvp
+def _(primals, tangents):
+    raise InputError(
+        "a custom_vjp function is differentiated by a value that it closes over, for "
+        "which its rule has no gradient: pass the value to it as an argument"
+    )
 
 
 def run_custom_jvp(runner: BodyRunner, node: Node, args: list) -> list:
@@ -118,7 +165,7 @@ def run_custom_jvp(runner: BodyRunner, node: Node, args: list) -> list:
 def run_custom_vjp(runner: BodyRunner, node: Node, args: list) -> list:
     """A custom_vjp around the interpreted body and rule."""
     body, rule = node.subs
-    inexact = _are_inexact(runner, node.ins)
+    differs, args = _are_differentiated(runner, node), _without_slope(node, args)
     moving = _are_inexact(runner, node.outs)
 
     @jax.custom_vjp
@@ -128,7 +175,7 @@ def run_custom_vjp(runner: BodyRunner, node: Node, args: list) -> list:
     def backward(primals, cotangents):
         given = _chosen(cotangents, moving)
         found = iter(runner.run(rule, [*primals, *given]))
-        return tuple(next(found) if ok else None for ok in inexact)
+        return tuple(next(found) if ok else None for ok in differs)
 
     call.defvjp(lambda *primals: (call(*primals), primals), backward)
     return list(call(*args))
@@ -173,7 +220,7 @@ def run_gated_custom_jvp(runner: GatedBodyRunner, node: Node, args: list) -> lis
 def run_gated_custom_vjp(runner: GatedBodyRunner, node: Node, args: list) -> list:
     """A custom_vjp of the gates, too."""
     body, rule = node.subs
-    inexact = _are_inexact(runner, node.ins)
+    differs, args = _are_differentiated(runner, node), _without_slope(node, args)
     moving = _are_inexact(runner, node.outs)
     inside = runner.gated_inside(body)
 
@@ -181,24 +228,29 @@ def run_gated_custom_vjp(runner: GatedBodyRunner, node: Node, args: list) -> lis
     def call(gates, *primals):
         return tuple(runner.with_gates(gates).run(body, primals))
 
+    def forward(gates, *primals):
+        values = [primal.value for primal in primals]
+        varied = [gates.value] if gates.perturbed else []
+        return call(gates.value, *values), (gates.value, values, varied)
+
     def backward(residuals, cotangents):
-        gates, primals = residuals
-        own = runner.with_gates(jnp.where(inside, gates, jnp.ones_like(gates)))
+        gates, primals, varied = residuals
+        cotangents = tuple(map(_instantiated, cotangents))
+        is_in = (gates != 0).astype(gates.dtype)  # the cotangents have their gates
+        own = runner.with_gates(jnp.where(inside, gates, is_in))
         found = iter(own.run(rule, [*primals, *_chosen(cotangents, moving)]))
         operands = [
             own.gate_all(operand, next(found)) if ok else None
-            for operand, ok in zip(node.ins, inexact, strict=True)
+            for operand, ok in zip(node.ins, differs, strict=True)
         ]
-        if gates.dtype == bool:
+        if not varied:  # a body with a while loop cannot be differentiated backwards
             return (None, *operands)
         _, pull = jax.vjp(
             lambda s: tuple(runner.with_gates(s).run(body, primals)), gates
         )
-        return (*pull(tuple(cotangents)), *operands)
+        return (*pull(cotangents), *operands)
 
-    call.defvjp(
-        lambda gates, *primals: (call(gates, *primals), (gates, primals)), backward
-    )
+    call.defvjp(forward, backward, symbolic_zeros=True)
     return list(call(runner.gates, *args))
 
 
