@@ -49,14 +49,14 @@ logistic lt lt_to max mesh_cast min mul name ne neg nextafter not one_minus_squa
 polygamma population_count pow random_gamma_grad real reduce_precision
 regularized_incomplete_beta rem reshard round rsqrt select_n sharding_constraint
 shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square
-stop_gradient sub tan tanh xor zeta
+stop_gradient sub tan tanh xla_metadata_value xor zeta
 """)
 
 # Elementwise with one operand, and 0 where that is 0.
 KEEPS_ZERO = _names("""
 abs asin asinh atan atanh cbrt ceil conj convert_element_type copy copy_p erf expm1
 floor imag log1p mesh_cast name neg real reduce_precision reshard round
-sharding_constraint sign sin sinh sqrt square stop_gradient tan tanh
+sharding_constraint sign sin sinh sqrt square stop_gradient tan tanh xla_metadata_value
 """)
 
 # Elementwise with several operands, and 0 where all of them, or one of them, are 0.
@@ -67,14 +67,14 @@ ZERO_IF_ANY = _names("and mul")
 # one: parameters are still parameters behind them.
 VIEWS = _names("""
 abs convert_element_type copy copy_p mesh_cast neg reduce_precision reshard
-sharding_constraint stop_gradient
+sharding_constraint stop_gradient xla_metadata_value
 """)
 
 # A line through the origin, or parallel to one, in each operand while others stay.
 LINEAR = VIEWS - _names("abs") | _names("add add_any div mul name sub")
 
 # The result is the operand, with a note for whoever compiles or differentiates.
-ANNOTATIONS = _names("copy copy_p name sharding_constraint")
+ANNOTATIONS = _names("copy copy_p name sharding_constraint xla_metadata_value")
 
 # Every entry of the result is one of the operand's, perhaps in another type.
 PASSES_ENTRIES = ANNOTATIONS | _names("""
@@ -109,7 +109,7 @@ NONNEGATIVE = _names("abs exp exp2 logistic sqrt square")
 NONNEGATIVE_IF_ALL = _names("""
 add add_any broadcast_in_dim concatenate convert_element_type copy copy_p div mul
 optimization_barrier reduce_max reduce_min reduce_precision reduce_sum reshape reshard
-rev sharding_constraint slice squeeze stop_gradient transpose
+rev sharding_constraint slice squeeze stop_gradient transpose xla_metadata_value
 """)
 NONNEGATIVE_IF_ANY = _names("max")
 # Of numbers that are not negative it is the same with zeros among them.
@@ -147,12 +147,14 @@ BODIES: dict[str, tuple[str, ...]] = {
 INLINED: dict[str, str] = {
     "checkpoint": "jaxpr",
     "closed_call": "call_jaxpr",
+    "composite": "jaxpr",
     "core_call": "call_jaxpr",
     "custom_vmap_call": "call",
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "remat": "jaxpr",
     "remat2": "jaxpr",
+    "remat_opt": "fwd_jaxpr",
 }
 
 # Of those, what whoever runs the program puts around it again: see `Node.remats`.

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.ode import odeint
+from jax.experimental.xla_metadata import set_xla_metadata
 
 import gamepruning as gp
 
@@ -166,3 +167,47 @@ def _(primals, tangents):
 )
 def test_a_sum_in_a_rule_is_over_who_stays(layer):
     check_slopes(lambda p, x: jax.nn.relu(layer(p, x)) @ p["b"], 8)
+
+
+# -- calls and notes -------------------------------------------------------------------
+
+
+@jax.custom_vjp
+def remembered(h):
+    return jnp.sin(h)
+
+
+remembered.defvjp(
+    lambda h: (jnp.sin(h), jnp.cos(h)), lambda c, g: (c * g,), optimize_remat=True
+)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        remembered,
+        jax.checkpoint(remembered),
+        lambda h: set_xla_metadata(jnp.tanh(h), note="own"),
+    ],
+)
+def test_calls_and_notes_are_followed(own):
+    check_slopes(lambda p, x: own(x @ p["a"]) @ p["b"], 8)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        jax.lax.composite(lambda h: 3 * jnp.tanh(h), name="own.tanh"),
+        jax.grad(lambda h: remembered(h).sum()),
+    ],
+)
+def test_calls_that_jax_does_not_differentiate_are_followed(own):
+    def apply(params, x):
+        return own(x @ params["a"]) @ params["b"]
+
+    players = gp.find_players(apply, PARAMS, X)
+    assert (players.num_players, players.opaque) == (8, ())
+    everybody = players.gated(PARAMS, jnp.ones(8), X)
+    np.testing.assert_allclose(everybody, apply(PARAMS, X), rtol=1e-5, atol=1e-5)
+    small = gp.compact(players, PARAMS, np.arange(8) < 5, inputs=(X,))
+    assert small.params["a"].shape == (6, 5)
