@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
@@ -19,11 +20,21 @@ from gamepruning.types import InputError
 
 
 class Shrunk(Interpreter):
-    """Only what a mask keeps: every array at its smaller size."""
+    """Only what a mask keeps: every array at its smaller size.
 
-    def __init__(self, analysis: LabelAnalysis, columns: Columns, mask: np.ndarray):
+    `cut` holds the constants of the program as this mask cuts them, and is filled.
+    """
+
+    def __init__(
+        self,
+        analysis: LabelAnalysis,
+        columns: Columns,
+        mask: np.ndarray,
+        cut: dict[int, Any] | None = None,
+    ):
         super().__init__(analysis, columns)
         self.mask = mask
+        self._cut_constants = {} if cut is None else cut
         self._kept: dict[int, tuple] = {}
         self._counts = cut_counts(analysis, columns)
 
@@ -52,13 +63,16 @@ class Shrunk(Interpreter):
         return any(kept is not None for kept in self.kept(operand))
 
     def constant(self, value: int):
-        """A constant, cut to what stays of it."""
+        """A constant, cut to what stays of it: once, where it is an array at hand."""
         array = self.program.constants[value]
-        for axis, kept in enumerate(self.kept(value)):
-            if kept is not None:
-                take_ = np.take if isinstance(array, np.ndarray) else take
-                array = take_(array, kept, axis)
-        return array
+        if not self.is_cut(value):
+            return array
+        if not _is_at_hand(array):
+            return self._cut(value, array)
+        if value not in self._cut_constants:
+            with jax.ensure_compile_time_eval():  # under jit, too
+                self._cut_constants[value] = self._cut(value, array)
+        return self._cut_constants[value]
 
     def step(self, node: Node, args: list) -> list:
         """Apply a node at its smaller sizes."""
@@ -113,7 +127,8 @@ class Shrunk(Interpreter):
     def _cut(self, value: int, array: Any) -> Any:
         for axis, kept in enumerate(self.kept(value)):
             if kept is not None:
-                array = take(array, kept, axis)
+                take_ = np.take if isinstance(array, np.ndarray) else take
+                array = take_(array, kept, axis)
         return array
 
     def _cuts_inside(self, node: Node) -> bool:
@@ -124,6 +139,14 @@ class Shrunk(Interpreter):
             for graph in node.subs
             for inner in graph.nodes
         ) or any(map(self.is_cut, (*node.ins, *node.outs)))
+
+
+def _is_at_hand(array: Any) -> bool:
+    """True for an array that can be cut while the program is traced."""
+    if isinstance(array, jax.core.Tracer):
+        return False
+    is_here = not isinstance(array, jax.Array) or array.is_fully_addressable
+    return is_here and sharding_of(array) is None
 
 
 class NodeSizes:

@@ -1,6 +1,8 @@
 """The traced program at the sizes that a mask leaves, as a function of its own."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
@@ -16,7 +18,7 @@ from gamepruning.trace.call import (
     split_call,
 )
 from gamepruning.trace.model import TracedModel
-from gamepruning.trace.program import take
+from gamepruning.trace.program import Program, take
 from gamepruning.trace.units import kept_entries
 from gamepruning.trees.paths import InputKey
 from gamepruning.types import Apply, InputError, Outputs, Params
@@ -26,15 +28,18 @@ def compact_apply(model: TracedModel, mask: Bool[np.ndarray, " N"]) -> Apply:
     """`apply(small_params, *small_inputs)`, interpreting the trace at smaller sizes.
 
     For other input shapes (another batch size) the model is traced again, at the
-    original parameter shapes.
+    original parameter shapes. What the model closes over is cut once for each trace,
+    and kept as long as this function.
     """
+    cut: WeakKeyDictionary[Program, dict[int, Any]] = WeakKeyDictionary()
     kept, inputs_kept = kept_indices(model, mask), input_kept(model, mask)
 
     def apply(params: Params, *inputs) -> Outputs:
         check_paths(params, model.example)
         call = split_call(params, inputs, model.example)
         trace = model.trace(full_call(model, call, kept, inputs_kept))
-        shrunk = Shrunk(trace.analysis, trace.columns, mask)
+        known = cut.setdefault(trace.program, {})
+        shrunk = Shrunk(trace.analysis, trace.columns, mask, known)
         outs = shrunk.run(trace.program.graph, call.arrays)
         return jax.tree_util.tree_unflatten(trace.program.out_tree, outs)
 

@@ -217,3 +217,23 @@ def test_relative_error_tells_apart_what_differs():
     assert relative_error(one, {**one, "b": jnp.array([1, 3])}) == 0.5
     assert relative_error(jnp.zeros(3), jnp.full(3, 1e-3)) == pytest.approx(1e-3)
     assert relative_error(jnp.zeros(3), jnp.zeros(4)) == np.inf
+
+
+def test_what_the_model_closes_over_is_cut_once(key):
+    """No full-size array in the smaller model, nor in what it computes."""
+    fixed = jax.random.normal(key, (64, 64))
+    params = {"a": fixed[:5], "b": fixed[:, :3]}
+    inputs = fixed[:2, :5]
+
+    def apply(params, x):
+        return jnp.tanh(jnp.tanh(x @ params["a"]) @ fixed) @ params["b"]
+
+    players = gp.find_players(apply, params, inputs)
+    mask = np.arange(players.num_players) % 4 == 0
+    small = gp.compact(players, params, mask, inputs=(inputs,))
+    for run in (small.apply, jax.vmap(small.apply, (None, 0))):
+        traced = jax.make_jaxpr(run)(small.params, inputs[None])
+        assert [np.shape(array) for array in traced.consts] == [(16, 16)]
+        assert "gather" not in str(traced)
+        again = jax.make_jaxpr(run)(small.params, inputs[None])
+        assert again.consts[0] is traced.consts[0]
