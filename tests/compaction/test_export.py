@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import gamepruning as gp
 from gamepruning.compaction.compact import CompactModel
 from gamepruning.compaction.export import (
     export_model,
@@ -357,6 +358,28 @@ def test_one_batch_size(tmp_path):
     assert read_manifest(path)["inputs"][0]["shape"] == [4, 3]
     with pytest.raises(ValueError, match="Shape mismatch"):
         load_stablehlo(path)(images(5))
+
+
+def test_a_batch_of_any_size_of_flattened_tokens(key, tmp_path):
+    """Heads are split from the features, whatever the batch is flattened with."""
+    names = dict(zip("qkvo", jax.random.split(key, 4), strict=True))
+    params = {n: jax.random.normal(k, (6, 8)) for n, k in names.items()}
+    params["o"] = params["o"].T
+
+    def attend(params, x):
+        flat = x.reshape(-1, 6)
+        q, k, v = ((flat @ params[n]).reshape(x.shape[0], 4, 2, 4) for n in "qkv")
+        weights = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k))
+        heads = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+        return (heads.reshape(-1, 8) @ params["o"]).reshape(x.shape)
+
+    x = jax.random.normal(key, (3, 4, 6))
+    players = gp.find_players(attend, params, x)
+    mask = np.arange(players.num_players) % 5 != 0
+    small = gp.compact(players, params, mask, inputs=(x,), min_units=0)
+    path = export_stablehlo(small.apply, small.params, [x], tmp_path / "model")
+    one = load_stablehlo(path)(x[:1])
+    np.testing.assert_allclose(one, small.apply(small.params, x[:1]), atol=1e-5)
 
 
 def test_several_inputs_and_outputs(tmp_path):

@@ -222,12 +222,32 @@ def reshape_blocks(before, after) -> list[tuple[list[int], list[int]]]:
     while ins and outs and _is_same(before[ins[-1]], after[outs[-1]]):
         tail.append(([ins.pop()], [outs.pop()]))
     if not all(isinstance(before[k], int) for k in ins):
+        for end, blocks in ((-1, tail), (0, head)):
+            while block := _known_block(before, after, ins, outs, end):
+                blocks.append(block)
         return [*head, *([(ins, outs)] if ins or outs else []), *tail]
     return [*head, *_numeric_blocks(before, after, ins, outs), *tail]
 
 
 def _is_same(one, two) -> bool:
     return type(one) is type(two) and bool(one == two)
+
+
+def _known_block(before, after, ins: list[int], outs: list[int], end: int):
+    """Take axes of known length, as many entries on both sides, off one end (0 or -1).
+
+    None, and nothing is taken, where there are none.
+    """
+    rest, block, sizes = (list(ins), list(outs)), ([], []), [1, 1]
+    while not (block[0] and block[1] and sizes[0] == sizes[1]):
+        side = int(sizes[1] < sizes[0] or bool(block[0]) and not block[1])
+        size = (before, after)[side][rest[side][end]] if rest[side] else None
+        if not isinstance(size, int):
+            return None
+        block[side].append(rest[side].pop(end))
+        sizes[side] *= size
+    ins[:], outs[:] = rest
+    return (sorted(block[0]), sorted(block[1]))
 
 
 def _numeric_blocks(before, after, ins, outs):
