@@ -337,7 +337,7 @@ def tensor_train(draw: Draw) -> Model:
 
 @case((10, 9))
 def constant_permutation(draw: Draw) -> Model:
-    """A look-up by fixed indices only reorders the units."""
+    """A look-up by fixed indices only reorders the units: both sides are cut."""
     order = np.random.default_rng(0).permutation(9)
 
     def apply(params, x):

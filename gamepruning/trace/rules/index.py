@@ -1,15 +1,20 @@
 """Primitives that read or write by index: gathers, scatters and dynamic slices.
 
-An axis that is read or written whole passes; one that is indexed stays whole.
+An axis that is read or written whole passes. One that is read at numbers that stand in
+the program passes in their order; otherwise one that is indexed stays whole.
 """
 
+from math import prod
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import GatherScatterMode
 
 from gamepruning.trace import primitives
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
-from gamepruning.trace.program import Node, bind
+from gamepruning.trace.program import Lit, Node, Operand, apply_as_is, bind
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.shape import is_one
 from gamepruning.trace.rules.types import Sizes
@@ -20,6 +25,41 @@ from gamepruning.trace.zeros import ANY, ZERO, Levels, ZeroAnalysis
 def window_dims(ndim: int, excluded) -> list[int]:
     """The operand axes that the window of a gather or scatter runs over, in order."""
     return [dim for dim in range(ndim) if dim not in excluded]
+
+
+# -- numbers in the program ------------------------------------------------------------
+
+_MAX_NUMBERS = 1 << 16  # of an array that is computed while the program is labelled
+_MAX_FOLDED = 16  # nodes in a row that make it
+_FOLDED = primitives.ELEMENTWISE | primitives.PASSES_ENTRIES | {"iota", "rev", "slice"}
+
+
+def _numbers(analysis: LabelAnalysis, operand: Operand, depth: int = 0):
+    """Whole numbers that nothing but the program decides, as an array, or None."""
+    aval, shape = analysis.program.aval(operand), analysis.shape(operand)
+    is_whole = any(jnp.issubdtype(aval.dtype, kind) for kind in (jnp.integer, bool))
+    is_short = all(isinstance(n, int) for n in shape) and prod(shape) <= _MAX_NUMBERS
+    if not is_whole or not is_short:
+        return None
+    if isinstance(operand, Lit):
+        return np.asarray(operand.value)
+    if operand in analysis.program.constants:
+        return _at_hand(analysis.program.constants[operand])
+    node = analysis.maker(operand)
+    if node is None or depth == _MAX_FOLDED or node.name not in _FOLDED:
+        return None
+    args = [_numbers(analysis, value, depth + 1) for value in node.ins]
+    if any(arg is None for arg in args):
+        return None
+    with jax.ensure_compile_time_eval():  # under jit, too
+        return np.asarray(apply_as_is(node, args)[node.outs.index(operand)])
+
+
+def _at_hand(array: Any) -> np.ndarray | None:
+    if isinstance(array, jax.core.Tracer):
+        return None
+    is_here = not isinstance(array, jax.Array) or array.is_fully_addressable
+    return np.asarray(array) if is_here else None
 
 
 # -- gather ----------------------------------------------------------------------------
@@ -50,7 +90,10 @@ def label_gather(
     for dim in numbers.collapsed_slice_dims:
         search = analysis.picks.use(node, dim, numbers.start_index_map)
         if search is None:
-            analysis.freeze([operand[dim]], reason)
+            if (order := _order(analysis, node, dim)) is None:
+                analysis.freeze([operand[dim]], reason)
+            elif not analysis.is_frozen([operand[dim]]):
+                analysis.unify(operand[dim][order], indices[0])
             continue
         analysis.unify(operand[dim], search.label)
         if analysis.is_varying(node.ins[0]):
@@ -66,6 +109,19 @@ def label_gather(
         out[target] = label
     analysis.freeze(indices[-1:], reason)
     return [tuple(out)]
+
+
+def _order(analysis: LabelAnalysis, node: Node, dim: int) -> np.ndarray | None:
+    """The entries of an axis that a gather picks, where the program says which."""
+    numbers, shape = node.params["dimension_numbers"], analysis.shape(node.ins[1])
+    size = analysis.shape(node.ins[0])[dim]
+    is_list = len(shape) == 2 and numbers.start_index_map == (dim,)
+    if not is_list or is_one(shape[0]) or not isinstance(size, int):
+        return None
+    found = _numbers(analysis, node.ins[1])
+    if found is None or ((found < 0) | (found >= size)).any():
+        return None
+    return found[:, 0]
 
 
 def _renumbered(sizes: Sizes, indices, dims, nobody: bool):
@@ -129,6 +185,10 @@ def zero_gather(
     """Zero rows stay zero; which are read may depend on the inputs."""
     numbers = node.params["dimension_numbers"]
     out = [zeros.at_most(*node.ins)] * len(zeros.shape(node.outs[0]))
+    for dim in numbers.collapsed_slice_dims:
+        if _order(zeros.analysis, node, dim) is not None:  # the same entries leave
+            (target,) = set(range(len(out))) - set(numbers.offset_dims)
+            out[target] = levels[dim]
     windowed, _ = _gathered(node, len(levels))
     for target, dim in zip(numbers.offset_dims, windowed, strict=True):
         out[target] = zeros.unless_zero(levels[dim], node.ins[1])
@@ -243,17 +303,38 @@ define(
 def label_dynamic_slice(
     analysis: LabelAnalysis, node: Node, operand: Labels, *starts: Labels
 ) -> list[Labels]:
-    """Axes sliced whole pass."""
+    """Axes sliced whole pass, and those sliced at a number of the program."""
     reason = f"entries are picked by index ({explain_node(node)})"
     out, shape = [], analysis.shape(node.ins[0])
-    rows = zip(operand, node.params["slice_sizes"], shape, strict=True)
-    for label, size, whole in rows:
+    rows = zip(operand, node.params["slice_sizes"], shape, node.ins[1:], strict=True)
+    for label, size, whole, start in rows:
         if size == whole:
             out.append(label)
+            continue
+        number = None if is_one(size) else _numbers(analysis, start)
+        if number is not None and isinstance(label, np.ndarray):
+            first = int(np.clip(number, 0, len(label) - size))
+            out.append(label[first : first + size])
         else:
             analysis.freeze([label], reason)
             out.append(None if is_one(size) else reason)
     return [tuple(out)]
+
+
+def rebind_dynamic_slice(sizes: Sizes, node: Node, operand, *starts) -> list:
+    """Starts are counted in kept entries."""
+    slice_sizes, starts = list(node.params["slice_sizes"]), list(starts)
+    for dim, whole in enumerate(sizes.shape_in(0)):
+        kept = sizes.kept_in(0, dim)
+        if kept is None:
+            continue
+        if slice_sizes[dim] != whole:
+            start = jnp.clip(starts[dim], 0, whole - slice_sizes[dim])
+            places = np.searchsorted(kept, np.arange(whole))
+            starts[dim] = jnp.asarray(places, start.dtype)[start]
+        slice_sizes[dim] = sizes.out(0)[dim]
+    params = {**node.params, "slice_sizes": tuple(slice_sizes)}
+    return bind(node.primitive, params, (operand, *starts))
 
 
 def zero_dynamic_slice(
@@ -266,7 +347,7 @@ def zero_dynamic_slice(
 define(
     "dynamic_slice",
     label=label_dynamic_slice,
-    rebind=rebind_slice_sizes,
+    rebind=rebind_dynamic_slice,
     zero=zero_dynamic_slice,
 )
 
