@@ -1,5 +1,7 @@
 """Functions with a derivative of their own: outputs and slopes of the smaller model."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,10 +37,10 @@ def check_slopes(apply, num_players: int) -> None:
         return jax.jit(jax.value_and_grad(lambda p: (run(p) ** 2).sum()))(params)
 
     everybody, some = jnp.ones(num_players), jnp.asarray(mask, jnp.float32)
-    close = {"rtol": 1e-4, "atol": 1e-4}
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
     ours = value_and_slopes(lambda p: gated(p, everybody), PARAMS)
     jax.tree.map(
-        lambda one, two: np.testing.assert_allclose(one, two, **close),
+        close,
         ours,
         value_and_slopes(lambda p: apply(p, X), PARAMS),
     )
@@ -46,7 +48,7 @@ def check_slopes(apply, num_players: int) -> None:
     for (path, axis), indices in kept.items():
         slopes[path] = jnp.take(slopes[path], indices, axis)
     jax.tree.map(
-        lambda one, two: np.testing.assert_allclose(one, two, **close),
+        close,
         value_and_slopes(lambda p: small.apply(p, X), small.params),
         (whole, slopes),
     )

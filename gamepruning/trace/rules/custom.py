@@ -117,9 +117,9 @@ def _chosen(row: Sequence[Any], which: Sequence[bool]) -> list[Any]:
 def _instantiated(cotangent: Any) -> Any:
     if not isinstance(cotangent, SymbolicZero):
         return cotangent
-    if cotangent.dtype == jax.dtypes.float0:
-        return np.zeros(cotangent.shape, cotangent.dtype)
-    return jnp.zeros(cotangent.shape, cotangent.dtype)
+    aval: Any = cotangent.aval
+    make = np.zeros if aval.dtype == jax.dtypes.float0 else jnp.zeros
+    return make(aval.shape, aval.dtype)
 
 
 def _without_slope(node: Node, args: Sequence[Any]) -> list:
