@@ -43,6 +43,7 @@ COMMAND = (
 )
 ROWS, EACH = 200, 3  # images and evaluations a player of an index
 AT_ONCE, TEST_SEED = 600, 0  # evaluations of all layers at once
+WHICH = ("kind", "seed", "family")  # of the values that a row describes
 BAND_ROWS, BUILDING_ROWS, BUILDING_EACH, REPAIR_ROWS = 100, 128, 300, 2000
 FIXED = (
     "magnitude_l2",
@@ -63,7 +64,12 @@ DRAWN = (
     ("test", "Taylor's shares"),
     ("all", "Taylor's shares"),
 )
-REPAIRED = ("magnitude_l2, equal shares", "taylor", "index (loss), Taylor's shares")
+REPAIRED = (
+    "magnitude_l2, equal shares",
+    "taylor",
+    "index (loss), Taylor's shares",
+    "building",
+)
 
 
 def opened(options: argparse.Namespace) -> Trained:
@@ -117,7 +123,12 @@ def indices(options: argparse.Namespace) -> None:
             for number in range(len(own.players.families)):
                 _index(own, kind, number, seed, options.sweeps)
     names = (path.stem for path in own.folder.glob("index-*.npz"))
-    write(indices=_described(own, sorted({int(n.rsplit("-", 1)[1]) for n in names})))
+    seeds = sorted({int(n.rsplit("-", 1)[1]) for n in names})
+    known = read().get("indices", {"rows": [], "between seeds": {}})
+    rows = {tuple(row[k] for k in WHICH): row for row in known["rows"]}
+    rows |= {tuple(row[k] for k in WHICH): row for row in _described(own, seeds)}
+    between = known["between seeds"] | _between(own, seeds)
+    write(indices={"images": ROWS, "rows": [*rows.values()], "between seeds": between})
 
 
 def _index(own: Trained, kind: str, number: int | None, seed: int, sweeps: int) -> None:
@@ -150,7 +161,7 @@ def _index(own: Trained, kind: str, number: int | None, seed: int, sweeps: int) 
     print(path.stem, f"bias {bias:.2f}, {facts['seconds']:.0f} s, {told}", flush=True)
 
 
-def _described(own: Trained, seeds: list[int]) -> dict[str, Any]:
+def _described(own: Trained, seeds: list[int]) -> list[dict[str, Any]]:
     """Figure 8 in numbers: rank correlations with magnitude; how noisy indices are."""
     magnitude, rows = own.baseline("magnitude_l2"), []
     for kind, seed in itertools.product(("printed", "own", "loss", "all"), seeds):
@@ -179,7 +190,7 @@ def _described(own: Trained, seeds: list[int]) -> dict[str, Any]:
                     "seconds": _digits(found["seconds"]),
                 }
             )
-    return {"images": ROWS, "rows": rows, "between seeds": _between(own, seeds)}
+    return rows
 
 
 def _between(own: Trained, seeds: list[int]) -> dict[str, dict[str, float]]:

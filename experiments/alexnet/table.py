@@ -25,6 +25,21 @@ def curves() -> list[str]:
     return table(heads, "l" + "r" * (len(heads) - 1), rows)
 
 
+def repaired() -> list[str]:
+    """The same choices after closed-form repair, by share of the neurons."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for key, row in read(SOURCE)["repaired"].items():
+        name, _, size = key.rsplit(" ", 2)
+        found.setdefault(name, {}).setdefault(float(size), []).append(row["test"])
+    sizes = sorted({size for values in found.values() for size in values})
+    rows = [
+        (name, *(_spread(np.array(v[s])) if s in v else "" for s in sizes))
+        for name, v in found.items()
+    ]
+    heads = ("share of neurons kept", *(percent(size, 0) for size in sizes))
+    return table(heads, "l" + "r" * len(sizes), rows)
+
+
 def _spread(values: np.ndarray) -> str:
     if len(values) == 1:
         return percent(float(values[0]))
@@ -93,4 +108,5 @@ TABLES: dict[str, Table] = {
     "alexnet-bands": bands,
     "alexnet-correlations": correlations,
     "alexnet-curves": curves,
+    "alexnet-repaired": repaired,
 }

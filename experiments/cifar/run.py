@@ -1,18 +1,20 @@
 """ResNets on CIFAR-10 pruned without a gradient step, at speed-ups in multiply-adds.
 
-    python -m experiments.cifar.run 20                 # minutes
+    python -m experiments.cifar.run 20 --speed-ups 2 4 --stages repaired   # minutes
     python -m experiments.cifar.run 56                 # an hour on two quiet cores
     python -m experiments.cifar.run 56 --speed-ups 2.11 --methods market
     python -m experiments.cifar.run 56 --stages repaired   # in closed form alone
 
 Players are the inner channels of every block. "market" says how many of each block stay
-and who; "magnitude" and "random" keep as many of each block. Images for choices and
-repair are training images, without labels; the test images are read once for each
-network. "distilled" fits the last blocks of "refined" together, to the outputs;
-"mirrored" goes on from there with the same images and their mirror images. What is in
-the result already is not run again, and a repair that was cut off resumes from its file
-in `--folder`. Data come by tensorflow-datasets (`TFDS_DATA_DIR`), weights from
-`resnet_cifar10` under `GAMEPRUNING_DATA`.
+and who; "magnitude" and "random" keep as many of each block. "global" takes those of
+the largest magnitude of all blocks together, as many as the multiply-adds allow,
+"uniform" the same share of every block. Images for choices and repair are training
+images, without labels; the test images are read once for each network. "distilled" fits
+the last blocks of "refined" together, to the outputs; "mirrored" goes on from there
+with the same images and their mirror images. What is in the result already is not run
+again, and a repair that was cut off resumes from its file in `--folder`. Data come by
+tensorflow-datasets (`TFDS_DATA_DIR`), weights from `resnet_cifar10` under
+`GAMEPRUNING_DATA`.
 """
 
 import argparse
@@ -24,7 +26,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -44,7 +46,11 @@ from gamepruning.reconstruction import (
 
 HERE = Path(__file__).parent
 ASKED = 256  # images on which the whole network is asked what it lost
-METHODS = ("market", "magnitude", "random")
+METHODS = ("market", "magnitude", "random", "global", "uniform")
+SCOPES: dict[str, Literal["global", "family"]] = {
+    "global": "global",
+    "uniform": "family",
+}
 STAGES = ("repaired", "refined", "distilled", "mirrored")
 LAST = 9  # readers, one a block, that are fitted together to the outputs in "distilled"
 CLOSED_FORM = RepairConfig(classes=True)
@@ -191,13 +197,22 @@ def trades(bench: Bench, curves: Any, options: Any, speed_up: float) -> dict[str
 def rival(
     bench: Bench, result: dict[str, Any], method: str, speed_up: float
 ) -> dict[str, Any]:
-    """As many of each block as the market keeps, chosen otherwise."""
-    counts = tuple(find_row(result, "market", speed_up)["kept"])
-    if method == "magnitude":
-        scores = gp.magnitude_scores(bench.players, bench.params)
+    """As many of each block as the market keeps, or as magnitude says itself."""
+    players, most = bench.players, bench.whole / speed_up
+    if method == "random":
+        scores = gp.baselines.random_scores(jax.random.key(0), players)
     else:
-        scores = gp.baselines.random_scores(jax.random.key(0), bench.players)
-    mask = gp.top_n(scores, counts, players=bench.players)
+        scores = gp.magnitude_scores(players, bench.params)
+    if method in SCOPES:
+
+        def fits(mask: np.ndarray) -> bool:
+            return float(bench.macs(mask)) <= most
+
+        scope = SCOPES[method]
+        mask = gp.selection.most_within(scores, fits, players=players, scope=scope)
+    else:
+        counts = tuple(find_row(result, "market", speed_up)["kept"])
+        mask = gp.top_n(scores, counts, players=players)
     return described(bench, np.asarray(mask))
 
 

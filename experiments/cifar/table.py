@@ -43,17 +43,29 @@ def _seconds(row: dict[str, Any]) -> str:
 
 def finetuned() -> list[str]:
     """A row a network and schedule: test accuracy before and after."""
-    found, chosen = read("cifar/finetune56.json"), read("cifar/resnet56.json")["rows"]
+    rows = [row for depth in (20, 56) for row in _finetuned(depth)]
+    heads = ("network", "speed-up", "who stays", "before", "epochs", "largest rate")
+    more = ("statistics", "seeds", "fine-tuned", "behind the full network")
+    return table((*heads, *more), "lrlrrrlrrr", rows)
+
+
+def _finetuned(depth: int) -> list[tuple[str, ...]]:
+    """The rows of one network, if it was fine-tuned."""
+    if not (HERE / f"cifar/finetune{depth}.json").exists():
+        return []
+    found = read(f"cifar/finetune{depth}.json")
+    chosen = read(f"cifar/resnet{depth}.json")["rows"]
     before = {(row["method"], row["asked"]): row for row in chosen}
     rows, runs = [], found["rows"]
-    names = ("asked", "method", "start", "of", "epochs", "rate", "statistics")
+    names = ("asked", "of", "epochs", "rate", "statistics", "start", "method")
     keys = [tuple(run[name] for name in names) for run in runs]
     for key in sorted(dict.fromkeys(keys)):
         own = [run for run, other in zip(runs, keys, strict=True) if other == key]
-        asked, method, start, of, epochs, rate, statistics = key
+        asked, of, epochs, rate, statistics, start, method = key
         tested = [run["test"] for run in own if "test" in run]
         rows.append(
             (
+                f"ResNet-{depth}",
                 f"{asked:.2f}",
                 method,
                 percent(before[method, asked][start], 2),
@@ -67,9 +79,7 @@ def finetuned() -> list[str]:
                 else "",
             )
         )
-    heads = ("speed-up", "who stays", "before", "epochs", "largest rate", "statistics")
-    more = ("seeds", "fine-tuned", "behind the full network")
-    return table((*heads, *more), "llrrrlrrr", rows)
+    return rows
 
 
 def _spread(values: Sequence[float]) -> tuple[float, ...]:
