@@ -69,6 +69,7 @@ REPAIRED = (
     "taylor",
     "index (loss), Taylor's shares",
     "building",
+    "random, Taylor's shares",
 )
 
 
