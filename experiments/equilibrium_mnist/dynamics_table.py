@@ -8,6 +8,7 @@ import numpy as np
 from experiments.markdown import Table, plus_minus, read, table
 
 FILE = "equilibrium_mnist/dynamics.json"
+STARTS = 7  # of the gates, for one equilibrium or several
 READINGS = ("as printed", "descent", "plain descent")
 NAMES = {"plain descent": "descent, plain ascent", "descent": "descent, Adam"}
 
@@ -215,6 +216,11 @@ def smallest(found: dict[str, Any], key: str) -> float:
     return min(game[key]["mean"] for game in found.values())
 
 
+def is_one_equilibrium(row: dict[str, Any]) -> bool:
+    """All starts converge, and to the same gates."""
+    return row["equilibria"] == 1 and row["converged"] == STARTS
+
+
 def contract() -> str:
     """Radius and number of equilibria by beta."""
     rows = [row for run in static("equilibria") for row in run["rows"]]
@@ -222,11 +228,13 @@ def contract() -> str:
     for beta in sorted({row["beta"] for row in rows}):
         own = [row for row in rows if row["beta"] == beta]
         below = sum(row["spectral radius"] < 1 for row in own)
-        one = sum(row["equilibria"] == 1 for row in own)
+        one = sum(map(is_one_equilibrium, own))
+        ended = [row["converged"] for row in own]
         gone = [row["sparsity from ones"] for row in own]
         told.append(
             f"at beta {beta:g} the radius is below 1 in {below} of {len(own)} games "
-            f"(eta 0 to 0.1), seven starts find one equilibrium in {one}, and "
+            f"(eta 0 to 0.1), {_range(ended)} of seven starts converge, all of them to "
+            f"one equilibrium in {one}, and "
             f"{_range([round(share) for share in gone])} % have left there"
         )
     text = "; ".join(told)

@@ -4,7 +4,7 @@ python -m experiments.gtap.architectures                   # resumes seed by see
 python -m experiments.gtap.architectures gru               # only this
 
 One layer of attention reads the rows of a digit; a GRU reads the words of the emotion
-texts; a VGG-11 of a quarter of the width is trained on CIFAR-10 for eight epochs;
+texts; a VGG-11 of a quarter of the width is trained on CIFAR-10 for five epochs;
 ResNet-20 has its published weights for CIFAR-10, and the channels inside its blocks
 play. The curve has the biased Banzhaf value with the best players of all
 together and with the same share of every layer, beside magnitude and chance; then the
@@ -39,7 +39,7 @@ SIZES, AT = (0.6, 0.4, 0.25, 0.15), 0.4
 D = 0.3
 WORDS, LENGTH, EMBED, UNITS = 2000, 24, 32, 64  # of the GRU
 VGG_WIDTHS, VGG_POOLS = (16, 32, 64, 64, 128, 128, 128, 128), (1, 2, 4, 6)
-VGG_EPOCHS, VGG_BATCH = 8, 128
+VGG_EPOCHS, VGG_BATCH = 5, 128
 
 
 class Case(NamedTuple):

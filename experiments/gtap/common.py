@@ -16,6 +16,7 @@ import optax
 
 import gamepruning as gp
 from experiments.fitting import fit
+from gamepruning.run.batches import predict
 from gamepruning.selection import Progress
 from gamepruning.types import Scores
 from gamepruning.workbench.datasets import Split
@@ -269,6 +270,7 @@ class Study:
                 gp.coalitions.true_class_probability, network.validation, rows
             ),
             "sharp": make(sharp_likelihood, network.validation, rows),
+            "accuracy": make(gp.accuracy, network.validation, rows),
         }
         self.judge = make(
             gp.coalitions.calibrated_likelihood,
@@ -433,6 +435,64 @@ class Study:
 
         self.run(f"building {index}", choose)
 
+    def printed(self, bias: float) -> None:
+        """The paper's protocols with its own index, and its magnitude of weights.
+
+        The value is the accuracy; all others of a coalition are in with the bias,
+        however many have left or are in for good.
+        """
+        game, sweeps = self.games["accuracy"], self.effort.sweeps
+        ends, common = sorted(self.counts), {"method": "toggle_all", "bias": bias}
+
+        def make(progress: Progress):
+            budget = sweeps * (progress.num_free + 1)
+            return functools.partial(
+                gp.banzhaf_values, num_evaluations=budget, **common
+            )
+
+        def once():
+            key, budget = jax.random.fold_in(self.key, 500), self.effort.top_n
+            found = gp.banzhaf_values(key, game, num_evaluations=budget, **common)
+            return gp.selection.masks_at(found, self.counts, players=self.players)
+
+        def iterated(procedure: Callable, last: int, number: int):
+            key = jax.random.fold_in(self.key, number)
+            step = self.effort.step
+            options = {"step": step, "make_scorer": make, "players": self.players}
+            trace = procedure(key, game, last, **options)
+            return gp.selection.masks_at(trace, self.counts)
+
+        self.run("printed top-n", once)
+        pruning, building = gp.iterated_pruning, gp.iterated_building
+        self.run("printed pruning", lambda: iterated(pruning, ends[0], 501))
+        self.run("printed building", lambda: iterated(building, ends[-1], 502))
+        self._single_weights("printed magnitude of single weights")
+
+    def _single_weights(self, method: str) -> None:
+        """The weights of largest magnitude stay, wherever they are; biases stay."""
+        if method in self.found["methods"]:
+            return
+        began = time.perf_counter()
+        leaves, tree = jax.tree.flatten(self.network.params)
+        matrices = [k for k, leaf in enumerate(leaves) if leaf.ndim > 1]
+        sizes = np.concatenate([np.abs(leaves[k]).ravel() for k in matrices])
+        curve: dict[str, Any] = {"validation": [], "test": [], "kept": []}
+        for size in SIZES:
+            limit = np.quantile(sizes, 1 - size)
+            stays = {k: np.abs(leaves[k]) >= limit for k in matrices}
+            left = [np.where(stays.get(k, True), x, 0) for k, x in enumerate(leaves)]
+            params = jax.tree.unflatten(tree, left)
+            for part in ("validation", "test"):
+                inputs, labels = getattr(self.network, part)
+                apply = self.network.model.apply
+                outputs = predict(apply, params, inputs, batch_size=1000)
+                right = np.asarray(outputs).argmax(-1) == np.asarray(labels)
+                curve[part].append(round(float(right.mean()), 4))
+            curve["kept"].append([int(stay.sum()) for stay in stays.values()])
+        curve["seconds"] = round(time.perf_counter() - began, 1)
+        self.found["methods"][method] = curve
+        write_json(self.path, self.found)
+
     def exchanged(self, method: str) -> None:
         """The coalitions of a method, improved by exchanges at each size."""
         effort = self.effort
@@ -474,7 +534,7 @@ def summarise(name: str, seeds: Sequence[int], command: str, **facts: Any) -> No
     """Mean and sample deviation over the seeds, of every method at every size."""
     runs = [json.loads((RESULTS / f"{name}_{s}.json").read_text()) for s in seeds]
     for seed, run in zip(seeds, runs, strict=True):
-        for other in sorted(RESULTS.glob(f"{name}-top-n*_{seed}.json")):
+        for other in sorted(RESULTS.glob(f"{name}-*_{seed}.json")):
             run["methods"] |= json.loads(other.read_text())["methods"]
         run["methods"]["top-n, chosen on validation"] = _best_top_n(run["methods"])
     methods = [m for m in runs[0]["methods"] if all(r["methods"].get(m) for r in runs)]

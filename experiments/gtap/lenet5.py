@@ -3,6 +3,7 @@
     python -m experiments.gtap.lenet5 run 0 1 2 3 4
     python -m experiments.gtap.lenet5 top-n 0 1 2 3 4
     python -m experiments.gtap.lenet5 top-n-small 0 1 2 3 4
+    python -m experiments.gtap.lenet5 printed 0 1 2 3 4
     python -m experiments.gtap.lenet5 summary
 
 The convolutions stay and are computed once. A run resumes where it was stopped.
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.gtap.common import (
+    CRITICAL,
     RESULTS,
     Effort,
     Network,
@@ -141,9 +143,16 @@ def run_small(seed: int) -> None:
     study.top_n("beta", "likelihood", bias=0.15)
 
 
+def run_printed(seed: int) -> None:
+    """The paper's protocols as it has them."""
+    path = RESULTS / f"lenet5-printed_{seed}.json"
+    Study(path, load(seed), seed, EFFORT).printed(CRITICAL)
+
+
 def main() -> None:
     seeds = [int(word) for word in sys.argv[2:]] or list(SEEDS)
     parts = {"run": run, "top-n": run_top_n, "top-n-small": run_small}
+    parts["printed"] = run_printed
     if sys.argv[1] in parts:
         for seed in seeds:
             parts[sys.argv[1]](seed)
@@ -151,7 +160,8 @@ def main() -> None:
         summarise(
             "lenet5",
             seeds,
-            "python -m experiments.gtap.lenet5 run 0 1 2 3 4; ... summary",
+            "python -m experiments.gtap.lenet5 run; ... top-n; ... top-n-small; "
+            "... printed; ... summary",
             training={
                 "epochs": EPOCHS,
                 "dense epochs": DENSE_EPOCHS,

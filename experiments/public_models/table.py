@@ -51,7 +51,10 @@ def _outcome(row: dict[str, Any]) -> str:
 
 def summary() -> list[str]:
     """How many came out how."""
-    counts = Counter(row["outcome"] for row in read(RESULTS)["models"].values())
+    counts = Counter(
+        row["outcome"] + ", traced alone" * bool(row.get("by_shapes"))
+        for row in read(RESULTS)["models"].values()
+    )
     return table(("outcome", "models"), "lr", [(k, str(n)) for k, n in counts.items()])
 
 
