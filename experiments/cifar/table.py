@@ -7,6 +7,12 @@ from typing import Any
 from experiments.markdown import HERE, Table, percent, percents, read, table
 
 STAGES = ("repaired", "refined", "distilled", "mirrored")
+NAMES = {
+    "global": "magnitude over all blocks",
+    "uniform": "magnitude, equal shares",
+    "magnitude": "magnitude, the market's counts",
+    "random": "random, the market's counts",
+}
 
 
 def resnets() -> list[str]:
@@ -21,7 +27,7 @@ def resnets() -> list[str]:
                 (
                     f"ResNet-{depth}",
                     f"{row['speed_up']:.2f}",
-                    row.get("method", "elimination"),
+                    NAMES.get(row["method"], row["method"]),
                     percent(found["full"], 2),
                     *(_stage(row, stage) for stage in ("cut", *STAGES)),
                     _seconds(row),
@@ -67,7 +73,7 @@ def _finetuned(depth: int) -> list[tuple[str, ...]]:
             (
                 f"ResNet-{depth}",
                 f"{asked:.2f}",
-                method,
+                NAMES.get(method, method),
                 percent(before[method, asked][start], 2),
                 str(of) if epochs == of else f"{epochs} of {of}",
                 f"{rate:g}",
