@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array, Float, Int, PyTree
 
 from gamepruning.equilibrium.ascent import joint_optimizer
@@ -239,12 +239,15 @@ def _spread_over(
     num_points: int, devices: Sequence[Any] | None
 ) -> Callable[..., Callable[..., Any]]:
     """Share the leading axis of the first two arguments among devices."""
-    devices = jax.local_devices() if devices is None else devices
-    most = max(n for n in range(1, len(devices) + 1) if num_points % n == 0)
-    mesh = Mesh(np.asarray(devices[:most]), ("points",))
+    places = jax.local_devices() if devices is None else devices
+    most = max(n for n in range(1, len(places) + 1) if num_points % n == 0)
+    mesh = Mesh(np.asarray(places[:most]), ("points",))
     mine, whole = PartitionSpec("points"), PartitionSpec()
 
     def spread(fun: Callable[..., Any], *, num_shared: int) -> Callable[..., Any]:
+        if most == 1:
+            named = None if devices is None else SingleDeviceSharding(places[0])
+            return jax.jit(fun, out_shardings=named)
         specs = (mine, mine, *[whole] * num_shared)
         split = jax.shard_map(
             fun, mesh=mesh, in_specs=specs, out_specs=mine, check_vma=False

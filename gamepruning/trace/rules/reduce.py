@@ -85,10 +85,12 @@ def _makes_shares(
         return bool(scaled) and all(
             _makes_shares(analysis, total, power, *reader) for reader in scaled
         )
-    if user.name == "div" and not isinstance(first, Lit):
-        return others[0] == value and _is_of(analysis, first, power, total)
-    if user.name == "div" or user.name == "integer_pow" and user.params["y"] < 0:
-        rest = list(_users(analysis, user.outs[0]))
+    divides = user.name == "div" and others[0] == value
+    if divides and _is_of(analysis, first, power, total):
+        return True
+    if divides or user.name == "integer_pow" and user.params["y"] < 0:
+        # A derivative sums the quotient over an axis of one entry.
+        rest = list(_users(analysis, user.outs[0], beside={"reduce_sum"}))
         return bool(rest) and all(
             reader is not None
             and reader.name == "mul"
@@ -156,7 +158,7 @@ def _users(
     """Who uses a value as it is, or with a number added, and what it reads.
 
     None stands for the outputs of the model. An operation that is named in `beside`
-    passes the value with another one, too.
+    passes the value, too, whatever else it reads.
     """
     rows = [value]
     while rows:
