@@ -7,12 +7,12 @@ from jaxtyping import PyTree
 from gamepruning.baselines.examples import (
     chunk_size,
     exact_scores,
+    kept,
     mean_over_chunks,
 )
 from gamepruning.players import Players
 from gamepruning.players.branch_players import BranchPlayers
 from gamepruning.players.examples import check_players, output_shapes
-from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import as_inputs
 from gamepruning.trees.keys import as_key
 from gamepruning.types import InputError, KeyLike, Scores
@@ -78,7 +78,8 @@ def activation_scores(
     given = as_inputs(inputs)
     output_shapes(players, params, given)
     at_once = chunk_size(players, params, given, examples_at_once)
-    return exact_scores(compiled(score, params, given), 1)
+    run = kept(players, ("activation", at_once), score)
+    return exact_scores(run(params, given), 1)
 
 
 def influence_scores(
@@ -133,7 +134,8 @@ def influence_scores(
             lambda xs: players.influence(params, *xs), data, at_once
         )
 
-    return exact_scores(compiled(score, params, given), 1)
+    run = kept(players, ("influence", at_once), score)
+    return exact_scores(run(params, given), 1)
 
 
 def random_scores(key: KeyLike, players: Players) -> Scores:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -11,6 +12,7 @@ from jaxtyping import PyTree
 
 from gamepruning.players import Players
 from gamepruning.players.examples import examples_are_apart
+from gamepruning.trees.arrays import CompiledFunction
 from gamepruning.trees.examples import count_rows
 from gamepruning.trees.placement import rows_are_split
 from gamepruning.trees.processes import to_host
@@ -35,6 +37,19 @@ def can_go_alone(players: Players, params: PyTree, inputs: tuple) -> bool:
     if rows_are_split(inputs):
         return False
     return examples_are_apart(players, params, inputs)
+
+
+def kept(
+    players: Players, key: tuple, score: Callable[[PyTree, Any], PyTree]
+) -> CompiledFunction:
+    """The compiled score of an earlier call with the same players and key, or a new.
+
+    Args:
+      players: the `Players`, who keep it.
+      key: the name of the score, and all that it depends on beside its arguments.
+      score: (params, data) -> the score.
+    """
+    return players.model.programs.get(key, lambda: CompiledFunction(score))
 
 
 def mean_over_chunks(

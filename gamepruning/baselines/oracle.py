@@ -10,12 +10,12 @@ from jaxtyping import Array, PyTree
 from gamepruning.baselines.examples import (
     chunk_size,
     exact_scores,
+    kept,
     mean_over_chunks,
 )
 from gamepruning.metrics import as_labels
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples
-from gamepruning.trees.arrays import compiled
 from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.types import InputError, Loss, Scores
 
@@ -47,7 +47,8 @@ def loss_oracle_scores(
     Returns:
       `Scores`, exact on these examples; 0 for a player that nothing depends on,
       negative where the network does better without. Cost: N + 1 evaluations, less
-      what is shared.
+      what is shared. What is compiled is kept with the players for the next call with
+      the same `loss_fn`.
 
     Raises:
       InputError: `batch_size` is below 1, or there are no examples.
@@ -86,7 +87,8 @@ def loss_oracle_scores(
         count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
     at_once = chunk_size(players, params, given.inputs, examples_at_once)
-    value = compiled(score, params, (*given.inputs, given.labels))
+    run = kept(players, ("loss oracle", loss_fn, batch_size, at_once), score)
+    value = run(params, (*given.inputs, given.labels))
     return exact_scores(value, players.num_players + 1)
 
 

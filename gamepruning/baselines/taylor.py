@@ -11,12 +11,12 @@ from jaxtyping import Array, PyTree
 from gamepruning.baselines.examples import (
     can_go_alone,
     exact_scores,
+    kept,
     mean_over_chunks,
 )
 from gamepruning.metrics import as_labels
 from gamepruning.players import Players
 from gamepruning.players.examples import check_examples
-from gamepruning.trees.arrays import CompiledFunction
 from gamepruning.trees.examples import as_inputs, count_rows, same_length
 from gamepruning.trees.placement import replicated
 from gamepruning.types import InputError, Loss, Scores
@@ -113,15 +113,8 @@ def taylor_scores(
         return mean_over_chunks(mean, data, at_once)
 
     data = jax.tree.map(lambda leaf: replicated(jnp.asarray(leaf)), data)
-    run = _kept(players, ("taylor", loss_fn, order, examples_at_once), score)
+    run = kept(players, ("taylor", loss_fn, order, examples_at_once), score)
     return exact_scores(run(params, data), 1 + num_backward)
-
-
-def _kept(
-    players: Players, key: tuple, score: Callable[[PyTree, Any], Array]
-) -> CompiledFunction:
-    """The compiled score of an earlier call with the same players and key, or a new."""
-    return players.model.programs.get(key, lambda: CompiledFunction(score))
 
 
 def _scores_together(players, params, loss_fn, data, order: int) -> Scores:
@@ -149,7 +142,7 @@ def _scores_together(players, params, loss_fn, data, order: int) -> Scores:
         return jax.lax.map(of_player, every, batch_size=PLAYERS_AT_ONCE)
 
     data = jax.tree.map(jnp.asarray, data)
-    run = _kept(players, ("taylor together", loss_fn, order), score)
+    run = kept(players, ("taylor together", loss_fn, order), score)
     return exact_scores(run(params, data), 1 + players.num_players)
 
 

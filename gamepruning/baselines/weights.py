@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 from gamepruning.baselines.examples import (
     chunk_size,
     exact_scores,
+    kept,
     mean_over_chunks,
 )
 from gamepruning.metrics import as_labels
@@ -18,7 +19,7 @@ from gamepruning.players import Family, Players
 from gamepruning.players.examples import check_examples, check_players
 from gamepruning.run.owned import add_entries
 from gamepruning.trace.model import OWN_ROLES
-from gamepruning.trees.arrays import compiled, map_arrays
+from gamepruning.trees.arrays import map_arrays
 from gamepruning.trees.examples import as_inputs, count_rows
 from gamepruning.trees.paths import named_leaves, path_name
 from gamepruning.trees.placement import replicated
@@ -96,6 +97,8 @@ def weight_gradient_scores(
 
     Returns:
       `Scores`, >= 0, exact on these examples. Cost: one forward and one backward pass.
+      What is compiled is kept with the players for the next call with the same
+      `loss_fn`.
 
     Raises:
       InputError: there are no examples.
@@ -135,9 +138,9 @@ def weight_gradient_scores(
         count_rows((as_inputs(inputs), as_labels(labels)))
     given = check_examples(players, params, loss_fn, inputs, labels)
     at_once = chunk_size(players, params, given.inputs, examples_at_once)
-    floats = _as_floats(players, params)
+    run = kept(players, ("weight gradient", loss_fn, at_once), score)
     data = (*given.inputs, given.labels)
-    return exact_scores(compiled(score, floats, data), 2)
+    return exact_scores(run(_as_floats(players, params), data), 2)
 
 
 def _square(leaf: Array) -> Array:

@@ -271,7 +271,8 @@ def _of_arrays(fn: Callable[..., Any], args: tuple) -> tuple[Callable[..., Any],
 
 def _concrete(leaf: Any) -> Any:
     if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jnp.zeros(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype))
+        dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
+        return jnp.zeros(leaf.shape, dtype, device=leaf.sharding)
     return leaf
 
 

@@ -5,6 +5,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, SupportsFloat
 
+import jax
+import numpy as np
+
 from gamepruning.compaction.measure import (
     Call,
     Latency,
@@ -13,6 +16,7 @@ from gamepruning.compaction.measure import (
     measure_latency,
     tally_macs,
 )
+from gamepruning.trees.arrays import map_arrays
 
 _MAX_ROWS = 24
 GATED = "the gated full model"
@@ -70,7 +74,8 @@ class CompactionReport:
         `reference`, divided by the largest output.
       notes: what the numbers leave out, one line each.
       reference: what `max_error` is the difference from; see `WIDTH`.
-      calls: the two models as (fn, args), for the latency; not kept by pickle.
+      calls: the two models as (fn, args), for the latency; of the full one's
+        parameters the shapes alone. Not kept by pickle.
     """
 
     params: Change
@@ -202,8 +207,21 @@ max_error=0e+00)
             dict.fromkeys([*notes, *(n for tally in macs for n in tally.notes)])
         ),
         reference=reference,
-        calls=(before, after),
+        calls=(_without_values(before), after),
     )
+
+
+def _without_values(call: Call) -> Call:
+    """The call with shapes for its parameters, which a report would keep in memory."""
+    fn, (params, *inputs) = call
+    return fn, (map_arrays(_shape, params), *inputs)
+
+
+def _shape(array: Any) -> Any:
+    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return array
+    sharding = getattr(array, "sharding", None)
+    return jax.ShapeDtypeStruct(np.shape(array), array.dtype, sharding=sharding)
 
 
 def _cost_rows(report: CompactionReport) -> list[list[str]]:

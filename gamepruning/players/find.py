@@ -14,7 +14,7 @@ from gamepruning.players.naming import group_units, split_keep
 from gamepruning.players.players import Players
 from gamepruning.players.unit_players import UnitPlayers
 from gamepruning.players.weight_players import WeightPlayers
-from gamepruning.trace.call import CallSpec, split_call
+from gamepruning.trace.call import CallSpec, as_struct, split_call
 from gamepruning.trace.labelled import TraceOptions
 from gamepruning.trace.model import TracedModel
 from gamepruning.trees.arrays import shapes_of
@@ -138,7 +138,7 @@ def find_players(
     _check_choice("granularity", granularity, ("unit", "layer", "weight", "branch"))
     check_apply(apply)
     inputs = as_inputs(inputs)
-    call = split_call(params, inputs)
+    call = _shapes_of_params(split_call(params, inputs))
     paths = array_paths(params)
     if granularity == "weight":
         names, frozen_leaves = split_keep(keep, paths, ())
@@ -172,6 +172,14 @@ def find_players(
     if found.layers == "each" and lives_in_layers:
         return LayerPlayers(players)
     return players
+
+
+def _shapes_of_params(call: CallSpec) -> CallSpec:
+    """The call without the values of its params: players would keep them in memory."""
+    number = call.num_params
+    return call.with_arrays(
+        [*map(as_struct, call.arrays[:number]), *call.arrays[number:]]
+    )
 
 
 def check_apply(apply: Any) -> None:

@@ -21,6 +21,7 @@ from gamepruning.trace.model import TracedModel
 from gamepruning.trace.program import Node, apply_as_is, bind
 from gamepruning.trace.rules.control import scan_parts
 from gamepruning.trace.stacks import LayerAxis
+from gamepruning.trees.arrays import map_arrays
 from gamepruning.types import InputError, Outputs, Params
 
 
@@ -112,7 +113,8 @@ def unroll(players: LayerPlayers, params: Params) -> Unrolled:
     options = TraceOptions(
         input_axes=model.options.input_axes, reductions=model.options.reductions
     )
-    call = split_call(_split(model, params), players.example_inputs())
+    split = map_arrays(as_struct, _split(model, params))
+    call = split_call(split, players.example_inputs())
     units = UnitPlayers(TracedModel.of(apply, call, options), (), "unit")
     return Unrolled(players, units)
 

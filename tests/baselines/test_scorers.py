@@ -8,6 +8,7 @@ import pytest
 from gamepruning.baselines import (
     BASELINES,
     activation_scores,
+    loss_oracle_scores,
     magnitude_scores,
     taylor,
     taylor_scores,
@@ -193,7 +194,10 @@ def test_chunks_are_added_up_and_not_stacked(key):
     assert "150,2,5]" in program and "150,5,4]" not in program
 
 
-def test_the_same_expansion_is_not_compiled_again(key):
+@pytest.mark.parametrize(
+    "score", [taylor_scores, weight_gradient_scores, loss_oracle_scores]
+)
+def test_the_same_score_is_not_compiled_again(score, key):
     players, params, inputs, labels = make_mlp(key)
     traced = []
 
@@ -201,13 +205,24 @@ def test_the_same_expansion_is_not_compiled_again(key):
         traced.append(1)
         return cross_entropy(outputs, labels)
 
-    taylor_scores(players, params, loss_fn, inputs, labels)
+    score(players, params, loss_fn, inputs, labels)
     num_first = len(traced)
     other = jax.tree.map(lambda leaf: 2 * leaf, params)
-    found = taylor_scores(players, other, loss_fn, inputs, labels)
+    found = score(players, other, loss_fn, inputs, labels)
     assert len(traced) == num_first > 0
-    expected = taylor_scores(players, other, cross_entropy, inputs, labels)
+    expected = score(players, other, cross_entropy, inputs, labels)
     np.testing.assert_allclose(found.value, expected.value, rtol=1e-6)
+
+
+def test_activations_are_not_compiled_again(key):
+    players, params, inputs, _ = make_mlp(key)
+    activation_scores(players, params, inputs)
+    other = jax.tree.map(lambda leaf: 2 * leaf, params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(players), "activation_moments", None)  # it is not traced
+        found = activation_scores(players, other, inputs)
+    fresh = activation_scores(make_mlp(key)[0], other, inputs)
+    np.testing.assert_allclose(found.value, fresh.value, rtol=1e-6)
 
 
 def test_a_pass_has_at_least_one_example(key):
