@@ -75,6 +75,14 @@ def has_prefixes(value_fn: ValueFn) -> TypeGuard[HasPrefixes]:
     return hasattr(value_fn, "prefixes")
 
 
+def brings_ends(value_fn: ValueFn) -> TypeGuard[HasPrefixes]:
+    """Return True if orders are valued by `prefixes`, with nobody and everybody.
+
+    Not where the game says that full passes cost no more: the ends are known by then.
+    """
+    return has_prefixes(value_fn) and getattr(value_fn, "is_incremental", True)
+
+
 def has_toggles(value_fn: ValueFn) -> TypeGuard[HasToggles]:
     """Return True if the game values all single toggles of a coalition at once."""
     return hasattr(value_fn, "toggles")
@@ -146,7 +154,7 @@ def prefix_values(
 
     Args:
       value_fn: coalitions -> values; its method `prefixes(orders) -> [S, N + 1]` is
-        used where it has one.
+        used where it has one and does not say `is_incremental = False`.
       orders: the players as they enter, each row a permutation of 0..N-1.
       ends: v of nobody and of everybody for each order, if they are known.
 
@@ -156,8 +164,8 @@ def prefix_values(
     Raises:
       InputError: the values have another shape, or are not finite.
 
-    Cost: S (N - 1) evaluations, and 2 for the ends; a small fraction of that where the
-    value function is incremental.
+    Cost: S (N - 1) evaluations, and 2 for the ends where they are not known; S (N + 1)
+    by `prefixes`, and a small fraction of that where the value function is incremental.
 
     Example:
       >>> import numpy as np
@@ -165,7 +173,7 @@ def prefix_values(
       array([[ 0., 10., 11.]])
     """
     num, n = orders.shape
-    if has_prefixes(value_fn):
+    if brings_ends(value_fn):
         found = value_fn.prefixes(orders)
         return _checked(found, (num, n + 1), "value_fn.prefixes(orders)", orders)
     position = np.argsort(orders, axis=1)

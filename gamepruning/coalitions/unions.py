@@ -17,6 +17,7 @@ from gamepruning.coalitions.games import (
     coalition_values,
     count_players,
     end_values,
+    brings_ends,
     is_deterministic,
     prefix_values,
 )
@@ -98,8 +99,9 @@ def owen_values(
 
     Returns:
       `Scores` with standard errors. Cost: num_orders (N + 1) + 2 evaluations;
-      num_orders (N - 1) + 2 where the value function has `is_deterministic = True`, and
-      a small fraction of that where it is incremental.
+      num_orders (N + 1) where the value function has `prefixes`, a small fraction of
+      that where it is incremental, and num_orders (N - 1) + 2 in other games with
+      `is_deterministic = True`.
 
     Raises:
       InputError: not one union a player, fewer than 2 orders, or values that are not
@@ -119,8 +121,9 @@ def owen_values(
     num = len(unions)
     numbers, place = np.unique(unions, return_inverse=True)
     own, among = jax.random.split(as_threefry(key))
-    knows = is_deterministic(value_fn)  # else each order has noise of its own
-    ends = np.array([end_values(value_fn, num)])
+    brings = brings_ends(value_fn)  # each order its own values of the ends
+    knows = is_deterministic(value_fn) or brings  # else they have noise of their own
+    ends = np.zeros((1, 2)) if brings else np.array([end_values(value_fn, num)])
     state = moments.init(num)
     for start in range(0, num_orders, ORDERS_AT_ONCE):
         stop = min(start + ORDERS_AT_ONCE, num_orders)
@@ -137,7 +140,9 @@ def owen_values(
         if progress is not None:
             progress(stop, num_orders)
     found = moments.finish(state)
-    cost = num_orders * (num - 1 if knows else num + 1) + 2
+    cost = num_orders * (num - 1) + 2
+    if brings or not knows:
+        cost = num_orders * (num + 1) + (0 if brings else 2)
     return Scores(found.value, found.stderr, cost)
 
 

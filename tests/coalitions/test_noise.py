@@ -172,3 +172,14 @@ def test_shapley_values_of_a_constant_game_are_not_certain(method):
     )
     assert np.isinf(found.scores.stderr).all()
     assert found.note.startswith("all values were equal")
+
+
+@pytest.mark.parametrize("method", ["permutation", "antithetic"])
+def test_the_noise_of_an_only_player_is_known(method):
+    rng = np.random.default_rng(0)
+
+    def game(masks):
+        return masks[:, 0] + rng.normal(size=len(masks))
+
+    found = estimate_indices(0, game, shapley(1), num_evaluations=10, method=method)
+    assert (found.scores.stderr > 0).all() and found.noise > 0

@@ -206,7 +206,9 @@ def test_layers_are_unions():
     )
     unions = np.asarray(players.family_of)
     exact = exact_owen(value_fn, unions)
+    before = value_fn.num_evaluations
     found = owen_values(1, value_fn, unions, num_orders=300)
+    assert found.num_evaluations == value_fn.num_evaluations - before
     assert (abs(found.value - exact.value) <= 4.5 * found.stderr + 1e-6).all()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import ndtri, stdtrit
 
-from gamepruning.coalitions.games import has_prefixes, is_deterministic
+from gamepruning.coalitions.games import brings_ends, is_deterministic
 from gamepruning.coalitions.semivalues import Semivalue
 from gamepruning.types import InputError, ValueFn
 
@@ -43,12 +43,15 @@ class SampleCost(NamedTuple):
       least: how many samples the estimator needs at least.
       repeat_every: samples after which nobody and everybody are valued again, before
         the next one, at 2 evaluations; 0 for never.
+      own_ends: evaluations more for each sample where the game values prefixes, whose
+        orders bring nobody and everybody along.
     """
 
     fixed: int
     each: int
     least: int
     repeat_every: int = 0
+    own_ends: int = 0
 
     @property
     def least_evaluations(self) -> int:
@@ -147,6 +150,8 @@ class Estimator(NamedTuple):
     def cost_for(self, semivalue: Semivalue, value_fn: ValueFn) -> SampleCost:
         """The cost with this game: no repeats where they are not needed."""
         cost = self.cost(semivalue)
+        if self.is_incremental and brings_ends(value_fn):
+            cost = cost._replace(each=cost.each + cost.own_ends)
         if are_repeated(value_fn, is_incremental=self.is_incremental):
             return cost
         return cost._replace(repeat_every=0)
@@ -163,7 +168,7 @@ def are_repeated(value_fn: ValueFn, *, is_incremental: bool) -> bool:
     """
     if is_deterministic(value_fn):
         return False
-    return not (is_incremental and has_prefixes(value_fn))
+    return not (is_incremental and brings_ends(value_fn))
 
 
 def widening(degrees_of_freedom: float | np.ndarray) -> np.ndarray:

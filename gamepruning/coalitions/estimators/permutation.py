@@ -50,9 +50,9 @@ def permutation() -> Estimator:
     """Random orders.
 
     phi_i = mean over orders of v(before i, and i) - v(before i). Unbiased; the values
-    sum to v(N) - v(nobody). Cost: N - 1 evaluations an order, and 2; unless the game is
-    deterministic, 2 more after every sqrt(2 N) orders, which tell the noise of v(N) and
-    v(nobody).
+    sum to v(N) - v(nobody). Cost: N - 1 evaluations an order, N + 1 where the game has
+    `prefixes`, and 2; in other games, unless they are deterministic, 2 more after every
+    sqrt(2 N) orders, which tell the noise of v(N) and v(nobody).
 
     References:
       Castro, Gomez and Tejada, Computers & Operations Research 36 (2009), section 3.
@@ -64,7 +64,7 @@ def antithetic() -> Estimator:
     """Random orders, each also backwards; a sample is the mean of the two.
 
     Unbiased, and exact from one pair where no more than two players interact. Cost:
-    2 (N - 1) evaluations a sample, and 2.
+    2 (N - 1) evaluations a sample, 2 (N + 1) where the game has `prefixes`, and 2.
 
     References:
       Mitchell et al., Sampling permutations for Shapley value estimation, JMLR 23
@@ -97,11 +97,14 @@ def _by_orders(directions: int, marginals: Marginals) -> Estimator:
 
 def _cost(directions: int, semivalue: Semivalue) -> SampleCost:
     n = semivalue.num_players
-    return SampleCost(2, directions * (n - 1), 2, _repeat_every(directions, n))
+    every = _repeat_every(directions, n)
+    return SampleCost(2, directions * (n - 1), 2, every, own_ends=2 * directions)
 
 
 def _repeat_every(directions: int, num_players: int) -> int:
     """Samples that share the values of the ends: the best choice where all is noise."""
+    if num_players == 1:  # nothing else is valued
+        return 1
     return math.ceil(math.sqrt(2 * num_players) / directions)
 
 
