@@ -31,6 +31,7 @@ from gamepruning.coalitions.games import (
     is_incremental,
     processes_of,
 )
+from gamepruning.coalitions.same_game import check_game, first_values
 from gamepruning.coalitions.semivalues import SemivalueLike, semivalue_for
 from gamepruning.files import npz
 from gamepruning.options import make_options
@@ -39,6 +40,7 @@ from gamepruning.trees.processes import Processes
 from gamepruning.types import InputError, KeyLike, Scores, ValueFn
 
 _PASSES = 2
+_GAME = "game"
 _SCARCE = 4  # samples that carry an error: below, 95 % intervals had 80 to 90 %
 
 
@@ -157,11 +159,14 @@ def estimate_indices(
     Raises:
       InputError: a budget too small for the method, an unknown method or one that does
         not fit the index, values that are not finite or of the wrong shape, another
-        number of players than the value function has, a checkpoint of other settings.
+        number of players than the value function has, a checkpoint of other settings
+        or of another game.
       TypeError: an unknown keyword.
 
-    Cost: at most `num_evaluations` evaluations; memory of 8 bytes an evaluation or
-    less, and a few N x N matrices for regressions of up to 4096 players.
+    Cost: at most `num_evaluations` evaluations, and with a checkpoint 8 more when it is
+    begun and 16 when it is resumed (8 if the game is deterministic); memory of 8 bytes
+    an evaluation or less, and a few N x N matrices for regressions of up to 4096
+    players.
 
     Example:
       >>> import jax, numpy as np
@@ -187,11 +192,17 @@ def estimate_indices(
         method = _resolve_auto(problem, value_fn, num_evaluations, found)
     schedule = make_schedule(method, problem, value_fn, num_evaluations, config)
     settings = settings_of(problem, schedule)
+    known = {}
     if file is None or found is None:
         at = _Position(0, 0, False)
+        if file is not None:
+            known = {_GAME: first_values(problem, value_fn)}
         state = schedule.estimator.init(problem, value_fn, schedule.num_samples)
     else:
         npz.check_settings(file.path, found.settings, settings)
+        if _GAME in found.arrays:  # older files do not say it
+            known = {_GAME: found.arrays.pop(_GAME)}
+            check_game(file.path, problem, value_fn, known[_GAME])
         at, state = _resume(file.path, found.arrays, schedule)
     finish = _finishing(schedule.estimator, problem, processes_of(value_fn))
     while at.done < schedule.num_samples and not at.is_settled:
@@ -199,7 +210,8 @@ def estimate_indices(
         state = schedule.estimator.update(problem, value_fn, state, start, stop)
         at = _check(schedule, finish, state, at._replace(done=stop))
         if file is not None:
-            file.save(settings, {**state, "progress": np.array(at, np.int64)})
+            progress = {"progress": np.array(at, np.int64)}
+            file.save(settings, {**state, **known, **progress})
         if config.progress is not None:
             config.progress(schedule.cost.evaluations(stop), schedule.num_evaluations)
     return _verdict(schedule, finish(state), at)

@@ -14,10 +14,10 @@ from jaxtyping import ArrayLike, Int
 from gamepruning.coalitions.estimators import moments, sampling
 from gamepruning.coalitions.exact import all_coalitions
 from gamepruning.coalitions.games import (
+    brings_ends,
     coalition_values,
     count_players,
     end_values,
-    brings_ends,
     is_deterministic,
     prefix_values,
 )

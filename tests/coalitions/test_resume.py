@@ -42,7 +42,7 @@ class Mortal:
         self.left -= 1
         if self.left < 0:
             self.deaths += 1
-            self.left = int(self.rng.integers(1, 4))
+            self.left = int(self.rng.integers(3, 6))  # two know the game again
             raise Killed
         return game(masks)
 
@@ -120,7 +120,8 @@ def test_a_larger_budget_goes_on(method, tmp_path):
             KEY, counted, law, num_evaluations=budget, method=method, checkpoint=path
         )
     assert_equal(whole, last)
-    assert sum(calls) == whole.scores.num_evaluations
+    known_again = 8 + 3 * 16
+    assert sum(calls) == whole.scores.num_evaluations + known_again
 
 
 @pytest.mark.parametrize("method", LAWS)
@@ -197,3 +198,40 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"run\.npz is damaged"):
         estimate_indices(KEY, game, banzhaf(N), num_evaluations=100, checkpoint=path)
+
+
+class Drawn:
+    """A game of its own for each seed, noisy if wanted."""
+
+    def __init__(self, seed, noise=0.0):
+        self.table = np.random.default_rng(seed).normal(size=2**N)
+        self.noise, self.rng = noise, np.random.default_rng(9)
+        self.is_deterministic = not noise
+
+    def __call__(self, masks):
+        values = self.table[np.asarray(masks) @ 2 ** np.arange(N)]
+        return values + self.noise * self.rng.normal(size=len(values))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_a_checkpoint_of_another_game_is_refused(noise, tmp_path):
+    options = {"num_evaluations": 300, "checkpoint": tmp_path / "run.npz"}
+    one = estimate_indices(KEY, Drawn(0, noise), banzhaf(N), **options)
+    again = estimate_indices(KEY, Drawn(0, noise), banzhaf(N), **options)
+    assert_equal(one, again)
+    with pytest.raises(InputError, match="is of another game: a coalition is worth"):
+        estimate_indices(KEY, Drawn(1, noise), banzhaf(N), **options)
+
+
+def test_noise_does_not_make_another_game(tmp_path):
+    """Nor does a bit of difference, as between devices."""
+    for seed in range(5):
+        options = {"num_evaluations": 300, "checkpoint": tmp_path / f"{seed}.npz"}
+        game = Drawn(0, noise=3.0)
+        estimate_indices(seed, game, banzhaf(N), **options)
+        estimate_indices(seed, game, banzhaf(N), **options)
+        near = Drawn(0)
+        options["checkpoint"] = tmp_path / f"near{seed}.npz"
+        estimate_indices(seed, near, banzhaf(N), **options)
+        near.table = near.table * (1 + 1e-4)
+        estimate_indices(seed, near, banzhaf(N), **options)

@@ -44,8 +44,8 @@ class SamplingConfig:
         scores exceeds what their standard errors explain.
       cut: how many of the lowest players are to be told from the rest.
       checkpoint: a file to write after every round and to resume from if it exists.
-        The game itself is not compared, which would cost evaluations: give each game a
-        file of its own.
+        A few values of the game are on file, so that another game is refused where its
+        values are other ones.
       round_size: evaluations between two checkpoints, rounded up to a multiple of what
         the devices of a network value side by side; it does not change the result.
       progress: called after every round with the evaluations so far and their maximum.
