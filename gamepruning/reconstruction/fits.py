@@ -67,7 +67,7 @@ class Fits:
 
     def to_classes(self, aims: Aims) -> None:
         """Fit to probabilities: each fit starts ahead of the last (Nesterov, 1983)."""
-        ahead, moved = 0.0, None
+        ahead, moved, last = 0.0, None, []
         for number in range(CLASS_ROUNDS):
             sums, found = self.to(aims)
             if np.isfinite(found.ridge):
@@ -76,10 +76,11 @@ class Fits:
             elif moved is None or not ahead:
                 return
             else:  # too far: go back to where the last fit ended
-                self._write(moved.times(-ahead), sums)
+                self._cut.params[:] = last
                 ahead = 0.0
                 continue
             if number < CLASS_ROUNDS - 1:
+                last = list(self._cut.params)
                 self._write(moved.times(ahead), sums)
 
     def _sums(self, terms: Terms) -> tuple[Collected, Solver]:

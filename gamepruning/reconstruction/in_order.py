@@ -18,7 +18,7 @@ from gamepruning.reconstruction.collect import Terms, collect_shared
 from gamepruning.reconstruction.eliminate import eliminate
 from gamepruning.reconstruction.gram import RIDGE, Gram, make_gram
 from gamepruning.reconstruction.passes import LineRun, check_units
-from gamepruning.reconstruction.readers import Shared
+from gamepruning.reconstruction.readers import Alone, Shared, find_readers
 from gamepruning.reconstruction.repair import Progress, RepairConfig, Repairing
 from gamepruning.reconstruction.report import RepairReport
 from gamepruning.reconstruction.sensitivity import Metrics, sensitivities
@@ -103,7 +103,8 @@ def eliminate_in_order(
     players = check_units(players, params, inputs)
     work = _InOrder(players, params, players.mask(mask), inputs, config, metrics)
     repaired = work.run(progress or (lambda *_: None))
-    return Eliminated(work.mask, *repaired)
+    report = replace(repaired.report, alone=work.alone())
+    return Eliminated(work.mask, repaired.params, report)
 
 
 class _InOrder(Repairing):
@@ -127,6 +128,10 @@ class _InOrder(Repairing):
             else:
                 self.mask[where] = mask[where]
         self._mask = self.mask  # of the network before its first reader
+
+    def alone(self) -> tuple[Alone, ...]:
+        """What reads an axis that the choice has cut, and cannot be fitted."""
+        return find_readers(self._trace, self._players.paths, self.mask).alone
 
     def _read(self, shared: Shared) -> set[int]:
         """The families that a matrix reads."""

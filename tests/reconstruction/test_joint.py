@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,13 @@ import pytest
 
 import gamepruning as gp
 from gamepruning.metrics import class_divergence
-from gamepruning.reconstruction import RepairConfig, eliminate_in_order
+from gamepruning.reconstruction import (
+    RepairConfig,
+    eliminate_in_order,
+    fits as fits_module,
+)
+from gamepruning.reconstruction.fit import ReaderFit
+from gamepruning.reconstruction.fits import Fits
 from tests.reconstruction.test_repair import (
     close,
     draw,
@@ -389,3 +396,29 @@ def test_steps_of_a_fit_that_is_not_made_are_told():
             RepairConfig(last_steps=2, **given)
     with pytest.raises(gp.InputError, match="last_steps=2 goes with mode='sequential'"):
         RepairConfig(mode="one-shot", last_steps=2)
+
+
+def test_a_step_too_far_is_taken_back_to_the_bit(monkeypatch):
+    """In half precision what is added and taken off again is not what was there."""
+    monkeypatch.setattr(fits_module, "CLASS_ROUNDS", 5)
+    fits = object.__new__(Fits)
+    fits._cut = SimpleNamespace(params=[np.linspace(-1, 1, 9).astype(jnp.bfloat16)])
+    ended = []
+
+    def to(aims):
+        goes_on = len(ended) < 4
+        step = np.full((1, 9, 1), 0.3 * (len(ended) + 1))
+        ridge = 1.0 if goes_on else np.inf
+        found = ReaderFit(step, np.zeros((1, 1)), ridge, 1.0, 1.0, 0.5)
+        if goes_on:
+            write(found, None)
+            ended.append(fits._cut.params[0])
+        return None, found
+
+    def write(found, sums):
+        wide = fits._cut.params[0].astype(float) + found.weights[0, :, 0]
+        fits._cut.params[0] = wide.astype(jnp.bfloat16)
+
+    fits.to, fits._write = to, write
+    fits.to_classes({})
+    np.testing.assert_array_equal(fits._cut.params[0], ended[-1])

@@ -216,3 +216,20 @@ def test_trades_that_cannot_be_made_are_told():
     players = gp.find_players(undefined, params, x)
     with pytest.raises(gp.InputError, match="loses is not finite"):
         trade(players, params, x, 4)
+
+
+def test_who_is_left_alone_reads_an_axis_that_is_cut():
+    params = mlp_params()
+    params["mid"] = np.round(params["mid"] * 10).astype("int8")
+
+    def apply(params, x):
+        return mlp({**params, "mid": params["mid"] / 10}, x)
+
+    x = draw(0, 100, 4)
+    players = gp.find_players(apply, params, x)
+    first, second = players.families
+    for cut, expected in ((second, []), (first, ["mid"])):
+        mask = np.ones(players.num_players, bool)
+        mask[cut.start : cut.start + 3] = False
+        report = eliminate_in_order(players, params, mask, x).report
+        assert [row.path for row in report.alone] == expected
