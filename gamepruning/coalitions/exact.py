@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from gamepruning.coalitions.games import count_players
+from gamepruning.coalitions.games import as_real, count_players
 from gamepruning.coalitions.semivalues import (
     Semivalue,
     SemivalueLike,
@@ -217,6 +217,7 @@ def _checked(values: ArrayLike, masks: np.ndarray) -> np.ndarray:
             f"expected {len(masks)} values for {len(masks)} coalitions from the value "
             f"function, shape ({len(masks)},), got shape {values.shape}"
         )
+    values = as_real(values, "the value function")
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         members = np.flatnonzero(masks[bad[0]]).tolist()

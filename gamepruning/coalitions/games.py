@@ -294,7 +294,7 @@ def _checked(values: Any, shape: tuple, what: str, given: np.ndarray) -> np.ndar
             f"expected {what} to give values of shape {list(shape)} for an argument of "
             f"shape {list(given.shape)}, got {list(values.shape)}: one value for each"
         )
-    values = values.astype(np.float64)
+    values = as_real(values, what)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise InputError(
@@ -302,3 +302,14 @@ def _checked(values: Any, shape: tuple, what: str, given: np.ndarray) -> np.ndar
             "it finite for every coalition, also for nobody (clip a loss, for example)"
         )
     return values
+
+
+def as_real(values: np.ndarray, what: str) -> Float[np.ndarray, "..."]:
+    """Values as float64.
+
+    Raises:
+      InputError: they are complex, text or dates; `what` says whose they are.
+    """
+    if values.dtype.kind in "cSUMm":
+        raise InputError(f"expected {what} to give real numbers, got {values.dtype}")
+    return values.astype(np.float64)

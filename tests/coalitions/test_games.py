@@ -1,5 +1,7 @@
 """Who knows the number of players, and what a game can do."""
 
+from fractions import Fraction
+
 import jax
 import numpy as np
 import pytest
@@ -172,3 +174,22 @@ def test_nobody_is_always_in_and_always_out():
     ):
         with pytest.raises(InputError, match="cannot be always in and always out"):
             call()
+
+
+@pytest.mark.parametrize("kind", [complex, str, "datetime64[s]"])
+@pytest.mark.parametrize("ask", [gp.exact_shapley, gp.coalitions.nucleolus])
+def test_values_are_real_numbers(kind, ask):
+    def game(masks):
+        return masks.sum(axis=1).astype(kind)
+
+    with pytest.raises(InputError, match="real numbers, got"):
+        ask(game, 3)
+    with pytest.raises(InputError, match="real numbers, got"):
+        gp.coalitions.exact_owen(game, [0, 0, 1])
+
+
+def test_values_may_be_fractions():
+    def game(masks):
+        return np.array([Fraction(int(size), 3) for size in masks.sum(axis=1)])
+
+    assert gp.exact_shapley(game, 3).value.round(6).tolist() == [0.333333] * 3
