@@ -75,12 +75,13 @@ def has_prefixes(value_fn: ValueFn) -> TypeGuard[HasPrefixes]:
     return hasattr(value_fn, "prefixes")
 
 
-def brings_ends(value_fn: ValueFn) -> TypeGuard[HasPrefixes]:
+def brings_ends(value_fn: ValueFn) -> bool:
     """Return True if orders are valued by `prefixes`, with nobody and everybody.
 
     Not where the game says that full passes cost no more: the ends are known by then.
     """
-    return has_prefixes(value_fn) and getattr(value_fn, "is_incremental", True)
+    is_worth_it = getattr(value_fn, "is_incremental", True)
+    return has_prefixes(value_fn) and bool(is_worth_it)
 
 
 def has_toggles(value_fn: ValueFn) -> TypeGuard[HasToggles]:
@@ -173,7 +174,7 @@ def prefix_values(
       array([[ 0., 10., 11.]])
     """
     num, n = orders.shape
-    if brings_ends(value_fn):
+    if has_prefixes(value_fn) and brings_ends(value_fn):
         found = value_fn.prefixes(orders)
         return _checked(found, (num, n + 1), "value_fn.prefixes(orders)", orders)
     position = np.argsort(orders, axis=1)

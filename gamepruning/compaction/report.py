@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, SupportsFloat
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.compaction.measure import (
@@ -218,7 +219,7 @@ def _without_values(call: Call) -> Call:
 
 
 def _shape(array: Any) -> Any:
-    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         return array
     sharding = getattr(array, "sharding", None)
     return jax.ShapeDtypeStruct(np.shape(array), array.dtype, sharding=sharding)

@@ -186,7 +186,9 @@ def repair(
     Cost: about two passes over the examples, forward only, and K^2 multiply-adds a row
     and an eigendecomposition of [K, K] for each reader with K inputs left; the latter
     two again for each round of a reader that is fitted anew. Memory: the
-    activations that are alive at one place of the network for all examples, twice.
+    activations that are alive at one place of the network for all examples, twice; and
+    on the host about ten matrices [K, K] in double precision, at the reader with the
+    most inputs.
 
     Example: the second unit is three times the first; without it, the first stands in.
       >>> import jax, jax.numpy as jnp, gamepruning as gp

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -401,7 +402,7 @@ def test_steps_of_a_fit_that_is_not_made_are_told():
 def test_a_step_too_far_is_taken_back_to_the_bit(monkeypatch):
     """In half precision what is added and taken off again is not what was there."""
     monkeypatch.setattr(fits_module, "CLASS_ROUNDS", 5)
-    fits = object.__new__(Fits)
+    fits: Any = object.__new__(Fits)
     fits._cut = SimpleNamespace(params=[np.linspace(-1, 1, 9).astype(jnp.bfloat16)])
     ended = []
 
