@@ -81,7 +81,7 @@ def brings_ends(value_fn: ValueFn) -> bool:
     Not where the game says that full passes cost no more: the ends are known by then.
     """
     is_worth_it = getattr(value_fn, "is_incremental", True)
-    return has_prefixes(value_fn) and bool(is_worth_it)
+    return bool(is_worth_it) and has_prefixes(value_fn)
 
 
 def has_toggles(value_fn: ValueFn) -> TypeGuard[HasToggles]:
@@ -174,7 +174,8 @@ def prefix_values(
       array([[ 0., 10., 11.]])
     """
     num, n = orders.shape
-    if has_prefixes(value_fn) and brings_ends(value_fn):
+    if brings_ends(value_fn):
+        assert has_prefixes(value_fn)
         found = value_fn.prefixes(orders)
         return _checked(found, (num, n + 1), "value_fn.prefixes(orders)", orders)
     position = np.argsort(orders, axis=1)

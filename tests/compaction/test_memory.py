@@ -37,10 +37,10 @@ def test_the_full_parameters_can_be_freed():
     del params
     assert not [shape for shape in shapes_alive() if num in shape and len(shape) == 2]
     assert small.apply(small.params, x).shape == (4, 2)
-    assert small.report.latency.ratio > 0  # zeros stand in for them
 
 
-def test_keys_among_the_parameters_can_be_timed():
+def test_without_its_values_the_full_model_is_timed_all_the_same():
+    """Zeros stand in for them, but for random keys."""
     params = {**make_params(8), "rng": jax.random.key(1)}
     x = jnp.ones((4, 3))
     players = gp.find_players(apply, params, x)
