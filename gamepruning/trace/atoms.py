@@ -20,6 +20,8 @@ Label = None | str | np.ndarray
 Node = int | np.integer
 FROZEN = 0
 _MAX_PRODUCTS = 1 << 20
+_LESS_OFTEN = "it is tied to an entry that leaves less often"
+Sets = Sequence[frozenset[int]]
 
 
 class Atoms:
@@ -289,21 +291,26 @@ class Atoms:
                 self._unify_sets(self.resolve(x), self.resolve(y))
 
     def _unify_by_pattern(self, first: np.ndarray, second: np.ndarray) -> bool:
-        """Two merged axes: tie the factors that occur at the same indices."""
-        patterns = []
-        for label in (first, second):
-            where: dict[int, list[int]] = {}
-            for k, atoms in enumerate(self.sets(label)):
-                for atom in atoms:
-                    where.setdefault(atom, []).append(k)
-            patterns.append({tuple(ks): atom for atom, ks in where.items()})
-            if len(patterns[-1]) != len(where):
-                return False
-        if patterns[0].keys() != patterns[1].keys():
-            return False
-        for indices, atom in patterns[0].items():
-            self._link(atom, patterns[1][indices])
-        return True
+        """Merged axes, joined or not: tie the factors that occur at the same indices.
+
+        A factor of one side alone stays: the other's entries do not leave with it.
+        """
+        one, two = self.sets(first), self.sets(second)
+        for parts in (_parts(one), _parts(two)):
+            is_joined = len(parts) > 1
+            found = [
+                _matched([one[k] for k in part], [two[k] for k in part], is_joined)
+                for part in parts
+            ]
+            if None in found:
+                continue
+            for pairs, alone in filter(None, found):
+                for atoms in pairs:
+                    self._link(*atoms)
+                reason = self._reason(_LESS_OFTEN) if alone else 0
+                self._set_frozen(np.array([*map(self._root, alone)], int), reason)
+            return True
+        return False
 
     def _link(self, one: int, two: int) -> None:
         one, two = self._root(one), self._root(two)
@@ -319,7 +326,7 @@ class Atoms:
             for atom in one | two:
                 self._set_frozen(
                     np.array([atom]),
-                    self._reason("it is tied to an entry that leaves less often"),
+                    self._reason(_LESS_OFTEN),
                 )
         elif len(one) == 1:
             (atom,) = one
@@ -438,3 +445,48 @@ class Atoms:
             if isinstance(label, np.ndarray):
                 return self.why(int(label[0])) if len(label) else "it is empty"
         return None
+
+
+def _parts(sets: Sets) -> list[list[int]]:
+    """The entries that hang together by the atoms that they share, as numbers."""
+    holders: dict[int, list[int]] = {}
+    for k, atoms in enumerate(sets):
+        for atom in atoms:
+            holders.setdefault(atom, []).append(k)
+    seen: set[int] = set()
+    parts = []
+    for first in range(len(sets)):
+        part, rows = [], [first]
+        while rows:
+            k = rows.pop()
+            if k not in seen:
+                seen.add(k)
+                part.append(k)
+                rows += (j for atom in sets[k] for j in holders.pop(atom, ()))
+        if part:
+            parts.append(sorted(part))
+    return parts
+
+
+def _matched(
+    one: Sets, two: Sets, may_freeze: bool
+) -> tuple[list[tuple[int, int]], set[int]] | None:
+    """Pairs of atoms that are at the same entries, and the atoms without a partner.
+
+    None if two atoms of one side cannot be told apart, or if atoms without a partner
+    are on both sides, or on one where they may not be frozen.
+    """
+    patterns = []
+    for sets in (one, two):
+        where: dict[int, list[int]] = {}
+        for k, atoms in enumerate(sets):
+            for atom in atoms:
+                where.setdefault(atom, []).append(k)
+        patterns.append({tuple(ks): atom for atom, ks in where.items()})
+        if len(patterns[-1]) != len(where):
+            return None
+    both = patterns[0].keys() & patterns[1].keys()
+    alone = [{found[ks] for ks in found.keys() - both} for found in patterns]
+    if all(alone) or any(alone) and not may_freeze:
+        return None
+    return [(patterns[0][ks], patterns[1][ks]) for ks in both], alone[0] | alone[1]

@@ -115,7 +115,8 @@ def test_an_ode_has_players_whose_network_can_be_trained():
 
     x = X[:1, :2]
     players = gp.find_players(apply, params, x)
-    assert players.num_players and players.opaque == ()
+    assert (players.num_players, len(players.families)) == (8, 1)
+    assert players.opaque == ()
     gates = jnp.ones(players.num_players)
     slopes = jax.grad(lambda p: players.gated(p, gates, x).sum())(params)
     expected = jax.grad(lambda p: apply(p, x).sum())(params)

@@ -51,6 +51,20 @@ def test_rows_are_a_sequence():
         rows[3]
 
 
+def test_factors_of_joined_axes_are_tied_where_they_meet():
+    """Flattened weights [2, 3] of units and their biases, beside fresh ones."""
+    atoms = Atoms()
+    inputs, units = atoms.new(2), atoms.new(3)
+    atoms.freeze(inputs, "it is an input")
+    weights = atoms.merge([inputs, units], (2, 3))
+    rows, columns, biases = atoms.new(2), atoms.new(3), atoms.new(3)
+    fresh = atoms.merge([rows, columns], (2, 3))
+    joined = np.concatenate([units, weights])
+    atoms.unify(np.concatenate([biases, fresh]), joined)
+    assert atoms.sets(columns) == atoms.sets(biases) == atoms.sets(units)
+    assert all(map(len, atoms.sets(units))) and atoms.is_frozen(rows)
+
+
 def test_members_are_what_each_entry_resolves_to():
     atoms = Atoms()
     one, two, three = atoms.new(3)
