@@ -302,13 +302,16 @@ class Atoms:
                 _matched([one[k] for k in part], [two[k] for k in part], is_joined)
                 for part in parts
             ]
-            if None in found:
+            matches = [match for match in found if match is not None]
+            if len(matches) < len(parts):
                 continue
-            for pairs, alone in filter(None, found):
+            for pairs, _ in matches:
                 for atoms in pairs:
                     self._link(*atoms)
-                reason = self._reason(_LESS_OFTEN) if alone else 0
-                self._set_frozen(np.array([*map(self._root, alone)], int), reason)
+            alone = {self._root(atom) for _, atoms in matches for atom in atoms}
+            if alone:
+                reason = self._reason(_LESS_OFTEN)
+                self._set_frozen(np.fromiter(alone, np.int64), reason)
             return True
         return False
 
