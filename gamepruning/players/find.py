@@ -98,7 +98,7 @@ def find_players(
         so). Both let a maximum of absolute values be gated, too, such as the scale of
         fake quantisation.
         Whatever it says, a softmax is taken over those that stay, and `top_k` and
-        `argmax` find nobody that left, as a router of experts needs it.
+        `argmax` (or `argmin`) find nobody that left, as a router of experts needs it.
       layers: of layers that `jax.lax.scan` runs over stacked parameters: "together"
         (unit k of all layers is one player) or "each" (each layer has its own). With
         "each", a unit that leaves its layer, such as an entry of the residual stream,

@@ -15,7 +15,13 @@ from gamepruning.run.interpret import Interpreter
 from gamepruning.trace.counts import Count
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.model import TracedModel
-from gamepruning.trace.primitives import EXPONENTIALS, MATRIX_PRODUCTS, SEARCHES
+from gamepruning.trace.primitives import (
+    ARG_REDUCTIONS,
+    EXPONENTIALS,
+    MATRIX_PRODUCTS,
+    MAXIMA,
+    SEARCHES,
+)
 from gamepruning.trace.program import Graph, Lit, Node, Operand, apply_as_is, bind
 from gamepruning.trace.rules import contraction_of
 from gamepruning.trace.units import Columns, kept_entries
@@ -68,7 +74,8 @@ class Gated(Interpreter):
         sites, count = self.sites.get(node, ()), self._counts.get(node)
         if len(sites) == 1 and self._is_long(node, *sites[0][:2]):
             return self._in_pieces(node, args, *sites[0])
-        if sites and node.name in SEARCHES and node not in self.analysis.below:
+        is_search = node.name in SEARCHES | ARG_REDUCTIONS
+        if sites and is_search and node not in self.analysis.below:
             return self._search(node, args[0], *sites[0][1:])
         for operand, dim, columns in sites:
             operand, dim = self._place(node, operand, dim)
@@ -263,11 +270,14 @@ class Gated(Interpreter):
 
     def _gate_at(self, node: Node) -> Callable[[Any, int, np.ndarray], jax.Array]:
         """How an operand is gated where this node reads it."""
-        if node in self.analysis.whole:
-            return self._share
         if node in self.analysis.below:
             return self._sink
-        return self._lower if node in self.analysis.lowest else self._gate
+        if node.name in ARG_REDUCTIONS - SEARCHES:
+            return self._raise
+        if node in self.analysis.lowest:
+            is_alone = node.name in MAXIMA and node not in self.analysis.whole
+            return self._lower_or_zero if is_alone else self._lower
+        return self._share if node in self.analysis.whole else self._gate
 
     def _sink(self, array, dim: int, columns: np.ndarray):
         """Who left is below zero, where all others are at zero or above."""
@@ -278,13 +288,26 @@ class Gated(Interpreter):
 
     def _lower(self, array, dim: int, columns: np.ndarray):
         """Who left is lower than everybody, unless nobody is in."""
+        return self._beyond(array, dim, columns, 1)
+
+    def _raise(self, array, dim: int, columns: np.ndarray):
+        """Who left is higher than everybody, unless nobody is in."""
+        return self._beyond(array, dim, columns, -1)
+
+    def _beyond(self, array, dim: int, columns: np.ndarray, sign: int):
         gates = _along(self._gates_of(array, columns), array, dim)
-        lowest = lowest_of(array.dtype)
         stays = (gates > 0) | ~(gates > 0).any()
         if gates.dtype != bool and jnp.issubdtype(array.dtype, jnp.inexact):
             share = jnp.log(jnp.where(gates > 0, gates, 1)).astype(array.dtype)
-            array = array + share
-        return jnp.where(stays, array, lowest)
+            array = array + sign * share
+        bound = lowest_of(array.dtype) if sign > 0 else highest_of(array.dtype)
+        return jnp.where(stays, array, bound)
+
+    def _lower_or_zero(self, array, dim: int, columns: np.ndarray):
+        """Who left is lower than everybody, and 0 if nobody is in."""
+        is_empty = ~(self._gates_of(array, columns) > 0).any()
+        array = self._lower(array, dim, columns)
+        return jnp.where(is_empty, jnp.zeros_like(array), array)
 
     def _bounded(self, value: int, array: Any) -> Any:
         """An exponential with 0 for what is infinite and left.
@@ -358,6 +381,14 @@ def lowest_of(dtype: Any) -> Any:
         return np.asarray(-np.inf, dtype)
     is_bool = jnp.issubdtype(dtype, jnp.bool_)
     return np.asarray(False if is_bool else jnp.iinfo(dtype).min, dtype)
+
+
+def highest_of(dtype: Any) -> Any:
+    """The number above all others of a type."""
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return np.asarray(np.inf, dtype)
+    is_bool = jnp.issubdtype(dtype, jnp.bool_)
+    return np.asarray(True if is_bool else jnp.iinfo(dtype).max, dtype)
 
 
 def entry_gates(gates, columns: np.ndarray):

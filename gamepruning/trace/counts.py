@@ -15,7 +15,7 @@ import numpy as np
 
 from gamepruning.trace.labels import LabelAnalysis
 from gamepruning.trace.primitives import MATRIX_PRODUCTS, PASSES_ENTRIES, SUMS
-from gamepruning.trace.program import Graph, Lit, Node, Operand, apply_as_is
+from gamepruning.trace.program import Lit, Node, Operand, apply_as_is
 
 _MAX_FOLDED = 8  # operations on single numbers
 
@@ -56,10 +56,7 @@ def find_counts(analysis: LabelAnalysis) -> dict[Node, Count]:
     axes: dict[Node, list[int]] = {}
     for site in analysis.sites:
         axes.setdefault(site.node, []).append(site.dim)
-    makers = {
-        v: node for node in _every_node(analysis.program.graph) for v in node.outs
-    }
-    finder = _Finder(analysis, makers)
+    finder = _Finder(analysis)
     for node in axes:
         if (summed := finder.summed(node)) is not None:
             for reader, count in finder.counts(node, *summed):
@@ -67,23 +64,16 @@ def find_counts(analysis: LabelAnalysis) -> dict[Node, Count]:
     labels = [analysis.label(c.value)[axis] for c in found.values() for axis in c.axes]
     rows = [analysis.atoms.roots(x) for x in labels if isinstance(x, np.ndarray)]
     widths = {row.tobytes(): len(row) for row in rows}
-    for node in dict.fromkeys(makers.values()) if widths else ():
+    every = dict.fromkeys(analysis.program.makers.values())
+    for node in every if widths else ():
         if node not in found and (count := finder.scale(node, widths)) is not None:
             found[node] = count
     return found
 
 
-def _every_node(graph: Graph) -> Iterator[Node]:
-    for node in graph.nodes:
-        yield node
-        for body in node.subs:
-            yield from _every_node(body)
-
-
 class _Finder:
-    def __init__(self, analysis: LabelAnalysis, makers: dict[int, Node]):
+    def __init__(self, analysis: LabelAnalysis):
         self._analysis, self._program = analysis, analysis.program
-        self._makers = makers
 
     def summed(self, node: Node) -> tuple[int, tuple[int, ...]] | None:
         """What a node sums, a value or its product with itself, and over which axes."""
@@ -169,7 +159,7 @@ class _Finder:
         if operand in self._program.constants:
             constant = self._program.constants[operand]
             return np.asarray(constant) if isinstance(constant, np.ndarray) else None
-        node = self._makers.get(operand)
+        node = self._program.makers.get(operand)
         if node is None or node.subs or depth == _MAX_FOLDED:
             return None
         args = [self._number(x, depth + 1) for x in node.ins]

@@ -36,11 +36,13 @@ class LabelAnalysis(Propagation[Labels]):
       reductions: what a sum over an axis does: "freeze" it, "gate" it, or gate it
         and let means divide by the "width" that is left.
       picks: what is known of the numbers that searches return.
-      lowest: the nodes before which entries that left are the lowest number, so that a
-        search or a maximum does not find them; elsewhere they are 0.
+      lowest: the nodes before which entries that left are the lowest number (for
+        argmin the highest), so that a search or a maximum does not find them; elsewhere
+        they are 0. The maximum of nobody is 0.
       below: searches among numbers of which none is negative: entries that left are -1
         there, and 0 in what is found.
-      whole: the sums in which everybody is, if nobody is: they divide.
+      whole: the sums in which everybody is, if nobody is: they divide. So it is with
+        the maxima that are subtracted before.
       counts: with "width", by node the numbers that say how many entries are summed.
     """
 
@@ -58,7 +60,6 @@ class LabelAnalysis(Propagation[Labels]):
         self.counts: dict[Node, Any] = {}
         self.opaque: set[str] = set()
         self.failures: dict[str, str] = {}
-        self._makers: dict[int, Node] = {}
         self._varying: set[int] = set()
         self._nonnegative: set[int] = set()
 
@@ -117,8 +118,8 @@ class LabelAnalysis(Propagation[Labels]):
         return not isinstance(operand, Lit) and operand in self._varying
 
     def maker(self, operand: Operand) -> Node | None:
-        """The node that makes an operand, as far as the program was followed."""
-        return None if isinstance(operand, Lit) else self._makers.get(operand)
+        """The node that makes an operand, which is no input and no constant."""
+        return None if isinstance(operand, Lit) else self.program.makers.get(operand)
 
     def is_nonnegative(self, operand: Operand) -> bool:
         """True if it can be seen that no entry is negative."""
@@ -144,7 +145,6 @@ class LabelAnalysis(Propagation[Labels]):
         if node.name in primitives.CUSTOM_CALLS and node.subs:
             pairs = zip(node.outs, node.subs[0].outputs, strict=True)
             self._nonnegative.update(v for v, own in pairs if self.is_nonnegative(own))
-        self._makers.update(dict.fromkeys(node.outs, node))
         self.picks.follow(node)
 
     def _is_nonnegative_result(self, node: Node) -> bool:

@@ -95,7 +95,7 @@ random_bits random_fold_in random_gamma random_seed random_split random_unwrap
 random_wrap rng_bit_generator rng_uniform threefry2x32
 """)
 
-ARG_REDUCTIONS = _names("argmax argmin")  # the result is an index
+ARG_REDUCTIONS = _names("argmax argmin")  # a search: the result is an index
 SEARCHES = _names("argmax top_k")  # for the highest
 NUMERIC_REDUCTIONS = _names("reduce_max reduce_min reduce_prod reduce_sum")
 LOGICAL_REDUCTIONS = _names("reduce_and reduce_or reduce_xor")

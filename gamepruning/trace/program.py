@@ -128,6 +128,20 @@ class Program:
         _add_readers(self.graph, found)
         return found
 
+    @cached_property
+    def makers(self) -> dict[int, Node]:
+        """By value the node that makes it; inputs and constants are not made."""
+        found: dict[int, Node] = {}
+        _add_makers(self.graph, found)
+        return found
+
+
+def _add_makers(graph: Graph, found: dict[int, Node]) -> None:
+    for node in graph.nodes:
+        found.update(dict.fromkeys(node.outs, node))
+        for body in node.subs:
+            _add_makers(body, found)
+
 
 def _add_readers(graph: Graph, found: dict[int, set[Node | Graph]]) -> None:
     reads = [(graph, graph.outputs), *((node, node.ins) for node in graph.nodes)]

@@ -109,6 +109,13 @@ def test_what_is_found_of_those_who_left_is_zero():
     np.testing.assert_allclose(small.apply(small.params, x), found, rtol=1e-6)
 
 
+def halves(x, w):
+    """A softmax in a loop that returns its divisor, too."""
+    power = jnp.exp(x @ w)
+    total = power.sum(-1, keepdims=True)
+    return x + (power / total) @ w.T, total
+
+
 @pytest.mark.parametrize(
     "apply",
     [
@@ -118,6 +125,9 @@ def test_what_is_found_of_those_who_left_is_zero():
         lambda params, x: jnp.log(jnp.exp(x @ params["w"]).sum(-1)),
         lambda params, x: 1 / jnp.exp(x @ params["w"]).sum(-1),
         lambda params, x: x[:, 0] / jnp.exp(x @ params["w"]).sum(-1),
+        lambda params, x: jax.nn.softmax(z := x @ params["w"])[:, :2] + z.max(),
+        lambda params, x: jax.nn.logsumexp(x @ params["w"], axis=-1),
+        lambda params, x: lax.scan(halves, x, params["w"][None])[1],
     ],
     ids=[
         "a sum of exponentials",
@@ -126,12 +136,21 @@ def test_what_is_found_of_those_who_left_is_zero():
         "a logarithm that is subtracted from nothing",
         "a reciprocal that multiplies nothing",
         "a divisor of something else",
+        "a softmax, and its maximum added to something",
+        "a logsumexp that is subtracted from nothing",
+        "a sum that leaves the body of a loop",
     ],
 )
 def test_only_a_softmax_gates_its_sum_and_its_maximum(apply):
     """With nobody in, these would be what they are with everybody in."""
     with pytest.raises(gp.InputError, match="it is reduced by"):
         gp.find_players(apply, {"w": jnp.ones((2, 4))}, jnp.ones((3, 2)))
+
+
+def masked_by_hand(z):
+    is_in = z < 3
+    power = jnp.exp(z - jnp.where(is_in, z, -1e9).max(-1, keepdims=True)) * is_in
+    return power / power.sum(-1, keepdims=True)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +165,11 @@ def test_only_a_softmax_gates_its_sum_and_its_maximum(apply):
         lambda z: jnp.exp(z) / (2 * jnp.exp(z).sum(-1, keepdims=True) / 3),
         lambda z: jnp.exp(z) / (1 + jnp.exp(z).sum(-1, keepdims=True)),
         lambda z: z / z.sum(-1, keepdims=True),
+        lambda z: jax.nn.softmax(z, where=(z < 3) & (z > -3)),
+        lambda z: jax.nn.softmax(z, where=(jnp.arange(z.shape[1]) != 1)[None]),
+        lambda z: jnp.exp(jax.nn.log_softmax(z, where=z < 3)),
+        lambda z: jnp.exp(z - jax.nn.logsumexp(z, axis=-1, keepdims=True)),
+        masked_by_hand,
     ],
 )
 def test_softmaxes_in_all_spellings_are_gated(softmax):
@@ -160,3 +184,101 @@ def test_softmaxes_in_all_spellings_are_gated(softmax):
     small = gp.compact(players, params, np.arange(5) < 3)
     expected = softmax(x @ params["a"][:, :3]) @ params["b"][:3]
     np.testing.assert_allclose(small.apply(small.params, x), expected, rtol=1e-5)
+
+
+def test_a_logsumexp_is_gated_on_request():
+    def apply(params, x):
+        return jax.nn.logsumexp(x @ params["w"], axis=-1)
+
+    params = {"w": jax.random.normal(jax.random.key(0), (3, 5))}
+    x = jax.random.normal(jax.random.key(1), (4, 3))
+    players = gp.find_players(apply, params, x, reductions="gate")
+    expected = apply({"w": params["w"][:, :2]}, x)
+    for gates in (np.arange(5) < 2, (np.arange(5) < 2).astype(np.float32)):
+        found = players.gated(params, gates, x)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    nobody = players.gated(params, np.zeros(5, bool), x)
+    assert (np.asarray(nobody) == -np.inf).all()
+
+
+@pytest.mark.parametrize("kind", [lambda d: d, lambda d: jnp.round(d).astype(int)])
+def test_codes_that_left_are_not_the_nearest(kind):
+    def quantised(params, x):
+        apart = jnp.square(x[:, None] - params["codes"][None]) @ jnp.ones(3)
+        return params["codes"][kind(apart).argmin(-1)]
+
+    first, second = jax.random.split(jax.random.key(0))
+    params = {"codes": 4 * jax.random.normal(first, (5, 3))}
+    x = 4 * jax.random.normal(second, (6, 3))
+    players = gp.find_players(quantised, params, x)
+    assert players.num_players == 5
+    expected = quantised({"codes": params["codes"][1:4]}, x)
+    assert (expected != quantised(params, x)).any()
+    mask = np.array([False, True, True, True, False])
+    for gates in (mask, mask.astype(np.float32)):
+        np.testing.assert_allclose(players.gated(params, gates, x), expected)
+    small = gp.compact(players, params, mask)
+    np.testing.assert_allclose(small.apply(small.params, x), expected)
+    assert not np.asarray(players.gated(params, np.zeros(5, bool), x)).any()
+
+
+def test_the_maximum_of_nobody_is_zero():
+    """Beside a search; a softmax subtracts it, and there everybody is in it."""
+
+    def apply(params, x):
+        scores = x @ params["r"]
+        return params["e"][scores.argmax(-1)], scores.max(-1)
+
+    params = {"r": jnp.full((2, 4), -1.0), "e": jnp.ones((4, 2))}
+    x = jnp.ones((3, 2))
+    players = gp.find_players(apply, params, x)
+    for gates in (np.zeros(4, bool), np.zeros(4, np.float32)):
+        for found in players.gated(params, gates, x):
+            assert not np.asarray(found).any()
+    _, highest = players.gated(params, np.arange(4) == 1, x)
+    np.testing.assert_array_equal(highest, np.full(3, -2.0))
+
+
+@pytest.mark.parametrize("around", [lambda fn: fn, jax.jit, jax.checkpoint])
+def test_a_softmax_over_units_loses_them_in_a_training_step(around):
+    """The derivative of its divisor is a sum over who stays."""
+
+    @around
+    def model(params, x):
+        return jax.nn.softmax(x @ params["a"]) @ params["b"]
+
+    def step(params, x):
+        def loss(params):
+            return jnp.sin(model(params, x)).mean()
+
+        return jax.tree.map(jnp.subtract, params, jax.grad(loss)(params))
+
+    first, second, third = jax.random.split(jax.random.key(0), 3)
+    params = {"a": jax.random.normal(first, (3, 5))}
+    params["b"] = jax.random.normal(second, (5, 2))
+    x = jax.random.normal(third, (4, 3))
+    players = gp.find_players(step, params, x, outputs_like=lambda params: params)
+    assert players.num_players == 5 + 2
+    mask = np.arange(7) != 1
+    small = gp.compact(players, params, mask)
+    expected = step({"a": small.params["a"], "b": small.params["b"]}, x)
+    found = small.apply(small.params, x)
+    for name in params:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+
+
+def test_what_a_checkpoint_computes_again_is_the_model():
+    """A sum over units stays whole there as in the model itself."""
+
+    def step(params, x):
+        @jax.checkpoint
+        def loss(params):
+            hidden = x @ params["a"]
+            return (hidden - hidden.mean(-1, keepdims=True)) @ params["b"]
+
+        slopes = jax.grad(lambda params: loss(params).sum())(params)
+        return jax.tree.map(jnp.subtract, params, slopes)
+
+    params, x = {"a": jnp.ones((3, 5)), "b": jnp.ones((5, 1))}, jnp.ones((4, 3))
+    with pytest.raises(gp.InputError, match="it is reduced by reduce_sum"):
+        gp.find_players(step, params, x, outputs_like=lambda params: params)

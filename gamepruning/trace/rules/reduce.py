@@ -1,16 +1,15 @@
 """Primitives that look along an axis: reductions, cumulations, sorting, fft."""
 
-from collections.abc import Collection, Iterator
-
 import jax.numpy as jnp
 import numpy as np
 
 from gamepruning.trace import primitives
 from gamepruning.trace.labels import LabelAnalysis, Labels, explain_node
-from gamepruning.trace.program import Lit, Node, Operand, bind
+from gamepruning.trace.program import Node, Operand, bind
 from gamepruning.trace.rules.parts import zero_same
 from gamepruning.trace.rules.registry import define
 from gamepruning.trace.rules.shape import is_one
+from gamepruning.trace.rules.softmax import is_share, is_shift
 from gamepruning.trace.rules.types import Sizes
 from gamepruning.trace.zeros import CONSTANT, ZERO, Levels, ZeroAnalysis
 from gamepruning.types import InputError
@@ -20,16 +19,19 @@ from gamepruning.types import InputError
 
 def label_reduce(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[Labels]:
     """A reduced axis stays whole, or on request is gated where a gate of 0 is exact."""
-    may_gate = analysis.reductions != "freeze"
+    may_gate = analysis.reductions != "freeze" or _is_backward(node)
     gates = may_gate and _ignores_zeros(analysis, node)
-    if node.name in primitives.SUMS and _is_share(analysis, node):
+    is_softmax = node.name in primitives.SUMS and is_share(analysis, node)
+    if node.name in primitives.MAXIMA:
+        is_softmax = is_shift(analysis, node)
+        if is_softmax or _is_searched(analysis, node.ins[0]):
+            analysis.lowest.add(node)
+            gates = True
+    if is_softmax:
         analysis.whole.add(node)
         gates = True
-    elif node.name in primitives.MAXIMA and _is_of_softmax(analysis, node):
-        analysis.lowest.add(node)
-        gates = True
     reason = f"it is reduced by {explain_node(node)}"
-    if may_gate and node.name in primitives.MAXIMA:
+    if analysis.reductions != "freeze" and node.name in primitives.MAXIMA:
         reason += ", which can be gated only over absolute values and the like"
     for dim in node.params["axes"]:
         if gates:
@@ -40,149 +42,22 @@ def label_reduce(analysis: LabelAnalysis, node: Node, labels: Labels) -> list[La
     return [tuple(x for dim, x in enumerate(labels) if dim not in axes)]
 
 
-# What follows a maximum or a sum on the way to where it is subtracted or divides.
-_ON_THE_WAY = primitives.PASSES_ENTRIES | {"add", "max"}
+def _is_backward(node: Node) -> bool:
+    """True in a derivative: there a sum is the derivative of what is read many times.
 
-
-def _is_share(analysis: LabelAnalysis, node: Node) -> bool:
-    """True for the sum in exp(x) / sum(exp(x)), in x / sum(x), or in its logarithm.
-
-    With nobody in, everybody is in such a sum. So it must do nothing but make shares,
-    or logarithms of shares, of what is gated where it is read.
+    What the model itself computes says which sums may lose entries, also where
+    `jax.checkpoint` computes it again.
     """
-    (value,) = node.ins
-    maker, users = analysis.maker(value), list(_users(analysis, node.outs[0]))
-    if maker is not None and maker.name == "exp":
-        return bool(users) and all(
-            _makes_shares(analysis, node, maker.ins[0], *user) for user in users
-        )
-    return bool(users) and all(
-        user is not None
-        and user.name == "div"
-        and _is_same(analysis, user.ins[0], value)
-        for user, _ in users
-    )
+    names = [*(name for remat in node.remats for name in remat.scope), *node.scope]
+    is_backward = any("transpose(" in name for name in names)
+    is_again = "rematted_computation" in node.scope
+    return node.name in primitives.SUMS and is_backward and not is_again
 
 
-def _makes_shares(
-    analysis: LabelAnalysis, total: Node, power: Operand, user: Node | None, value: int
-) -> bool:
-    """True if a sum of exponentials divides what comes of their powers.
-
-    Args:
-      analysis: the labels.
-      total: the sum.
-      power: what the exponentials are of.
-      user: who uses the sum, None for the outputs of the model.
-      value: what it reads.
-    """
-    if user is None:
-        return False
-    first, *others = user.ins
-    is_scaled = user.name == "mul" and any(isinstance(v, Lit) for v in user.ins)
-    if is_scaled or user.name == "div" and isinstance(others[0], Lit):
-        scaled = list(_users(analysis, user.outs[0]))
-        return bool(scaled) and all(
-            _makes_shares(analysis, total, power, *reader) for reader in scaled
-        )
-    divides = user.name == "div" and others[0] == value
-    if divides and _is_of(analysis, first, power, total):
-        return True
-    if divides or user.name == "integer_pow" and user.params["y"] < 0:
-        # A derivative sums the quotient over an axis of one entry.
-        rest = list(_users(analysis, user.outs[0], beside={"reduce_sum"}))
-        return bool(rest) and all(
-            reader is not None
-            and reader.name == "mul"
-            and any(_is_of(analysis, v, power, total) for v in reader.ins if v != read)
-            for reader, read in rest
-        )
-    if user.name != "log":
-        return False
-    rest = list(_users(analysis, user.outs[0], beside=primitives.ADDITIONS))
-    return bool(rest) and all(
-        reader is not None
-        and reader.name == "sub"
-        and reader.ins[1] == read
-        and _is_of(analysis, reader.ins[0], power, total)
-        for reader, read in rest
-    )
-
-
-def _is_of(
-    analysis: LabelAnalysis, operand: Operand, power: Operand, total: Node
-) -> bool:
-    """True if an operand is computed from a power, or from x where that is x - max(x).
-
-    What comes by way of the sum does not count.
-    """
-    maker = analysis.maker(power)
-    if maker is not None and maker.name == "sub":
-        power = maker.ins[0]
-    seen, rows = {power}, [power]
-    for row in rows:
-        if row == operand:
-            return True
-        for reader in analysis.program.readers.get(row, ()):  # type: ignore[arg-type]
-            if isinstance(reader, Node) and reader is not total:
-                rows += (out for out in reader.outs if out not in seen)
-                seen.update(reader.outs)
-    return False
-
-
-def _is_of_softmax(analysis: LabelAnalysis, node: Node) -> bool:
-    """True for the maximum in exp(x - max(x)), and of what is searched, too."""
-    (value,) = node.ins
+def _is_searched(analysis: LabelAnalysis, value: Operand) -> bool:
+    """True for what a search looks for, too: who left is not found there."""
     readers = analysis.program.readers.get(value, ())  # type: ignore[arg-type]
-    if any(getattr(reader, "name", "") in primitives.SEARCHES for reader in readers):
-        return True
-    users = [user for user, _ in _users(analysis, node.outs[0])]
-    return any(user is not None and user.name == "sub" for user in users) and all(
-        user is not None
-        and (
-            user.name == "sub"
-            and _is_same(analysis, user.ins[0], value)
-            and any(
-                getattr(reader, "name", "") == "exp"
-                for reader in analysis.program.readers.get(user.outs[0], ())
-            )
-            or user.name == "add"
-        )
-        for user in users
-    )
-
-
-def _users(
-    analysis: LabelAnalysis, value: int, beside: Collection[str] = ()
-) -> Iterator[tuple[Node | None, int]]:
-    """Who uses a value as it is, or with a number added, and what it reads.
-
-    None stands for the outputs of the model. An operation that is named in `beside`
-    passes the value, too, whatever else it reads.
-    """
-    rows = [value]
-    while rows:
-        row = rows.pop()
-        for reader in analysis.program.readers.get(row, ()):
-            if reader is analysis.program.graph:
-                yield None, row
-            if not isinstance(reader, Node):
-                continue
-            others = [v for v in reader.ins if not isinstance(v, Lit)]
-            if reader.name in beside or reader.name in _ON_THE_WAY and len(others) == 1:
-                rows += reader.outs
-            else:
-                yield reader, row
-
-
-def _is_same(analysis: LabelAnalysis, operand: Operand, value: Operand) -> bool:
-    """True if an operand is a value, perhaps in another type."""
-    while operand != value:
-        maker = None if isinstance(operand, Lit) else analysis.maker(operand)
-        if maker is None or maker.name != "convert_element_type":
-            return False
-        operand = maker.ins[0]
-    return True
+    return any(getattr(reader, "name", "") in primitives.SEARCHES for reader in readers)
 
 
 def _ignores_zeros(analysis: LabelAnalysis, node: Node) -> bool:
@@ -246,8 +121,12 @@ def _zero_reduce(cap: int):
 
 _of_values = _zero_reduce(ZERO)
 _of_places = _zero_reduce(CONSTANT)
-define("argmin", label=label_reduce, zero=_of_places)
-define("argmax", label=label_argmax, rebind=rebind_argmax, zero=_of_places)
+define(
+    primitives.ARG_REDUCTIONS,
+    label=label_argmax,
+    rebind=rebind_argmax,
+    zero=_of_places,
+)
 define(
     primitives.NUMERIC_REDUCTIONS - primitives.MAXIMA,
     label=label_reduce,
