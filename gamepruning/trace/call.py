@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh
 
 from gamepruning.trees.arrays import Constant, is_array, shapes_of
 from gamepruning.trees.paths import InputKey, flatten, input_key, path_name
@@ -94,14 +95,20 @@ class CallSpec:
         constants = iter(self.constants)
         return [next(constants) if k is None else arrays[k] for k in self.array_index]
 
-    def key(self) -> tuple:
-        """What a trace depends on: structure, shapes, dtypes and constants."""
+    def key(self, mesh: AbstractMesh | None = None) -> tuple:
+        """What a trace depends on: structure, shapes, dtypes, constants, and a mesh.
+
+        Args:
+          mesh: in which the model runs, as under `shard_map`; that of the context if
+            None.
+        """
+        mesh = jax.sharding.get_abstract_mesh() if mesh is None else mesh
         arrays = tuple(
             (tuple(np.shape(a)), a.dtype, _weak(a), sharding_of(a)) for a in self.arrays
         )
         x64 = jnp.result_type(float) == jnp.float64
         constants = tuple(map(Constant, self.constants))
-        return self.treedef, self.array_index, arrays, constants, x64
+        return self.treedef, self.array_index, arrays, constants, x64, mesh
 
     def describe(self, leaf: int) -> str:
         """What a leaf is to the user."""

@@ -18,6 +18,7 @@ from gamepruning.trace.usage import UsageAnalysis
 from gamepruning.trees.arrays import Memo
 from gamepruning.trees.masks import as_gates
 from gamepruning.trees.paths import array_paths
+from gamepruning.trees.placement import NO_MESH
 from gamepruning.types import Apply, InputError, Params
 
 OWN_ROLES = ("out", "bias")
@@ -43,7 +44,8 @@ class TracedModel:
 
     Everything that runs a model without some of its players takes a `TracedModel`; the
     players themselves are those that number its units. Traces are kept by structure,
-    shapes, dtypes and constants of the call: another batch size is traced anew.
+    shapes, dtypes and constants of the call, and by the mesh around it: another batch
+    size is traced anew.
 
     Attributes:
       apply: apply(params, *inputs) -> outputs.
@@ -193,9 +195,8 @@ class TracedModel:
           InputError: the model cannot run on these inputs.
           InputError: the structure of the model depends on the shape of its inputs.
         """
-        key = call.key()
-        if key in self._traces:
-            return self._traces[key]
+        if (known := self._known(call)) is not None:
+            return known
         try:
             found = trace_call(self.apply, call, self.options)
         except InputError:
@@ -214,7 +215,18 @@ class TracedModel:
             )
         constants = found.program.constants.values()
         if not any(isinstance(c, jax.core.Tracer) for c in constants):
-            self._traces[key] = found
+            self._traces[call.key()] = found
+        return found
+
+    def _known(self, call: CallSpec) -> Trace | None:
+        """The trace at these shapes, if one fits the mesh of the context.
+
+        One that was made without a mesh fits all. Without a mesh, the first one does.
+        """
+        own, free = call.key(), call.key(NO_MESH)
+        found = self._traces.get(own, self._traces.get(free))
+        if found is None and own == free == self.example.key(NO_MESH):
+            return self.base
         return found
 
     # -- players -------------------------------------------------------------------

@@ -70,6 +70,25 @@ def test_points_are_shared_out_among_the_devices(key, num_points, used):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *states)
 
 
+def test_a_sweep_over_other_devices_is_the_same_sweep(key):
+    """What was traced for two devices is not run on four."""
+    _, _, inputs, labels = make_mlp(key)
+    players = gp.find_players(apply_mlp, fresh(0), inputs[:2])
+    points = gp.equilibrium.sweep_grid(gamma=[0.01, 0.02, 0.03, 0.04], beta=0.1)
+    found = []
+    for count in (2, 4, 1, 2):
+        init, step = gp.equilibrium.make_sweep_step(
+            *(players, gp.cross_entropy, points), devices=jax.local_devices()[:count]
+        )
+        state, info = step(init(jax.vmap(fresh)(points.seed)), (inputs, labels))
+        assert len(state.gates.sharding.device_set) == count
+        found.append((state.gates, info.loss))
+    for other in found[1:]:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found[0], other
+        )
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

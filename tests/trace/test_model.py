@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
+from jax.sharding import AxisType, PartitionSpec as P
 
 import gamepruning as gp
 from gamepruning.trace.call import split_call
@@ -26,6 +28,40 @@ def test_a_trace_is_kept_by_the_shapes_of_the_call(mlp):
     smaller = model.trace(model.call(params, inputs[:3]))
     assert smaller is not model.base
     assert smaller is model.trace(model.call(params, inputs[5:]))
+
+
+def test_a_trace_is_kept_by_the_mesh_around_the_call():
+    """One that was made without a mesh serves in all of them, and no other does."""
+
+    def split(params, x):
+        hidden = lax.with_sharding_constraint(x @ params["one"], P(None, "model"))
+        return hidden @ params["two"]
+
+    params, x = {"one": jnp.ones((3, 4)), "two": jnp.ones((4, 2))}, jnp.ones((2, 3))
+    meshes = [
+        jax.make_mesh(
+            (count,),
+            ("model",),
+            axis_types=(AxisType.Auto,),
+            devices=jax.devices()[:count],
+        )
+        for count in (2, 4)
+    ]
+    with jax.set_mesh(meshes[0]):
+        players = gp.find_players(split, params, x)
+    for mesh in meshes:
+        with jax.set_mesh(mesh):
+            out = jax.jit(players.gated)(params, jnp.ones(4), x)
+        assert len(out.sharding.device_set) == mesh.size
+        np.testing.assert_array_equal(out, jnp.full((2, 2), 12.0))
+    model, call = players.model, players.model.call(params, x)
+    assert model.trace(call) is model.base
+    with jax.set_mesh(meshes[1]):
+        assert model.trace(call) is not model.base
+    players, params, inputs, _ = make_mlp(jax.random.key(0))
+    with jax.set_mesh(meshes[0]):
+        call = players.model.call(params, inputs)
+        assert players.model.trace(call) is players.model.base
 
 
 def test_players_are_the_same_in_every_trace(mlp):
