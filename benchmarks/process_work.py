@@ -150,10 +150,16 @@ def _selections(value_fn: Any) -> dict[str, Callable[[], str]]:
     def trace(found: Any) -> str:
         return _digest(found.mask, found.order, [r.value for r in found.rounds])
 
-    def removal() -> str:
+    def arms() -> gp.bandits.RemovalArms:
         players, params, _, *data = make_game()
-        arms = gp.removal_arms(players, params, gp.cross_entropy, *data)
-        return trace(safe_removal(0, gp.ucb1(), arms, value_fn, 6, step=2))
+        return gp.removal_arms(players, params, gp.cross_entropy, *data, mesh=_mesh())
+
+    def games() -> str:
+        found = gp.bandits.record_bandits(range(5), gp.ucb1(), arms())
+        return _digest(*(game.changes for game in found))
+
+    def removal() -> str:
+        return trace(safe_removal(0, gp.ucb1(), arms(), value_fn, 6, step=2))
 
     def curve() -> str:
         return _digest(compression_curve(prune(), value_fn, [6, 8, 10, 12]).values)
@@ -165,6 +171,8 @@ def _selections(value_fn: Any) -> dict[str, Callable[[], str]]:
         "building with exchanges": lambda: trace(build()),
         "pruning": lambda: trace(prune()),
         "bandit removal": removal,
+        "bandits of five seeds": games,
+        "loss without each": lambda: _digest(arms().loss_changes()),
         "curve": curve,
         "exchanges": search,
         "greedy": lambda: _scores(greedy_scores(0, value_fn, 12, base="full")),

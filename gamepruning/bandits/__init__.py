@@ -1,6 +1,6 @@
 """GAME 3: bandits that learn which players are safe to remove."""
 
-from gamepruning.bandits.arms import RemovalArms, removal_arms
+from gamepruning.bandits.arms import ArmsOptions, RemovalArms, removal_arms
 from gamepruning.bandits.game import (
     BanditState,
     Plays,
@@ -8,7 +8,12 @@ from gamepruning.bandits.game import (
     make_plays,
     safe_reward,
 )
-from gamepruning.bandits.play import BanditOptions, play_bandit, record_bandit
+from gamepruning.bandits.play import (
+    BanditOptions,
+    play_bandit,
+    record_bandit,
+    record_bandits,
+)
 from gamepruning.bandits.policies import (
     POLICIES,
     epsilon_greedy,
@@ -31,6 +36,7 @@ from gamepruning.spelling import helpful
 
 __all__ = [
     "POLICIES",
+    "ArmsOptions",
     "BanditOptions",
     "BanditResult",
     "BanditState",
@@ -47,6 +53,7 @@ __all__ = [
     "policy_by_index",
     "policy_by_probability",
     "record_bandit",
+    "record_bandits",
     "removal_arms",
     "safe_reward",
     "softmax",

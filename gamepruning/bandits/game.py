@@ -21,7 +21,6 @@ from gamepruning.types import KeyLike
 BLOCKS = 50  # that a game is played in, between reports of progress
 FEWEST_TURNS, MOST_TURNS = 16, 256  # that random numbers are drawn for together
 MOST_DRAWS = 2**18
-SIDE_BY_SIDE = 32  # pulls that are one product, where many are made at once
 
 
 class BanditState(NamedTuple):
@@ -137,7 +136,9 @@ class _Rules:
         offset = jax.random.randint(start_key, (num_arms,), 0, num_batches)
         # Compiled once for all policies.
         pull_all = self.arms.compile_once(
-            ("first", num_batches), lambda: functools.partial(_pull_all, self.arms)
+            ("first", num_batches),
+            lambda: functools.partial(_pull_all, self.arms),
+            is_shared=True,
         )
         first = pull_all(data, offset, is_open)
         expected = self.num_pulls if horizon is None else horizon
@@ -187,24 +188,13 @@ class _Rules:
         if self.pulls_at_once == 1:
             changes = self.arms.pull(data, chosen[0], batch[0])[None]
         else:
-            changes = lax.map(
-                lambda at: self.arms.pull(data, *at),
-                (chosen, batch),
-                batch_size=SIDE_BY_SIDE,
-            )
+            changes = self.arms.pull_many(data, chosen, batch)
         return learn(self.policy, state, number, chosen, changes)
 
 
 def _pull_all(arms: RemovalArms, data: Any, offset: Array, is_open: Array) -> Array:
     """The loss change of every open arm on its first mini-batch, float [K]."""
-    order = jnp.argsort(~is_open, stable=True)  # open arms first
-
-    def body(number: Array, found: Array) -> Array:
-        arm = order[number]
-        return found.at[arm].set(arms.pull(data, arm, offset[arm]))
-
-    zeros = jnp.zeros(arms.num_arms, data["losses"].dtype)
-    return lax.fori_loop(0, is_open.sum(), body, zeros)
+    return arms.of_open(lambda arm: arms.pull(data, arm, offset[arm]), data, is_open)
 
 
 def begin(

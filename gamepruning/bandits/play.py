@@ -1,15 +1,21 @@
 """Play a bandit: which player is safe to take out?"""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypedDict, Unpack
 
 import jax
-import jax.numpy as jnp
 
 from gamepruning.bandits.arms import RemovalArms
-from gamepruning.bandits.game import BLOCKS, Plays, count_turns, make_plays
+from gamepruning.bandits.game import BLOCKS, BanditState, count_turns
+from gamepruning.bandits.games import (
+    Games,
+    game_of_all_groups,
+    game_of_each_group,
+    one_game,
+)
 from gamepruning.bandits.host import HostArms, HostPlays
 from gamepruning.bandits.policies import PolicyLike, as_policy
 from gamepruning.bandits.policy import Policy
@@ -142,7 +148,7 @@ def play_bandit(
       first pulls and the scoring by loss change are choices of this library.
     """
     chosen = make_options(BanditOptions, options, play_bandit)
-    return _play(key, policy, value_or_loss, chosen).scores
+    return _record(key, policy, value_or_loss, chosen).scores
 
 
 def record_bandit(
@@ -175,34 +181,112 @@ def record_bandit(
       BanditResult('budget' after 30 pulls of 3 arms; safest to remove: 1, 1 +- 0)
     """
     chosen = make_options(BanditOptions, options, record_bandit)
-    return _play(key, policy, value_or_loss, chosen)
+    return _record(key, policy, value_or_loss, chosen)
 
 
-def _play(
+def record_bandits(
+    keys: Iterable[KeyLike],
+    policy: PolicyLike,
+    value_or_loss: RemovalArms | ValueFn,
+    **options: Unpack[BanditKeywords],
+) -> list[BanditResult]:
+    """Play the same bandit with several keys, such as for the spread over seeds.
+
+    Over the mesh of the arms each group of devices plays a game of its own; else games
+    are played in turn.
+
+    Args:
+      keys: random keys or seeds.
+      policy: such as `gp.ucb1()`.
+      value_or_loss: see `play_bandit`.
+      **options: the keywords of `play_bandit`.
+
+    Returns:
+      The `BanditResult` of each key, that of `record_bandit`.
+
+    Raises:
+      InputError: see `play_bandit`.
+      LostProcess: another process of the mesh has ended.
+      TypeError: an unknown keyword.
+
+    Example:
+      >>> import numpy as np
+      >>> from gamepruning.bandits import record_bandits, ucb1
+      >>> worth = np.array([3.0, 1.0, 2.0])
+      >>> found = record_bandits(range(4), ucb1(), lambda m: m @ worth, num_arms=3)
+      >>> [result.scores.value.tolist() for result in found[:2]]
+      [[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]]
+    """
+    chosen = make_options(BanditOptions, options, record_bandits)
+    given, found = [as_threefry(key) for key in keys], []
+    arms, policy = _as_arms(value_or_loss, chosen), as_policy(policy)
+    at_once = arms.layout.fewest_groups if isinstance(arms, RemovalArms) else 1
+    for start in range(0, len(given), at_once):
+        some = given[start : start + at_once]
+        filled = [*some, *[some[-1]] * (at_once - len(some))]
+
+        report = functools.partial(_report, chosen, (start, len(some), len(given)))
+        found += _play(filled, policy, arms, chosen, report)[: len(some)]
+    return found
+
+
+def _report(
+    options: BanditOptions, games: tuple[int, int, int], done: int, total: int
+) -> None:
+    """Tell of some games among others: played before, at hand, and in all."""
+    before, at_hand, in_all = games
+    options.report(before * total + at_hand * done, in_all * total)
+
+
+def _record(
     key: KeyLike,
     policy: PolicyLike,
     value_or_loss: RemovalArms | ValueFn,
     options: BanditOptions,
 ) -> BanditResult:
-    key, policy, arms = as_threefry(key), as_policy(policy), value_or_loss
-    if not isinstance(arms, RemovalArms):
-        arms = HostArms(arms, options.num_arms)
+    keys, arms = [as_threefry(key)], _as_arms(value_or_loss, options)
+    (found,) = _play(keys, as_policy(policy), arms, options, options.report)
+    return found
+
+
+def _as_arms(
+    value_or_loss: RemovalArms | ValueFn, options: BanditOptions
+) -> RemovalArms | HostArms:
+    if isinstance(value_or_loss, RemovalArms):
+        return value_or_loss
+    return HostArms(value_or_loss, options.num_arms)
+
+
+def _play(
+    keys: list[jax.Array],
+    policy: Policy,
+    arms: RemovalArms | HostArms,
+    options: BanditOptions,
+    report: Callable[[int, int], None],
+) -> list[BanditResult]:
+    """The games of some keys side by side, one in each group of devices; or one."""
     num_open = int(arms.is_open.sum())
     budget = options.budget(num_open)
-    plays = _make_game(policy, arms, budget, options)
-    state = plays.init(arms.data, key, jnp.asarray(arms.is_open), budget)
-    status: Status = "budget"
-    options.report(num_open, budget)
+    games = _make_games(len(keys), policy, arms, budget, options)
+    state = games.init(arms.data, keys, arms.is_open, budget)
+    ended: dict[int, BanditState] = {}
+    report(num_open, budget)
     for start, stop in _blocks(budget, num_open, options):
-        if options.stop_at is not None and are_separated(
-            state, arms.num_batches, options.stop_at
-        ):
-            status = "separated"
-            break
-        state = plays.advance(arms.data, state, start, stop)
-        done = num_open + stop * options.pulls_at_once
-        options.report(min(done, budget), budget)
-    return make_result(state, policy, arms.num_batches, status, options.caution)
+        if options.stop_at is not None:
+            for number, one in enumerate(games.rows(state)):
+                if are_separated(one, arms.num_batches, options.stop_at):
+                    ended.setdefault(number, one)
+            if len(ended) == len(keys):
+                break
+        state = games.advance(arms.data, state, start, stop)
+        report(min(num_open + stop * options.pulls_at_once, budget), budget)
+
+    def result(number: int, last: BanditState) -> BanditResult:
+        status: Status = "separated" if number in ended else "budget"
+        own = ended.get(number, last)
+        return make_result(own, policy, arms.num_batches, status, options.caution)
+
+    return [result(number, one) for number, one in enumerate(games.rows(state))]
 
 
 def _blocks(
@@ -216,19 +300,20 @@ def _blocks(
         yield start, min(start + length, num_turns)
 
 
-def _make_game(
+def _make_games(
+    num_games: int,
     policy: Policy,
     arms: RemovalArms | HostArms,
     budget: int,
     options: BanditOptions,
-) -> Plays | HostPlays:
+) -> Games:
     at_once = options.pulls_at_once
     if isinstance(arms, HostArms):
-        return HostPlays(policy, arms, budget, at_once)
+        return one_game(HostPlays(policy, arms, budget, at_once))
     # One program for all rounds of a removal, whose budgets shrink by themselves.
     most = PULLS_AN_ARM * arms.num_arms if options.num_pulls is None else budget
-    known = (policy, most, at_once, arms.num_batches)
+    known = (policy, most, at_once, arms.num_batches, num_games > 1)
     if known not in arms.compiled:
-        plays = make_plays(policy, arms, num_pulls=most, pulls_at_once=at_once)
-        arms.compiled[known] = plays._replace(advance=jax.jit(plays.advance))
+        make = game_of_each_group if num_games > 1 else game_of_all_groups
+        arms.compiled[known] = make(policy, arms, most, at_once)
     return arms.compiled[known]

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from gamepruning.trees.processes import Processes, laid_out, to_host, together
 from gamepruning.types import InputError
 
 COALITIONS = "coalitions"  # the mesh axis that they go over, if no other is named
+WHOLE = PartitionSpec()  # not split over the groups of devices
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,28 +249,98 @@ class Layout:
         ]
         return arrays[0], arrays[1:]
 
-    def whole(self, masks: jax.Array) -> jax.Array:
-        """Coalitions in a program, which have all their players on every device.
+    def whole(self, array: jax.Array) -> jax.Array:
+        """Masks or gates in a program, which are whole on every device.
 
         Else the partitioner would split the gates of one layer as the units of another
         are split, and gather activations that a forward pass does not gather.
         """
         if self.mesh.size == self.num_groups:
-            return masks
-        return jax.lax.with_sharding_constraint(masks, PartitionSpec(None, None))
+            return array
+        spec = PartitionSpec(*[None] * array.ndim)
+        is_inside = bool(jax.sharding.get_abstract_mesh().axis_names)
+        place = spec if is_inside else NamedSharding(self.mesh, spec)
+        return jax.lax.with_sharding_constraint(array, place)
 
-    def launch(self, program: Callable[..., jax.Array], *arguments: Any) -> jax.Array:
+    # -- what groups do apart ----------------------------------------------------------
+
+    @property
+    def within(self) -> "Layout":
+        """The layout of a program of one group alone, as in `by_group`."""
+        return replace(self, is_given=False)
+
+    def by_group(
+        self, fn: Callable[..., Any], ins: PyTree = WHOLE, outs: PyTree = WHOLE
+    ) -> Callable[..., Any]:
+        """fn as a program of each group of devices; fn itself without a mesh.
+
+        Args:
+          fn: of arrays.
+          ins: how its arguments are split over the groups, `WHOLE` or `self.split`.
+          outs: the same for its results.
+        """
+        if not self.is_given:
+            return fn
+        return jax.shard_map(
+            fn,
+            mesh=self.mesh,
+            in_specs=ins,
+            out_specs=outs,
+            axis_names={self.axis},
+            check_vma=False,
+        )
+
+    @property
+    def split(self) -> PartitionSpec:
+        """Axis 0 over the groups."""
+        return PartitionSpec(self.axis)
+
+    def share(
+        self, fn: Callable[[Any], jax.Array], count: Any, like: jax.Array
+    ) -> jax.Array:
+        """fn(k) for k below `count`, shared by the groups, in a program of `by_group`.
+
+        Args:
+          fn: a number -> an array.
+          count: how many, at most len(like); may be traced.
+          like: zeros of the shape and type of the result.
+
+        Returns:
+          On every group `like` with fn(k) in row k: the same bits for any number of
+          groups.
+        """
+        groups = self.num_groups if self.is_given else 1
+        group = jax.lax.axis_index(self.axis) if self.is_given else 0
+
+        def body(step: Any, found: jax.Array) -> jax.Array:
+            number = step * groups + group
+            own = fn(jnp.minimum(number, count - 1))
+            own = jnp.where(number < count, own, jnp.zeros_like(own))
+            return found.at[number].set(own, mode="drop")
+
+        found = jax.lax.fori_loop(0, -(-count // groups), body, like)
+        return jax.lax.psum(found, self.axis) if self.is_given else found
+
+    def launch(
+        self, program: Callable[..., Any], *arguments: Any, is_shared: bool = False
+    ) -> Any:
         """Start a program; wait for it where it may not overlap with the next one.
 
         On CPUs the threads of two programs that talk may wait for each other for ever.
+
+        Args:
+          program: of arrays.
+          *arguments: its arguments.
+          is_shared: True if groups of devices exchange something in it.
 
         Raises:
           LostProcess: another process has ended.
         """
         with self.together():
             out = program(*arguments)
-            talks = self.mesh.size > self.num_groups
-            return out.block_until_ready() if talks and self.platform == "cpu" else out
+            talks = self.mesh.size > self.num_groups or (is_shared and self.is_given)
+            waits = talks and self.platform == "cpu"
+            return jax.block_until_ready(out) if waits else out
 
     def together(self) -> AbstractContextManager[None]:
         """Around what several processes run: see `processes.together`."""
@@ -371,9 +442,12 @@ def near_tree(tree: PyTree) -> PyTree | None:
 
     What lies on several devices whole is taken from the first of this process.
     """
-    if any(map(_is_split, jax.tree.leaves(tree))):
-        return None
-    return map_arrays(_near, tree)
+    return None if are_split(tree) else map_arrays(_near, tree)
+
+
+def are_split(tree: PyTree) -> bool:
+    """Return True if no device has the whole of some array."""
+    return any(map(_is_split, jax.tree.leaves(tree)))
 
 
 def _is_same(one: Any, other: Mesh) -> bool:

@@ -138,10 +138,7 @@ def pruned(mesh: Mesh | None, file: Path) -> dict[str, Any]:
     players, params, _, inputs, labels = make_game()
     if mesh is not None:
         (axis,) = mesh.axis_names
-        split = {"dense0": P(None, axis), "dense1": P(axis), "dense2": P(None, axis)}
-        for name, layer in params.items():
-            spec = NamedSharding(mesh, split[name])
-            layer["kernel"] = jax.device_put(layer["kernel"], spec)
+        params = split_kernels(params, mesh, axis)
         params = jax.device_put(
             params, jax.tree.map(lambda x: place_of(x, mesh), params)
         )
@@ -158,10 +155,56 @@ def pruned(mesh: Mesh | None, file: Path) -> dict[str, Any]:
     }
 
 
+def split_kernels(params: dict, mesh: Mesh, axis: str) -> dict:
+    """The parameters with columns or rows of each kernel over an axis of a mesh."""
+    split = {"dense0": P(None, axis), "dense1": P(axis), "dense2": P(None, axis)}
+
+    def put(name: str, layer: dict) -> dict:
+        spec = NamedSharding(mesh, split[name])
+        return layer | {"kernel": jax.device_put(layer["kernel"], spec)}
+
+    return {name: put(name, layer) for name, layer in params.items()}
+
+
 def place_of(array: Any, mesh: Mesh) -> NamedSharding:
     """Where an array lies on a mesh: as it is split, or whole."""
     found = getattr(array, "sharding", None)
     return found if isinstance(found, NamedSharding) else NamedSharding(mesh, P())
+
+
+def arms_of(game: tuple, mesh: Mesh | None, axis: str = "") -> gp.bandits.RemovalArms:
+    """The arms of a network, whose weights may be split over an axis of the mesh."""
+    players, params, _, inputs, labels = game
+    if axis and mesh is not None:
+        params = split_kernels(params, mesh, axis)
+    data = inputs, labels
+    loss = gp.cross_entropy
+    return gp.removal_arms(players, params, loss, *data, batch_size=8, mesh=mesh)
+
+
+def played(mesh: Mesh | None) -> dict[str, str]:
+    """The bits of a look at all arms, of games and of a removal."""
+    arms, policy, key = arms_of(make_game(), mesh), gp.ucb1(), jax.random.key(2)
+    value_fn = gp.value_function(*make_game(), mesh=mesh)
+    games = gp.bandits.record_bandits(range(3), policy, arms, stop_at=3)
+    scores = gp.play_bandit(key, policy, arms)
+    trace = gp.safe_removal(key, policy, arms, value_fn, 4, step=2)
+    return {
+        "first look": digest(arms.loss_changes()),
+        "games": digest(*(one.changes for one in games)),
+        "bandit": digest(scores.value, scores.stderr),
+        "removal": digest(trace.order, *(r.scores.value for r in trace.rounds)),
+    }
+
+
+def played_on_split(mesh: Mesh | None) -> dict[str, list[float]]:
+    """What is found where the weights are split over the devices of all processes."""
+    if mesh is not None:
+        mesh = Mesh(mesh.devices[None], ("coalitions", "model"))
+    arms = arms_of(make_game(), mesh, "model")
+    (game,) = gp.bandits.record_bandits([0], gp.bandits.uniform(), arms, stop_at=3)
+    changes = np.asarray(arms.loss_changes())
+    return {"first look": changes.tolist(), "game": game.mean.tolist()}
 
 
 def bands_of(game: tuple, mesh: Mesh) -> Any:
@@ -192,13 +235,20 @@ def main(num: int, index: int, port: str, checkpoint: str) -> None:
     mesh = Mesh(np.array(jax.devices()), ("coalitions",))
     value_fn = gp.value_function(*make_game(), mesh=mesh)
     told: dict[str, Any] = {"bits": bits(value_fn), "gates": trained(mesh)}
+    told |= {"played": played(mesh), "split": played_on_split(mesh)}
     far = [d for d in jax.devices() if d.process_index != index]
     told["errors"] = [
         message(lambda: gp.value_function(*make_game(), devices=far)),
         message(lambda: gp.value_function(*make_game(index), mesh=mesh)),
         message(lambda: gp.value_function(*make_scaled_game(1.0 + index), mesh=mesh)),
         message(lambda: bands_of(make_game(index), mesh)),
+        message(lambda: arms_of(make_game(index), mesh)),
     ]
+    players, params, _, *examples = make_game()
+    params = split_kernels(params, mesh, "coalitions")
+    told["no mesh"] = message(
+        lambda: gp.removal_arms(players, params, gp.cross_entropy, *examples)
+    )
     other = some_masks() ^ bool(index)
     orders = np.argsort(other, axis=1, kind="stable")
     told["different questions"] = [

@@ -22,6 +22,8 @@ from tests.coalitions.over_processes import (
     digest,
     make_game,
     make_keyed_game,
+    played,
+    played_on_split,
     pruned,
     some_masks,
     trained,
@@ -63,7 +65,7 @@ def ended(checkpoint) -> list[Ended]:
         )
         for index in range(NUM)
     ]
-    outs = [process.communicate(timeout=120)[0] for process in processes]
+    outs = [process.communicate(timeout=300)[0] for process in processes]
     pairs = zip(processes, outs, strict=True)
     return [Ended(process.returncode, out) for process, out in pairs]
 
@@ -83,12 +85,29 @@ def test_games_while_training_end_with_the_gates_of_one_process(ended):
         np.testing.assert_allclose(first, gates, atol=1e-5)
 
 
+def test_bandits_are_those_of_one_process(ended):
+    alone = played(None)
+    for one in ended:
+        assert one.told()["played"] == alone, one.out
+
+
+def test_bandits_on_weights_that_are_split_over_processes(ended):
+    alone = played_on_split(None)
+    assert ended[0].told()["split"] == ended[1].told()["split"]
+    for name, found in ended[0].told()["split"].items():
+        np.testing.assert_allclose(found, alone[name], atol=1e-5)
+
+
 def test_what_cannot_work_is_one_clear_error(ended):
     for one in ended:
         far, *different = one.told()["errors"]
         assert re.search("1 of 1 devices belong to other processes: pass mesh=", far)
         for line in different:
             assert line.startswith("the processes have different parameters")
+        line = one.told()["no mesh"]
+        assert re.search(
+            "'dense0/kernel' lies on devices of other .*: pass mesh=", line
+        )
 
 
 def test_different_questions_are_refused_by_both(ended):

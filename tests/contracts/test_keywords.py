@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 import gamepruning as gp
-from gamepruning.bandits import BanditOptions, record_bandit
+from gamepruning.bandits import (
+    ArmsOptions,
+    BanditOptions,
+    record_bandit,
+    record_bandits,
+)
+from gamepruning.bandits.arms import ArmsKeywords
 from gamepruning.bandits.play import BanditKeywords
 from gamepruning.compaction import CompactOptions
 from gamepruning.compaction.compact import CompactKeywords
@@ -29,6 +35,9 @@ PLAYERS, PARAMS, INPUTS, LABELS = make_mlp(KEY)
 VALUE_FN = lambda masks: masks.sum(axis=1)  # noqa: E731
 ARGUMENTS = {
     "key": KEY,
+    "keys": [KEY],
+    "inputs": INPUTS,
+    "labels": LABELS,
     "players": PLAYERS,
     "params": PARAMS,
     "mask": np.arange(PLAYERS.num_players) < 3,
@@ -136,6 +145,22 @@ CASES = [
         "cautious",
         "caution",
     ),
+    Case(
+        record_bandits,
+        BanditOptions,
+        BanditKeywords,
+        "keys policy value_fn",
+        "num_pull",
+        "num_pulls",
+    ),
+    Case(
+        gp.removal_arms,
+        ArmsOptions,
+        ArmsKeywords,
+        "players params loss inputs labels",
+        "meshes",
+        "mesh",
+    ),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.fn.__name__)
 
@@ -154,7 +179,8 @@ def test_type_checkers_see_the_keywords_that_there_are(case):
 
 @every_case
 def test_every_keyword_is_documented(case):
-    documented = gp.play_bandit if case.fn is record_bandit else case.fn
+    is_record = case.fn in (record_bandit, record_bandits)
+    documented = gp.play_bandit if is_record else case.fn
     for field in dataclasses.fields(case.options):
         assert f"\n  {field.name}: " in str(inspect.getdoc(documented))
 

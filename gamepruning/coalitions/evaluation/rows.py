@@ -1,19 +1,17 @@
 """The examples in tiles of rows, where that changes nothing."""
 
-from collections.abc import Callable
-from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from gamepruning.coalitions.evaluation.model import ScoredModel
 from gamepruning.coalitions.measures import is_mean
 from gamepruning.players.examples import examples_are_apart
 from gamepruning.trees.examples import same_length
 from gamepruning.trees.layout import Layout
+from gamepruning.trees.row_tiles import full_tiles, last_rows
 from gamepruning.types import InputError
 
 # Rows of a tile, about: small enough for a cache, large enough for a product.
@@ -92,57 +90,8 @@ def cut(data: Any, rows: RowTiles, layout: Layout) -> list[tuple[bool, Any]]:
     """
     if rows.num_full == 1 and not rows.rest:
         return [(False, data)]
-    axes, parts = layout.row_axes(data), layout.row_parts(data)
-    size, num = rows.size // parts, rows.num_full
-
     data = jax.tree.map(jnp.asarray, data)
-    full = partial(_full_tiles, parts, num, size)
-    found = [(True, _each(full, data, layout, (None, axes)))]
+    found = [(True, full_tiles(data, layout, rows.num_full, rows.size))]
     if rows.rest:
-        rest = partial(_last_rows, parts, num, size)
-        found.append((False, _each(rest, data, layout, (axes,))))
+        found.append((False, last_rows(data, layout, rows.num_full, rows.size)))
     return found
-
-
-def _full_tiles(parts: int, num: int, size: int, leaf: jax.Array) -> jax.Array:
-    """Rows as tiles, [num, parts * size, ...]."""
-    own = _by_part(leaf, parts)[:, : num * size]
-    tiles = own.reshape(parts, num, size, *leaf.shape[1:]).swapaxes(0, 1)
-    return tiles.reshape(num, parts * size, *leaf.shape[1:])
-
-
-def _last_rows(parts: int, num: int, size: int, leaf: jax.Array) -> jax.Array:
-    """The rows behind the full tiles."""
-    own = _by_part(leaf, parts)[:, num * size :]
-    return own.reshape(parts * own.shape[1], *leaf.shape[1:])
-
-
-def _each(fn: partial, data: Any, layout: Layout, rows: tuple) -> Any:
-    """fn of every leaf; over a mesh its rows are split so, and the rest as before."""
-    if not layout.is_given:
-        return jax.tree.map(fn, data)
-    shardings = jax.tree.map(
-        lambda leaf: NamedSharding(
-            layout.mesh, PartitionSpec(*rows, *layout.spec_of(leaf)[1:])
-        ),
-        data,
-    )
-    leaves, treedef = jax.tree.flatten(data)
-    run = _cutting(fn.func, fn.args, tuple(jax.tree.leaves(shardings)))
-    return jax.tree.unflatten(treedef, run(leaves))
-
-
-@lru_cache(maxsize=64)
-def _cutting(
-    fn: Callable[..., jax.Array], args: tuple, shardings: tuple
-) -> jax.stages.Wrapped:
-    """fn(*args, leaf) of every leaf; compiled once for all value functions alike."""
-
-    def run(leaves: list[jax.Array]) -> list[jax.Array]:
-        return [fn(*args, leaf) for leaf in leaves]
-
-    return jax.jit(run, out_shardings=list(shardings))
-
-
-def _by_part(leaf: jax.Array, parts: int) -> jax.Array:
-    return leaf.reshape(parts, len(leaf) // parts, *leaf.shape[1:])

@@ -15,6 +15,7 @@ from gamepruning.coalitions.estimators.select import choose_method
 from gamepruning.coalitions.indices import banzhaf_values, shapley_values
 from gamepruning.coalitions.semivalues import banzhaf, shapley
 from gamepruning.errors import InputError
+from gamepruning.files.together import shared_mesh
 from gamepruning.reconstruction import reconstruction_scores
 from gamepruning.selection import SelectionTrace, safe_removal
 from gamepruning.spelling import closest
@@ -117,6 +118,7 @@ def rank_by_bandit(
         labels,
         batch_size=PULL_BATCH,
         key=arms_key,
+        mesh=shared_mesh(),
     )
     make = _scorer_of(method, POLICIES)
     pulls: dict[str, Any] = {"num_pulls": subject.scoring.pulls, "caution": CAUTION}
