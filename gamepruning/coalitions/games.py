@@ -241,9 +241,21 @@ def toggled_rows(
       [[False, False], [True, True]]
     """
     base, player = np.divmod(np.arange(start, stop), masks.shape[1] + 1)
-    made = masks[base]
-    row = np.flatnonzero(player)  # the first of each is as it is
-    made[row, player[row] - 1] ^= True
+    return flipped(masks[base], player - 1)  # the first of each is as it is
+
+
+def flipped(
+    mask: Bool[np.ndarray, "*K N"], players: Int[np.ndarray, " K"]
+) -> Bool[np.ndarray, "K N"]:
+    """Coalitions, or one again and again, each with one player changed; -1 for none.
+
+    Example:
+      >>> flipped(np.array([True, False]), np.array([-1, 1])).tolist()
+      [[True, False], [True, True]]
+    """
+    made = np.broadcast_to(mask, (len(players), mask.shape[-1])).copy()
+    row = np.flatnonzero(players >= 0)
+    made[row, players[row]] ^= True
     return made
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
+from gamepruning.coalitions.evaluation.by_depth import ByDepth, Deep
 from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.related import Incremental, LazyIncremental
 from gamepruning.coalitions.free import FINITE, NetworkGame
-from gamepruning.coalitions.games import toggled_rows
+from gamepruning.coalitions.games import flipped, toggled_rows
 from gamepruning.coalitions.restrict import describe_coalition
 from gamepruning.players import Players
 from gamepruning.types import InputError
@@ -63,14 +64,21 @@ class ChunkedGame(NetworkGame):
         """Values chunk by chunk; `before` is what `progress` has heard of already."""
         self._refuse_different(masks)
         values = np.empty(len(masks))
-        for start, found in self._chunks.values(masks, self.expand):
+        for start, found in self._finite_values(self._chunks, masks):
             stop = start + len(found)
-            self._refuse_not_finite(found, masks[start:stop], start)
             values[start:stop] = found
             self._count(len(found))
             if self._progress is not None:
                 self._progress(before + stop)
         return values
+
+    def _finite_values(
+        self, chunks: Chunks, masks: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Pairs (number of the first coalition, values of a chunk), in order."""
+        for start, found in chunks.values(masks, self.expand):
+            self._refuse_not_finite(found, masks[start : start + len(found)], start)
+            yield start, found
 
     def _refuse_different(self, asked: np.ndarray) -> None:
         """Refuse coalitions or orders that are not the same on every process."""
@@ -113,10 +121,16 @@ class ValueFunction(ChunkedGame):
         free: Int[np.ndarray, " M"],
         inside: Bool[np.ndarray, " N"],
         progress: Callable[[int], Any] | None,
-        parent: NetworkGame | None = None,
+        parent: ValueFunction | None = None,
     ):
         super().__init__(related.players, chunks, free, inside, progress, parent)
         self._related = related
+        self._depths = ByDepth(chunks) if parent is None else parent._depths
+
+    @cached_property
+    def _deep(self) -> Deep | None:
+        """How toggles run from a cut; None where that does not pay."""
+        return self._depths.best(self.free)
 
     def _blame(self) -> str:
         return self._related.blame()
@@ -234,7 +248,10 @@ class ValueFunction(ChunkedGame):
         Raises:
           InputError: see `__call__`.
 
-        Cost: S (M + 1) evaluations; a small fraction of that where incremental.
+        Cost: S (M + 1) evaluations; a small fraction of that where incremental. In
+        another deep network about half of that: a coalition's values are kept at up to
+        7 cuts, one after the other, and who is gated behind a cut only is toggled from
+        there, where the multiply-adds saved are worth the programs to compile.
         """
         masks = self._check(masks)
         related = self._related.get()
@@ -247,6 +264,8 @@ class ValueFunction(ChunkedGame):
                 found = self._shared_toggles(related, self.expand(masks))
             else:
                 found = self._each(both, self.expand(masks)[:, None])
+        elif self._deep is not None:
+            found = self._toggles_by_depth(self._deep, masks)
         else:
             found = self._in_pieces(partial(toggled_rows, masks), len(masks))
         return found[:, 0], found[:, 1:]
@@ -301,6 +320,39 @@ class ValueFunction(ChunkedGame):
             self._count(len(self.free) + 1)
             if self._progress is not None:
                 self._progress((number + 1) * (len(self.free) + 1))
+        return values
+
+    def _toggles_by_depth(self, deep: Deep, masks: np.ndarray) -> np.ndarray:
+        """Values of each coalition and its toggles, each run from a cut.
+
+        The programs of two cuts may round differently. So each values the coalition
+        itself, too, and the marginals are those of one program: a player who does
+        nothing adds exactly 0.
+        """
+        self._refuse_different(masks)
+        values = np.full((len(masks), self.num_players + 1), np.nan)
+        known = 0
+        for mask, own in zip(masks, values, strict=True):
+            for chunks, places in deep.groups(self.free, self.expand(mask[None])[0]):
+                found, is_first = self._toggled(chunks, mask, places), np.isnan(own[0])
+                own[0] = found[0] if is_first else own[0]
+                own[1 + places] = found[1:] + (own[0] - found[0])
+                new = len(places) + int(is_first)
+                self._count(new)
+                known += new
+                if self._progress is not None:
+                    self._progress(known)
+        return values
+
+    def _toggled(
+        self, chunks: Chunks, mask: np.ndarray, places: np.ndarray
+    ) -> Float[np.ndarray, " K"]:
+        """The values of a coalition, and with each of some players changed."""
+        values = np.empty(len(places) + 1)
+        for start in range(0, len(values), size := chunks.size):
+            masks = flipped(mask, np.concatenate([[-1], places])[start : start + size])
+            for first, found in self._finite_values(chunks, masks):
+                values[start + first : start + first + len(found)] = found
         return values
 
     def _in_pieces(

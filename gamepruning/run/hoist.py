@@ -92,19 +92,12 @@ def split(
       The two parts.
     """
     call = model.call(params, *inputs)
-    parts = _Parts.at(model, call, varying, tuple(changed))
-    if gate_smaller:
-        parts = parts.gating_smaller(piece)
-    graph = parts.trace.program.graph
-    moving = _downstream(parts.early, [graph.inputs[k] for k in call.input_range])
-    by_input = tuple(value in moving for value in parts.residuals)
-    late = _downstream(parts.late, moving)
-    own, shared = parts.widest(late.__contains__), parts.widest(lambda v: v not in late)
-    return SplitModel(parts.prefix, parts.suffix, by_input, own, shared)
+    parts = SplitParts.at(model, call, varying, tuple(changed))
+    return (parts.gating_smaller(piece) if gate_smaller else parts).model_in_two()
 
 
 @dataclass(frozen=True)
-class _Parts:
+class SplitParts:
     """The nodes before and after the first gate that varies.
 
     Attributes:
@@ -135,7 +128,7 @@ class _Parts:
         call: CallSpec,
         varying: np.ndarray,
         changed: tuple[int, ...],
-    ) -> "_Parts":
+    ) -> "SplitParts":
         trace = model.trace(call)
         graph = trace.program.graph
         changed = tuple(graph.inputs[k] for k in changed)
@@ -149,7 +142,7 @@ class _Parts:
         residuals = [v for v in _reads(late, graph.outputs) if v in known]
         return cls(model, call, trace, early, late, changed, residuals)
 
-    def gating_smaller(self, piece: int) -> "_Parts":
+    def gating_smaller(self, piece: int) -> "SplitParts":
         """The same; products of fixed values are gated where they are smaller."""
         graph = self.trace.program.graph
         fixed = frozenset({*self.residuals, *self.trace.program.constants})
@@ -159,6 +152,31 @@ class _Parts:
         weights = _downstream(self.late, self.changed) - moving
         weights = frozenset(weights)
         return replace(self, fixed=fixed, weights=weights, piece=piece)
+
+    def model_in_two(self) -> SplitModel:
+        """The two parts of the model, and what is known of what passes."""
+        graph = self.trace.program.graph
+        moving = _downstream(
+            self.early, [graph.inputs[k] for k in self.call.input_range]
+        )
+        by_input = tuple(value in moving for value in self.residuals)
+        late = _downstream(self.late, moving)
+        own, shared = (
+            self.widest(late.__contains__),
+            self.widest(lambda v: v not in late),
+        )
+        return SplitModel(self.prefix, self.suffix, by_input, own, shared)
+
+    def between(self, other: "SplitParts") -> list[Node]:
+        """The nodes behind this split and before another one, which is further down."""
+        behind = set(other.late)
+        return [node for node in self.late if node not in behind]
+
+    def advance(self, other: "SplitParts", residuals: list, gates: ArrayLike) -> list:
+        """The residuals of another split, further down, from those of this one."""
+        env: dict[int, Any] = dict(zip(self.residuals, residuals, strict=True))
+        self._gated(gates).run_nodes(self.between(other), env)
+        return [env[value] for value in other.residuals]
 
     def _gated(self, gates: ArrayLike | None) -> Gated:
         gates = None if gates is None else self.model.gates(gates)

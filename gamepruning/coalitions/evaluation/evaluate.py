@@ -4,6 +4,7 @@ A tile has a fixed number of coalitions and rows, however many are wanted: so a 
 does not depend on its neighbours, on the size of a chunk, or on the number of devices.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float
 
 from gamepruning.coalitions.evaluation.hoisted import (
+    Behind,
     HoistedRows,
     Suffix,
     checked_metric,
@@ -42,6 +44,8 @@ class Evaluator:
       num_at_once: coalitions of one tile, of one group of devices.
       layout: where coalitions, parameters and examples lie.
       rows: how the examples are cut.
+      players: the `Players`.
+      varying: who may be in or out, bool [N].
     """
 
     def __init__(
@@ -65,13 +69,14 @@ class Evaluator:
           refit: the parameters that each coalition has of its own; None for none.
         """
         self.layout = on_devices(None) if layout is None else layout
-        self._metric, self._players = model.metric, model.players
+        self._metric, self.players, self.varying = model.metric, model.players, varying
         self._refit = refit or (lambda masks: [])
         changed = () if refit is None else refit.changed
         self._cut_and_hoist(model, rows_at_once, (varying, inside), changed)
         self.num_at_once = self._choose_at_once()
         self._programs: dict[tuple[int, int], jax.stages.Wrapped] = {}
         self._placed: dict[int, list[HoistedRows]] = {}
+        self._cuts: Sequence[Behind] = ()
 
     def _cut_and_hoist(
         self,
@@ -109,6 +114,46 @@ class Evaluator:
             fit = max(SHARED_ENTRIES, entries) // split.widest_shared
             most = MOST_SHARED
         return 2 ** (int(np.clip(fit, 1, most)).bit_length() - 1)
+
+    @property
+    def suffixes(self) -> list[Suffix]:
+        """What is left of the model: for the full tiles of rows, and for the rest."""
+        return self._hoisted
+
+    def in_tiles_of(self, num_at_once: int) -> "Evaluator":
+        """The same with other tiles, and programs of its own."""
+        other = copy.copy(self)
+        other.num_at_once, other._programs = num_at_once, {}
+        return other
+
+    def behind(self, cuts: Sequence[Behind], num_at_once: int) -> "Evaluator":
+        """An evaluator of what follows a cut; `advance` brings it to a coalition.
+
+        Args:
+          cuts: the cut, for each of `suffixes`.
+          num_at_once: coalitions of one tile at most.
+        """
+        other = self.in_tiles_of(num_at_once)
+        other._hoisted, other._cuts = [cut.suffix for cut in cuts], cuts
+        other.num_at_once = min(num_at_once, other._choose_at_once())
+        other.forget()
+        return other
+
+    def advance(self, before: "Evaluator", mask: Bool[np.ndarray, " N"]) -> None:
+        """Value coalitions that differ from one in who is gated behind the cut only.
+
+        Args:
+          before: the evaluator of the cut before, which has come to the same coalition.
+          mask: the coalition, bool [N].
+        """
+        pairs = zip(self._cuts, before._residuals, strict=True)
+        with self.layout.together():
+            self._residuals = [cut.advance(rows, mask) for cut, rows in pairs]
+        self._placed = {}
+
+    def forget(self) -> None:
+        """Let go of what `advance` computed."""
+        self._residuals, self._placed = [], {}
 
     def shrink(self) -> None:
         """Halve the tile, where memory does not suffice for the whole one.
@@ -154,7 +199,7 @@ class Evaluator:
     def lower(self) -> jax.stages.Lowered:
         """The program that values one tile of coalitions in each group, to look at."""
         used = self.layout.num_groups
-        nobody = np.zeros((used * self.num_at_once, self._players.num_players), bool)
+        nobody = np.zeros((used * self.num_at_once, self.players.num_players), bool)
         return self._program(used).lower(*self._arguments(nobody, used))
 
     def _launch(self, masks: np.ndarray, used: int) -> jax.Array:
@@ -182,7 +227,7 @@ class Evaluator:
             parts = tuple(suffix.key for suffix in hoisted)
             mesh, where = layout.mesh_of(used), (layout.axis, layout.is_given)
             values = _TileValues(hoisted, self._metric, layout)
-            self._programs[own] = self._players.model.programs.get(
+            self._programs[own] = self.players.model.programs.get(
                 ("values", parts, self._metric, mesh, where, own),
                 lambda: values.compiled_on(mesh),
             )

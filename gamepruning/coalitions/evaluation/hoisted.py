@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from gamepruning.players import Players
+from gamepruning.run.depth import Cut
 from gamepruning.run.hoist import SplitModel
-from gamepruning.trace.call import as_struct
+from gamepruning.trace.call import CallSpec, as_struct
 from gamepruning.trees.arrays import CompiledFunction, Memo
 from gamepruning.types import InputError, Metric
 
@@ -39,11 +40,13 @@ class Suffix(NamedTuple):
       split: the model in two parts.
       is_stacked: True if the rows come in several tiles of equal size.
       key: what it depends on.
+      call: the shapes of the parameters and of one tile of rows.
     """
 
     split: SplitModel
     is_stacked: bool
     key: Hashable
+    call: CallSpec
 
 
 class _Hoisting:
@@ -93,9 +96,10 @@ def hoist_rows(
     one = jax.tree.map(lambda x: x[0], inputs) if is_stacked else inputs
     call = players.model.call(params, *one)
     key = "hoisted", call.key(), varying.tobytes(), tuple(changed)
+    call = call.with_arrays(list(map(as_struct, call.arrays)))
 
     def make() -> _Hoisting:
-        shapes, *one = call.rebuild(list(map(as_struct, call.arrays)))
+        shapes, *one = call.rebuild(call.arrays)
         split = functools.partial(
             players.split, shapes, one, varying.copy(), changed=tuple(changed)
         )
@@ -108,8 +112,41 @@ def hoist_rows(
     is_finite = _are_finite([*own, *whole])
     piece = _piece_of([*own, *whole])
     found = hoisting.gating_smaller(piece) if is_finite else hoisting.split
-    suffix = Suffix(found, is_stacked, (key, is_stacked, is_finite, piece))
+    suffix = Suffix(found, is_stacked, (key, is_stacked, is_finite, piece), call)
     return suffix, HoistedRows(own, whole, labels)
+
+
+class Behind:
+    """A cut further down the model, for one set of tiles of rows.
+
+    Attributes:
+      cut: the cut.
+      suffix: what follows it.
+    """
+
+    def __init__(self, before: Suffix, cut: Cut, key: Hashable):
+        """The way from what was hoisted before, compiled when it is first gone."""
+        is_stacked = before.is_stacked
+        self.cut = cut
+        self.suffix = Suffix(cut.split, is_stacked, (key, is_stacked), before.call)
+        self._before = before
+        self._advance = CompiledFunction(lambda _, data: self._compute(*data))
+
+    def advance(self, rows: HoistedRows, gates: Bool[np.ndarray, " N"]) -> HoistedRows:
+        """What a coalition decides up to the cut, from what was known before it."""
+        own, whole = self._advance(None, (gates, rows.own, rows.whole))
+        return HoistedRows(own, whole, rows.labels)
+
+    def _compute(self, gates: Any, own: list, whole: list) -> tuple[list, list]:
+        def of_tile(rows: list) -> tuple[list, list]:
+            joined = _merge(self._before.split.by_input, rows, whole)
+            passed = self.cut.advance(joined, gates)
+            return _pick(self.cut.split.by_input, passed)
+
+        if not self._before.is_stacked:
+            return of_tile(own)
+        tiles = jax.lax.map(lambda rows: of_tile(rows)[0], own)
+        return tiles, of_tile([x[0] for x in own])[1]
 
 
 def tile_values(
