@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gamepruning.coalitions.evaluation.by_depth import ByDepth, Deep
+from gamepruning.coalitions.evaluation.by_depth import ByDepth, Deep, TooLarge
 from gamepruning.coalitions.evaluation.chunks import Chunks
 from gamepruning.coalitions.evaluation.related import Incremental, LazyIncremental
 from gamepruning.coalitions.free import FINITE, NetworkGame
@@ -264,10 +264,8 @@ class ValueFunction(ChunkedGame):
                 found = self._shared_toggles(related, self.expand(masks))
             else:
                 found = self._each(both, self.expand(masks)[:, None])
-        elif self._deep is not None:
-            found = self._toggles_by_depth(self._deep, masks)
         else:
-            found = self._in_pieces(partial(toggled_rows, masks), len(masks))
+            found = self._toggles_by_passes(masks)
         return found[:, 0], found[:, 1:]
 
     def _each(self, walk: Callable[..., np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -321,6 +319,15 @@ class ValueFunction(ChunkedGame):
             if self._progress is not None:
                 self._progress((number + 1) * (len(self.free) + 1))
         return values
+
+    def _toggles_by_passes(self, masks: np.ndarray) -> np.ndarray:
+        """Values of each coalition and its toggles, from cuts where that pays."""
+        if self._deep is not None and not self._deep.is_too_large:
+            try:
+                return self._toggles_by_depth(self._deep, masks)
+            except TooLarge:
+                pass
+        return self._in_pieces(partial(toggled_rows, masks), len(masks))
 
     def _toggles_by_depth(self, deep: Deep, masks: np.ndarray) -> np.ndarray:
         """Values of each coalition and its toggles, each run from a cut.

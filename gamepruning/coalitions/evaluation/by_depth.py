@@ -7,10 +7,11 @@ other. A player who is gated behind a cut only is toggled by what follows the cu
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gamepruning.coalitions.evaluation.chunks import Chunks
+from gamepruning.coalitions.evaluation.chunks import Chunks, is_out_of_memory
 from gamepruning.coalitions.evaluation.evaluate import Evaluator
 from gamepruning.coalitions.evaluation.hoisted import Behind, Suffix
 from gamepruning.players.weight_players import WeightPlayers
@@ -23,6 +24,10 @@ LEAST_SAVED = 0.1  # of the multiply-adds of a sweep
 # Multiply-adds in the time that a node takes to compile, about a millisecond.
 NODE_COST = {"cpu": 1e7}
 FAST_NODE_COST = 1e10
+
+
+class TooLarge(Exception):
+    """Memory does not suffice for the values at a cut; full passes need none."""
 
 
 class Depths(NamedTuple):
@@ -93,6 +98,7 @@ class Deep:
     Attributes:
       depths: where the model is cut.
       chunks: what values coalitions behind each cut.
+      is_too_large: True once memory did not suffice for the values at a cut.
     """
 
     def __init__(self, chunks: Chunks, depths: Depths):
@@ -102,7 +108,7 @@ class Deep:
           chunks: what values coalitions from where anything varies.
           depths: where to cut.
         """
-        self.depths = depths
+        self.depths, self.is_too_large = depths, False
         evaluator = chunks.evaluator
         sets = depths.sets(evaluator.varying)
         ways = [_way(evaluator, suffix, sets) for suffix in evaluator.suffixes]
@@ -126,11 +132,14 @@ class Deep:
         Args:
           free: who is toggled.
           mask: the coalition.
+
+        Raises:
+          TooLarge: memory does not suffice for the values at a cut.
         """
         depths, before = self.depths.depth_of[free], self.chunks[0].evaluator
         for depth, chunks in enumerate(self.chunks[: depths.max() + 1]):
             if depth:
-                chunks.evaluator.advance(before, mask)
+                self._advance(chunks.evaluator, before, mask)
             if depth > 1:
                 before.forget()
             before = chunks.evaluator
@@ -139,6 +148,17 @@ class Deep:
                 yield chunks, places
         if before is not self.chunks[0].evaluator:
             before.forget()
+
+    def _advance(self, behind: Evaluator, before: Evaluator, mask: np.ndarray) -> None:
+        try:
+            behind.advance(before, mask)
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_memory(error) or behind.layout.processes is not None:
+                raise
+            self.is_too_large = True
+            for chunks in self.chunks[1:]:
+                chunks.evaluator.forget()
+            raise TooLarge from None
 
 
 def _way(

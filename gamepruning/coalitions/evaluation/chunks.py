@@ -60,7 +60,7 @@ class Chunks:
         try:
             return self.evaluator.join(self.evaluator.start(masks, used))
         except jax.errors.JaxRuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if self._layout.processes is not None:
                 raise InputError(
@@ -83,6 +83,7 @@ class Chunks:
         return self.evaluator.num_at_once * self._layout.num_groups
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Return True if a device did not have the memory that a program needs."""
     text = str(error).lower()
     return "resource_exhausted" in text or "out of memory" in text

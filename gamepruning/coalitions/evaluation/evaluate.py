@@ -148,7 +148,8 @@ class Evaluator:
         """
         pairs = zip(self._cuts, before._residuals, strict=True)
         with self.layout.together():
-            self._residuals = [cut.advance(rows, mask) for cut, rows in pairs]
+            found = [cut.advance(rows, mask) for cut, rows in pairs]
+            self._residuals = jax.block_until_ready(found)  # memory may not suffice
         self._placed = {}
 
     def forget(self) -> None:

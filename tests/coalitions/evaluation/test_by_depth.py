@@ -21,7 +21,7 @@ from gamepruning.run.depth import cut_at, reach
 from gamepruning.selection import greedy_scores, local_search, marginal_values
 from tests.zoo.case import Draw, dense
 
-BLOCKS, WIDTH, HEADS, LENGTH, CLASSES = 4, 6, 2, 3, 3
+BLOCKS, WIDTH, HEADS, LENGTH, CLASSES = 3, 4, 2, 3, 3
 
 
 class Setting(NamedTuple):
@@ -54,7 +54,7 @@ def read(block, x):
 def make_block(draw: Draw) -> dict[str, jax.Array]:
     size = WIDTH // HEADS
     into = {name: draw.weight(WIDTH, HEADS, size) for name in "qkv"}
-    units = {"up": draw.weight(WIDTH, 8), "down": draw.weight(8, WIDTH)}
+    units = {"up": draw.weight(WIDTH, 6), "down": draw.weight(6, WIDTH)}
     return {**into, "o": draw.normal(HEADS, size, WIDTH, scale=0.4), **units}
 
 
@@ -121,7 +121,7 @@ def scanned_then_plain(draw: Draw, rows: int) -> Setting:
 
 SETTINGS = {
     "transformer": transformer,
-    "branches": partial(transformer, granularity="branch"),
+    "branches": partial(transformer, blocks=5, granularity="branch"),
     "resnet": resnet,
     "scan": scanned_then_plain,
 }
@@ -281,6 +281,26 @@ def test_progress_and_chunks(compiling_is_free):
     check(game, masks)
     known = done[: done.index(2 * (game.num_players + 1)) + 1]
     assert known == sorted(known) and len(known) > 4
+
+
+def test_full_passes_where_memory_does_not_suffice(compiling_is_free, monkeypatch):
+    """For the values at the second cut."""
+    game = make_game("branches")
+    masks, asked = some_masks(game), []
+    advance = Behind.advance
+
+    def short_of_memory(self, rows, gates):
+        asked.append(gates)
+        if len(asked) == 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return advance(self, rows, gates)
+
+    monkeypatch.setattr(Behind, "advance", short_of_memory)
+    expected = plain_toggles(game, masks)
+    for _ in range(2):
+        _, toggled = game.toggles(masks)
+        np.testing.assert_array_equal(toggled, expected[:, 1:])
+    assert len(asked) == 2
 
 
 def test_values_that_are_not_finite_are_refused(compiling_is_free):
