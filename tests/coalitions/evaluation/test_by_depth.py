@@ -67,7 +67,7 @@ def transformer(draw: Draw, rows: int, blocks: int = BLOCKS, **options) -> Setti
             x = x + read(block, normed(x))
         return normed(x).mean(1) @ params["out"]
 
-    params = {"blocks": [make_block(draw) for _ in range(blocks)]}
+    params: dict[str, Any] = {"blocks": [make_block(draw) for _ in range(blocks)]}
     params["out"] = draw.weight(WIDTH, CLASSES)
     return Setting(apply, params, draw.normal(rows, LENGTH, WIDTH), options)
 
@@ -113,7 +113,7 @@ def scanned_then_plain(draw: Draw, rows: int) -> Setting:
         return dense(params["out"], x)
 
     layers = [draw.dense(WIDTH, 5, WIDTH) for _ in range(3)]
-    params = {"layers": jax.tree.map(lambda *x: jnp.stack(x), *layers)}
+    params: dict[str, Any] = {"layers": jax.tree.map(lambda *x: jnp.stack(x), *layers)}
     params["blocks"] = [draw.dense(WIDTH, 5, WIDTH) for _ in range(3)]
     params["out"] = draw.dense(WIDTH, CLASSES)[0]
     return Setting(apply, params, draw.normal(rows, WIDTH), {"granularity": "unit"})
@@ -372,6 +372,11 @@ def test_selection_asks_for_toggles(compiling_is_free):
 # -- what is counted -------------------------------------------------------------------
 
 
+def operations_of(lowered: jax.stages.Lowered) -> float:
+    found: Any = lowered.cost_analysis()
+    return found["flops"]
+
+
 def count_operations(monkeypatch) -> list[float]:
     """The operations of every program that would be launched, as XLA counts them.
 
@@ -382,15 +387,16 @@ def count_operations(monkeypatch) -> list[float]:
 
     def launch(self, masks, used):
         if self not in known:
-            known[self] = self.lower().cost_analysis()["flops"]
+            known[self] = operations_of(self.lower())
         counts.append(known[self])
         return jnp.zeros((1, self.num_at_once * used))
 
     def advance(self, rows, gates):
         lowered = jax.jit(self._compute).lower(gates, rows.own, rows.whole)
-        counts.append(lowered.cost_analysis()["flops"])
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), lowered.out_info)
-        return HoistedRows(*zeros, rows.labels)
+        counts.append(operations_of(lowered))
+        found: Any = lowered.out_info
+        own, whole = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), found)
+        return HoistedRows(own, whole, rows.labels)
 
     monkeypatch.setattr(Evaluator, "_launch", launch)
     monkeypatch.setattr(Behind, "advance", advance)
@@ -403,14 +409,19 @@ def test_a_sweep_takes_about_half_of_the_operations(compiling_is_free, monkeypat
     setting = transformer(draw, 8, blocks=12)
     players = gp.find_players(setting.apply, setting.params, setting.inputs)
     labels, metric = draw.integers(CLASSES, 8), gp.negative_cross_entropy
-    data = (setting.inputs, labels)
-    where = {"devices": jax.devices()[:1]}
-    game = gp.value_function(players, setting.params, metric, *data, **where)
+    game = gp.value_function(
+        players,
+        setting.params,
+        metric,
+        setting.inputs,
+        labels,
+        devices=jax.devices()[:1],
+    )
     assert not game.is_incremental
     counts = count_operations(monkeypatch)
     game.toggles(some_masks(game, 1))
     evaluator, depths = game._chunks.evaluator, depths_of(game)
-    a_pass = evaluator.lower().cost_analysis()["flops"] / evaluator.num_at_once
+    a_pass = operations_of(evaluator.lower()) / evaluator.num_at_once
     share = sum(counts) / (game.num_players + 1) / a_pass
     modelled = depths.sweep_cost(game.free) / (game.num_players + 1) / depths.costs[0]
     assert 0.4 < share < 0.65
