@@ -131,6 +131,7 @@ class Estimator(NamedTuple):
         incremental game makes cheap.
       work: (N, evaluations) -> `OwnWork`; None if it is less than drawing coalitions.
       learns: True if it fits a model to the game, which takes seconds.
+      format: of its checkpoints; raised where the samples become others.
     """
 
     misfit: Callable[[Semivalue], str | None]
@@ -142,6 +143,7 @@ class Estimator(NamedTuple):
     is_incremental: bool = False
     work: Callable[[int, int], OwnWork] | None = None
     learns: bool = False
+    format: int = 2
 
     def __repr__(self) -> str:
         kind = "incremental" if self.is_incremental else "by coalitions"

@@ -19,8 +19,7 @@ from gamepruning.types import InputError, ValueFn
 _FIRST_CHECK = 8  # samples, and twice the least of the method
 _CHECK_GROWTH = 1.25
 _SELDOM = 1.6  # the growth where each look fits a model anew
-_FORMAT = 2  # of checkpoints
-_WIDE_FORMAT = 3  # of those of very many players
+_WIDE_FORMAT = 3  # of checkpoints of very many players
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -182,7 +181,7 @@ def settings_of(problem: Problem, schedule: Schedule) -> dict[str, Any]:
     )
     numbers = np.asarray(jax.random.key_data(key) if typed else key).tolist()
     return {
-        "format": _WIDE_FORMAT if is_wide(problem) else _FORMAT,
+        "format": _WIDE_FORMAT if is_wide(problem) else schedule.estimator.format,
         "method": schedule.method,
         "key": numbers,
         "index": problem.semivalue.name,

@@ -60,14 +60,14 @@ class Pairing(NamedTuple):
     ) -> State:
         """The state with the values of some more numbers, two evaluations each.
 
-        A number stands for a coalition and its complement. Where `may_part` is in the
-        state and the first N + 20 pairs show that complements tell next to nothing new,
-        it stands for two coalitions from there on: see `_are_wasted`.
+        A number stands for a coalition and its complement. Where the state has
+        `may_part` and the first N + 20 pairs show that complements tell next to nothing
+        new, it stands for two coalitions from there on: see `_are_wasted`.
 
         Args:
           problem: of any number of players; very many stay with pairs.
           value_fn: the game.
-          state: "values" float [m, 2 or more], and from `may_part` on "is_single".
+          state: "values" float [m, 2 or more], and from `may_part` "is_single".
           start: the first number.
           stop: one after the last.
         """
@@ -137,9 +137,9 @@ class Pairing(NamedTuple):
         )
 
 
-def may_part() -> State:
-    """The entry of a state whose pairs may be given up."""
-    return {"is_single": np.array(False)}
+def may_part(problem: Problem) -> State:
+    """The entry of a state whose pairs may be given up; very many players keep them."""
+    return {} if sampling.is_wide(problem) else {"is_single": np.array(False)}
 
 
 def is_single(state: State) -> bool:

@@ -18,7 +18,7 @@ from gamepruning.coalitions.estimators.base import (
     only_shapley,
 )
 from gamepruning.coalitions.estimators.centred_reuse import centred_reuse, reused
-from gamepruning.coalitions.estimators.leverage import BY_SIZE, leverage
+from gamepruning.coalitions.estimators.leverage import BY_SIZE, SIZED_FORMAT, leverage
 from gamepruning.coalitions.estimators.proxies import (
     Learner,
     SeenCoalitions,
@@ -146,9 +146,8 @@ def _learning(
         return found._replace(least=max(found.least, _LEAST)) if found.each else found
 
     def init(problem: Problem, value_fn: ValueFn, num_samples: int) -> State:
-        base = base_of(problem.semivalue)
-        state = base.estimator.init(problem, value_fn, num_samples)
-        return state | (pairs.may_part() if base.is_odd else {})
+        base = base_of(problem.semivalue).estimator
+        return base.init(problem, value_fn, num_samples)
 
     def update(
         problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
@@ -177,6 +176,7 @@ def _learning(
         preference=preference,
         work=_work_of(learners),
         learns=True,
+        format=SIZED_FORMAT,
     )
 
 

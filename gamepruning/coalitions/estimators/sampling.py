@@ -5,6 +5,7 @@ and a checkpoint holds the key, a count and a few sums.
 """
 
 import functools
+import math
 from collections.abc import Iterator
 
 import jax
@@ -19,6 +20,8 @@ _ENTRIES_AT_ONCE = 2**21
 _LARGEST_BLOCK = 1024
 _WIDE_ENTRIES = 2**25
 _ENTRIES_A_DRAW = 2**15
+_TURNS = 2**32 - 2  # no sample has this number
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def coalitions(
@@ -60,6 +63,10 @@ def sized_coalitions(
 ) -> Bool[np.ndarray, "S N"]:
     """Coalitions whose sizes are uniform on 1..N-1, every one of a size alike.
 
+    The sizes are stratified unless `shares` are given: of numbers 0..m-1, each size has
+    m / (N - 1) coalitions, rounded up or down. Each coalition by itself has the same
+    law as if its size were drawn.
+
     Args:
       key: the random key.
       num_players: N >= 2.
@@ -72,16 +79,45 @@ def sized_coalitions(
 
     Example:
       >>> import jax
-      >>> sized_coalitions(jax.random.key(0), 2, 0, 50).sum(axis=1).tolist() == [1] * 50
-      True
+      >>> sizes = sized_coalitions(jax.random.key(0), 4, 0, 9).sum(axis=1)
+      >>> sorted(sizes.tolist())
+      [1, 1, 1, 2, 2, 2, 3, 3, 3]
     """
     fate, marks = _words(key, num_players, start, stop)
     if shares is None:
-        sizes = 1 + (fate * (num_players - 1)).astype(int)
+        sizes = 1 + _strata(key, num_players - 1, np.arange(start, stop))
     else:
         sizes = 1 + np.searchsorted(np.cumsum(shares)[:-1], fate, side="right")
     highest = np.take_along_axis(np.sort(marks, axis=1), sizes[:, None] - 1, axis=1)
     return marks <= highest
+
+
+def _strata(key: Array, num_strata: int, numbers: np.ndarray) -> np.ndarray:
+    """Strata 0..L-1 of samples: each stratum once in every L samples.
+
+    A lattice, whose steps are near the golden section so that any range is spread
+    evenly, is turned at random for every L samples: each sample by itself is uniform.
+    """
+    turns, place = np.divmod(numbers, num_strata)
+    if not len(numbers):
+        return place
+    first = int(turns[0])
+    fate, _ = _words(jax.random.fold_in(key, _TURNS), 1, first, int(turns[-1]) + 1)
+    turned = (fate * num_strata).astype(int)[turns - first]
+    return (place * _golden_step(num_strata) + turned) % num_strata
+
+
+def _golden_step(num: int) -> int:
+    """The first number from 0.618 times `num` on that has no divisor in common with it.
+
+    Example:
+      >>> _golden_step(49), _golden_step(603)
+      (30, 373)
+    """
+    step = max(1, round(_GOLDEN * num))
+    while math.gcd(step, num) > 1:
+        step += 1
+    return step
 
 
 def orders(

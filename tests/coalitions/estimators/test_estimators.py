@@ -290,6 +290,52 @@ def test_samples_follow_their_law():
     )
 
 
+@pytest.mark.parametrize("n", [2, 3, 9, 50, 604])
+def test_sizes_are_stratified(n):
+    """As many of each size as there can be, whatever the number of coalitions."""
+    sizes = sampling.sized_coalitions(KEY, n, 0, 5 * n).sum(axis=1)
+    for num in (1, n - 1, n + n // 2, 5 * n):
+        counts = np.bincount(sizes[:num], minlength=n + 1)
+        assert counts[0] == counts[n] == 0
+        assert np.ptp(counts[1:n]) <= (num % (n - 1) > 0)
+    few = max(n // 2, 1)  # spread evenly before each size had its turn
+    early = np.sort(sizes[:few]) / n - np.arange(few) / few
+    assert np.ptp(early) * few < 4
+
+
+def test_a_stratified_size_has_the_law_of_a_drawn_one():
+    """The third coalition, over keys: any size is as likely, and so is any member."""
+    n, num = 5, 400
+    found = np.concatenate(
+        [sampling.sized_coalitions(key, n, 2, 3) for key in jax.random.split(KEY, num)]
+    )
+    counts = np.bincount(found.sum(axis=1), minlength=n + 1)[1:n]
+    assert np.abs(counts - num / 4).max() < 4 * np.sqrt(num * 3 / 16)
+    assert np.abs(found.sum(axis=0) - num / 2).max() < 4 * np.sqrt(num / 4)
+
+
+def test_stratified_sizes_bring_values_nearer(monkeypatch):
+    """Few players: what follows the size is a good part of the error."""
+    game, law = network(5), shapley(5)
+    exact = np.asarray(exact_semivalue(game, law).value)
+
+    def error():
+        keys = jax.random.split(KEY, 60)
+        found = [
+            semivalues(key, game, law, num_evaluations=200, method="leverage").value
+            for key in keys
+        ]
+        return np.square(np.array(found) - exact).mean()
+
+    stratified, law_of = error(), sampling.sized_coalitions
+    monkeypatch.setattr(
+        sampling,
+        "sized_coalitions",
+        lambda *args: law_of(*args, np.full(4, 1 / 4)),
+    )
+    assert stratified < 0.9 * error()
+
+
 class Incremental:
     """A value function with methods of its own, as a network's."""
 

@@ -118,12 +118,12 @@ def off(method, game, law, exact, budget, times=4.5):
 
 @pytest.mark.parametrize("index", [shapley, banzhaf])
 def test_a_vote_is_learned(index):
-    """Half of what the regression alone leaves, or less."""
+    """Less than two thirds of what a regression leaves, which is unpaired as well."""
     game, plain = vote(30), "leverage" if index is shapley else "paired_regression"
     known = {shapley: weighted_voting_shapley, banzhaf: weighted_voting_banzhaf}
     exact = np.asarray(known[index](game.quota, game.weights.tolist()).value)
     asked = game, index(30), exact, 1800
-    assert off("proxy", *asked) < off(plain, *asked) / 2
+    assert off("proxy", *asked) < off(plain, *asked) * 2 / 3
 
 
 def test_terms_in_which_some_have_to_agree_are_learned():
@@ -160,8 +160,16 @@ def test_what_nobody_can_learn_has_honest_intervals():
     assert np.abs(errors.mean()) < 0.3
 
 
-@pytest.mark.parametrize("law", [shapley(9), banzhaf(9)], ids=repr)
-def test_pairs_that_tell_nothing_are_given_up(law, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "law"),
+    [
+        ("proxy", shapley(9)),
+        ("proxy", banzhaf(9)),
+        ("leverage", shapley(9)),
+        ("paired_regression", banzhaf(9)),
+    ],
+)
+def test_pairs_that_tell_nothing_are_given_up(method, law, tmp_path):
     """In votes, whatever the rounds; and nowhere else."""
     pairs, path = [], tmp_path / "run.npz"
 
@@ -176,7 +184,7 @@ def test_pairs_that_tell_nothing_are_given_up(law, tmp_path):
     def estimate(game, **options):
         pairs.clear()
         found = estimate_indices(
-            KEY, counted(game), law, num_evaluations=200, method="proxy", **options
+            KEY, counted(game), law, num_evaluations=200, method=method, **options
         ).scores
         return found, np.concatenate(pairs)[-60:]
 
@@ -186,7 +194,7 @@ def test_pairs_that_tell_nothing_are_given_up(law, tmp_path):
         cut = estimate_indices(
             *(KEY, counted(vote(9)), law),
             num_evaluations=budget,
-            method="proxy",
+            method=method,
             round_size=14,
             checkpoint=path,
         ).scores
@@ -195,6 +203,23 @@ def test_pairs_that_tell_nothing_are_given_up(law, tmp_path):
     assert npz.load(path).arrays["is_single"]
     for other in (curved_by(9), lambda masks: masks @ np.arange(9.0)):
         assert estimate(other)[1].all()
+
+
+@pytest.mark.parametrize(
+    ("method", "law"), [("leverage", shapley(11)), ("paired_regression", banzhaf(11))]
+)
+def test_single_coalitions_have_honest_intervals(method, law):
+    """Votes of 11, without their complements from the 32nd sample on."""
+    game, errors = vote(11), []
+    exact = exact_semivalue(game, law).value
+    for seed in range(20):
+        found = estimate_indices(
+            *(jax.random.key(seed), game, law), num_evaluations=440, method=method
+        ).scores
+        errors.append((found.value - exact) / found.stderr)
+    errors = np.array(errors)
+    assert 0.91 < (np.abs(errors) < 1.96).mean() < 0.99
+    assert np.abs(errors.mean()) < 0.3
 
 
 def test_an_airport_is_learned(monkeypatch):
