@@ -159,4 +159,3 @@ GAMES: dict[str, Callable[[], Peer]] = {
 TIMES = (10, 40, 160)  # evaluations a player
 SEEDS = tuple(range(5))
 BUDGETS = {name: tuple(itertools.product(TIMES, SEEDS)) for name in GAMES}
-BUDGETS["trained"] = tuple(itertools.product((10, 40), (0, 1, 2)))

@@ -1,10 +1,12 @@
 """Power indices beside shapiq's newest estimators: the same games and budgets.
 
-python -m experiments.peers.shapiq --peers PYTHON   # an interpreter with shapiq[proxy]
+    python -m experiments.peers.shapiq --peers PYTHON --rows ROWS
 
-About half an hour on two quiet cores. The interpreter's own rows, as
-`PYTHON -m experiments.peers.shapiq_side GAME ... > FILE` prints them, may be given by
---rows; they may be of some of the games: what the file has of others stays.
+PYTHON has shapiq[proxy]; without it, what ROWS has of shapiq's side is taken. ROWS has
+a line for each cell, of both sides, so a run that was killed resumes, and costly games
+may be run a part at a time: `PYTHON -m experiments.peers.shapiq_side GAME --rows ROWS`.
+Cells of the result that ROWS does not have stay as they are. Hours for 604 players and
+for PolySHAP and SVARMIQ at 160 evaluations a player.
 """
 
 import argparse
@@ -12,14 +14,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.peers.games import BUDGETS, GAMES, Peer, quota, votes
+from experiments.peers.games import BUDGETS, GAMES, TIMES, Peer, quota, votes
+from experiments.peers.rows import Cell, add_row, read_rows
 from gamepruning.coalitions import (
     banzhaf,
     semivalues,
@@ -35,6 +38,7 @@ OURS = "ours, auto"
 INDICES = {"shapley": shapley, "banzhaf": banzhaf}
 VOTING = {"shapley": weighted_voting_shapley, "banzhaf": weighted_voting_banzhaf}
 REFERENCE = {"network": 6400, "trained": 1600}  # evaluations a player
+REFERENCE_NAME, REFERENCE_SEED = "reference", 2**20
 FOR_REFERENCE = {"shapley": "leverage", "banzhaf": "paired_regression"}
 
 
@@ -48,68 +52,91 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code.
     """
     parser = argparse.ArgumentParser(prog="python -m experiments.peers.shapiq")
+    parser.add_argument("games", nargs="*", default=list(GAMES), metavar="GAME")
     parser.add_argument("--peers", help="the interpreter that has shapiq[proxy]")
-    parser.add_argument("--rows", type=Path, help="its rows, if it has run already")
+    parser.add_argument("--rows", type=Path, required=True, help="the file to add to")
+    parser.add_argument("--times", nargs="+", type=int, default=TIMES, help="budgets")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(argv)
-    lines = _lines(options)
-    rows = [row for row in lines if "method" in row]
-    played = dict.fromkeys(row["game"] for row in rows)
-    games = {name: GAMES[name]() for name in played}
-    rows += [_ours(*case) for case in _cases(games)]
-    known = json.loads(options.out.read_text()) if options.out.exists() else {}
-    errors: dict[str, Any] = known.get("relative errors", {})
-    for by_game in errors.values():
-        for name in played:
-            by_game.pop(name, None)
-    exact = {}
-    for row in rows:
-        index, name = case = row["index"], row["game"]
-        if case not in exact:
-            exact[case] = _exact(index, name, games[name])
-        off = np.linalg.norm(row["values"] - exact[case]) / np.linalg.norm(exact[case])
-        here = errors.setdefault(index, {}).setdefault(name, {})
-        here = here.setdefault(row["method"], {})
-        here.setdefault(str(row["times"]), []).append(float(off))
-    data = {
-        "command": "python -m experiments.peers.shapiq --peers PYTHON",
-        "seeds": known.get("seeds", {})
-        | {name: len({seed for _, seed in BUDGETS[name]}) for name in games},
-        "shapiq": next(row["shapiq"] for row in lines if "shapiq" in row),
-        "machine": versions(),
-        "players": known.get("players", {})
-        | {name: game.num_players for name, game in games.items()},
-        "relative errors": errors,
-    }
+    if options.peers:
+        _play_peers(options)
+    games = {name: GAMES[name]() for name in options.games}
+    for cell in _own_cells(options):
+        game = games[cell.game]
+        values = _indices(cell.index, game, cell.times * game.num_players, cell.seed)
+        add_row(options.rows, cell, values, {})
+    data = _merged(options, _errors(options.rows, games))
     with new_file(options.out) as temporary:
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(data, indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
     return 0
 
 
-def _lines(options: argparse.Namespace) -> list[dict[str, Any]]:
-    if options.rows is not None:
-        text = options.rows.read_text(encoding="utf-8")
-    else:
-        words = [options.peers, "-m", "experiments.peers.shapiq_side"]
-        alone = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            words, stdout=subprocess.PIPE, text=True, check=True, env=alone
-        )
-        text = done.stdout
-    return [json.loads(line) for line in text.splitlines()]
+def _play_peers(options: argparse.Namespace) -> None:
+    words = [options.peers, "-m", "experiments.peers.shapiq_side", *options.games]
+    alone = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*words, "--rows", str(options.rows)], check=True, env=alone)
 
 
-def _cases(games: dict[str, Peer]) -> Iterator[tuple[str, str, Peer, int, int]]:
-    for name, game in games.items():
-        for index in INDICES:
-            for times, seed in BUDGETS[name]:
-                yield index, name, game, times, seed
+def _own_cells(options: argparse.Namespace) -> list[Cell]:
+    """What is left to do of our side."""
+    done = read_rows(options.rows)
+    cells = [
+        Cell(index, name, OURS, times, seed)
+        for name in options.games
+        for times, seed in BUDGETS[name]
+        for index in INDICES
+    ]
+    return [cell for cell in cells if cell.times in options.times and cell not in done]
 
 
-def _ours(index: str, name: str, game: Peer, times: int, seed: int) -> dict[str, Any]:
-    values = _indices(index, game, times * game.num_players, seed)
-    row = {"index": index, "game": name, "method": OURS, "times": times, "seed": seed}
-    return row | {"values": values}
+def _errors(path: Path, games: dict[str, Peer]) -> dict[Cell, float]:
+    """The relative L2 errors of the rows of these games."""
+    exact: dict[tuple[str, str], np.ndarray] = {}
+    found = {}
+    for cell, row in read_rows(path).items():
+        if cell.method == REFERENCE_NAME or cell.game not in games:
+            continue
+        case = cell.index, cell.game
+        if case not in exact:
+            exact[case] = _reference(path, *case, games[cell.game])
+        off = np.linalg.norm(row["values"] - exact[case])
+        found[cell] = float(off / np.linalg.norm(exact[case]))
+    return found
+
+
+def _reference(path: Path, index: str, name: str, game: Peer) -> np.ndarray:
+    """The exact indices, or an estimate that is kept with the rows."""
+    times = REFERENCE.get(name)
+    if times is None:
+        return _exact(index, name, game)
+    cell = Cell(index, name, REFERENCE_NAME, times, REFERENCE_SEED)
+    known = read_rows(path)
+    if cell not in known:
+        add_row(path, cell, _exact(index, name, game), {})
+        known = read_rows(path)
+    return np.asarray(known[cell]["values"])
+
+
+def _merged(options: argparse.Namespace, found: dict[Cell, float]) -> dict[str, Any]:
+    """The result, with these cells in the place of those that it had."""
+    out, rows = options.out, read_rows(options.rows).values()
+    known = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    errors: dict[str, Any] = known.get("relative errors", {})
+    players = known.get("players", {})
+    for cell, error in sorted(found.items()):
+        own = errors.setdefault(cell.index, {}).setdefault(cell.game, {})
+        own = own.setdefault(cell.method, {}).setdefault(str(cell.times), {})
+        own[str(cell.seed)] = error
+        if cell.game not in players:
+            players[cell.game] = GAMES[cell.game]().num_players
+    return {
+        "command": "python -m experiments.peers.shapiq --peers PYTHON --rows ROWS",
+        "shapiq": next((r["shapiq"] for r in rows if "shapiq" in r), known["shapiq"]),
+        "machine": versions(),
+        "players": players,
+        "relative errors": errors,
+    }
 
 
 def _indices(
@@ -135,7 +162,7 @@ def _exact(index: str, name: str, game: Peer) -> np.ndarray:
     if name == "voting":
         return np.asarray(VOTING[index](quota(), votes().tolist()).value)
     budget = REFERENCE[name] * game.num_players
-    return _indices(index, game, budget, 2**20, FOR_REFERENCE[index])
+    return _indices(index, game, budget, REFERENCE_SEED, FOR_REFERENCE[index])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from statistics import fmean
 from experiments.markdown import Table, percent, percents, read, shape, table
 
 NETWORKS = ("64-512-256-10", "64-256-128-10")
+OURS = "ours, auto"
 SCRATCH = "from scratch, better of two rates"
 
 
@@ -64,9 +65,10 @@ def beside_shapiq(index: str) -> list[str]:
     """Relative errors of a power index, by game and budget; the best in bold."""
     found = read("peers/shapiq.json")
     errors, rows = found["relative errors"][index], []
-    for method in next(iter(errors.values())):
+    methods = list(next(iter(errors.values())))
+    for method in sorted(methods, key=OURS.__eq__):
         cells = [
-            " / ".join(_error(own, method, times) for times in own.get(method, ()))
+            " / ".join(_error(own, method, times) for times in _times(own, method))
             for own in errors.values()
         ]
         rows.append((method, *cells))
@@ -74,10 +76,23 @@ def beside_shapiq(index: str) -> list[str]:
     return table([index.capitalize(), *heads], "l" + "r" * len(heads), rows)
 
 
+def _times(by_method: dict, method: str) -> list[str]:
+    return sorted(by_method.get(method, ()), key=int)
+
+
 def _error(by_method: dict, method: str, times: str) -> str:
-    means = {name: fmean(own[times]) for name, own in by_method.items()}
+    means = _means(by_method, times)
     text = f"{means[method]:.3f}"
     return f"**{text}**" if means[method] == min(means.values()) else text
+
+
+def _means(by_method: dict, times: str) -> dict[str, float]:
+    """Over the seeds, of the methods that played at this budget."""
+    return {
+        name: fmean(own[times].values())
+        for name, own in by_method.items()
+        if times in own
+    }
 
 
 def beside_shapiq_summary() -> list[str]:
@@ -87,8 +102,8 @@ def beside_shapiq_summary() -> list[str]:
     for index, errors in found.items():
         for game, by_method in errors.items():
             for times in by_method["RegressionMSR"]:
-                means = {name: fmean(own[times]) for name, own in by_method.items()}
-                ours = means.pop("ours, auto")
+                means = _means(by_method, times)
+                ours = means.pop(OURS)
                 case = f"{index.capitalize()}, {game}, {times} N"
                 ratios[case] = ours / min(means.values())
     worst = max(ratios, key=ratios.__getitem__)
