@@ -11,14 +11,14 @@ class Cell(NamedTuple):
     """One estimate: of an index of a game, by a method, at a budget, with a seed.
 
     Attributes:
-      index: "shapley" or "banzhaf".
+      power_index: "shapley" or "banzhaf".
       game: its name.
       method: the estimator.
       times: evaluations a player.
       seed: the seed.
     """
 
-    index: str
+    power_index: str
     game: str
     method: str
     times: int

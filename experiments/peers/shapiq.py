@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     games = {name: GAMES[name]() for name in options.games}
     for cell in _own_cells(options):
         game = games[cell.game]
-        values = _indices(cell.index, game, cell.times * game.num_players, cell.seed)
+        values = _indices(
+            cell.power_index, game, cell.times * game.num_players, cell.seed
+        )
         add_row(options.rows, cell, values, {})
     data = _merged(options, _errors(options.rows, games))
     with new_file(options.out) as temporary:
@@ -97,7 +99,7 @@ def _errors(path: Path, games: dict[str, Peer]) -> dict[Cell, float]:
     for cell, row in read_rows(path).items():
         if cell.method == REFERENCE_NAME or cell.game not in games:
             continue
-        case = cell.index, cell.game
+        case = cell.power_index, cell.game
         if case not in exact:
             exact[case] = _reference(path, *case, games[cell.game])
         off = np.linalg.norm(row["values"] - exact[case])
@@ -125,7 +127,7 @@ def _merged(options: argparse.Namespace, found: dict[Cell, float]) -> dict[str, 
     errors: dict[str, Any] = known.get("relative errors", {})
     players = known.get("players", {})
     for cell, error in sorted(found.items()):
-        own = errors.setdefault(cell.index, {}).setdefault(cell.game, {})
+        own = errors.setdefault(cell.power_index, {}).setdefault(cell.game, {})
         own = own.setdefault(cell.method, {}).setdefault(str(cell.times), {})
         own[str(cell.seed)] = error
         if cell.game not in players:

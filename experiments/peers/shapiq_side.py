@@ -85,7 +85,7 @@ def _cells(name: str) -> Iterator[Cell]:
 
 def _estimate(game: Peer, cell: Cell) -> np.ndarray:
     nobody = float(game.values(np.zeros((1, game.num_players), bool))[0])
-    options: dict[str, Any] = METHODS[cell.index][cell.method]
+    options: dict[str, Any] = METHODS[cell.power_index][cell.method]
     kind = getattr(approximator, cell.method)(
         n=game.num_players, random_state=cell.seed, **options
     )

@@ -46,14 +46,17 @@ class Pairing(NamedTuple):
     """A regression on half differences of complements, or on coalitions as they are.
 
     Attributes:
-      draw: (problem, start, stop) -> the coalitions with these numbers, bool [S, N].
-      weight: (sizes, N) -> weights of the equations, float [S].
+      draw: (problem, state, start, stop) -> the coalitions with these numbers, bool [S,
+        N].
+      weight: (problem, state, rows) -> weights of the equations, float [S].
       equations: (problem, state, rows) -> `Equations`.
+      judge: (problem, state, first pairs) -> entries of the state from there on.
     """
 
-    draw: Callable[[Problem, int, int], np.ndarray]
-    weight: Callable[[np.ndarray, int], np.ndarray]
+    draw: Callable[[Problem, State, int, int], np.ndarray]
+    weight: Callable[[Problem, State, ValuedCoalitions], np.ndarray]
     equations: Callable[[Problem, State, ValuedCoalitions], ridge.Equations]
+    judge: Callable[[Problem, State, list[ValuedCoalitions]], State] | None = None
 
     def update(
         self, problem: Problem, value_fn: ValueFn, state: State, start: int, stop: int
@@ -71,32 +74,32 @@ class Pairing(NamedTuple):
           start: the first number.
           stop: one after the last.
         """
-        width, judged = state["values"].shape[1], _num_judged(problem)
+        width, judged = state["values"].shape[1], num_judged(problem)
         at_once = -(-coalitions_at_once(value_fn) // 2)
         for first, last in _pieces(problem, start, stop, at_once):
             if first == judged and "is_single" in state:
-                parted = np.array(self._are_wasted(problem, state))
-                state = {**state, "is_single": parted}
-            masks = self.draw(problem, first, last)
+                state = {**state, **self._judged(problem, state)}
+            masks = self.draw(problem, state, first, last)
             others = ~masks
             if is_single(state):
-                others = self.draw(_apart(problem), first, last)
+                others = self.draw(_apart(problem), state, first, last)
             more = _two_values(value_fn, masks, others)
             state = append(state, "values", more[:, :width])
         return state
 
     def rows(self, problem: Problem, state: State) -> Iterator[ValuedCoalitions]:
         """All coalitions, drawn again, a block at a time."""
-        values, judged = state["values"], _num_judged(problem)
+        values, judged = state["values"], num_judged(problem)
         for start, stop in sampling.blocks(len(values), problem.num_players):
             for first, last in _cut(start, stop, judged):
-                masks, own = self.draw(problem, first, last), values[first:last]
+                masks = self.draw(problem, state, first, last)
+                own = values[first:last]
                 if not is_single(state) or last <= judged:
                     odd = (own[:, 0] - own[:, 1]) / 2
                     yield ValuedCoalitions(masks, odd, first, is_single=False)
                     continue
                 yield ValuedCoalitions(masks, own[:, 0], first)
-                others = self.draw(_apart(problem), first, last)
+                others = self.draw(_apart(problem), state, first, last)
                 yield ValuedCoalitions(others, own[:, 1], first, 1)
 
     def fit(self, problem: Problem, state: State, *, has_total: bool) -> ridge.RidgeFit:
@@ -111,7 +114,14 @@ class Pairing(NamedTuple):
             equations, problem.num_players, num_nuisance, has_total=has_total
         )
 
-    def _are_wasted(self, problem: Problem, state: State) -> bool:
+    def _judged(self, problem: Problem, state: State) -> State:
+        rows = list(self.rows(problem, state))
+        found = {} if self.judge is None else self.judge(problem, state, rows)
+        return {**found, "is_single": np.array(self._are_wasted(problem, state, rows))}
+
+    def _are_wasted(
+        self, problem: Problem, state: State, rows: list[ValuedCoalitions]
+    ) -> bool:
         """True if nearly all pairs have the same sum, and the others matter little.
 
         Pairs take even parts away, v(S) + v(not S), and single coalitions are twice as
@@ -123,14 +133,13 @@ class Pairing(NamedTuple):
         even = values.mean(axis=1) - centre(problem, state)
         if (np.abs(even) > _ROUNDING * np.abs(values).max()).mean() > 1 - _MOSTLY:
             return False
-        rows = list(self.rows(problem, state))
         known = [self.equations(problem, state, one) for one in rows]
         odd = np.concatenate([np.column_stack([e.x, e.t, e.y]) for e in known])
         triangle = np.asarray(np.linalg.qr(odd, mode="r"))
         spare = len(odd) - odd.shape[1] + 1
         left = triangle[-1, -1] ** 2 / max(spare, 1)  # mean square of a fit's residuals
-        sizes = np.concatenate([one.masks.sum(axis=1) for one in rows])
-        even = np.square(self.weight(sizes, problem.num_players) * even)
+        weight = [self.weight(problem, state, one) for one in rows]
+        even = np.square(np.concatenate(weight) * even)
         return bool(
             left > _ROUNDING**2 * np.square(odd[:, -1]).sum()
             and even.mean() <= _LITTLE * left
@@ -149,7 +158,7 @@ def is_single(state: State) -> bool:
 
 def centre(problem: Problem, state: State) -> float:
     """The usual mean of a coalition and its complement, by the first pairs."""
-    values = state["values"][: _num_judged(problem), :2]
+    values = state["values"][: num_judged(problem), :2]
     return float(np.median(values.mean(axis=1)))
 
 
@@ -170,7 +179,8 @@ def _two_values(value_fn: ValueFn, masks: np.ndarray, others: np.ndarray) -> np.
     return np.stack([*np.split(both, 2), masks.sum(axis=1)], axis=1)
 
 
-def _num_judged(problem: Problem) -> int:
+def num_judged(problem: Problem) -> int:
+    """Pairs from which it is judged how to go on."""
     return problem.num_players + _SPARE
 
 
@@ -183,7 +193,7 @@ def _pieces(
     problem: Problem, start: int, stop: int, at_once: int
 ) -> Iterator[tuple[int, int]]:
     for first, last in sampling.pieces(start, stop, problem.num_players, at_once):
-        yield from _cut(first, last, _num_judged(problem))
+        yield from _cut(first, last, num_judged(problem))
 
 
 def _cut(start: int, stop: int, at: int) -> list[tuple[int, int]]:

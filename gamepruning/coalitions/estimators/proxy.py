@@ -108,7 +108,7 @@ class _Base(NamedTuple):
       rows: (problem, state) -> its coalitions, drawn again.
       equations: (problem, state, rows) -> the equations of its regression, in which
         proxies are weighed; None where they are subtracted as they are.
-      weight: (sizes, N) -> the weights of the equations.
+      weight: (problem, state, rows) -> the weights of the equations.
       is_odd: True if it is about differences of complements.
     """
 
@@ -117,7 +117,7 @@ class _Base(NamedTuple):
     equations: (
         Callable[[Problem, State, pairs.ValuedCoalitions], ridge.Equations] | None
     ) = None
-    weight: Callable[[np.ndarray, int], np.ndarray] = alike
+    weight: Callable[[Problem, State, pairs.ValuedCoalitions], np.ndarray] = alike
     is_odd: bool = False
 
 
@@ -252,7 +252,7 @@ def _seen(
     centre, weight = float(values.mean()), np.ones(len(values))
     if base.is_odd:
         centre = pairs.centre(problem, state)
-        weight = base.weight(masks.sum(axis=1), problem.num_players)
+        weight = np.concatenate([base.weight(problem, state, one) for one in rows])
         both = []
         for one in rows:
             if one.is_single:

@@ -141,13 +141,15 @@ def _update_pairs(
     return ALIKE.update(problem, value_fn, state, start, stop)
 
 
-def _draw(problem: Problem, start: int, stop: int) -> np.ndarray:
+def _draw(problem: Problem, state: State, start: int, stop: int) -> np.ndarray:
+    del state
     return sampling.coalitions(*problem, start, stop)
 
 
-def alike(sizes: np.ndarray, n: int) -> np.ndarray:
-    del n
-    return np.ones(len(sizes))
+def alike(problem: Problem, state: State, rows: pairs.ValuedCoalitions) -> np.ndarray:
+    """Weights of equations that count alike."""
+    del problem, state
+    return np.ones(len(rows.values))
 
 
 def _equations(

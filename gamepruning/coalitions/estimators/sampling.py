@@ -63,10 +63,6 @@ def sized_coalitions(
 ) -> Bool[np.ndarray, "S N"]:
     """Coalitions whose sizes are uniform on 1..N-1, every one of a size alike.
 
-    The sizes are stratified unless `shares` are given: of numbers 0..m-1, each size has
-    m / (N - 1) coalitions, rounded up or down. Each coalition by itself has the same
-    law as if its size were drawn.
-
     Args:
       key: the random key.
       num_players: N >= 2.
@@ -79,15 +75,56 @@ def sized_coalitions(
 
     Example:
       >>> import jax
-      >>> sizes = sized_coalitions(jax.random.key(0), 4, 0, 9).sum(axis=1)
+      >>> sized_coalitions(jax.random.key(0), 2, 0, 50).sum(axis=1).tolist() == [1] * 50
+      True
+    """
+    fate, marks = _words(key, num_players, start, stop)
+    if shares is None:
+        shares = np.full(num_players - 1, 1 / (num_players - 1))
+    return _of_sizes(marks, _sizes(shares, fate))
+
+
+def stratified_coalitions(
+    key: Array,
+    num_players: int,
+    start: int,
+    stop: int,
+    shares: Float[np.ndarray, " sizes"],
+) -> Bool[np.ndarray, "S N"]:
+    """Coalitions of sizes 1..N-1, as many of each size as there should be.
+
+    Of N - 1 successive ones from a multiple of N - 1 on, each size has its share of N -
+    1, rounded up or down. Each coalition by itself has the same law as those of
+    `sized_coalitions`.
+
+    Args:
+      key: the random key.
+      num_players: N >= 2.
+      start: the first number.
+      stop: one after the last.
+      shares: the probabilities of the N - 1 sizes.
+
+    Returns:
+      bool [stop - start, N], True = in.
+
+    Example:
+      >>> import jax
+      >>> key, shares = jax.random.key(0), np.full(3, 1 / 3)
+      >>> sizes = stratified_coalitions(key, 4, 0, 9, shares).sum(axis=1)
       >>> sorted(sizes.tolist())
       [1, 1, 1, 2, 2, 2, 3, 3, 3]
     """
     fate, marks = _words(key, num_players, start, stop)
-    if shares is None:
-        sizes = 1 + _strata(key, num_players - 1, np.arange(start, stop))
-    else:
-        sizes = 1 + np.searchsorted(np.cumsum(shares)[:-1], fate, side="right")
+    strata = _strata(key, num_players - 1, np.arange(start, stop))
+    return _of_sizes(marks, _sizes(shares, (strata + fate) / (num_players - 1)))
+
+
+def _sizes(shares: np.ndarray, fate: np.ndarray) -> np.ndarray:
+    return 1 + np.searchsorted(np.cumsum(shares)[:-1], fate, side="right")
+
+
+def _of_sizes(marks: np.ndarray, sizes: np.ndarray) -> Bool[np.ndarray, "S N"]:
+    """As many of the lowest marks as the size says."""
     highest = np.take_along_axis(np.sort(marks, axis=1), sizes[:, None] - 1, axis=1)
     return marks <= highest
 

@@ -293,7 +293,7 @@ def test_samples_follow_their_law():
 @pytest.mark.parametrize("n", [2, 3, 9, 50, 604])
 def test_sizes_are_stratified(n):
     """As many of each size as there can be, whatever the number of coalitions."""
-    sizes = sampling.sized_coalitions(KEY, n, 0, 5 * n).sum(axis=1)
+    sizes = stratified(KEY, n, 0, 5 * n).sum(axis=1)
     for num in (1, n - 1, n + n // 2, 5 * n):
         counts = np.bincount(sizes[:num], minlength=n + 1)
         assert counts[0] == counts[n] == 0
@@ -303,12 +303,26 @@ def test_sizes_are_stratified(n):
     assert np.ptp(early) * few < 4
 
 
+def test_sizes_that_are_drawn_more_often_are_stratified():
+    shares = np.arange(1.0, 10) / 45
+    sizes = stratified(KEY, 10, 0, 900, shares).sum(axis=1)
+    counts = np.bincount(sizes, minlength=11)[1:10]
+    assert np.abs(counts - 900 * shares).max() < 10
+    for turn in np.split(sizes, 100):  # nine at a time
+        apart = np.bincount(turn, minlength=11)[1:10] - 9 * shares
+        assert np.abs(apart).max() < 2
+
+
+def stratified(key, n, start, stop, shares=None):
+    shares = np.full(n - 1, 1 / (n - 1)) if shares is None else shares
+    return sampling.stratified_coalitions(key, n, start, stop, shares)
+
+
 def test_a_stratified_size_has_the_law_of_a_drawn_one():
     """The third coalition, over keys: any size is as likely, and so is any member."""
     n, num = 5, 400
-    found = np.concatenate(
-        [sampling.sized_coalitions(key, n, 2, 3) for key in jax.random.split(KEY, num)]
-    )
+    keys = jax.random.split(KEY, num)
+    found = np.concatenate([stratified(key, n, 2, 3) for key in keys])
     counts = np.bincount(found.sum(axis=1), minlength=n + 1)[1:n]
     assert np.abs(counts - num / 4).max() < 4 * np.sqrt(num * 3 / 16)
     assert np.abs(found.sum(axis=0) - num / 2).max() < 4 * np.sqrt(num / 4)
@@ -327,13 +341,10 @@ def test_stratified_sizes_bring_values_nearer(monkeypatch):
         ]
         return np.square(np.array(found) - exact).mean()
 
-    stratified, law_of = error(), sampling.sized_coalitions
-    monkeypatch.setattr(
-        sampling,
-        "sized_coalitions",
-        lambda *args: law_of(*args, np.full(4, 1 / 4)),
-    )
-    assert stratified < 0.9 * error()
+    nearer = error()
+    drawn = sampling.sized_coalitions
+    monkeypatch.setattr(sampling, "stratified_coalitions", drawn)
+    assert nearer < 0.9 * error()
 
 
 class Incremental:

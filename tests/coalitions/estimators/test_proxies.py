@@ -1,11 +1,13 @@
 """What is learned of a game, and the indices that it has for certain."""
 
+import importlib
+
 import jax
 import numpy as np
 import pytest
 
 from gamepruning.coalitions.estimate import estimate_indices
-from gamepruning.coalitions.estimators import ESTIMATORS, proxies, ridge
+from gamepruning.coalitions.estimators import ESTIMATORS, Problem, proxies, ridge
 from gamepruning.coalitions.estimators.conjunctions import Conjunctions
 from gamepruning.coalitions.estimators.sums import fit_sum, sum_operations
 from gamepruning.coalitions.estimators.terms import fit_terms, term_operations
@@ -220,6 +222,51 @@ def test_single_coalitions_have_honest_intervals(method, law):
     errors = np.array(errors)
     assert 0.91 < (np.abs(errors) < 1.96).mean() < 0.99
     assert np.abs(errors.mean()) < 0.3
+
+
+@pytest.mark.parametrize(("quota", "most"), [(0.5, 0.9), (0.7, 1.05)])
+def test_sizes_that_decide_a_vote_are_drawn_more_often(quota, most, monkeypatch):
+    """Nearer values, with honest intervals.
+
+    Pairs that span two quotas, as at 0.7, vary at more sizes: there, no harm is done.
+    """
+    game = vote(15)
+    game = voting_game(int(quota * game.weights.sum()) + 1, game.weights.tolist())
+    exact = exact_semivalue(game, shapley(15)).value
+
+    def errors():
+        runs = [
+            estimate_indices(
+                *(jax.random.key(seed), game, shapley(15)),
+                num_evaluations=600,
+                method="leverage",
+            ).scores
+            for seed in range(20)
+        ]
+        apart = np.array([run.value - exact for run in runs])
+        return apart, np.array([run.stderr for run in runs])
+
+    own, stderr = errors()
+    assert 0.91 < (np.abs(own) < 1.96 * stderr).mean() < 0.99
+    by_size = importlib.import_module("gamepruning.coalitions.estimators.leverage")
+    monkeypatch.setattr(by_size, "_WORTH", 0.0)  # all sizes alike
+    assert np.square(own).mean() < most * np.square(errors()[0]).mean()
+
+
+def test_sizes_are_drawn_alike_where_none_tells_more():
+    sums = games.soum(20, 60, 3, seed=1).value_fn
+    for game in (sums, lambda masks: masks @ np.arange(20.0)):
+        state = state_of(game, shapley(20))
+        assert np.ptp(state["shares"]) == 0
+    assert np.ptp(state_of(vote(20), shapley(20))["shares"]) > 0
+
+
+def state_of(game, law):
+    """What a run of leverage keeps."""
+    problem = Problem(KEY, law)
+    estimator = ESTIMATORS["leverage"]
+    state = estimator.init(problem, game, 60)
+    return estimator.update(problem, game, state, 0, 60)
 
 
 def test_an_airport_is_learned(monkeypatch):
