@@ -73,16 +73,20 @@ class Method:
     @property
     def asks(self) -> tuple[str, ...]:
         """Settings that only methods like this one take."""
-        own = ("bias",) if self.scorer == "biased_banzhaf" else ()
-        spared = ("evaluations",) if self.scorer == "greedy" else ()
-        spared += () if self.is_iterated else ROUNDS
-        return tuple(a for a in (*ASKS[self.kind], *own) if a not in spared)
+        spared = () if self.is_iterated else ROUNDS
+        return tuple(name for name in self._takes if name not in spared)
 
     @property
     def unused(self) -> frozenset[str]:
-        """Settings that only others take, and the one that names a method."""
+        """Settings that it takes with no --selection, and the one that names it."""
         every = frozenset({"bias", "method"}.union(*ASKS.values()))
-        return every - {*ASKS[self.kind], *self.asks}
+        return every.difference(self._takes)
+
+    @property
+    def _takes(self) -> tuple[str, ...]:
+        own = ("bias",) if self.scorer == "biased_banzhaf" else ()
+        spared = ("evaluations",) if self.scorer == "greedy" else ()
+        return tuple(a for a in (*ASKS[self.kind], *own) if a not in spared)
 
     @property
     def about(self) -> str:

@@ -46,12 +46,13 @@ def work_of(method: Method, network: Trained) -> Work:
         return Work(0, 0, 0.0)
     is_index, builds = method.kind == "index", method.selection == "building"
     in_rounds, scored = is_index and method.is_iterated, [total]
-    step, given = rank.STEP, scoring.pulls
-    if is_index:
-        step, given = scoring.step, scoring.evaluations
+    step, given = (scoring.step, None) if is_index else (rank.STEP, scoring.pulls)
+    if "evaluations" in method.asks:
+        given = scoring.evaluations
     if method.is_iterated:
         scored = players_scored(total, ends[-builds], step, is_building=builds)
     usual = rank.PER_PLAYER_IN_ROUNDS if in_rounds else rank.PER_PLAYER
+    usual = 1 if method.scorer == "greedy" else usual
     budgets = [usual * players if given is None else given for players in scored]
     swaps, solves = in_rounds and scoring.swaps > 0, method.scorer in rank.LAWS
     work = expected_work(scored, budgets, solves=solves, has_swaps=swaps)

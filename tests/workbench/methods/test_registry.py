@@ -1,11 +1,15 @@
 """The registry of methods: names, aliases, and what each can be told."""
 
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from gamepruning.baselines import BASELINES
 from gamepruning.types import InputError
+from gamepruning.workbench.jobs.forecast import work_of
+from gamepruning.workbench.jobs.one_curve import Trained
 from gamepruning.workbench.registry import (
     COMPARED,
     METHODS,
@@ -14,6 +18,7 @@ from gamepruning.workbench.registry import (
     find_method,
     names_of,
 )
+from gamepruning.workbench.settings.parts import ScoringSettings
 
 
 def test_names_of_all_kinds():
@@ -53,6 +58,21 @@ def test_what_a_method_is_told():
     assert "bias" not in find_method("banzhaf").asks
     assert "pulls" in find_method("exp3").asks
     assert find_method("pruning-greedy").is_iterated
+    assert {"evaluations", "bias"} <= find_method("building-greedy").unused
+    assert not {"evaluations", "step"} & find_method("shapley").unused
+
+
+@pytest.mark.parametrize("given", [None, 500])
+def test_the_forecast_of_greedy_counts_each_player_once(given):
+    """One with each player; a budget of coalitions is for estimates."""
+    scoring = ScoringSettings(evaluations=given, step=1, swaps=0)
+    settings = SimpleNamespace(scoring=scoring, sizes=(0.3,))
+    data = SimpleNamespace(validation=SimpleNamespace(labels=range(100)))
+    task = SimpleNamespace(players=SimpleNamespace(num_players=10), dataset=data)
+    network: Any = Mock(spec=Trained, task=task, settings=settings)
+    assert work_of(find_method("building-greedy"), network).evaluations == 10 + 9 + 8
+    usual = 2 * (10 + 9 + 8) if given is None else 3 * given
+    assert work_of(find_method("building"), network).evaluations == usual
 
 
 def test_a_new_method_is_one_entry(monkeypatch):
