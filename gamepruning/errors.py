@@ -23,6 +23,10 @@ class InputError(ValueError):
         super().__init__(*map(_cut, args))
 
 
+class Diverged(InputError):
+    """Training ended in numbers that are not finite, as it will again if resumed."""
+
+
 def place_in(error: BaseException, path: str | os.PathLike[str]) -> str:
     """Where an error passed a file or its neighbours last: `" (net.py, line 3)"`.
 

@@ -1,4 +1,4 @@
-"""What somebody meant by a name that is not there."""
+"""What somebody meant by a name that is not there, and complaints about words."""
 
 import difflib
 import inspect
@@ -36,6 +36,24 @@ MEANINGS = {
 }
 COUNTS = {"--seeds": "how many there are"}  # flags that look as if they took a list
 NUMBERS = {"invalid literal": "whole number", "could not convert": "number"}
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_SIMPLER = {
+    r"^Error parsing [\w.]+: ": "",  # the name of a group of settings
+    r"^Error parsing (--[\w-]+): no type matching (.+) could be instantiated from "
+    r"\[(.*)\]": r"expected \1 as \2, got \3",
+    r"^Error parsing (--[\w-]+): Could not find valid parse for arguments: "
+    r"\[(.*)\]": r"\1 cannot be \2",
+    r"^(--[\w-]+ cannot be .*,.*)": r"\1: put spaces between values, not commas",
+    r"^(expected --[\w-]+ as )INT": r"\1a whole number",
+    r"^(expected --[\w-]+ as )FLOAT": r"\1a number",
+    r"^Unrecognized options: (\S+?)(,.*)?$": r"no such option: \1",
+    r"^Missing value for argument '(\S+)'.*": r"\1 needs a value",
+    r"^Missing from [^:]+(?=:)": "missing",
+    r" \(required\)": "",
+    r"^invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)": (
+        r"expected \2 to be one of \3, got \1"
+    ),
+}
 OTHERWISE = {("bands", "sizes")}  # means something else there: how many sizes
 
 
@@ -170,6 +188,26 @@ def meaning(
         return _several(unknown[1], words) or f"{free}: name its option before it"
     meant = meant_flag(unknown[1].removeprefix("--"), command, flags)
     return unknown[0] + meant if meant else told
+
+
+def condense(box: str) -> str:
+    """One line of the box in which tyro complains: a title, the complaint, a hint.
+
+    The box is drawn in colour on a terminal, and by dashes where there is no UTF-8.
+
+    Example:
+      >>> condense("╭─ Value error ─╮\\n│ Error parsing --seed: │\\n│ not a number. │")
+      'Error parsing --seed: not a number'
+    """
+    lines = [line.strip(" │┃|╰╯") for line in _COLOURS.sub("", box).splitlines()]
+    body = " ".join([line for line in lines if line][1:])
+    told, *more = [part for part in re.split(r"\s*[─-]{3,}\s*", body) if part] or [""]
+    text = re.sub(r"\s*Got errors:.*", "", told).replace("{None}|", "")  # a default
+    for pattern, told in _SIMPLER.items():
+        text = re.sub(pattern, told, text)
+    meant = re.search(r"Perhaps you meant: (-\S+)", " ".join(more))
+    text += f": did you mean {meant[1]}?" if meant else ""
+    return text.rstrip(". ") or "bad arguments"
 
 
 def given_twice(words: Sequence[str]) -> str:

@@ -27,9 +27,9 @@ from experiments.gtap.common import (
     train,
 )
 from experiments.gtap.tuning import tune
+from gamepruning.files.paths import cache_folder
 from gamepruning.run.batches import predict
 from gamepruning.workbench.datasets import Split, load_dataset
-from gamepruning.workbench.datasets.places import cache_folder
 from gamepruning.workbench.networks.models import LeNet5, build_model
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -34,9 +34,9 @@ from experiments.gtap.speed_peers import (
 )
 from experiments.gtap.speed_reference import VALUES, make_reference
 from gamepruning.coalitions.values import value_function
+from gamepruning.files.paths import cache_folder
 from gamepruning.files.versions import versions
 from gamepruning.run.devices import use_cores_as_devices
-from gamepruning.workbench.datasets.places import cache_folder
 
 OUT = Path(__file__).with_name("speed.json")
 LEVEL, WANTED = 0.95, 0.995

@@ -10,6 +10,9 @@ import platform
 import warnings
 from pathlib import Path
 
+from gamepruning.errors import InputError
+from gamepruning.files.paths import cache_folder
+
 
 def keep_programs() -> None:
     """Let JAX keep compiled programs beside decoded data: the next run starts sooner.
@@ -21,10 +24,9 @@ def keep_programs() -> None:
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         kind += next((line for line in lines if line.startswith("flags")), "")
-    root = os.environ.get("GAMEPRUNING_CACHE") or "~/.cache/gamepruning"
     name = f"programs-{hashlib.sha1(kind.encode()).hexdigest()[:8]}"
-    with contextlib.suppress(OSError, RuntimeError):  # no home folder, among others
-        kept = Path(root).expanduser() / name
+    with contextlib.suppress(OSError, InputError):  # no home folder, among others
+        kept = cache_folder() / name
         kept.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(kept))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

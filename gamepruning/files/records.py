@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gamepruning.files.atomic import disk_problem, new_file
+from gamepruning.files.plain_json import to_json
 from gamepruning.types import InputError
 
 
@@ -28,7 +29,7 @@ class Records:
 
     def add(self, record: dict[str, Any]) -> None:
         """Append a line: all of it, or nothing where the disk is full."""
-        line = (json.dumps(record) + "\n").encode()
+        line = (to_json(record) + "\n").encode()
         try:
             with self._lock, self.path.open("ab", buffering=0) as file:
                 size = file.tell()
@@ -58,7 +59,7 @@ class Records:
             self._write(sorted(self.read(), key=lambda record: record["stage"]))
 
     def _write(self, records: Iterable[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(record) + "\n" for record in records)
+        text = "".join(to_json(record) + "\n" for record in records)
         with new_file(self.path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 

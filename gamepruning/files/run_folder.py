@@ -15,7 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gamepruning.files.atomic import disk_problem, new_file, sweep_up
+from gamepruning.errors import Diverged
+from gamepruning.files.atomic import (
+    disk_problem,
+    memory_problem,
+    new_file,
+    sweep_up,
+)
 from gamepruning.files.lock import Held, hold, holder
 from gamepruning.files.records import Records
 from gamepruning.types import InputError
@@ -186,7 +192,12 @@ def _tell_end(folder: RunFolder, command: str, error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt) and kept:
         raise KeyboardInterrupt(f"interrupted; {kept}") from None
     told, problem = str(error), disk_problem(error)
-    if problem and not isinstance(error, InputError):
+    if isinstance(error, Diverged) and kept:
+        told = f"{told} and another --out, or delete {folder.partial}"
+        raise InputError(told) from error
+    if lacking := memory_problem(error):
+        told = problem = lacking
+    elif problem and not isinstance(error, InputError):
         told = f"{problem}: {getattr(error, 'filename', None) or folder.partial}"
     if problem or isinstance(error, InputError):
         rest = f"; what was done is kept, {kept}" if kept else ""

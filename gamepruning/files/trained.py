@@ -1,7 +1,7 @@
 """Whether a network that a run trained is used on the split that it was trained on."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,33 @@ PIXELS = {"pixel_mean": "mean", "pixel_scale": "scale"}  # as a run tells of its
 
 
 def check_trained_alike(
-    load: Path, given: Mapping[str, Any], names: Collection[str], inputs: str = ""
+    load: Path,
+    given: Mapping[str, Any],
+    names: Collection[str],
+    inputs: str = "",
+    contents: Sequence[str] = (),
 ) -> None:
     """Check that weights of a run are used on its split, and on inputs made as there.
 
     Nothing is known of a file that does not lie in a run folder. On another data set
-    only the scaling of pixels counts; of test files only that there is one. Where the
-    run says how it scaled pixels, that counts and not the flags: weights with PyTorch's
-    names have a scaling of their own.
+    only the scaling of pixels counts; of test files only that there is one. A data set
+    is another if its file has another name; if not, it must hold what it did, where the
+    run says so. Where the run says how it scaled pixels, that counts and not the flags:
+    weights with PyTorch's names have a scaling of their own.
 
     Args:
       load: a run folder, or a file of weights in one.
       given: the settings as JSON-able data, `dataset` and `seed` among them.
       names: the settings that say how the data set is read.
       inputs: how raw data become inputs, JSON text as in `model/preprocessing.json`.
+      contents: fingerprints of what was read, that of the training data first.
 
     Raises:
-      InputError: a setting differs; the message says both values.
+      InputError: a setting differs, and the message says both values; or the data do.
     """
     folder = load if load.is_dir() else load.parent
-    stored = _read(folder / CONFIG).get("settings")
+    config = _read(folder / CONFIG)
+    stored = config.get("settings")
     match stored:
         case {"dataset": str(dataset), "seed": int()}:
             is_same = Path(dataset).name == Path(given["dataset"]).name
@@ -59,6 +66,18 @@ def check_trained_alike(
                 f"{_told(name, now)}: give the same flag as there, or it is judged on "
                 "examples that it was trained on, or reads other inputs"
             )
+    if is_same and _has_changed(config.get("contents"), contents):
+        raise InputError(
+            f"{given['dataset']} is not what the network in {folder} was trained on: "
+            "it has changed since, and the network would be judged on examples that it "
+            "was trained on. Put back what it was, or give other data another name"
+        )
+
+
+def _has_changed(known: Any, contents: Sequence[str]) -> bool:
+    """True if a run says that it read other training data, in its one data set."""
+    then = next(iter(known.values()), None) if isinstance(known, dict) else None
+    return isinstance(then, list) and bool(then and contents) and then[0] != contents[0]
 
 
 def _read(path: Path) -> dict[str, Any]:

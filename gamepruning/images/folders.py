@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gamepruning.files.paths import from_home
 from gamepruning.images.files import is_image, read_images
 from gamepruning.images.sets import ImageSet, Labelled, note_names
 from gamepruning.types import InputError
@@ -63,7 +64,7 @@ def read_folder(
     Example:
       >>> read_folder("pets")  # doctest: +SKIP
     """
-    folder = Path(folder).expanduser()
+    folder = from_home(folder)
     files, others, empty, beside = _list(folder)
     if not files:
         raise InputError(f"no images in {folder}: {_EXPECTED}")
@@ -85,7 +86,7 @@ def read_folder(
 
 def is_folder_of_images(name: str) -> bool:
     """Return True if this is a folder, and none that tensorflow-datasets prepared."""
-    folder = Path(name).expanduser()
+    folder = from_home(name)
     return folder.is_dir() and not any(folder.glob("*/dataset_info.json"))
 
 

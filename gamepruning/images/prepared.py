@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from gamepruning.files.atomic import checksum
+from gamepruning.files.paths import is_path
 from gamepruning.images.cache import Arrays, load_or_make
 from gamepruning.images.files import to_shape
 from gamepruning.images.sets import (
@@ -53,8 +54,7 @@ def find_prepared(name: str, places: Iterable[Path]) -> Path | None:
 
     A path, such as ./flowers or /data/flowers, is no name of a set.
     """
-    is_path = name.startswith((".", "~")) or Path(name).is_absolute()
-    for place in () if is_path else places:
+    for place in () if is_path(name) else places:
         found = [path.parent for path in (place / name).glob("*/dataset_info.json")]
         if found:
             return max(found, key=lambda path: _version(path.name))

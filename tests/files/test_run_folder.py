@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
+from gamepruning.errors import Diverged
 from gamepruning.files import lock
 from gamepruning.files.checkpoint import save_checkpoint
 from gamepruning.files.lock import hold, holder
@@ -165,6 +167,33 @@ WRITES = [
     OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
     ValueError("RESOURCE_EXHAUSTED: os_error: No space left on device [28]"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            Diverged("diverged: take a lower rate"),
+            "rate and another --out, or delete .*",
+        ),
+        (MemoryError("Unable to allocate"), "too little memory: .*, resume with: gam"),
+    ],
+)
+def test_only_what_can_go_on_is_to_be_resumed(error, told, tmp_path):
+    with pytest.raises(InputError, match=told) as said:  # noqa: SIM117
+        with started(tmp_path / "run", False) as folder:
+            save_checkpoint(folder.checkpoints / "dense.npz", {}, meta={"epochs": 1})
+            raise error
+    assert ("--resume" in str(said.value)) == isinstance(error, MemoryError)
+    assert (tmp_path / "run.partial" / "checkpoints" / "dense.npz").is_file()
+
+
+def test_records_are_json_that_every_reader_takes(tmp_path):
+    with started(tmp_path / "run", False) as folder:
+        folder.records.add({"stage": "a", "epoch": 1, "points": [math.nan, 1.0]})
+        folder.records.sort()
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["points"] == [None, 1.0]
 
 
 @pytest.mark.parametrize("error", WRITES)

@@ -108,3 +108,24 @@ def test_of_other_folders_nothing_is_known(config, tmp_path):
     (tmp_path / "config.json").write_text(config)
     check_trained_alike(tmp_path, GIVEN, NAMES)
     check_trained_alike(tmp_path / "none" / "w.safetensors", GIVEN, NAMES)
+
+
+def test_the_data_are_those_that_it_was_trained_on(tmp_path):
+    trained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["contents"] = {"flowers": ["abc", "a test file"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    check_trained_alike(tmp_path, GIVEN, NAMES, contents=("abc", "another"))
+    check_trained_alike(tmp_path, GIVEN, NAMES)  # images have no such thing
+    with pytest.raises(InputError, match="flowers.csv is not what the network in"):
+        check_trained_alike(tmp_path, GIVEN, NAMES, contents=("xyz",))
+    other = GIVEN | {"dataset": "/data/trees.csv"}
+    check_trained_alike(tmp_path, other, NAMES, contents=("xyz",))
+
+
+@pytest.mark.parametrize("known", [None, 3, [], {}, {"flowers": []}, {"flowers": 3}])
+def test_a_run_that_does_not_say_what_its_data_held_is_fine(known, tmp_path):
+    trained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"contents": known}))
+    check_trained_alike(tmp_path, GIVEN, NAMES, contents=("xyz",))

@@ -17,7 +17,8 @@ from tyro.conf import arg
 
 import gamepruning
 from gamepruning.errors import InputError
-from gamepruning.spelling import closest, flag_of, given_twice, meaning
+from gamepruning.files.paths import from_home
+from gamepruning.spelling import closest, condense, flag_of, given_twice, meaning
 from gamepruning.workbench import registry
 from gamepruning.workbench.settings import parts
 
@@ -25,24 +26,6 @@ Folder = Annotated[Path | None, parts.FOLDER]
 USAGE = Path(__file__).with_name("usage.txt")
 _MOVED = {"bench": "bench is not a command: run `python -m benchmarks` in a checkout"}
 _ALONE = {"compare": {"distributed", "coordinator", "num_processes", "process_id"}}
-_COLOURS = re.compile(r"\x1b\[[\d;]*m")
-_SIMPLER = {
-    r"^Error parsing [\w.]+: ": "",  # the name of a group of settings
-    r"^Error parsing (--[\w-]+): no type matching (.+) could be instantiated from "
-    r"\[(.*)\]": r"expected \1 as \2, got \3",
-    r"^Error parsing (--[\w-]+): Could not find valid parse for arguments: "
-    r"\[(.*)\]": r"\1 cannot be \2",
-    r"^(--[\w-]+ cannot be .*,.*)": r"\1: put spaces between values, not commas",
-    r"^(expected --[\w-]+ as )INT": r"\1a whole number",
-    r"^(expected --[\w-]+ as )FLOAT": r"\1a number",
-    r"^Unrecognized options: (\S+?)(,.*)?$": r"no such option: \1",
-    r"^Missing value for argument '(\S+)'.*": r"\1 needs a value",
-    r"^Missing from [^:]+(?=:)": "missing",
-    r" \(required\)": "",
-    r"^invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)": (
-        r"expected \2 to be one of \3, got \1"
-    ),
-}
 
 
 class RunCommand(NamedTuple):
@@ -288,26 +271,6 @@ def description_of(name: str) -> str:
     return f"{about}\n\n{registry.describe_flags()}" if name == "prune" else about
 
 
-def condense(box: str) -> str:
-    """One line of the box in which tyro complains: a title, the complaint, a hint.
-
-    The box is drawn in colour on a terminal, and by dashes where there is no UTF-8.
-
-    Example:
-      >>> condense("╭─ Value error ─╮\\n│ Error parsing --seed: │\\n│ not a number. │")
-      'Error parsing --seed: not a number'
-    """
-    lines = [line.strip(" │┃|╰╯") for line in _COLOURS.sub("", box).splitlines()]
-    body = " ".join([line for line in lines if line][1:])
-    told, *more = [part for part in re.split(r"\s*[─-]{3,}\s*", body) if part] or [""]
-    text = re.sub(r"\s*Got errors:.*", "", told).replace("{None}|", "")  # a default
-    for pattern, told in _SIMPLER.items():
-        text = re.sub(pattern, told, text)
-    meant = re.search(r"Perhaps you meant: (-\S+)", " ".join(more))
-    text += f": did you mean {meant[1]}?" if meant else ""
-    return text.rstrip(". ") or "bad arguments"
-
-
 def _meaning(told: str, name: str, words: Sequence[str]) -> str:
     """The complaint; what an unknown word means counts more than how it is spelt."""
     flags = {name: _flags(command) for name, command in COMMANDS.items()}
@@ -322,11 +285,15 @@ def _flags(command: RunCommand | Callable[..., None]) -> list[str]:
 
 
 def _deferred(run: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    """The same signature, but the work waits until parsing is over."""
+    """The same signature, but the work waits until parsing is over; ~ is home."""
+
+    def full(value):
+        return from_home(value) if isinstance(value, Path) else value
 
     @functools.wraps(run)
     def bind(*args, **kwargs):
-        return functools.partial(run, *args, **kwargs)
+        own = {name: full(value) for name, value in kwargs.items()}
+        return functools.partial(run, *map(full, args), **own)
 
     return bind
 

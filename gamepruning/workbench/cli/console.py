@@ -9,19 +9,15 @@ import errno
 import os
 import signal
 import sys
-import threading
-import traceback
 import warnings
 from collections.abc import Sequence
-from types import FrameType
 from typing import NoReturn
 
+from gamepruning.files.process import interrupt, open_streams
 from gamepruning.files.programs import keep_programs
 
 INTERRUPTED = 130
 LOST = 3  # another process of the command has ended
-_DEAF = "_xla_gc_callback"  # Python drops what is raised in a callback of its collector
-_PATIENCE = 10.0  # seconds; saving a checkpoint takes less
 _DISK = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO),
     *(errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
@@ -30,8 +26,9 @@ _DISK = (
 
 def console() -> NoReturn:
     """Run the command of this process, and end the process with its exit code."""
+    open_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGINT, interrupt)
     keep_programs()
     warnings.showwarning = lambda text, *_: print(f"Note: {text}", file=sys.stderr)
     try:
@@ -69,6 +66,7 @@ def _is_one_of_many() -> bool:
 
 def _run(argv: Sequence[str]) -> int:
     from gamepruning.errors import InputError, LostProcess
+    from gamepruning.files.atomic import memory_problem
     from gamepruning.workbench.cli.commands import parse
 
     try:
@@ -82,22 +80,11 @@ def _run(argv: Sequence[str]) -> int:
         if error.errno not in _DISK:
             raise
         return _fail(f"{error.strerror}: {error.filename or 'the disk'}", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not (problem := memory_problem(error)):
+            raise
+        return _fail(problem, 2)
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, and ask again while the program still runs.
-
-    Where Python is known to drop an exception that is at once, elsewhere after some
-    seconds: other callbacks drop one, too.
-    """
-    is_deaf = any(at.f_code.co_name == _DEAF for at, _ in traceback.walk_stack(frame))
-    seconds = 0.05 if is_deaf else _PATIENCE
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
-    timer.daemon = True
-    timer.start()
-    if not is_deaf:
-        raise KeyboardInterrupt
 
 
 def _fail(message: str, code: int) -> int:

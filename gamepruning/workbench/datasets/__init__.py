@@ -8,11 +8,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from gamepruning.files.paths import (
+    Folder,
+    data_folders,
+    find_folder,
+    from_home,
+    is_path,
+)
 from gamepruning.spelling import closest
 from gamepruning.tabular.split import SplitRows as SplitRows, split_rows as split_rows
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import images, places
-from gamepruning.workbench.datasets.places import Folder
 from gamepruning.workbench.datasets.recipes import RECIPES, Recipe
 from gamepruning.workbench.datasets.splits import (
     Dataset as Dataset,
@@ -69,7 +75,7 @@ def load_dataset(
       >>> digits.input_shape, digits.num_outputs
       ((8, 8, 1), 10)
     """
-    places.data_folders(data_dir)  # a folder that was named must exist, needed or not
+    data_folders(data_dir)  # a folder that was named must exist, needed or not
     if name == "digits":
         _check_options(name, options, images.OPTIONS)
         made = images.load_digits(seed=seed, **options)
@@ -110,14 +116,14 @@ def list_datasets(data_dir: Folder = None) -> list[DatasetInfo]:
       'digits'
     """
     classes, how_to_get = "classification", places.how_to_get
-    tables, there = places.find_folder("tabular", data_dir), images.tfds_places
+    tables, there = find_folder("tabular", data_dir), images.tfds_places
     digits = ("digits", "image", classes, "scikit-learn", "")
     rows: list[tuple[str, str, str, Path | str | None, str]] = [digits]
     prepared = dict.fromkeys(images.NAMED) | images.list_prepared(there(data_dir))
     for name, place in prepared.items():
         rows.append((name, "image", classes, place, images.how_to_prepare(name)))
     for name, (folder, _) in places.TEXTS.items():
-        place = places.find_folder(folder, data_dir)
+        place = find_folder(folder, data_dir)
         rows.append((name, "text", classes, place, how_to_get(f"{folder}/")))
     own = {path.stem: path for path in tables.glob("*.csv")} if tables else {}
     for name in sorted({*own, *RECIPES}):
@@ -145,14 +151,14 @@ def image_kind(name: str, data_dir: Folder) -> Literal["prepared", "folder"] | N
 
 
 def _find_table(name: str, data_dir: Folder) -> tuple[Path | str, Recipe]:
-    path = Path(name).expanduser()
+    path = from_home(name)
     if images.is_image(path):
         raise InputError(f"{name} is one image: name a folder with one folder a class")
     if path.is_file():
         return path, Recipe()
     if path.suffix.lower() in (".csv", ".tsv"):
         raise InputError(f"no file {name}")
-    folder = places.find_folder("tabular", data_dir)
+    folder = None if is_path(name) else find_folder("tabular", data_dir)
     path = folder / f"{name}.csv" if folder else path
     if path.is_file():
         return path, RECIPES.get(name, Recipe())

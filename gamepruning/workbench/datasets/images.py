@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from gamepruning.files.fingerprint import fingerprint
+from gamepruning.files.paths import Folder, cache_folder, data_folders, from_home
 from gamepruning.images.files import is_image as is_image
 from gamepruning.images.folders import (
     is_folder_of_images as is_folder_of_images,
@@ -26,7 +28,6 @@ from gamepruning.images.sets import ImageSet, Labelled, check_counts, group_copi
 from gamepruning.tabular.split import split_rows
 from gamepruning.types import InputError
 from gamepruning.workbench.datasets import splits
-from gamepruning.workbench.datasets.places import Folder, cache_folder, data_folders
 
 NAMED, TRAIN = ("mnist", "cifar10"), "train"
 OPTIONS = ["standardise", "pixel_mean", "pixel_scale"]
@@ -76,8 +77,9 @@ def load_folder(
     Those parts that the folder has itself are taken as they are.
     """
     found = read_folder(name, image_size=image_size)
-    stem = Path(name).expanduser().absolute().name
-    return _split(stem, found, seed=seed, share=0.15, **pixels)
+    stem = Path(os.path.abspath(from_home(name))).name
+    made = _split(stem, found, seed=seed, share=0.15, **pixels)
+    return made._replace(contents=(fingerprint(found.parts, found.classes),))
 
 
 def tfds_places(data_dir: Folder) -> list[Path]:
@@ -86,8 +88,8 @@ def tfds_places(data_dir: Folder) -> list[Path]:
     places = [place for f in folders for place in (f, f / "tensorflow_datasets")]
     if data_dir is None:
         if named := os.environ.get("TFDS_DATA_DIR"):
-            places.insert(0, Path(named).expanduser())
-        places.append(Path("~/tensorflow_datasets").expanduser())
+            places.insert(0, from_home(named))
+        places.append(from_home("~/tensorflow_datasets"))
     return [*dict.fromkeys(places)]
 
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from gamepruning.files.paths import Folder, find_folder
 from gamepruning.tabular.read import contents, read_table, read_text
 from gamepruning.tabular.split import split_rows
 from gamepruning.tabular.vectors import STEPS, WORD, to_vectors
@@ -27,7 +28,7 @@ TOPICS = tuple(
 
 
 def load_texts(
-    name: str, data_dir: places.Folder, *, seed: int, min_documents: int = 10
+    name: str, data_dir: Folder, *, seed: int, min_documents: int = 10
 ) -> splits.Dataset:
     """Messages with six emotions, or tweets about finance with twenty topics.
 
@@ -40,10 +41,10 @@ def load_texts(
     return _to_dataset(name, read_texts(name, data_dir, seed), classes, min_documents)
 
 
-def read_texts(name: str, data_dir: places.Folder, seed: int) -> list[pd.DataFrame]:
+def read_texts(name: str, data_dir: Folder, seed: int) -> list[pd.DataFrame]:
     """The training, validation and test texts of `load_texts`, with their labels."""
     folder_name, files = places.TEXTS[name]
-    folder = places.find_folder(folder_name, data_dir)
+    folder = find_folder(folder_name, data_dir)
     if folder is None or not all((folder / file).is_file() for file in files):
         how = places.how_to_get(f"{folder_name}/ with {', '.join(files)}")
         raise InputError(f"{name} is not there: {how}")

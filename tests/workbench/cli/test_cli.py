@@ -19,12 +19,11 @@ import pytest
 
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.errors import InputError
+from gamepruning.files import process
 from gamepruning.files.programs import keep_programs
-from gamepruning.spelling import flag_of
-from gamepruning.workbench.cli import console as cli
+from gamepruning.spelling import condense, flag_of
 from gamepruning.workbench.cli.commands import (
     COMMANDS,
-    condense,
     description_of,
     parse,
     usage,
@@ -400,6 +399,48 @@ def test_an_interruption_is_one_line_and_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "gamepruning: interrupted\n"
 
 
+@pytest.mark.parametrize("words", ["--version", "nothing"])
+def test_closed_streams_are_no_error(words):
+    run = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m gamepruning {words} >&-",
+        capture_output=True,
+        text=True,
+        shell=True,
+        check=False,
+    )
+    assert run.returncode == (2 if words == "nothing" else 0)
+    assert run.stderr.startswith("gamepruning: no command" if run.returncode else "")
+    assert "Traceback" not in run.stderr
+
+
+def test_letters_that_an_encoding_lacks_are_written_out():
+    code = (
+        "from gamepruning.workbench.cli import console; "
+        "console.main = lambda: print('25 \u00d7') or 0; console.console()"
+    )
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    words = [sys.executable, "-c", code]
+    run = subprocess.run(words, capture_output=True, env=env, check=True)
+    assert run.stdout.strip() == b"25 \\xd7"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 3.64 TiB\nfor an array"),
+        RuntimeError("RESOURCE_EXHAUSTED: Unable to allocate 3.64 TiB"),
+    ],
+)
+def test_too_little_memory_is_one_line(error, monkeypatch, capsys):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("gamepruning.workbench.cli.commands.parse", lambda words: fail)
+    assert main(["prune"]) == 2
+    told = "gamepruning: too little memory: Unable to allocate 3.64 TiB\n"
+    assert capsys.readouterr().err == told
+
+
 def test_an_interruption_that_would_be_dropped_comes_again(monkeypatch):
     """Python ignores what is raised in jax's callback of the garbage collector."""
     done = []
@@ -408,8 +449,8 @@ def test_an_interruption_that_would_be_dropped_comes_again(monkeypatch):
         signal.raise_signal(signal.SIGINT)
         done.append(True)
 
-    monkeypatch.setattr(cli, "_PATIENCE", 1e6)
-    before = signal.signal(signal.SIGINT, cli._interrupt)
+    monkeypatch.setattr(process, "_PATIENCE", 1e6)
+    before = signal.signal(signal.SIGINT, process.interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
             _xla_gc_callback()
@@ -419,6 +460,27 @@ def test_an_interruption_that_would_be_dropped_comes_again(monkeypatch):
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict run rows.csv --out=~/new.csv",
+        "predict --out ~/new.csv ~/run rows.csv",
+        "apply-plan --plan=p --checkpoint=c --out=~/new.csv",
+        "prune --out=~/new.csv",
+        "datasets --data-dir=~/new.csv",
+    ],
+)
+def test_the_home_folder_is_meant_by_a_tilde(words, here):
+    """The shell leaves --out=~/x as it is."""
+    given = parse(words.split()).keywords  # type: ignore[attr-defined]
+    assert here / "home" / "new.csv" in given.values()
+
+
+def test_a_tilde_of_nobody_is_one_line(here, capsys):
+    assert main("prune --dataset ~nobody_of_this_name/t.csv".split()) == 2
+    assert "no file ~nobody_of_this_name/t.csv" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_is_no_error():
