@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from gamepruning.errors import InputError
+from gamepruning.files.paths import short_names
 from gamepruning.stats import MethodComparison
 from gamepruning.workbench.jobs import one_curve
 from gamepruning.workbench.jobs.curve import check_curve
@@ -47,6 +48,7 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
     with run.console.status("reading data"):
         curves = map(settings.as_curve, settings.datasets)
         prepared = [one_curve.prepare_curve(curve, 0) for curve in curves]
+        prepared = [*map(_called, prepared, short_names(settings.datasets).values())]
         names = {made.task.metric_name: made.task.dataset.name for made in prepared}
         if len(names) > 1:  # one cannot take the mean over all data sets
             told = " and ".join(f"{metric} of {name}" for metric, name in names.items())
@@ -63,6 +65,12 @@ def run_compare(settings: CompareSettings, **where: Unpack[Where]) -> Path:
     if note := comparison.sizes_note(settings):
         run.console.print(note, style="dim")
     return run.tell("report", "compare.html")
+
+
+def _called(made: Prepared, name: str) -> Prepared:
+    """The same with a name of the data set that no other has."""
+    dataset = made.task.dataset._replace(name=name)
+    return made._replace(task=made.task._replace(dataset=dataset))
 
 
 def _curve_of(settings: CompareSettings, dataset: str, made: Prepared) -> CurveSettings:

@@ -33,7 +33,8 @@ def predict_rows(run: Path, rows: Path, out: Path | None) -> None:
     else:
         with new_file(out) as temporary:
             temporary.write_text(made.to_csv(), encoding="utf-8")
-        console.print(f"{out}: {len(made):,} predictions", markup=False)
+        told = f"{out}: {len(made):,} predictions"
+        console.print(told, markup=False, soft_wrap=True)
     if predictor.preprocessing.target.name not in frame:
         return
     try:

@@ -16,10 +16,10 @@ from gamepruning.compaction.user_network import load_weights, programs_of
 from gamepruning.errors import InputError
 from gamepruning.files.atomic import new_file
 from gamepruning.files.fingerprint import fingerprint
+from gamepruning.files.plain_json import to_json
 from gamepruning.files.python import told_own
 from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.files.trained import check_trained_alike
-from gamepruning.workbench.datasets import describe
 from gamepruning.workbench.settings import parts
 from gamepruning.workbench.training import run_folder
 from gamepruning.workbench.training.task import Keys, Prepared, Task, make_task
@@ -55,9 +55,8 @@ class Run(Generic[SettingsT]):
         run_folder.check_sources(folder, sources)
         own = told_own(settings.network.module)
         with working_in(folder, f"gamepruning {settings.COMMAND}"), own:
-            data = {one.task.dataset.name: describe(one.task.dataset) for one in made}
-            run_folder.write_config(folder, settings, made[0].training, sources, data)
-            for name, lines in data.items():
+            run_folder.write_config(folder, settings, made, sources)
+            for name, lines in folder.read_config()["data"].items():
                 for line in lines:
                     self.console.print(Text(f"{name}: {line}", style="dim"))
             for note in made[0].task.notes:
@@ -70,7 +69,7 @@ class Run(Generic[SettingsT]):
         """Write what was found as JSON, as CSV, in figures, and in a page."""
         name, folder = self.settings.COMMAND, self.folder
         data = {"command": self.settings.command(), **facts}
-        folder.write_text(f"{name}.json", json.dumps(data, indent=1) + "\n")
+        folder.write_text(f"{name}.json", to_json(data, indent=1) + "\n")
         folder.write_text(f"{name}.csv", csv)
         for figure_name, figure in figures.items():
             self.save_figure(figure_name, figure)
@@ -144,8 +143,9 @@ def prepare(
     if is_calibrated and task.dataset.task != "classification":
         raise InputError("--value calibrated is for classes: take loss or metric")
     if load is not None:
-        names, how = settings.data.flat(), task.dataset.preprocessing
-        check_trained_alike(load, settings.to_dict(), names, how)
+        here: Any = {"inputs": task.dataset.preprocessing}
+        here["contents"] = task.dataset.contents
+        check_trained_alike(load, settings.to_dict(), settings.data.flat(), **here)
         read = load_torch if is_published else load_weights
         task = task._replace(params=read(load, task.params))
     training = settle_for(task, settings, rates, has_budget=has_budget)

@@ -3,11 +3,11 @@
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from gamepruning.files.paths import short_names
 from gamepruning.stats import MethodComparison, compare_methods
 from gamepruning.workbench.registry import EQUILIBRIUM
 from gamepruning.workbench.report import theme
@@ -154,9 +154,8 @@ def make_figures(
     """The critical-difference diagram, and the curves of each data set."""
     figures = {} if found is None else {"ranks": plot_ranks(found)}
     names = [name for name in settings.methods if name != EQUILIBRIUM]
-    for dataset in settings.datasets if names else ():
+    for dataset, stem in short_names(settings.datasets).items() if names else ():
         own = [row for row in rows if row["dataset"] == dataset]
-        stem = Path(dataset).name.removesuffix(".csv")
         name = "curve-" + re.sub(r"\W+", "-", stem).strip("-")
         if name in figures:
             name += f"-{len(figures)}"
@@ -183,7 +182,7 @@ def render_compare(
 ) -> str:
     """The page of a comparison, with the figures of `make_figures`."""
     is_one = len(settings.datasets) == 1
-    names = ", ".join(Path(dataset).name for dataset in settings.datasets)
+    names = ", ".join(short_names(settings.datasets).values())
     return render(
         "compare.html",
         title=f"{len(settings.methods)} ways to prune {names}",

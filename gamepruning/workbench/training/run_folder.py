@@ -1,6 +1,7 @@
 """The run folder of a command: its settings, and what it read when it began."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,12 +11,15 @@ from rich.text import Text
 
 from gamepruning import __version__
 from gamepruning.errors import InputError
+from gamepruning.files.paths import from_home
 from gamepruning.files.run_folder import CONFIG, RunFolder, fresh_name
 from gamepruning.files.versions import versions
-from gamepruning.workbench.datasets import image_kind
-from gamepruning.workbench.settings.parts import CommandSettings, SettledTraining
+from gamepruning.workbench.datasets import describe, image_kind
+from gamepruning.workbench.settings.parts import CommandSettings
+from gamepruning.workbench.training.task import Prepared
 
 PATHS = "dataset datasets module load data_dir test_file".split()  # settings of files
+OPEN = (None, [], "auto")  # settings that leave the choice
 Settings = TypeVar("Settings", bound=CommandSettings)
 
 
@@ -37,8 +41,9 @@ def open_folder(
             raise InputError("--resume needs --out: which interrupted run is meant?")
         data, network, kind = stem
         network = Path(network.split(":")[0]).stem
-        out = fresh_name(Path("runs"), f"{Path(data).stem}-{network}-{kind}")
-    folder = RunFolder(out.expanduser(), resume)
+        data = Path(os.path.abspath(data)).stem
+        out = fresh_name(Path("runs"), f"{data}-{network}-{kind}")
+    folder = RunFolder(from_home(out), resume)
     folder.check(settings.COMMAND)
     settings = settings.but(**_absolute(settings))
     return folder, _stored(folder, settings, console) if resume else settings
@@ -58,18 +63,19 @@ def check_sources(folder: RunFolder, sources: Mapping[str, str]) -> None:
 def write_config(
     folder: RunFolder,
     asked: CommandSettings,
-    training: SettledTraining,
+    made: Sequence[Prepared],
     sources: Mapping[str, str],
-    told: Mapping[str, Sequence[str]],
 ) -> None:
     """Write `config.json`: the command, all settings, what was read, the versions."""
-    given, settled = asked.to_dict(), training._asdict()
+    given, settled = asked.to_dict(), made[0].training._asdict()
+    read = [one.task.dataset for one in made]
     data = {
         "command": asked.command(),
         "settings": given,  # under which an interrupted run is resumed
-        "resolved": given | {k: v for k, v in settled.items() if not given.get(k)},
+        "resolved": given | {k: v for k, v in settled.items() if given.get(k) in OPEN},
         "sources": dict(sources),  # fingerprints of what the run reads
-        "data": dict(told),  # what was done to each data set
+        "contents": {one.name: one.contents for one in read},  # of files, likewise
+        "data": {one.name: describe(one) for one in read},  # what was done to them
         "versions": versions(),
     }
     folder.write_text(CONFIG, json.dumps(data, indent=2) + "\n")
@@ -83,7 +89,7 @@ def _absolute(settings: CommandSettings) -> dict[str, Any]:
             return tuple(map(full, value))
         path, colon, factory = str(value).rpartition(":")
         end = colon + factory if path.endswith(".py") else ""
-        path = Path(path if end else value).expanduser()
+        path = from_home(path if end else value)
         is_image_folder = image_kind(str(value), given["data_dir"]) == "folder"
         is_name = isinstance(value, str) and not (path.is_file() or is_image_folder)
         return value if is_name else type(value)(f"{path.absolute()}{end}")

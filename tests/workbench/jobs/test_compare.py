@@ -205,6 +205,26 @@ def test_a_size_is_a_count_or_a_count_for_each_family(folder, keep, kept):
     )
 
 
+def test_two_files_of_one_name_are_told_apart(folder):
+    for name, words in (("one", "yes no"), ("two", "good bad")):
+        (folder / name).mkdir()
+        write_table(folder / name / "t.csv", 0)
+        text = (folder / name / "t.csv").read_text()
+        for old, new in zip(("yes", "no"), words.split(), strict=True):
+            text = text.replace(old, new)
+        (folder / name / "t.csv").write_text(text)
+    words = "compare --datasets one/t.csv two/t.csv --widths 4 3 --epochs 1 --seeds 1"
+    words += " --methods magnitude random --fine-tune 0 --keep 0.5 --sizes 0.7"
+    assert main([*words.split(), "--out", "run"]) == 0
+    found = json.loads((folder / "run/compare.json").read_text())
+    assert found["classes"] == {"one/t": ["no", "yes"], "two/t": ["bad", "good"]}
+    data = json.loads((folder / "run/config.json").read_text())["data"]
+    assert [line[-1].split()[-1] for line in data.values()] == ["'no'", "'bad'"]
+    figures = {path.stem for path in (folder / "run/figures").iterdir()}
+    assert figures == {"ranks", "curve-one-t", "curve-two-t"}
+    assert "2 ways to prune one/t, two/t" in (folder / "run/compare.html").read_text()
+
+
 def test_one_block_has_no_ranks():
     settings = CompareSettings.of(seeds=1, methods=("ucb1", "random"))
     assert blocks_of(settings) == [("digits", 0)]

@@ -1,21 +1,29 @@
 """A resumed run reads what it read when it began, or says which file changed."""
 
+import itertools
 import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from gamepruning.compaction.export import export_safetensors
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.types import InputError
+from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.jobs import one_curve
 from gamepruning.workbench.jobs.run import prepare, sources_of
 from gamepruning.workbench.settings import studies
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.settings.studies import BandsSettings
-from gamepruning.workbench.training.run_folder import check_sources, open_folder
+from gamepruning.workbench.training.run_folder import (
+    check_sources,
+    open_folder,
+    write_config,
+)
 
 
 def write(path, shift=0):
@@ -128,6 +136,57 @@ def test_a_run_folder_may_be_named_from_home(tmp_path, monkeypatch):
     how = {"out": Path("~/run"), "resume": False, "console": Console()}
     folder, _ = open_folder(BandsSettings(), ("digits", "mlp", "bands"), **how)
     assert folder.out == tmp_path / "run"
+
+
+def images_of(folder, seed):
+    rng = np.random.default_rng(seed)
+    for name, k in itertools.product("ab", range(12)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (4, 4), np.uint8)
+        Image.fromarray(pixels).save(folder / name / f"{k}.png")
+    return folder
+
+
+@pytest.mark.parametrize("write", [lambda path, k: write(path, k), images_of])
+def test_weights_of_a_run_on_data_that_have_changed_since(write, tmp_path):
+    data = write(tmp_path / "data", 0)
+    settings = PruneSettings.of(dataset=str(data), widths=(4,))
+    made = prepare(settings, 0)
+    folder = RunFolder(tmp_path / "run", False)
+    write_config(folder, settings, [made], {})
+    load = folder.partial
+    export_safetensors(made.task.params, load / "dense.safetensors")
+    prepare(settings, 0, load=load)
+    write(data, 5)
+    with pytest.raises(InputError, match="data is not what the network in .* was tr"):
+        prepare(settings, 0, load=load)
+
+
+def test_a_path_is_not_a_table_that_is_known_by_its_name(tmp_path, monkeypatch):
+    """./glass was read as glass, without what is known of that table."""
+    (tmp_path / "tabular").mkdir()
+    write(tmp_path / "tabular" / "glass.csv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAMEPRUNING_DATA", str(tmp_path))
+    assert load_dataset("glass", seed=0).name == "glass"
+    with pytest.raises(InputError, match="no data set './glass'"):
+        load_dataset("./glass", seed=0)
+
+
+@pytest.mark.parametrize("data", [".", "../pets", "a/.."])
+def test_a_run_is_named_by_the_folder_that_dots_mean(data, tmp_path, monkeypatch):
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path / "pets")
+    how = {"out": None, "resume": False, "console": Console()}
+    folder, _ = open_folder(BandsSettings(), (data, "mlp", "bands"), **how)
+    assert folder.out.name == "pets-mlp-bands-1"
+
+
+def test_what_was_left_open_is_resolved(tmp_path):
+    settings, folder = PruneSettings.of(widths=(4,)), RunFolder(tmp_path / "r", False)
+    write_config(folder, settings, [prepare(settings, 0)], {})
+    resolved = json.loads((folder.partial / "config.json").read_text())["resolved"]
+    assert (resolved["optimizer"], resolved["learning_rate"]) == ("sgd", 0.1)
 
 
 @pytest.mark.parametrize("made", [PruneSettings, BandsSettings])
