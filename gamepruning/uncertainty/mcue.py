@@ -67,9 +67,12 @@ class Bands:
 
     def __repr__(self) -> str:
         rows, columns = self.variance.shape
+        peak = f"peak {self.peak:.3f} +- {self.peak_stderr:.3f}"
+        if self.is_at_end:
+            peak = f"no peak: largest at {self.peak:.3f}, an end of the grid"
         return (
             f"Bands({self.output!r}, {rows} x {columns}, {self.num_players} players, "
-            f"peak {self.peak:.3f} +- {self.peak_stderr:.3f})"
+            f"{peak})"
         )
 
     @property
@@ -84,7 +87,7 @@ class Bands:
 
     @property
     def bias(self) -> float:
-        """d = 1 - t*, for the power index beta_d."""
+        """d = 1 - t*, for the power index beta_d; of no peak where `is_at_end`."""
         return 1 - self.peak
 
     @property

@@ -1,5 +1,6 @@
 """MCUE against closed forms, enumeration, and Algorithm 1 drawn to the letter."""
 
+import dataclasses
 import functools
 import itertools
 from functools import partial
@@ -371,6 +372,14 @@ def test_a_bands_object_says_what_it_is_in_one_line(small_bands):
     assert (
         text.startswith("Bands('label', 5 x 5, 6 players, peak 0.") and len(text) < 90
     )
+
+
+def test_an_end_of_the_grid_is_no_peak(small_bands):
+    bands = small_bands["label"]
+    falling = np.diag(np.arange(5.0, 0.0, -1.0))
+    end = dataclasses.replace(bands, variance=falling, peak=0.1, peak_stderr=0.0)
+    assert end.is_at_end
+    assert "no peak: largest at 0.100, an end of the grid" in repr(end)
 
 
 def test_an_unknown_keyword_is_named():

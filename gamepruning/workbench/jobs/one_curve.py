@@ -157,6 +157,7 @@ def draw_curve(
         "seed": network.seed,
         "evaluations": count_evaluations(method, source),
         "seconds": seconds,
+        **network.subject.settled(method),
         "area": curve.area(low, high) if low < high else None,
         **curve.to_dict(),
         "compacted": _check_removal(network, masks[0], float(curve.values[0])),

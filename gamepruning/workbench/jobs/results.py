@@ -42,7 +42,8 @@ def summarise(
         dataset=data.name,
         model=task.network.name,
         method=settings.method,
-        settings=settings.to_dict() | training._asdict(),
+        settings=settings.to_dict() | training._asdict() | dict(choice.settled),
+        num_evaluations=choice.num_evaluations,
         metric=task.metric_name,
         num_train=len(data.train.labels),
         num_validation=len(data.validation.labels),
@@ -61,6 +62,7 @@ def summarise(
         notes=(
             *make_notes(task, settings, choice, costs, pruned.recalls),
             *(() if report is None else report.notes),
+            *compared.notes,
         ),
         versions=versions(),
         data_notes=data.notes,
@@ -140,5 +142,6 @@ def make_notes(
         all_stay=choice.mask.all(),
         has_gates=choice.full.how == "gates",
         asked=settings,
+        settled=choice.settled,
     )
     return (*task.notes, *text.splitlines())

@@ -1,5 +1,6 @@
 """The networks that a run compares: how they are trained, cut and fine-tuned alike."""
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import optax
 
 from gamepruning import distillation, metrics
 from gamepruning.compaction.gates import Absorbed
+from gamepruning.errors import Diverged
 from gamepruning.files.together import of_first_process
 from gamepruning.reconstruction import RepairConfig, Repaired, RepairReport, repair
 from gamepruning.selection.controls import control_masks
@@ -59,6 +61,7 @@ class Comparison(NamedTuple):
     rivals: tuple[Entrant, ...]  # others of the same size
     small: SmallNetwork  # as `compact` returned it
     repair: RepairReport | None  # of the outcome of the method
+    notes: tuple[str, ...] = ()  # on rivals that are not all there
 
 
 def compare(
@@ -77,7 +80,7 @@ def compare(
         masks = control_masks(mask_key, task.players, dense, counts)
         masks.pop(find_method(key).name.removesuffix("-family"), None)
         fulls |= {n: small_networks.as_rival(full, dense, m) for n, m in masks.items()}
-    cut, report = [], None
+    cut, notes, report = [], [], None
     for name, own in fulls.items():
         network = small if own is full else small_networks.cut_alike(task, own, small)
         label, stages = label_of(asked, name), {"removed": network.params}
@@ -88,7 +91,13 @@ def compare(
         cut.append(Entrant(name, label, counts, network, stages))
 
     def finish(entrant: Entrant) -> Entrant:
-        after = tune(entrant.key, entrant.label, entrant.network, entrant.last)
+        try:
+            after = tune(entrant.key, entrant.label, entrant.network, entrant.last)
+        except Diverged as error:
+            if entrant.key in ("dense", key):
+                raise
+            notes.append(f"{entrant.label.capitalize()}: {error}.")
+            return entrant
         tuned = {} if after is None else {"tuned": after}
         return entrant._replace(stages=entrant.stages | tuned)
 
@@ -97,6 +106,9 @@ def compare(
         if has_rivals:
             start = small_networks.scratch_params(scratch_key, task, full, mask)
             trained = train_scratch(order_key, task, trainer, small, start)
+            if trained is None:
+                notes.append("From scratch, training diverged at both learning rates.")
+                return done
             stages = {"tuned": trained}
             done.append(finish(Entrant("scratch", SCRATCH, counts, small, stages)))
         return done
@@ -104,7 +116,8 @@ def compare(
     sizes = tuple(family.size for family in task.players.families)
     whole = Entrant("dense", "dense", sizes, task.network, {"gated": dense})
     whole, done = side_by_side(trainer, functools.partial(finish, whole), finish_small)
-    return Comparison(whole, done[0], tuple(done[1:]), small, report)
+    pruned, *rivals = done
+    return Comparison(whole, pruned, tuple(rivals), small, report, tuple(notes))
 
 
 def mend(
@@ -173,7 +186,8 @@ def train_scratch(
     """Train a small network from its start; the better of two rates counts.
 
     A rate that suits a wide network can be too high for a narrow one, which is no fault
-    of its size. The rate is part of the state, so that both share a compiled step.
+    of its size; at a rate at which it diverges there is none. The rate is part of the
+    state, so that both share a compiled step.
     """
     optimizer = functools.partial(optimizers.optimizer_at, trainer.training)
     at = optax.inject_hyperparams(optimizer)
@@ -182,18 +196,20 @@ def train_scratch(
         rate = share * trainer.training.learning_rate
         own = make_train_step(small, task.loss, at(rate=rate))
         shared = shared or own.step
-        params = train_weights(
-            f"scratch_{share:g}",
-            f"from scratch, rate {rate:g}",
-            epochs=trainer.training.epochs,
-            key=key,
-            made=own._replace(step=shared),
-            apply=small.apply,
-            params=start,
-            trainer=trainer,
-        )
-        found[trainer.judge(small.apply, params)] = params
-    return found[max(found, key=lambda score: (score == score, score))]
+        with contextlib.suppress(Diverged):
+            params = train_weights(
+                f"scratch_{share:g}",
+                f"from scratch, rate {rate:g}",
+                epochs=trainer.training.epochs,
+                key=key,
+                made=own._replace(step=shared),
+                apply=small.apply,
+                params=start,
+                trainer=trainer,
+            )
+            found[trainer.judge(small.apply, params)] = params
+    best = max(found, key=lambda score: (score == score, score), default=None)
+    return found.get(best)
 
 
 class Tuner:

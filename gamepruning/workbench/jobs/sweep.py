@@ -14,6 +14,7 @@ from gamepruning.compaction.compact import compact_or_keep
 from gamepruning.compaction.gates import absorb_gates, gated_network
 from gamepruning.equilibrium import SweepPoints
 from gamepruning.equilibrium.step import EquilibriumState
+from gamepruning.errors import Diverged
 from gamepruning.files.together import gather_shares, mean_finite, own_share
 from gamepruning.metrics import class_scores
 from gamepruning.run import batches
@@ -150,6 +151,9 @@ def _judge_points(
     columns = {"value": removed, "kept": kept}
     front = equilibrium.pareto_front(columns, maximise="value", minimise="kept")
     rows = []
+    if not front:
+        told = f"all {format_count(points.num_points, 'game')} diverged"
+        raise Diverged(f"{told}: choose a lower --learning-rate")
     for k, point in enumerate(points.rows()):
         row = point | {
             "kept": kept[k],

@@ -9,7 +9,12 @@ from gamepruning.errors import InputError
 from gamepruning.selection import SelectionTrace, most_within, top_n
 from gamepruning.types import Scores
 from gamepruning.workbench.methods.equilibrium import play_equilibrium
-from gamepruning.workbench.methods.rank import CAUTION, check_scoring, rank
+from gamepruning.workbench.methods.rank import (
+    CAUTION,
+    check_scoring,
+    count_evaluations,
+    rank,
+)
 from gamepruning.workbench.methods.subject import Choice, Rounds, Subject, counting_bar
 from gamepruning.workbench.settings.prune import PruneSettings
 from gamepruning.workbench.training import sizes
@@ -91,8 +96,13 @@ def _choose_by_rank(
         means = np.asarray(scores.value) - CAUTION * np.asarray(scores.stderr)
         scores, measure = scores._replace(value=means), "mean loss change without it"
     full = Absorbed(task.network.apply, dense, players, mask)
-    nobody = (0,) * len(players.families)
-    return Choice(mask, value, full, dense, nobody, means=scores, measure=measure)
+    nobody, spent = (0,) * len(players.families), count_evaluations(method, source)
+    settled = subject.settled(method) | {"selection": method.selection}
+    for name in ("evaluations", "pulls"):  # each round of several has its own
+        if name in method.asks and not method.is_iterated:
+            settled[name] = spent
+    chosen = Choice(mask, value, full, dense, nobody, means=scores, measure=measure)
+    return chosen._replace(settled=settled, num_evaluations=spent)
 
 
 def _read(

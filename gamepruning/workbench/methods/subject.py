@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,8 @@ from gamepruning.files.together import shared_mesh
 from gamepruning.metrics import cross_entropy
 from gamepruning.trees.examples import draw_rows
 from gamepruning.types import Scores
-from gamepruning.uncertainty.mcue import mcue
+from gamepruning.uncertainty.mcue import Bands, mcue
+from gamepruning.workbench.registry import Method
 from gamepruning.workbench.settings.parts import ScoringSettings
 from gamepruning.workbench.training.task import Task
 
@@ -36,21 +37,34 @@ class Subject:
     scoring: ScoringSettings  # budgets, and what a coalition is worth
     key: jax.Array  # that players are ranked with
 
-    @functools.cached_property
+    @property
     def bias(self) -> float:
         """The probability of a player to be in a coalition, for biased_banzhaf.
 
         As given, or d = 1 - t*: there outputs vary most between coalitions.
         """
-        if self.scoring.bias is not None:
-            return self.scoring.bias
+        given = self.scoring.bias
+        return float(np.clip(self._bands.bias, 0.05, 0.95)) if given is None else given
+
+    def settled(self, method: Method) -> dict[str, Any]:
+        """What a power index is estimated with, where settings left it open."""
+        if method.kind != "index":
+            return {}
+        rows = min(self.scoring.rows, len(self.task.dataset.validation.labels))
+        told = {"value": _value_of(self.task, self.scoring.value), "rows": rows}
+        if method.scorer == "biased_banzhaf":
+            is_at_edge = self.scoring.bias is None and self._bands.is_at_end
+            told |= {"bias": self.bias, "is_bias_at_edge": is_at_edge}
+        return told
+
+    @functools.cached_property
+    def _bands(self) -> Bands:
         data, players = self.task.dataset, self.task.players
         output = "outputs" if data.task == "regression" else "probabilities"
         key = jax.random.fold_in(self.key, BIAS_STREAM)
         inputs = jnp.asarray(draw_rows(data.validation.inputs, UNSURE_ON))
         how: dict[str, Any] = {"output": output, "mesh": shared_mesh()}
-        bands = mcue(key, players, self.params, inputs, **how)
-        return float(np.clip(bands.bias, 0.05, 0.95))
+        return mcue(key, players, self.params, inputs, **how)
 
     @functools.cached_property
     def game(self) -> ValueFunction:
@@ -64,8 +78,15 @@ class Subject:
         return value_function(players, self.params, measure, *examples, mesh=mesh)
 
 
+def _value_of(task: Task, value: str) -> str:
+    """The value of a coalition, by its name; that of auto."""
+    usual = "metric" if task.is_metric_named else "loss"
+    return usual if value == "auto" else value
+
+
 def _measure(task: Task, value: str) -> Callable[..., Any]:
-    if value == "metric" or (value == "auto" and task.is_metric_named):
+    value = _value_of(task, value)
+    if value == "metric":
         return task.metric
     if value == "calibrated":
         return measures.calibrated_likelihood
@@ -97,6 +118,8 @@ class Choice(NamedTuple):
     trace: np.ndarray | None = None  # participation after its epochs, float [E, N]
     means: Scores | None = None  # estimates behind the value, with standard errors
     measure: str = "score"  # what a figure shows of the means, or of the value
+    settled: Mapping[str, Any] = {}  # what settings left open, as it was
+    num_evaluations: int = 0  # coalitions or pulls, in all rounds
 
 
 def checked_inputs(task: Task) -> jax.Array:

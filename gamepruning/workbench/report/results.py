@@ -1,11 +1,11 @@
 """What a pruning run found, as data: the table, the report and the JSON read it."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from gamepruning.compaction.measure import Cost
+from gamepruning.files.plain_json import to_json
 from gamepruning.metrics import ClassFacts
 
 FORMAT = 1
@@ -69,6 +69,7 @@ class RunResult:
     seconds: Mapping[str, float]  # wall-clock time of each stage
     notes: tuple[str, ...]  # what a reader must know, one sentence each
     versions: Mapping[str, str]  # of the libraries used, and the device
+    num_evaluations: int = 0  # coalitions, or pulls, from which who stays was chosen
     data_notes: tuple[str, ...] = ()  # what was done to the data, a line each
     classes: ClassFacts | None = None  # None for a regression
     repair: Mapping[str, Any] | None = None  # what was fitted in the pruned network
@@ -105,4 +106,4 @@ class RunResult:
 
     def to_json(self) -> str:
         """The result as JSON text, keys as in the attributes."""
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2)
+        return to_json({"format": FORMAT, **dataclasses.asdict(self)}, indent=2)

@@ -13,7 +13,7 @@ import numpy as np
 from rich import progress as bars
 from rich.console import Console
 
-from gamepruning.errors import InputError
+from gamepruning.errors import Diverged
 from gamepruning.files.checkpoint import load_checkpoint, save_checkpoint
 from gamepruning.files.run_folder import RunFolder
 from gamepruning.run import batches
@@ -203,7 +203,7 @@ def _advance(
         return now, None
     loss = stage.loss_of(info.loss)
     if not math.isfinite(loss):
-        raise InputError(
+        raise Diverged(
             f"training diverged: the loss is {loss} in epoch {now.epochs} of "
             f"{stage.label!r}; choose a lower --learning-rate"
         )

@@ -17,6 +17,7 @@ import gamepruning
 from gamepruning.compaction.export import import_safetensors, load_stablehlo
 from gamepruning.compaction.latency import LatencySize, Timed
 from gamepruning.compaction.plan import Plan
+from gamepruning.errors import Diverged
 from gamepruning.files.records import read_records
 from gamepruning.files.run_folder import RunFolder, working_in
 from gamepruning.players.fields import receptive_fields
@@ -24,7 +25,9 @@ from gamepruning.run.batches import evaluate
 from gamepruning.types import InputError
 from gamepruning.workbench.cli.console import main
 from gamepruning.workbench.datasets import Split, load_dataset
+from gamepruning.workbench.jobs import rivals
 from gamepruning.workbench.jobs.prune import Finished, run_prune
+from gamepruning.workbench.jobs.rivals import SCRATCH
 from gamepruning.workbench.networks.models import build_model
 from gamepruning.workbench.settings.parts import (
     DataSettings,
@@ -307,6 +310,36 @@ def test_training_that_diverges_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match="training diverged.*--learning-rate"):
         prune(settings, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", ["from scratch", "from scratch, rate 0.1", "random"])
+def test_a_rival_that_diverges_loses_nothing_else(lost, tmp_path, monkeypatch):
+    plain = rivals.train_weights
+
+    def train(name, label, **options):
+        if lost in label:
+            raise Diverged(f"training diverged in {label}")
+        return plain(name, label, **options)
+
+    monkeypatch.setattr(rivals, "train_weights", train)
+    (_, result), said = prune(BASELINE.but(rivals=True), tmp_path / "run")
+    keys = [rival.key for rival in result.rivals]
+    assert keys == ["magnitude", "random", "scratch"][: 2 if lost == SCRATCH else 3]
+    told = {SCRATCH: "From scratch, training diverged at both", "random": "Random: tr"}
+    assert lost not in told or told[lost] in said
+    assert (result.rivals[1].tuned is None) == (lost == "random")
+    assert result.pruned.tuned is not None and result.is_tuned
+
+
+def test_what_was_left_open_is_in_the_result(tmp_path):
+    flags = {"method": "biased_banzhaf", "evaluations": None, "rivals": False}
+    (folder, result), _ = prune(BASELINE.but(**flags), tmp_path / "run")
+    stored = json.loads((folder / "result.json").read_text())
+    settings, spent = stored["settings"], stored["num_evaluations"]
+    assert settings["value"] == "loss" and settings["rows"] == result.num_validation
+    assert 0.05 <= settings["bias"] <= 0.95 and settings["selection"] == "top_n"
+    assert settings["evaluations"] == spent >= 10 * 36
+    assert settings["is_bias_at_edge"] in (True, False)
 
 
 def test_prices_too_low_remove_nobody(tmp_path):

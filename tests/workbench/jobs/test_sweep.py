@@ -132,13 +132,26 @@ def test_settings_of_another_version(tmp_path):
 def test_a_game_that_diverges_does_not_end_the_others(tmp_path):
     settings = SMALL.but(gamma=(0.01,), seeds=1, learning_rate=(0.05, 1e30))
     folder, _ = sweep(settings, tmp_path / "run")
-    rows = json.loads((folder / "sweep.json").read_text())["rows"]
+    text = (folder / "sweep.json").read_text()
+    rows = json.loads(text, parse_constant=pytest.fail)["rows"]  # no NaN
     assert len(rows) == 2
     good = [row for row in rows if row["weight_learning_rate"] == 0.05]
     assert good[0]["front"]
     assert not [row for row in rows if row not in good and row["front"]]
     with pytest.raises(InputError, match="training diverged"):
         sweep(settings.but(learning_rate=(1e30, 2e30)), tmp_path / "none")
+
+
+def test_games_that_all_diverge_in_the_last_step_are_told(tmp_path):
+    """The loss of that step is still finite: it is the one before the update."""
+    settings = SMALL.but(gamma=(0.01,), learning_rate=(1e38,))
+    settings = settings.but(epochs=1, batch_size=1000)
+    with pytest.raises(
+        InputError, match="all 2 games diverged: choose a lower"
+    ) as told:
+        sweep(settings, tmp_path / "run")
+    assert "another --out, or delete" in str(told.value)
+    assert "resume" not in str(told.value)
 
 
 def test_the_loss_of_an_epoch_is_that_of_all_processes(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from gamepruning.workbench.report.tables import (
     render_report,
 )
 from gamepruning.workbench.settings.prune import PruneSettings
+from gamepruning.workbench.settings.studies import BandsSettings
 from tests.workbench.example_result import make_contender, make_result, make_untuned
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -195,6 +196,7 @@ def test_numbers_as_people_read_them():
 
 def notes_of(families, **facts) -> list[str]:
     values = {"families": families, "missed": [], "asked": PruneSettings()}
+    values["settled"] = {}
     values |= dict.fromkeys(("all_stay", "has_gates"), False) | facts
     return render_template("notes.txt", **values).splitlines()
 
@@ -217,6 +219,13 @@ def test_notes_are_sentences_on_lines_of_their_own():
     assert gates.endswith("named gates.") and scratch.endswith("the smaller size.")
 
 
+def test_a_bias_from_the_edge_of_the_grid_is_told():
+    full, bias = FamilyRow("a", 3, 4), {"bias": 0.95, "is_bias_at_edge": True}
+    (told,) = notes_of([full], settled=bias)
+    assert told.startswith("The bias 0.95 comes from the edge of the grid")
+    assert notes_of([full], settled=bias | {"is_bias_at_edge": False}) == []
+
+
 def test_what_a_network_of_ones_own_starts_from_is_told():
     def told(**flags):
         asked = PruneSettings.of(method="taylor", keep="0.5", **flags)
@@ -228,6 +237,17 @@ def test_what_a_network_of_ones_own_starts_from_is_told():
     assert told(module="net.py:make", load=Path("own.safetensors")) == [scratch]
     assert told(module="net.py:make", rivals=False) == [training]
     assert told(model="mlp") == []
+
+
+def test_bands_without_a_peak_name_no_bias():
+    def page(peak):
+        facts = {"peak": peak, "test accuracy": 0.5}
+        rest = {"tables": [], "figures": {}, "data": {}, "facts": facts}
+        return render_template("study.html", settings=BandsSettings(), **rest)
+
+    assert "an end of the grid, which is no peak" in page(None)
+    assert "of the peak as the bias" not in page(None)
+    assert "of the peak as the bias" in page(0.4)
 
 
 def test_hints_say_where_data_are_and_how_to_get_them():
