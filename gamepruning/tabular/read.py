@@ -104,7 +104,8 @@ def _without_blank_end(rows: list[TextRow]) -> tuple[list[TextRow], list[str]]:
 
 def _to_frame(rows: list[TextRow]) -> pd.DataFrame:
     if len(rows) < 2:
-        raise InputError(f"expected a header and rows, got {len(rows)} lines")
+        count = f"{len(rows)} line{'s' * (len(rows) != 1)}"
+        raise InputError(f"expected a header and rows, got {count}")
     (_, names), *rest = rows
     if is_plain(pd.Series(names)).all():
         raise InputError("the first line is all numbers: add a header")

@@ -19,10 +19,12 @@ from gamepruning.types import InputError
 
 
 def drop_untold(found: Understood, target: str) -> Understood:
-    """Leave out the rows whose target is missing."""
+    """Leave out the rows whose target is missing; some must have one."""
     gone = is_untold(found.parsed[target])
     if not gone.any():
         return found
+    if gone.all():
+        raise InputError(f"no row has a target: every cell of {target!r} is missing")
     count, first = gone.sum(), gone.idxmax()
     note = f"rows without a target, left out: {count} (the first is row {first})"
     return found._replace(parsed=found.parsed[~gone], notes=(*found.notes, note))

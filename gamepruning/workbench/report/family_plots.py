@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gamepruning.types import Scores
 from gamepruning.workbench.report import theme
@@ -81,6 +82,7 @@ def plot_scores(
                 axes.errorbar(x, y, error[who], fmt=".", ms=3.5, lw=0.8, **look)
         axes.axhline(0, color=theme.MUTED, lw=0.6)
         axes.set_xlabel("rank")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     label = f"{measure}, ± 2 s.e." if stderr.any() else measure
     return _panels(families, draw, label, height=3.0)

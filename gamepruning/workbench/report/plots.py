@@ -25,7 +25,7 @@ def validation_curve(
 ) -> Float[np.ndarray, "E 2"]:
     """The epochs of a stage in `metrics.jsonl`, each with its validation metric."""
     own = [record for record in records if record["stage"] == stage]
-    return np.array([(r["epoch"], r["validation"]) for r in own]).reshape(-1, 2)
+    return np.array([(r["epoch"], r["validation"]) for r in own], float).reshape(-1, 2)
 
 
 @theme.style()

@@ -86,7 +86,7 @@ class DataSettings(Settings):
     rare_classes: Literal["error", "drop"] = "error"
     missing_target: Literal["error", "drop"] = "error"
     standardise: bool = False
-    pixel_mean: Annotated[tuple[float, ...], XS] = ()
+    pixel_mean: Annotated[tuple[float, ...], XS, Within(-1000, 1000)] = ()
     pixel_scale: Annotated[tuple[float, ...], XS, Above] = ()
     image_size: Annotated[int | None, N, Within(1, 4096)] = None
     data_dir: Annotated[Path | None, FOLDER] = None

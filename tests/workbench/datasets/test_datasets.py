@@ -517,6 +517,9 @@ def test_rows_without_a_target(tmp_path):
     made = load_dataset(path, seed=0, missing_target="drop", test_file=Path(path))
     assert sizes(made)[2] == 58 and made.class_names == ("a", "b")
     assert "rows without a target, left out: 2 (the first is row 5)" in made.notes
+    write(tmp_path / "t.csv", "x,y,target", [(1, 2, ""), (3, 4, "")])
+    with pytest.raises(InputError, match="no row has a target: every cell of 'tar"):
+        load_dataset(path, seed=0, missing_target="drop")
 
 
 def spoil(row: int, column: int, cell):

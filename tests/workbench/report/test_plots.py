@@ -102,6 +102,16 @@ def test_estimates_are_points_with_two_standard_errors():
     assert not figure.axes[0].patches
 
 
+def test_ranks_are_whole_numbers():
+    """Four players had ticks at 0.5 and 1.5."""
+    value, one = np.arange(4.0), [FamilyRow("a", 2, 4)]
+    figure = family_plots.plot_scores(
+        Scores(value, 0 * value, 0), one, value > 1, measure="score"
+    )
+    ticks = figure.axes[0].get_xticks()
+    np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
 def draw_with_legends() -> dict[str, Figure]:
     """Every figure that the package draws with a legend, by name."""
     curves = {f"method {k}": [[0.1, 0.9]] for k in range(14)}

@@ -58,6 +58,7 @@ DEFAULT = PruneSettings()
             "--round-to 8 goes with --selection top_n",
         ),
         ({"method": "ucb1", "keep": "6/3"}, "--keep 6/3 goes with --selection top_n"),
+        ({"pixel_mean": (float("nan"),)}, "expected --pixel-mean >= -1000, got nan"),
         (
             {"method": "building", "keep": "9", "scope": "family"},
             "--scope family goes with --selection top_n: building compares all",
