@@ -27,6 +27,19 @@ class Diverged(InputError):
     """Training ended in numbers that are not finite, as it will again if resumed."""
 
 
+def memory_problem(error: BaseException) -> str:
+    """What is said of an error where there was too little memory; else "".
+
+    Example:
+      >>> memory_problem(RuntimeError("RESOURCE_EXHAUSTED: Out of memory, 9 bytes"))
+      'too little memory: Out of memory, 9 bytes'
+    """
+    told, sign = str(error).partition("\n")[0], "RESOURCE_EXHAUSTED: "
+    if isinstance(error, MemoryError) or sign in told:
+        return f"too little memory: {told.partition(sign)[2] or told}"
+    return ""
+
+
 def place_in(error: BaseException, path: str | os.PathLike[str]) -> str:
     """Where an error passed a file or its neighbours last: `" (net.py, line 3)"`.
 

@@ -137,19 +137,6 @@ def disk_problem(error: BaseException) -> str:
     return disk_problem(behind) if behind is not None else ""
 
 
-def memory_problem(error: BaseException) -> str:
-    """What is said of an error where there was too little memory; else "".
-
-    Example:
-      >>> memory_problem(RuntimeError("RESOURCE_EXHAUSTED: Out of memory, 9 bytes"))
-      'too little memory: Out of memory, 9 bytes'
-    """
-    told, sign = str(error).partition("\n")[0], "RESOURCE_EXHAUSTED: "
-    if isinstance(error, MemoryError) or (sign in told and not disk_problem(error)):
-        return f"too little memory: {told.partition(sign)[2] or told}"
-    return ""
-
-
 def checksum(data: bytes) -> str:
     """The SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

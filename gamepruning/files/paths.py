@@ -77,6 +77,7 @@ def cache_folder(cache_dir: Folder = None) -> Path:
       InputError: no folder is named, and there is no home.
     """
     named = cache_dir or os.environ.get("GAMEPRUNING_CACHE") or "~/.cache/gamepruning"
-    if (folder := from_home(named)).parts[0] == "~":
-        raise InputError("no home folder: name one with the variable GAMEPRUNING_CACHE")
+    if (folder := from_home(named)).parts[0].startswith("~"):
+        told = f"no home folder for {named}"
+        raise InputError(f"{told}: name another with the variable GAMEPRUNING_CACHE")
     return folder

@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gamepruning.errors import Diverged
+from gamepruning.errors import Diverged, memory_problem
 from gamepruning.files.atomic import (
     disk_problem,
-    memory_problem,
     new_file,
     sweep_up,
 )
@@ -195,7 +194,7 @@ def _tell_end(folder: RunFolder, command: str, error: BaseException) -> None:
     if isinstance(error, Diverged) and kept:
         told = f"{told} and another --out, or delete {folder.partial}"
         raise InputError(told) from error
-    if lacking := memory_problem(error):
+    if not problem and (lacking := memory_problem(error)):
         told = problem = lacking
     elif problem and not isinstance(error, InputError):
         told = f"{problem}: {getattr(error, 'filename', None) or folder.partial}"

@@ -65,8 +65,7 @@ def _is_one_of_many() -> bool:
 
 
 def _run(argv: Sequence[str]) -> int:
-    from gamepruning.errors import InputError, LostProcess
-    from gamepruning.files.atomic import memory_problem
+    from gamepruning.errors import InputError, LostProcess, memory_problem
     from gamepruning.workbench.cli.commands import parse
 
     try:
