@@ -176,15 +176,15 @@ def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., 
     if method.scorer == "greedy":
         base = "empty" if method.selection == "building" else "full"
         return lambda *game, progress=None: selection.greedy_scores(*game, base=base)
-    given = subject.scoring.evaluations
     bias = subject.bias if method.scorer == "biased_banzhaf" else HALF
     if method.scorer in ("banzhaf", "biased_banzhaf"):
         usual = max(usual, math.ceil(math.log(RARE) / math.log1p(-min(bias, 1 - bias))))
-    budget = usual if given is None else given
-    if callable(method.scorer):
-        return functools.partial(method.scorer, num_evaluations=budget)
     if method.scorer == "shapley":
-        return functools.partial(shapley_values, num_evaluations=budget)
+        usual += 4  # two orders bring nobody and everybody along
+    budget = subject.scoring.evaluations or usual
+    scorer = shapley_values if method.scorer == "shapley" else method.scorer
+    if callable(scorer):
+        return functools.partial(scorer, num_evaluations=budget)
     return functools.partial(banzhaf_values, bias=bias, num_evaluations=budget)
 
 
