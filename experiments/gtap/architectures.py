@@ -29,6 +29,7 @@ import gamepruning as gp
 from experiments.gtap.common import write_json
 from experiments.markdown import HERE
 from gamepruning.images import CifarVGG, crop_and_flip
+from gamepruning.run.batches import predict
 from gamepruning.workbench.datasets import load_dataset
 from gamepruning.workbench.datasets.texts import read_texts
 from gamepruning.workbench.networks.models import build_model
@@ -274,8 +275,8 @@ def study(case: Case, seed: int) -> dict[str, Any]:
         gp.top_n(chosen, round(AT * num), players=players, scope="family")
     )
     small = gp.compact(players, params, mask, inputs=(case.choose[0][:8],))
-    outputs = np.asarray(small.apply(small.params, case.test[0]))
-    really = float((outputs.argmax(-1) == np.asarray(case.test[1])).mean())
+    outputs = predict(small.apply, small.params, case.test[0], batch_size=500)
+    really = float((np.asarray(outputs).argmax(-1) == np.asarray(case.test[1])).mean())
     assert abs(really - found["curves"]["beta, by layer"][SIZES.index(AT)]) < 3e-3
     return found
 
