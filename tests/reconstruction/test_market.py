@@ -15,7 +15,7 @@ from gamepruning.reconstruction import (
     trade,
 )
 from gamepruning.reconstruction.sensitivity import sensitivities
-from tests.reconstruction.test_repair import draw, mlp, mlp_params
+from tests.reconstruction.test_repair import draw, mlp, mlp_params, with_integer_weights
 
 
 def test_the_metric_is_that_of_fisher():
@@ -219,12 +219,7 @@ def test_trades_that_cannot_be_made_are_told():
 
 
 def test_who_is_left_alone_reads_an_axis_that_is_cut():
-    params = mlp_params()
-    params["mid"] = np.round(params["mid"] * 10).astype("int8")
-
-    def apply(params, x):
-        return mlp({**params, "mid": params["mid"] / 10}, x)
-
+    apply, params = with_integer_weights()
     x = draw(0, 100, 4)
     players = gp.find_players(apply, params, x)
     first, second = players.families

@@ -55,6 +55,16 @@ def mlp_params():
     }
 
 
+def with_integer_weights():
+    params = mlp_params()
+    params["mid"] = np.round(params["mid"] * 10).astype("int8")
+
+    def apply(params, x):
+        return mlp({**params, "mid": params["mid"] / 10}, x)
+
+    return apply, params
+
+
 def some_leave(players, every: int = 3) -> np.ndarray:
     return np.arange(players.num_players) % every != 0
 
@@ -273,12 +283,7 @@ def test_what_cannot_be_repaired_says_why():
 
 
 def test_integer_weights_stay():
-    params = mlp_params()
-    params["mid"] = np.round(params["mid"] * 10).astype("int8")
-
-    def apply(params, x):
-        return mlp({**params, "mid": params["mid"] / 10}, x)
-
+    apply, params = with_integer_weights()
     x = draw(0, 100, 4)
     players = gp.find_players(apply, params, x)
     repaired = gp.repair(players, params, some_leave(players), x)

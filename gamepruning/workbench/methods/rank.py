@@ -179,10 +179,10 @@ def _make_scorer(method: Method, subject: Subject, usual: int) -> Callable[..., 
     bias = subject.bias if method.scorer == "biased_banzhaf" else HALF
     if method.scorer in ("banzhaf", "biased_banzhaf"):
         usual = max(usual, math.ceil(math.log(RARE) / math.log1p(-min(bias, 1 - bias))))
-    if method.scorer == "shapley":
-        usual += 4  # two orders bring nobody and everybody along
+    scorer = method.scorer
+    if scorer == "shapley":  # two orders bring nobody and everybody along
+        scorer, usual = shapley_values, usual + 4
     budget = subject.scoring.evaluations or usual
-    scorer = shapley_values if method.scorer == "shapley" else method.scorer
     if callable(scorer):
         return functools.partial(scorer, num_evaluations=budget)
     return functools.partial(banzhaf_values, bias=bias, num_evaluations=budget)
