@@ -49,6 +49,10 @@ class Collected(NamedTuple):
         train, held = self.train.plus(other.train), self.held.plus(other.held)
         return Collected(train, held, self.shift)
 
+    def only_train(self) -> "Collected":
+        """The same where no row is held out, without room for any."""
+        return self._replace(held=self.held.of_no_input())
+
 
 class Terms(NamedTuple):
     """What the errors of a fit are.
@@ -123,6 +127,7 @@ def collect_shared(
     mask: Bool[np.ndarray, " N"],
     terms: Terms,
     known: Collected | None = None,
+    shift: Shift | None = None,
 ) -> Collected:
     """The sums of all readers of one matrix.
 
@@ -133,11 +138,13 @@ def collect_shared(
       mask: whose inputs are read there.
       terms: what the errors are.
       known: sums of before, of the same inputs: their squares are not summed again.
+      shift: of the sums, which other batches have already; None for a new one, or that
+        of `known`.
 
     Raises:
       InputError: what they read is not finite.
     """
-    found, shift = None, None if known is None else known.shift
+    found, shift = None, shift if known is None else known.shift
     for reader in shared.readers:
         full = full.at(full.passes.position[reader.step])
         cut = None if cut is None else cut.at(full.position)

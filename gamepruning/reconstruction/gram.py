@@ -214,7 +214,9 @@ def gather_grams(
     Raises:
       InputError: the inputs or settings do not fit, or an activation is not finite.
 
-    Cost: one pass, and K^2 multiply-adds a row for each reader with K inputs.
+    Cost: one pass, and K^2 multiply-adds a row for each reader with K inputs. Memory:
+    the activations that are alive at one place of the network for one batch, and on the
+    host three matrices [K, K] in double precision for each reader.
     """
     if batch_size < 1 or ridge < 0:
         raise InputError(
@@ -226,21 +228,30 @@ def gather_grams(
     trace = players.model.trace(calls[0])
     readers = find_readers(trace, players.paths, None)
     passes = Passes(trace, readers, calls, players.num_players)
-    everyone = np.ones(players.num_players, bool)
-    start = run = passes.start(everyone)
-    grams = []
-    for shared in passes.shared:
-        bias = bias_places(start, shared)
-        run = run.at(passes.position[shared.readers[0].step])
-        sums = collect_shared(
-            shared,
-            run,
-            None,
-            everyone,
-            Terms(bias is not None),
-        )
-        grams.append(make_gram(shared, sums, start, ridge, bias))
+    start = passes.start(np.ones(passes.num_players, bool))
+    biases = [bias_places(start, shared) for shared in passes.shared]
+    sums, grams = _sum_batches(passes, [Terms(b is not None) for b in biases]), []
+    for shared, bias in zip(passes.shared, biases, strict=True):
+        own = sums.pop(0)  # its memory is free once the moments are made
+        grams.append(make_gram(shared, own, start, ridge, bias))
     return Grams(tuple(grams), readers.alone, start, players)
+
+
+def _sum_batches(passes: Passes, terms: Sequence[Terms]) -> list[Collected]:
+    """For all matrices the sums over all rows; no batch stays for the next one."""
+    everyone = np.ones(passes.num_players, bool)
+    found: list[Collected] = []
+    for run in passes.batches(everyone):
+        before, found = found, []
+        for number, shared in enumerate(passes.shared):
+            known = before[number] if before else None
+            shift = None if known is None else known.shift
+            run = run.at(passes.position[shared.readers[0].step])
+            own = collect_shared(
+                shared, run, None, everyone, terms[number], shift=shift
+            )
+            found.append(own.only_train().plus(known))
+    return found
 
 
 def make_gram(

@@ -43,6 +43,11 @@ class Moments(NamedTuple):
         """The same with what another knows of the inputs' squares."""
         return self._replace(xx=other.xx)
 
+    def of_no_input(self) -> "Moments":
+        """The same without what is known of inputs: no memory of their size."""
+        none = {"x": self.x[:, :0], "xx": self.xx[:, :0, :0], "xe": self.xe[:, :0]}
+        return self._replace(**{name: part.copy() for name, part in none.items()})
+
     def exact(self) -> "Moments":
         """The same in double precision."""
         return Moments(*(np.asarray(part, float) for part in self))

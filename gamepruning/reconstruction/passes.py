@@ -1,7 +1,7 @@
 """One network, run from reader to reader over all batches of examples."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
@@ -73,6 +73,12 @@ class Passes:
         ]
         return LineRun(self, list(first.arrays[:num]), mask, 0, rows)
 
+    def batches(self, mask: Bool[np.ndarray, " N"]) -> Iterator["LineRun"]:
+        """The network before its first step, batch after batch."""
+        start = self.start(mask)
+        for values in start.values:
+            yield LineRun(self, start.params, mask, 0, [values])
+
     def used(self, steps: Sequence[Operation]) -> list[int]:
         """The parameters that steps read, by number."""
         number = {value: k for k, value in enumerate(self.param_values)}
@@ -102,6 +108,22 @@ class Passes:
         return call.rebuild(arrays)[0]
 
 
+class _Way(NamedTuple):
+    """From one place of the line to another.
+
+    Attributes:
+      used: the parameters that are read, by number.
+      before: the values that are read.
+      made: the values that are made, and read later.
+      program: (parameters, values, mask) -> what is made.
+    """
+
+    used: list[int]
+    before: list[int]
+    made: list[int]
+    program: Callable[..., Any]
+
+
 class LineRun:
     """One network under one mask: what is alive at one place of the line.
 
@@ -123,11 +145,27 @@ class LineRun:
         """The network further on; this one stays where it is. Parameters are shared."""
         if position == self.position:
             return self
+        way, runner = self._way(position), self.passes.runner
+        values, mask = [], jnp.asarray(self.mask)
+        leaves = [self.params[k] for k in way.used]
+        for batch in self.values:
+            args = leaves, [batch[v] for v in way.before], mask
+            made = zip(way.made, way.program(*args), strict=True)
+            kept = {v: x for v, x in batch.items() if runner.is_alive(v, position)}
+            values.append({**kept, **dict(made)})
+        return LineRun(self.passes, self.params, self.mask, position, values)
+
+    def _way(self, position: int) -> "_Way":
+        """The program that leads to a place; compiled once for arrays placed alike."""
         passes, runner = self.passes, self.passes.runner
         steps, before = runner.stretch(self.position, position)
-        made = [v for step in steps for v in step.outs if runner.is_alive(v, position)]
         constants = runner.constants([v for step in steps for v in step.ins])
         used = passes.used([*constants, *steps])
+        leaves = [self.params[k] for k in used]
+        args = leaves, [self.values[0][v] for v in before], jnp.asarray(self.mask)
+        placed = (getattr(x, "sharding", None) for x in jax.tree.leaves(args))
+        key = ("way", self.position, position, *placed)
+        made = [v for step in steps for v in step.outs if runner.is_alive(v, position)]
 
         def run(leaves, values, mask):
             env = passes.env(used, leaves)
@@ -136,14 +174,10 @@ class LineRun:
             runner.run(steps, env, mask)
             return [env[v] for v in made]
 
-        values, mask, program = [], jnp.asarray(self.mask), None
-        leaves = [self.params[k] for k in used]
-        for batch in self.values:
-            args = leaves, [batch[v] for v in before], mask
-            program = program or passes.programs.prepare(run, *args)
-            kept = {v: x for v, x in batch.items() if runner.is_alive(v, position)}
-            values.append({**kept, **dict(zip(made, program(*args), strict=True))})
-        return LineRun(passes, self.params, self.mask, position, values)
+        kept = passes.programs.kept
+        if key not in kept:
+            kept[key] = _Way(used, before, made, passes.programs.prepare(run, *args))
+        return kept[key]
 
     def under(self, mask: Bool[np.ndarray, " N"]) -> "LineRun":
         """The same values, read by a network without some players."""
