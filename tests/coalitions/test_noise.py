@@ -183,3 +183,19 @@ def test_the_noise_of_an_only_player_is_known(method):
 
     found = estimate_indices(0, game, shapley(1), num_evaluations=10, method=method)
     assert (found.scores.stderr > 0).all() and found.noise > 0
+
+
+@pytest.mark.parametrize(
+    ("law", "method"), [(shapley(N), "leverage"), (banzhaf(N), "paired_regression")]
+)
+def test_errors_hold_where_players_seem_alike(law, method):
+    """Of a game without structure few rows say how far apart its players are."""
+    ratios = []
+    for seed in range(20):
+        table = np.random.default_rng(seed).normal(size=2**N)
+        game = lambda masks, table=table: table[np.asarray(masks) @ DIGITS]  # noqa: E731
+        exact = np.asarray(exact_semivalue(game, law).value)
+        options = {"num_evaluations": 62, "method": method}
+        found = estimate_indices(jax.random.key(seed), game, law, **options).scores
+        ratios.append((np.asarray(found.value) - exact) / np.asarray(found.stderr))
+    assert np.sqrt(np.square(ratios).mean()) < 1.5

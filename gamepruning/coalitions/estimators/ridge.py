@@ -20,6 +20,7 @@ from gamepruning.coalitions.estimators.base import (
 
 _PENALTIES = np.logspace(-6, 4, 81)
 _ADDITIVE = 1e-10
+_RULED_OUT = 3.84  # twice a difference of log-likelihoods: 5 % of right ones are beyond
 _FADES_FROM, _FADES_TO = 2, 3  # rows a coefficient
 
 
@@ -117,9 +118,11 @@ def fit(
     where all errors are alike. It is widened by Student's t. Its degrees of freedom are
     Satterthwaite's, for rows of unequal influence, or those that the spread of the
     terms of the sum suggests, if that is fewer: a few rows may carry it all. While
-    L > 0, to it comes the expected square of the bias, sigma^2 L H^2. As in Wahba's
-    Bayesian intervals, that is right on average over players and games only: below 3
-    rows a coefficient intervals can be far too narrow.
+    L > 0, to it comes the expected square of the bias, tau^2 L^2 H^2. tau^2 is the
+    variance of the coefficients: sigma^2 over the least L whose GCV score is within
+    what a likelihood ratio of 5 % allows, at most what all of y would have. So errors
+    hold also where few rows do not tell the players apart. As in Wahba's Bayesian
+    intervals, that is right on average over the players, not for each of them.
 
     Args:
       rows: gives the rows, drawn again at each call.
@@ -140,11 +143,11 @@ def fit(
     both = Sums(*(part.sum(axis=0) for part in sums))
     reduced, num = _reduce(both), float(both.num)
     spectrum = _spectrum(reduced, num, num_nuisance, has_total)
-    penalty = _choose_penalty(spectrum)
+    penalty, least = _choose_penalty(spectrum)
     inverse = _inverse(reduced.gram, penalty, spectrum, has_total)
     value = inverse @ reduced.moment
     sandwich = _sandwich(rows(), reduced, inverse, value)
-    bias, freedom = _squared_bias(spectrum, penalty)
+    bias, freedom = _squared_bias(spectrum, penalty, least)
     freedom = sandwich.freedom(num, freedom)
     stderr = np.sqrt(sandwich.variance + bias) * widening(freedom)
     halves = [
@@ -216,22 +219,26 @@ def _spectrum(reduced: _Reduced, num: float, fixed: int, has_total: bool):
     return _Spectrum(eigenvalues, vectors, loads, unexplained, num, fixed)
 
 
-def _choose_penalty(spectrum: _Spectrum) -> float:
+def _choose_penalty(spectrum: _Spectrum) -> tuple[float, float]:
+    """The penalty, faded, and the least one that the rows do not rule out."""
     w, _, loads, unexplained, num, fixed = spectrum
     seen = w > 0
     if not seen.any():
-        return 0.0
+        return 0.0, 0.0
     w, loads = w[seen], loads[seen]
     energy = unexplained + float((loads**2 / w).sum())
     spare = num - fixed - len(w)
     if spare >= 1 and unexplained <= _ADDITIVE * energy:
-        return 0.0
+        return 0.0, 0.0
     penalties = w.mean() * _PENALTIES
     shrunk = penalties[:, None] / (w + penalties[:, None])
     left = unexplained + (loads**2 / w * shrunk**2).sum(axis=1)
     freedom = fixed + (1 - shrunk).sum(axis=1)
     scores = left / np.maximum(1 - freedom / num, 1e-9) ** 2
-    return fading(num / (fixed + len(w))) * float(penalties[int(np.argmin(scores))])
+    best = int(np.argmin(scores))
+    likely = num * np.log(scores / max(scores[best], 1e-300)) <= _RULED_OUT
+    least = float(penalties[int(np.argmax(likely))])
+    return fading(num / (fixed + len(w))) * float(penalties[best]), least
 
 
 def fading(rows_each: float) -> float:
@@ -274,20 +281,27 @@ def _sandwich(
     return _Sandwich(variance, fourth, influence_2, influence_4)
 
 
-def _squared_bias(spectrum: _Spectrum, penalty: float):
-    """(sigma^2 L diag(H^2), degrees of freedom that are left)."""
+def _squared_bias(spectrum: _Spectrum, penalty: float, least: float):
+    """(tau^2 L^2 diag(H^2), degrees of freedom that are left).
+
+    tau^2 is the variance of the coefficients: sigma^2 over the least penalty that is
+    not ruled out, but no more than all of y says.
+    """
     w, vectors, loads, unexplained, num, fixed = spectrum
     inverse = _reciprocal(w, penalty)
     shrunk = penalty * inverse
     left = unexplained + (loads**2 * _reciprocal(w) * shrunk**2).sum()
     freedom = max(num - fixed - (w * inverse).sum(), 1.0)
     variance = left / freedom
+    if penalty <= 0:
+        return np.zeros(len(w)), freedom
+    energy = unexplained + (loads**2 * _reciprocal(w)).sum()
+    most = min(variance / least, energy / w.sum())
+    spread = max(variance / penalty, most)  # of the coefficients
     squares = vectors**2
-    bias = variance * penalty * (squares @ inverse**2)
-    if penalty > 0:  # directions that no row has keep their whole spread
-        unseen = 1 - 1 / len(w) - squares @ (w > 0)
-        bias += variance / penalty * np.maximum(unseen, 0.0)
-    return bias, freedom
+    bias = spread * penalty**2 * (squares @ inverse**2)
+    unseen = 1 - 1 / len(w) - squares @ (w > 0)  # these keep their whole spread
+    return bias + spread * np.maximum(unseen, 0.0), freedom
 
 
 def _half(reduced: _Reduced, penalty: float, has_total: bool) -> np.ndarray:

@@ -119,7 +119,8 @@ def fit(draws: Draws, rows: RegressionRows, *, has_total: bool) -> RidgeFit:
 
     The penalty is that of the best linear prediction if the players' deviations are
     normal, sigma^2 N / |b|^2, with both by the method of moments; it fades from 2 rows
-    a coefficient on and is 0 from 3 on. Conjugate gradients end where what they leave
+    a coefficient on and is 0 from 3 on; errors count with a |b|^2 that is two standard
+    deviations larger. Conjugate gradients end where what they leave
     is a hundredth of the standard errors, or single precision ends.
 
     The variance of player i is that of K X^T D^(1/2) s for random signs s, D = e^2 / (1
@@ -147,7 +148,7 @@ def fit(draws: Draws, rows: RegressionRows, *, has_total: bool) -> RidgeFit:
     moment, energy = system.moments(rows.y[:, None]), float((y**2).sum())
     scale = float(rows.norms(n).sum()) / n  # the mean eigenvalue
     law = _Law(n - 1, num - system.num_fixed, scale / num)
-    penalty = _choose_penalty(law, float((moment**2).sum()), energy)
+    penalty, spread = _choose_penalty(law, float((moment**2).sum()), energy)
     freedom_x = law.freedom(penalty)
     left = max(num - system.num_fixed - freedom_x, 1.0)
 
@@ -174,7 +175,8 @@ def fit(draws: Draws, rows: RegressionRows, *, has_total: bool) -> RidgeFit:
     freedom = np.minimum(left, observed_freedom(support, num, skew=SKEW))
     if unexplained <= _ADDITIVE * energy:  # all rows agree
         support = np.full(n, float(num))
-    variance += unexplained / left * penalty * law.inverse_square(penalty) / n  # bias
+    bias = max(unexplained / left * penalty, spread * penalty**2)
+    variance += bias * law.inverse_square(penalty) / n
     variance += (unsolved / law.smallest(penalty)) ** 2 / n  # and rounding
     apart = probes[:, 0] / np.sqrt(spared.mean())  # half of the rows fit worse
     estimate = Estimate(
@@ -246,22 +248,25 @@ class _Law(NamedTuple):
         return (trace(penalty - step) - trace(penalty + step)) / (2 * step)
 
 
-def _choose_penalty(law: _Law, moment: float, energy: float) -> float:
-    """sigma^2 N / |b|^2, from |X^T y|^2 and |y|^2.
+def _choose_penalty(law: _Law, moment: float, energy: float) -> tuple[float, float]:
+    """sigma^2 N / |b|^2, from |X^T y|^2 and |y|^2; and |b|^2 / N, if it may be more.
 
     E |X^T y|^2 = (m v)^2 |b|^2 + m v N |y|^2 / m and E |y|^2 = m (sigma^2 + v |b|^2),
-    v the mean square of an entry.
+    v the mean square of an entry. Without b, |X^T y|^2 has a standard deviation of
+    about v |y|^2 sqrt(2 N): two of them more are not ruled out.
     """
     fades = fading(law.num / law.size)
     mean = law.num * law.entry
     if fades <= 0 or energy <= 0 or mean <= 0:
-        return 0.0
+        return 0.0, 0.0
     signal = (moment - law.entry * law.size * energy) / mean**2
     noise = energy / law.num - law.entry * max(signal, 0.0)
     least, most = _SMALLEST * mean, _MOST_PENALTY * mean
+    unsure = 2 * law.entry * energy * np.sqrt(2 * law.size) / mean**2
+    spread = float(min(max(signal, 0.0) + unsure, energy / mean)) / law.size
     if signal * most <= noise * law.size:
-        return fades * most
-    return fades * float(np.clip(noise * law.size / signal, least, most))
+        return fades * most, spread
+    return fades * float(np.clip(noise * law.size / signal, least, most)), spread
 
 
 def _solve(

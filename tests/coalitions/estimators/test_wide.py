@@ -9,6 +9,7 @@ import pytest
 from gamepruning.coalitions import banzhaf, beta_semivalue, estimate_indices, shapley
 from gamepruning.coalitions.estimators import draws, sampling
 from gamepruning.coalitions.estimators.draws import Draws
+from gamepruning.coalitions.estimators.wide_ridge import _choose_penalty, _Law
 from gamepruning.files import npz
 
 KEY = jax.random.key(5)
@@ -151,3 +152,18 @@ def test_fewer_evaluations_than_players_and_little_at_once(law):
     off = np.abs(found.scores.value - worth) / found.scores.stderr
     assert 0.94 < (off < 1.96).mean() < 0.96
     assert most <= 2**25
+
+
+def test_small_indices_are_not_taken_for_none():
+    """Few rows can miss what indices have in common; their spread is not below it."""
+    rng, rows, players = np.random.default_rng(0), 260, 200
+    law = _Law(players, rows, 1.0)
+    missed = 0
+    for _ in range(40):
+        x, b = rng.normal(size=(rows, players)), 0.03 * rng.normal(size=players)
+        y = x @ b + rng.normal(size=rows)
+        moment, energy = float(np.square(x.T @ y).sum()), float(y @ y)
+        penalty, spread = _choose_penalty(law, moment, energy)
+        assert penalty > 0
+        missed += spread < np.square(b).mean()
+    assert missed <= 4
