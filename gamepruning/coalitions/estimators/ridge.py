@@ -98,6 +98,15 @@ class _Spectrum(NamedTuple):
     num_rows: float
     fixed: int  # unpenalised degrees of freedom
 
+    @property
+    def num_needed(self) -> int:
+        """Rows that are more than there are coefficients."""
+        return self.fixed + int((self.eigenvalues > 0).sum()) + 1
+
+    def is_exact(self, square: float) -> bool:
+        """True if nothing is left of y but rounding."""
+        return self.unexplained <= _ADDITIVE * square
+
 
 def fit(
     rows: Callable[[], Iterator[Equations]],
@@ -143,6 +152,10 @@ def fit(
     both = Sums(*(part.sum(axis=0) for part in sums))
     reduced, num = _reduce(both), float(both.num)
     spectrum = _spectrum(reduced, num, num_nuisance, has_total)
+    if spectrum.is_exact(reduced.square):
+        distinct = _num_distinct(rows(), spectrum.num_needed)
+        if distinct < spectrum.num_needed and not _is_all(distinct, spectrum):
+            spectrum = spectrum._replace(num_rows=float(distinct))
     penalty, least = _choose_penalty(spectrum)
     inverse = _inverse(reduced.gram, penalty, spectrum, has_total)
     value = inverse @ reduced.moment
@@ -178,6 +191,27 @@ def _sum_up(rows: Iterator[Equations], n: int, q: int) -> Sums:
             for total, added in zip(sums, (*products, len(ys)), strict=True):
                 total[half] += added
     return sums
+
+
+def _num_distinct(rows: Iterator[Equations], enough: int) -> int:
+    """How many equations differ by more than a factor, up to what is enough."""
+    seen: set[bytes] = set()
+    for x, t, _, _ in rows:
+        both = np.column_stack([x, t])
+        size = np.maximum(np.abs(both).max(axis=1, keepdims=True), 1e-300)
+        whole = np.rint(both / size * 1e9).astype(np.int64)
+        first = np.take_along_axis(whole, (whole != 0).argmax(axis=1)[:, None], axis=1)
+        seen.update(row.tobytes() for row in np.where(first < 0, -whole, whole))
+        if len(seen) >= enough:
+            break
+    return len(seen)
+
+
+def _is_all(distinct: int, spectrum: _Spectrum) -> bool:
+    """True if these are all pairs of complements, and tell all players apart."""
+    n = len(spectrum.eigenvalues)
+    unseen = int((spectrum.eigenvalues <= 0).sum())
+    return n < 20 and distinct >= 2 ** (n - 1) - 1 and unseen <= 1
 
 
 def _reduce(sums: Sums) -> _Reduced:
@@ -228,7 +262,8 @@ def _choose_penalty(spectrum: _Spectrum) -> tuple[float, float]:
     w, loads = w[seen], loads[seen]
     energy = unexplained + float((loads**2 / w).sum())
     spare = num - fixed - len(w)
-    if spare >= 1 and unexplained <= _ADDITIVE * energy:
+    tells_all_apart = seen.sum() >= len(seen) - 1
+    if spare >= 1 and tells_all_apart and unexplained <= _ADDITIVE * energy:
         return 0.0, 0.0
     penalties = w.mean() * _PENALTIES
     shrunk = penalties[:, None] / (w + penalties[:, None])
@@ -284,24 +319,25 @@ def _sandwich(
 def _squared_bias(spectrum: _Spectrum, penalty: float, least: float):
     """(tau^2 L^2 diag(H^2), degrees of freedom that are left).
 
-    tau^2 is the variance of the coefficients: sigma^2 over the least penalty that is
-    not ruled out, but no more than all of y says.
+    tau^2 is the variance of the coefficients: by the moments, or sigma^2 over the least
+    penalty that is not ruled out, but no more than all of y says. Directions that no
+    row has keep it whole.
     """
     w, vectors, loads, unexplained, num, fixed = spectrum
-    inverse = _reciprocal(w, penalty)
+    inverse, seen = _reciprocal(w, penalty), w > 0
     shrunk = penalty * inverse
-    left = unexplained + (loads**2 * _reciprocal(w) * shrunk**2).sum()
+    found = loads**2 * _reciprocal(w)
+    left = unexplained + (found * shrunk**2).sum()
     freedom = max(num - fixed - (w * inverse).sum(), 1.0)
-    variance = left / freedom
-    if penalty <= 0:
+    squares, variance = vectors**2, left / freedom
+    unseen = np.maximum(1 - 1 / len(w) - squares @ seen, 0.0)
+    if not seen.any() or (penalty <= 0 and seen.sum() >= len(w) - 1):
         return np.zeros(len(w)), freedom
-    energy = unexplained + (loads**2 * _reciprocal(w)).sum()
-    most = min(variance / least, energy / w.sum())
-    spread = max(variance / penalty, most)  # of the coefficients
-    squares = vectors**2
-    bias = spread * penalty**2 * (squares @ inverse**2)
-    unseen = 1 - 1 / len(w) - squares @ (w > 0)  # these keep their whole spread
-    return bias + spread * np.maximum(unseen, 0.0), freedom
+    spread = max(found.sum() - variance * seen.sum(), 0.0) / w.sum()
+    if penalty > 0:
+        most = min(variance / least, (unexplained + found.sum()) / w.sum())
+        spread = max(spread, most, variance / penalty)
+    return spread * (penalty**2 * (squares @ inverse**2) + unseen), freedom
 
 
 def _half(reduced: _Reduced, penalty: float, has_total: bool) -> np.ndarray:
