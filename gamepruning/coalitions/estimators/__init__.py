@@ -13,6 +13,7 @@
 | proxy | Shapley, Banzhaf | 1 or 2 | as the regression it goes on with |
 | proxy_reuse | any semivalue | 1 | none |
 | leverage | Shapley | 2 | of the penalty and of order 1/m, vanishing |
+| enumeration | any semivalue, up to 16 players | 1 | none: it is exact |
 """
 
 from gamepruning.coalitions.estimators.base import (
@@ -22,6 +23,7 @@ from gamepruning.coalitions.estimators.base import (
     SampleCost,
 )
 from gamepruning.coalitions.estimators.centred_reuse import centred_reuse
+from gamepruning.coalitions.estimators.enumeration import enumeration
 from gamepruning.coalitions.estimators.leverage import leverage
 from gamepruning.coalitions.estimators.permutation import (
     antithetic,
@@ -46,6 +48,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "centred_reuse": centred_reuse(),
     "proxy": proxy(),
     "proxy_reuse": proxy_reuse(),
+    "enumeration": enumeration(),
 }
 
 __all__ = ["ESTIMATORS", "Estimate", "Estimator", "Problem", "SampleCost"]

@@ -45,6 +45,9 @@ class SampleCost(NamedTuple):
         the next one, at 2 evaluations; 0 for never.
       own_ends: evaluations more for each sample where the game values prefixes, whose
         orders bring nobody and everybody along.
+      whole: of how many samples their number is a multiple, where so many tell all of a
+        deterministic game; 0 if none do.
+      most: how many samples there is use for; 0 for any number.
     """
 
     fixed: int
@@ -52,6 +55,13 @@ class SampleCost(NamedTuple):
     least: int
     repeat_every: int = 0
     own_ends: int = 0
+    whole: int = 0
+    most: int = 0
+
+    def without_noise(self) -> "SampleCost":
+        """The cost where a coalition always has the same value."""
+        least = min(self.least, self.whole) or self.least
+        return self._replace(repeat_every=0, least=least, most=self.whole)
 
     @property
     def least_evaluations(self) -> int:
@@ -77,7 +87,8 @@ class SampleCost(NamedTuple):
             middle = (least + most + 1) // 2
             fits = self.evaluations(middle) <= num_evaluations
             least, most = (middle, most) if fits else (least, middle - 1)
-        return least
+        least -= least % self.whole if self.whole else 0
+        return min(least, self.most) if self.most else least
 
 
 class OwnWork(NamedTuple):
@@ -154,6 +165,8 @@ class Estimator(NamedTuple):
         cost = self.cost(semivalue)
         if self.is_incremental and brings_ends(value_fn):
             cost = cost._replace(each=cost.each + cost.own_ends)
+        if is_deterministic(value_fn):
+            return cost.without_noise()
         if are_repeated(value_fn, is_incremental=self.is_incremental):
             return cost
         return cost._replace(repeat_every=0)

@@ -105,7 +105,7 @@ class _Spectrum(NamedTuple):
 
     def is_exact(self, square: float) -> bool:
         """True if nothing is left of y but rounding."""
-        return self.unexplained <= _ADDITIVE * square
+        return bool(self.unexplained <= _ADDITIVE * square)
 
 
 def fit(
@@ -271,7 +271,7 @@ def _choose_penalty(spectrum: _Spectrum) -> tuple[float, float]:
     freedom = fixed + (1 - shrunk).sum(axis=1)
     scores = left / np.maximum(1 - freedom / num, 1e-9) ** 2
     best = int(np.argmin(scores))
-    likely = num * np.log(scores / max(scores[best], 1e-300)) <= _RULED_OUT
+    likely = scores <= scores[best] * np.exp(_RULED_OUT / num)
     least = float(penalties[int(np.argmax(likely))])
     return fading(num / (fixed + len(w))) * float(penalties[best]), least
 

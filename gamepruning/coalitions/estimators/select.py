@@ -35,10 +35,14 @@ def choose_method(
 
     | index | methods |
     | --- | --- |
+    | any, up to 16 players | enumeration |
     | Shapley | proxy, leverage, antithetic_centred, permutation, toggle_all |
     | Banzhaf, bias 0.5 | proxy, paired_regression, regression, sample_reuse |
     | Banzhaf, other bias | proxy, regression, sample_reuse, toggle_all |
     | Beta | toggle_all, toggle, centred_reuse |
+
+    `enumeration` is exact. It takes 2^N evaluations where the game is deterministic,
+    twice as many where it does not say so.
 
     Where the value function is incremental and the budget is at least 20 N, the
     incremental methods come first: antithetic_centred for Shapley, toggle_all for
@@ -109,7 +113,7 @@ def choose_method(
         if _may_learn(name, num_players, num_evaluations, evaluation_seconds)
     ]
     if is_incremental and num_evaluations >= _INCREMENTAL_FROM * num_players:
-        names.sort(key=lambda name: not ESTIMATORS[name].is_incremental)
+        names.sort(key=lambda name: not _comes_first(name, semivalue))
     least = _SCARCE if num_players > sampling.WIDE else 0
     needs = {name: _least(name, semivalue, is_deterministic) for name in names}
     names.sort(key=lambda name: _samples(name, semivalue, num_evaluations) < least)
@@ -157,15 +161,19 @@ def least_evaluations(method: str, semivalue: Semivalue) -> int:
 
 def _least(method: str, semivalue: Semivalue, is_deterministic: bool) -> int:
     cost = ESTIMATORS[method].cost(semivalue)
-    if is_deterministic:
-        cost = cost._replace(repeat_every=0)
-    return cost.least_evaluations
+    return (cost.without_noise() if is_deterministic else cost).least_evaluations
 
 
 def _samples(method: str, semivalue: Semivalue, num_evaluations: int) -> int:
     """How many samples a budget pays for."""
     cost = ESTIMATORS[method].cost(semivalue)
     return cost.affordable(num_evaluations) if cost.each else cost.least
+
+
+def _comes_first(method: str, semivalue: Semivalue) -> bool:
+    """True for what an incremental game makes cheap, and what is exact."""
+    estimator = ESTIMATORS[method]
+    return estimator.is_incremental or bool(estimator.cost(semivalue).whole)
 
 
 def _may_learn(

@@ -4,7 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from gamepruning.coalitions import ESTIMATORS, banzhaf, beta_semivalue, shapley
+from gamepruning.coalitions import (
+    ESTIMATORS,
+    banzhaf,
+    beta_semivalue,
+    exact_semivalue,
+    shapley,
+)
 from gamepruning.coalitions.estimate import estimate_indices
 from gamepruning.coalitions.estimators import (
     Estimator,
@@ -81,13 +87,13 @@ def test_its_cost_is_what_it_evaluates(method):
             return game(masks)
 
         cost = ESTIMATORS[method].cost(law)
-        for budget in (120, 333):
+        for budget in (130, 333):
             asked.clear()
             found = estimate_indices(
                 KEY, counted, law, num_evaluations=budget, method=method
             )
             assert sum(asked) == found.scores.num_evaluations <= budget
-            most = max(cost.each, 1) + (2 if cost.repeat_every else 0)
+            most = max(cost.each, cost.whole, 1) + (2 if cost.repeat_every else 0)
             assert found.scores.num_evaluations > budget - most
         with pytest.raises(InputError, match="budget too small"):
             budget = cost.least_evaluations - 1
@@ -103,7 +109,8 @@ def test_same_key_same_result_whatever_the_rounds(method, tmp_path):
     cut = estimate_indices(KEY, game, law, round_size=20, checkpoint=path, **options)
     assert whole.scores.value.tobytes() == cut.scores.value.tobytes()
     assert whole.scores.stderr.tobytes() == cut.scores.stderr.tobytes()
-    assert (whole.scores.value != other.scores.value).any()
+    is_exact = method == "enumeration"  # no coalition is drawn
+    assert is_exact or (whole.scores.value != other.scores.value).any()
     assert npz.load(path).settings["method"] == method
     assert repr(whole).startswith(f"IndexEstimate({method}, 6 players, ")
 
@@ -120,16 +127,16 @@ def test_value_and_errors_have_one_entry_a_player(method):
 
 
 def test_auto_takes_what_the_table_prefers(monkeypatch):
-    law = banzhaf(N, 0.3)
-    assert choose_method(law, N, 500, False) == "regression"
+    law, budget = banzhaf(N, 0.3), 2 * 2**N - 1  # too few to try all coalitions
+    assert choose_method(law, N, budget, False) == "regression"
     assert "toy" not in preferred_methods(law)
     first = ESTIMATORS["toy"]._replace(preference=-1)
     monkeypatch.setitem(ESTIMATORS, "toy", first)
-    assert choose_method(law, N, 500, False) == "toy"
-    assert estimate_indices(KEY, game, law, num_evaluations=500).method == "toy"
-    assert choose_method(law, N, 500, True) == "toggle_all"
+    assert choose_method(law, N, budget, False) == "toy"
+    assert estimate_indices(KEY, game, law, num_evaluations=budget).method == "toy"
+    assert choose_method(law, N, budget, True) == "toggle_all"
     monkeypatch.setitem(ESTIMATORS, "toy", first._replace(is_incremental=True))
-    assert choose_method(law, N, 500, True) == "toy"
+    assert choose_method(law, N, budget, True) == "toy"
 
 
 def test_no_two_estimators_of_an_index_are_preferred_alike():
@@ -143,17 +150,20 @@ def test_what_auto_stands_for():
     found = {repr(law): preferred_methods(law) for law in INDICES}
     assert found == {
         "shapley(6)": [
-            *("proxy", "leverage", "antithetic_centred", "permutation"),
+            *("enumeration", "proxy", "leverage", "antithetic_centred", "permutation"),
             *("toggle_all", "toggle", "centred_reuse"),
         ],
         "banzhaf(6, 0.5)": [
-            *("proxy", "paired_regression", "regression", "sample_reuse"),
-            *("toggle_all", "toggle"),
+            *("enumeration", "proxy", "paired_regression", "regression"),
+            *("sample_reuse", "toggle_all", "toggle"),
         ],
         "banzhaf(6, 0.3)": [
-            *("proxy", "regression", "sample_reuse", "toggle_all", "toggle"),
+            *("enumeration", "proxy", "regression", "sample_reuse"),
+            *("toggle_all", "toggle"),
         ],
-        "beta_semivalue(6, 2.0, 1.0)": ["toggle_all", "toggle", "centred_reuse"],
+        "beta_semivalue(6, 2.0, 1.0)": [
+            *("enumeration", "toggle_all", "toggle", "centred_reuse"),
+        ],
     }
 
 
@@ -208,3 +218,36 @@ def test_auto_asks_the_game_how_slow_it_is(monkeypatch):
     assert estimate_indices(KEY, play, law, **options).method == "regression"
     play.evaluation_seconds = 0.0
     assert estimate_indices(KEY, play, law, **options).method == "sample_reuse"
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize("law", INDICES, ids=repr)
+def test_auto_tries_all_coalitions_where_that_is_paid(law, is_known):
+    """A game that does not say that it is deterministic is valued twice."""
+    asked = []
+
+    def counted(masks):
+        asked.append(len(masks))
+        return game(masks)
+
+    counted.is_deterministic = is_known
+    enough = 2**N if is_known else 2 * 2**N
+    found = estimate_indices(KEY, counted, law, num_evaluations=enough + 50)
+    assert found.method == "enumeration" and found.note == ""
+    assert sum(asked) == found.scores.num_evaluations == enough
+    exact = exact_semivalue(game, law).value
+    np.testing.assert_allclose(found.scores.value, exact, rtol=0, atol=1e-12)
+    assert not found.scores.stderr.any()
+    few = estimate_indices(KEY, counted, law, num_evaluations=enough - 1)
+    assert few.method != "enumeration"
+
+
+@pytest.mark.parametrize("law", INDICES, ids=repr)
+def test_noise_is_the_only_error_of_all_coalitions(law):
+    rng, exact, ratios = np.random.default_rng(0), exact_semivalue(game, law).value, []
+    for seed in range(60):
+        noisy = lambda masks: game(masks) + rng.normal(size=len(masks))  # noqa: E731
+        found = estimate_indices(seed, noisy, law, num_evaluations=200)
+        assert found.method == "enumeration" and 0.8 < found.noise < 1.2
+        ratios.append((found.scores.value - exact) / found.scores.stderr)
+    assert 0.85 < np.sqrt(np.square(ratios).mean()) < 1.15
