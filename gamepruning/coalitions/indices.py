@@ -157,8 +157,8 @@ def semivalues(
       >>> count = lambda masks: masks.sum(axis=1)
       >>> law = beta_semivalue(4, 2.0, 1.0)
       >>> scores = semivalues(jax.random.key(0), count, law, num_evaluations=50)
-      >>> scores.value.tolist(), scores.num_evaluations
-      ([1.0, 1.0, 1.0, 1.0], 50)
+      >>> scores.value.round(9).tolist(), scores.num_evaluations
+      ([1.0, 1.0, 1.0, 1.0], 48)
     """
     make_options(SamplingConfig, options, semivalues)
     estimate = estimate_indices(

@@ -138,7 +138,7 @@ def preferred_methods(semivalue: Semivalue) -> list[str]:
     Example:
       >>> from gamepruning.coalitions.semivalues import shapley
       >>> preferred_methods(shapley(10))[:3]
-      ['proxy', 'leverage', 'antithetic_centred']
+      ['enumeration', 'proxy', 'leverage']
     """
     order = {
         name: estimator.preference
