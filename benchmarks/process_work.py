@@ -134,8 +134,9 @@ def _estimates(value_fn: Any) -> dict[str, Callable[[], str]]:
 
 
 def _estimate(value_fn: Any, semivalue: Any, method: str) -> str:
+    budget = max(BUDGET, ESTIMATORS[method].cost(semivalue).least_evaluations)
     estimate = gp.coalitions.estimate_indices(
-        1, value_fn, semivalue, method=method, num_evaluations=BUDGET
+        1, value_fn, semivalue, method=method, num_evaluations=budget
     )
     return _scores(estimate.scores)
 
