@@ -242,15 +242,14 @@ def _sum_batches(passes: Passes, terms: Sequence[Terms]) -> list[Collected]:
     everyone = np.ones(passes.num_players, bool)
     found: list[Collected] = []
     for run in passes.batches(everyone):
-        before, found = found, []
         for number, shared in enumerate(passes.shared):
-            known = before[number] if before else None
+            known = found[number] if number < len(found) else None
             shift = None if known is None else known.shift
             run = run.at(passes.position[shared.readers[0].step])
             own = collect_shared(
                 shared, run, None, everyone, terms[number], shift=shift
             )
-            found.append(own.only_train().plus(known))
+            found[number : number + 1] = [own.only_train().plus(known)]
     return found
 
 
