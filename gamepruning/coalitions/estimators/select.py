@@ -45,7 +45,7 @@ def choose_method(
     twice as many where it does not say so.
 
     Where the value function is incremental and the budget is at least 20 N, the
-    incremental methods come first: antithetic_centred for Shapley, toggle_all for
+    incremental methods come next: antithetic_centred for Shapley, toggle_all for
     Banzhaf.
 
     `proxy` learns the game first and is about as good as the regression where there is
