@@ -10,7 +10,6 @@ from gamepruning.coalitions.estimators.base import (
     SampleCost,
     State,
     append,
-    nothing_seen,
     widening,
 )
 from gamepruning.coalitions.exact import (
@@ -29,8 +28,9 @@ def enumeration() -> Estimator:
     """The exact index from all 2^N coalitions, where the budget pays for them.
 
     A deterministic game is valued once, any other at least twice: what its values
-    differ by is noise, of one size for all coalitions, and the only error. Cost: 1
-    evaluation a sample; memory of order m. Up to 16 players.
+    differ by is noise, of one size for all coalitions, and the only error. Where a
+    settled ranking ends it early, whole turns count. Cost: 1 evaluation a sample;
+    memory of order m. Up to 16 players.
     """
     return Estimator(
         misfit=_misfit,
@@ -68,7 +68,8 @@ def _update(
 
 def _finish(problem: Problem, state: State) -> Estimate:
     semivalue, count = problem.semivalue, 2**problem.num_players
-    turns = state["values"].reshape(-1, count)
+    values = state["values"]
+    turns = values[: len(values) // count * count].reshape(-1, count)
     halves = turns if len(turns) == 1 else (turns[::2], turns[1::2])
     value, *both = (
         semivalue_of(np.atleast_2d(part).mean(axis=0), semivalue)
@@ -82,5 +83,4 @@ def _finish(problem: Problem, state: State) -> Estimate:
         squares = 2 * np.square(coalition_weights(semivalue)).sum()
         stderr += noise * np.sqrt(squares / len(turns)) * widening(freedom)
     support = np.full(problem.num_players, float(turns.size))
-    found = Estimate(value, stderr, np.array(both), support, noise)
-    return found if np.ptp(turns) else nothing_seen(found)
+    return Estimate(value, stderr, np.array(both), support, noise)

@@ -251,3 +251,22 @@ def test_noise_is_the_only_error_of_all_coalitions(law):
         assert found.method == "enumeration" and 0.8 < found.noise < 1.2
         ratios.append((found.scores.value - exact) / found.scores.stderr)
     assert 0.85 < np.sqrt(np.square(ratios).mean()) < 1.15
+
+
+def test_all_coalitions_can_stop_early():
+    """Between two turns, too: those that are whole count."""
+    rng = np.random.default_rng(0)
+    noisy = lambda masks: game(masks) + 3 * rng.normal(size=len(masks))  # noqa: E731
+    given = {"num_evaluations": 20_000, "target_agreement": 0.99}
+    found = estimate_indices(KEY, noisy, shapley(N), **given)
+    assert (found.method, found.status) == ("enumeration", "settled")
+    assert found.scores.num_evaluations < 20_000
+    exact = exact_semivalue(game, shapley(N)).value
+    assert (np.abs(found.scores.value - exact) <= 4 * found.scores.stderr).all()
+
+
+def test_a_constant_game_is_known_once_all_coalitions_are():
+    constant = lambda masks: np.ones(len(masks))  # noqa: E731
+    found = estimate_indices(KEY, constant, shapley(N), num_evaluations=200)
+    assert found.method == "enumeration" and found.note == ""
+    assert not found.scores.value.any() and not found.scores.stderr.any()
